@@ -1,0 +1,309 @@
+"""Every knob, once.
+
+A field is named as its documented flag, its docstring is its help text, and the command line is generated from these
+models. They are frozen and refuse unknown keys, so that what a run was made with can be written down and compared.
+No torch here: `ia2 --help` must be instant.
+"""
+
+import os
+import shlex
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+
+from ia2.errors import UserError
+from ia2.methods import LORA_LETTERS, Adapter, Method, Variant, parse_method
+
+DEFAULT_MODEL_ID = "Qwen/Qwen3-4B-Base"
+
+LabelType = Literal["ground_truth", "icl_outputs"]
+StopRule = Literal["separator", "eos", "published"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+class Config(BaseModel):
+    """Base of all configs. `incidental` names the fields that do not change a result and so enter no name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+    incidental: ClassVar[frozenset[str]] = frozenset({"root"})
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _plainly(cls, data: object, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        """Tell what is wrong in one line instead of pydantic's several."""
+        try:
+            return validate(data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(map(str, first["loc"]))
+            valid = ", ".join(cls.model_fields) if first["type"] == "extra_forbidden" else ""
+            more = f" (fields: {valid})" if valid else ""
+            raise UserError(f"{field}={first['input']!r}: {first['msg']}{more}") from None
+
+    root: Path | None = None
+    """Folder that holds data, outputs, plots and reports (default: $IA2_ROOT, else the current folder)."""
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that decide the result, as JSON values."""
+        return self.model_dump(mode="json", exclude=set(self.incidental))
+
+    def command(self, subcommand: str) -> str:
+        """The command line that gives this config."""
+        words = ["ia2", subcommand]
+        for key, value in self.changed().items():
+            values = value if isinstance(value, list) else [value]
+            words += [f"--{key}", *(shlex.quote(str(one)) for one in values if one is not True)]
+        return " ".join(words)
+
+    def changed(self) -> dict[str, Any]:
+        """The fields of `identity` that are not at their default."""
+        fields = type(self).model_fields
+        return {
+            key: value
+            for key, value in self.identity().items()
+            if getattr(self, key) != fields[key].get_default(call_default_factory=True)
+        }
+
+
+class ModelConfig(Config):
+    """Which model answers, and on what."""
+
+    incidental: ClassVar[frozenset[str]] = Config.incidental | {"device"}
+
+    model_id: str = Field(default_factory=lambda: os.environ.get("IA2_MODEL_ID", DEFAULT_MODEL_ID))
+    """Base model: hub id, local folder, .gguf file, or `smollm2-135m` (embedded)."""
+    torch_dtype: Dtype = "auto"
+    """Number format of the base model; auto is float32 on a CPU and the checkpoint's own on a GPU."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+
+    def base_model(self) -> "ModelConfig":
+        """The part that says which model, for instance as a key to the one that is loaded."""
+        return ModelConfig(model_id=self.model_id, torch_dtype=self.torch_dtype, device=self.device)
+
+
+class PrepareConfig(Config):
+    """Fetch a dataset and render it as prompts and answers: data/{dataset}/main.json."""
+
+    dataset: tuple[str, ...] = ("gsm8k",)
+    """Datasets to prepare."""
+    num_train_samples: int = Field(default=2000, ge=0)
+    """Rows of the training pool."""
+    num_val_samples: int = Field(default=500, ge=0)
+    """Rows of the evaluation set."""
+    overwrite: bool = False
+    """Replace a file that was made with other settings."""
+
+
+class CreateConfig(Config):
+    """Draw training sets with their teacher demonstrations: data/{dataset}/train/{N}_{run}.json."""
+
+    datasets: tuple[str, ...] = ("gsm8k",)
+    """Datasets to draw from."""
+    num_train_examples: tuple[int, ...] = (100,)
+    """Numbers of labelled training examples (N)."""
+    num_runs: int = Field(default=5, ge=1)
+    """Runs 0 to num_runs - 1, each with its own draw."""
+    max_icl_demos: int = Field(default=256, ge=1)
+    """At most so many demonstrations before a teacher's query."""
+    num_dev_examples: int = Field(default=50, ge=0)
+    """At most so many development examples (never more than N/2)."""
+    overwrite: bool = False
+    """Replace files that were made with other settings."""
+
+
+class TrainConfig(ModelConfig):
+    """Train one run: outputs/{method}/{dataset}/{name}."""
+
+    incidental: ClassVar[frozenset[str]] = ModelConfig.incidental | {"no_prepare", "retrain"}
+
+    training_method: str
+    """Training method: tok, act, a2t, t2a, ... (LoRA), or ia3-, prompt-, prefix- and one of them."""
+    dataset: str = "gsm8k"
+    """Training dataset."""
+    lora_type: str = "qkv"
+    """LoRA target modules: letters of q k v o (attention) and g u d (MLP)."""
+    lora_r: int = Field(default=8, ge=1)
+    """LoRA rank."""
+    lora_alpha: int = Field(default=8, ge=1)
+    """LoRA scaling parameter."""
+    ia3_type: str = "qkv"
+    """IA3 target modules, in the same letters."""
+    num_virtual_tokens: int = Field(default=20, ge=1)
+    """Virtual tokens of prompt and prefix tuning."""
+    num_generated_tokens: int | None = Field(default=None, ge=1)
+    """Number of tokens to generate and train on, T (default: what the task declares, else 1)."""
+    num_train_examples: int = Field(default=100, ge=1)
+    """Number of training examples (N)."""
+    lr: float = Field(default=1e-4, gt=0)
+    """Learning rate (constant)."""
+    run_idx: int = Field(default=0, ge=0)
+    """Run index: seeds the split, the adapter and the order of the batches."""
+    label_type: LabelType = "icl_outputs"
+    """What tok is trained on: the dataset's answers, or the teacher's responses."""
+    ce_loss_weight: float = Field(default=0.002, ge=0, le=1)
+    """Weight w of the cross-entropy in tna: (1 - w) act + w tok."""
+    tokl_top_k: int | Literal["all"] = "all"
+    """How many of the teacher's most probable tokens tokl matches one by one; the rest counts as a remainder."""
+    batch_size: int = Field(default=4, ge=1)
+    """Examples of one optimiser step."""
+    num_train_epochs: int = Field(default=50, ge=1)
+    """At most so many passes over the training examples."""
+    patience: int = Field(default=5, ge=1)
+    """Stop after so many dev evaluations without improvement."""
+    dev_eval_steps: int = Field(default=2, ge=1)
+    """Dev loss every so many steps, and at each epoch's end."""
+    max_icl_demos: int | None = Field(default=None, ge=1)
+    """At most so many demonstrations before a teacher's query (default: as in the split, 256 in a new one)."""
+    num_dev_examples: int | None = Field(default=None, ge=0)
+    """At most so many development examples (default: as in the split, 50 in a new one; never more than N/2)."""
+    stop: StopRule = "separator"
+    """Where a response ends: at the blank line, at the end-of-sequence token, or as published."""
+    keep: Literal["best", "last"] = "best"
+    """Which weights are saved: those of the lowest dev loss, or of the last step."""
+    no_prepare: bool = False
+    """Fail where data files are missing instead of making them."""
+    retrain: bool = False
+    """Train again where the run exists."""
+
+    @property
+    def method(self) -> Method:
+        return parse_method(self.training_method)
+
+    def applicable(self) -> dict[str, Any]:
+        """The fields that decide this method's result, as JSON values."""
+        foreign = METHOD_FIELDS - ADAPTER_FIELDS[self.method.adapter] - VARIANT_FIELDS[self.method.variant]
+        return {key: value for key, value in self.identity().items() if key not in foreign}
+
+    def foreign(self) -> dict[str, Any]:
+        """The fields that were given and mean nothing to this method; they are announced and left out."""
+        return {key: value for key, value in self.changed().items() if key not in self.applicable()}
+
+    @model_validator(mode="after")
+    def _combination(self) -> "TrainConfig":
+        method = parse_method(self.training_method)
+        if self.num_train_examples < 2:
+            raise UserError(
+                f"num_train_examples={self.num_train_examples}: a teacher's demonstrations are the other training "
+                "examples, so at least 2 are needed"
+            )
+        if method.adapter == "lora":
+            check_letters("lora_type", self.lora_type, LORA_LETTERS)
+        if method.adapter == "ia3":
+            check_letters("ia3_type", self.ia3_type, LORA_LETTERS)
+        return self
+
+
+ADAPTER_FIELDS: dict[Adapter, frozenset[str]] = {
+    "lora": frozenset({"lora_type", "lora_r", "lora_alpha"}),
+    "ia3": frozenset({"ia3_type"}),
+    "prompt": frozenset({"num_virtual_tokens"}),
+    "prefix": frozenset({"num_virtual_tokens"}),
+}
+VARIANT_FIELDS: dict[Variant, frozenset[str]] = {
+    "tok": frozenset({"label_type"}),
+    "tokl": frozenset({"tokl_top_k"}),
+    "act": frozenset(),
+    "tna": frozenset({"ce_loss_weight"}),
+    "a2t": frozenset({"label_type"}),
+    "t2a": frozenset({"label_type"}),
+}
+METHOD_FIELDS = frozenset().union(*ADAPTER_FIELDS.values(), *VARIANT_FIELDS.values())
+
+
+def check_letters(field: str, letters: str, valid: str) -> None:
+    """Raise UserError where `letters` is empty, repeats a letter or holds one that is not in `valid`."""
+    unknown = [letter for letter in letters if letter not in valid]
+    if unknown or not letters or len(set(letters)) < len(letters):
+        raise UserError(f"{field}={letters!r}: give each wanted letter of {' '.join(valid)} once, for instance qkv")
+
+
+class EvaluateConfig(ModelConfig):
+    """Evaluate the base model and trained runs: outputs/evaluations/."""
+
+    incidental: ClassVar[frozenset[str]] = ModelConfig.incidental | {"no_prepare", "token_budget"}
+
+    model_types: tuple[str, ...] = ()
+    """base and training methods (default: base and every method found)."""
+    trained_datasets: tuple[str, ...] = ()
+    """Datasets the runs were trained on (default: all found)."""
+    eval_datasets: tuple[str, ...] = ()
+    """Evaluation datasets (default: the trained ones)."""
+    icl_source_datasets: tuple[str, ...] = ()
+    """Where demonstrations come from (default: the trained dataset)."""
+    icl_max_demos: int = Field(default=256, ge=1)
+    """At most so many demonstrations before an evaluation query."""
+    num_examples: tuple[int, ...] = ()
+    """Numbers of training examples N (default: all found)."""
+    lrs: tuple[float, ...] = ()
+    """Learning rates (default: all found)."""
+    run_indices: tuple[int, ...] = ()
+    """Run indices (default: all found)."""
+    label_types: tuple[LabelType, ...] = ()
+    """Label types (default: all found)."""
+    lora_types: tuple[str, ...] = ()
+    """LoRA target modules (default: all found)."""
+    num_generated_tokens_eval: int | None = Field(default=None, ge=1)
+    """Tokens to generate (default: what the task declares, else 1)."""
+    eval_with_icl: bool = False
+    """Evaluate trained runs with demonstrations too."""
+    uncertainty_analysis: bool = False
+    """Add top-k accuracy, entropy, uncertainty and label-set measures."""
+    icl_pool: Literal["train", "remaining"] = "train"
+    """Demonstrations at evaluation: the run's own training examples, or fresh draws from the rest of the pool."""
+    stop: StopRule = "separator"
+    """Where a response ends."""
+    num_eval_examples: int | None = Field(default=None, ge=1)
+    """Only the first so many evaluation examples (default: all)."""
+    token_budget: int = Field(default=2048, ge=1)
+    """Padded tokens of one batch; changes speed and memory only."""
+    no_prepare: bool = False
+    """Fail where data files are missing instead of making them."""
+
+
+class PredictConfig(Config):
+    """Answer new texts with a trained adapter."""
+
+    adapter: Path
+    """Folder of a trained run."""
+    text: str | None = None
+    """One text to answer."""
+    file: Path | None = None
+    """CSV or TSV whose columns are the task's fields."""
+    out: Path | None = None
+    """CSV to write: the columns of --file plus answer and confidence (default: print)."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    model_id: str | None = None
+    """Base model, where it has moved since training (default: the adapter's own)."""
+
+    @model_validator(mode="after")
+    def _one_input(self) -> "PredictConfig":
+        if (self.text is None) == (self.file is None):
+            raise UserError("give exactly one of --text and --file")
+        if self.out is not None and self.file is None:
+            raise UserError("--out goes with --file")
+        return self
+
+
+class DemoConfig(Config):
+    """Teach the embedded model from its own in-context behaviour and show what came out (folder: ./ia2-demo)."""
+
+    model_id: str = "smollm2-135m"
+    """Base model: hub id, local folder, .gguf file, or `smollm2-135m` (embedded)."""
+
+    full: bool = False
+    """Add past_tense, with the irregular verbs as the out-of-distribution set."""
+    num_runs: int = Field(default=3, ge=1)
+    """Runs of each method, each with its own training examples."""
+    num_train_examples: int = Field(default=8, ge=2)
+    """Number of labelled training examples (N)."""
+    num_train_epochs: int = Field(default=50, ge=1)
+    """At most so many passes over the training examples."""
+    lrs: tuple[float, ...] = (3e-4, 1e-3)
+    """Learning rates, of which dev loss picks one."""
+    num_eval_examples: int | None = Field(default=None, ge=1)
+    """Only the first so many evaluation examples (default: all, about 100)."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""

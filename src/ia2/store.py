@@ -1,0 +1,207 @@
+"""Where artefacts live, how they are named, and how they are written so that nothing half-made ever counts.
+
+A file or folder is written under a temporary name beginning with a dot and then renamed; readers skip such names.
+Names are for people: nothing parses one. What a folder holds is said by the config.json inside it.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from ia2.config import METHOD_FIELDS, Config, TrainConfig
+from ia2.errors import UserError
+
+LONGEST_TAIL = 200
+
+
+def root_of(config: Config) -> Path:
+    """`--root`, else $IA2_ROOT, else the parent of this repository's scripts/ if that is here, else this folder."""
+    if config.root is not None:
+        return config.root
+    if "IA2_ROOT" in os.environ:
+        return Path(os.environ["IA2_ROOT"])
+    here = Path.cwd()
+    in_scripts = here.name == "scripts" and (here / "train_unified.py").exists()
+    return here.parent if in_scripts else here
+
+
+# Reading and writing
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401 - JSON is any value
+    """The value in a JSON file; UserError names the file where it is missing, cut or malformed."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid JSON ({error}); mend it, or delete it to have it made again") from None
+
+
+def json_text(value: Any) -> str:  # noqa: ANN401
+    """The JSON text that we write everywhere: the same bytes for the same value."""
+    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+
+
+def write_json(path: Path, value: Any) -> None:  # noqa: ANN401
+    """Write a value as JSON, whole or not at all."""
+    with writing(path) as temporary:
+        temporary.write_text(json_text(value), encoding="utf-8")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """A temporary name for `path`, a file or a folder, that replaces it only if the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name[:150]}.{os.getpid()}.tmp")
+    _remove(temporary)
+    try:
+        yield temporary
+        _flush(temporary)
+        if temporary.is_dir():
+            _remove(path)
+        temporary.replace(path)
+    finally:
+        _remove(temporary)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Only one process at a time makes what belongs at `path`; leftovers of killed ones are swept first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(f".{path.name[:150]}.lock")):
+        for leftover in path.parent.glob(f".{_escaped(path.name[:150])}.*.tmp"):
+            _remove(leftover)
+        yield
+
+
+def _escaped(name: str) -> str:
+    return name.replace("[", "[[]")
+
+
+def _flush(path: Path) -> None:
+    """Make the disk hold what was written before the rename makes it count."""
+    for file in [path] if path.is_file() else [entry for entry in path.rglob("*") if entry.is_file()]:
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+# Digests
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def value_digest(value: Any) -> str:  # noqa: ANN401
+    """A short digest of a JSON value, independent of the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:20]
+
+
+# Places
+
+
+def pool_path(root: Path, dataset: str) -> Path:
+    """Where a prepared dataset lies."""
+    return root / "data" / dataset / "main.json"
+
+
+def split_path(root: Path, dataset: str, num_train_examples: int, run_idx: int) -> Path:
+    """Where the split of (N, run) lies."""
+    return root / "data" / dataset / "train" / f"{num_train_examples}_{run_idx}.json"
+
+
+def splits_on_disk(root: Path, dataset: str) -> list[tuple[int, int]]:
+    """(N, run) of every split {N}_{run}.json of a dataset."""
+    names = (file.stem.split("_") for file in (root / "data" / dataset / "train").glob("*.json"))
+    return sorted((int(parts[0]), int(parts[1])) for parts in names if len(parts) == 2 and all(map(str.isdigit, parts)))
+
+
+def targets_folder(root: Path, digest: str) -> Path:
+    """Where the teacher targets of that digest lie."""
+    return root / "outputs" / "targets" / digest
+
+
+def run_folder(root: Path, config: TrainConfig) -> Path:
+    """The folder of a run whose num_generated_tokens is resolved."""
+    return root / "outputs" / config.training_method / config.dataset / run_name(config)
+
+
+def evaluations_folder(root: Path, method: str, dataset: str, uncertainty: bool) -> Path:
+    """Where records of a method (or base) trained on a dataset lie."""
+    return root / "outputs" / "evaluations" / (f"{method}_uncertainty" if uncertainty else method) / dataset
+
+
+def run_folders(root: Path) -> list[Path]:
+    """Every finished run below `root`, in order of path."""
+    outputs = root / "outputs"
+    folders = (file.parent for file in outputs.glob("*/*/*/adapter_config.json"))
+    return sorted(folder for folder in folders if not folder.name.startswith(".") and (folder / "config.json").exists())
+
+
+# Names
+
+
+def short_model_name(model_id: str) -> str:
+    """The last part of a model id, as names show it: `Qwen/Qwen3-4B-Base` is `Qwen3-4B-Base`."""
+    return Path(model_id.rstrip("/")).name.removesuffix(".gguf")
+
+
+def run_name(config: TrainConfig) -> str:
+    """The published name, and a tail for every other field that decides the result and is not at its default."""
+    fields = [short_model_name(config.model_id), *_adapter_part(config), config.num_generated_tokens]
+    fields += [config.num_train_examples, config.lr, config.run_idx, *_variant_part(config)]
+    return "_".join(map(str, fields)) + _tail(config)
+
+
+def _adapter_part(config: TrainConfig) -> list[Any]:
+    match config.method.adapter:
+        case "lora":
+            return [config.lora_type, config.lora_r, config.lora_alpha]
+        case "ia3":
+            return ["ia3", config.ia3_type]
+        case adapter:
+            return [adapter, config.num_virtual_tokens]
+
+
+def _variant_part(config: TrainConfig) -> list[Any]:
+    match config.method.variant:
+        case "act":
+            return []
+        case "tna":
+            return [config.ce_loss_weight]
+        case "tokl":
+            return ["icl_outputs"] + ([f"topk{config.tokl_top_k}"] if config.tokl_top_k != "all" else [])
+        case _:
+            return [config.label_type]
+
+
+NAMED_FIELDS = METHOD_FIELDS | frozenset(
+    ("training_method", "dataset", "model_id", "num_generated_tokens", "num_train_examples", "lr", "run_idx")
+)
+
+
+def _tail(config: TrainConfig) -> str:
+    return name_tail({key: value for key, value in config.changed().items() if key not in NAMED_FIELDS})
+
+
+def name_tail(fields: dict[str, Any]) -> str:
+    """`+field=value` for each field, or a digest of them all where that would be too long for a name."""
+    tail = "".join(f"+{key}={str(value).replace('/', '-')}" for key, value in fields.items())
+    return tail if len(tail) <= LONGEST_TAIL else f"+{value_digest(fields)}"

@@ -1,0 +1,78 @@
+"""main.json: the examples of a dataset, rendered, in the published shape.
+
+{metadata, train_examples, val_examples}, an example being {idx, question, answer}. The task travels in the metadata;
+a file made by hand may leave it out where its dataset has a name that we know.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+from pydantic import ValidationError
+
+from ia2 import store
+from ia2.errors import UserError
+from ia2.tasks import task
+from ia2.tasks.base import Example, TaskSpec
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A prepared dataset: training runs draw from `train`, evaluations ask `validation`."""
+
+    spec: TaskSpec
+    train: tuple[Example, ...]
+    validation: tuple[Example, ...]
+
+
+def pool_to_json(pool: Pool, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """The published shape, with the task, where the rows came from, and how long they are in characters."""
+    return {
+        "metadata": {
+            "max_choices": len(pool.spec.labels) or "free",
+            "remap_dict": None,
+            "num_train": len(pool.train),
+            "num_val": len(pool.validation),
+            "question_characters": _lengths([example.question for example in (*pool.train, *pool.validation)]),
+            "answer_characters": _lengths([example.answer for example in (*pool.train, *pool.validation)]),
+            "task": pool.spec.model_dump(),
+            "provenance": dict(provenance),
+        },
+        "train_examples": [example_to_json(example) for example in pool.train],
+        "val_examples": [example_to_json(example) for example in pool.validation],
+    }
+
+
+def _lengths(texts: Sequence[str]) -> dict[str, float]:
+    lengths = [len(text) for text in texts] or [0]
+    return {"min": min(lengths), "median": median(lengths), "mean": round(mean(lengths), 2), "max": max(lengths)}
+
+
+def load_pool(root: Path, dataset: str) -> Pool:
+    """Read data/{dataset}/main.json; UserError names the file and what is wrong in it."""
+    path = store.pool_path(root, dataset)
+    data = store.read_json(path)
+    try:
+        embedded = data["metadata"].get("task")
+        return Pool(
+            spec=TaskSpec.model_validate(embedded) if embedded else task(dataset).spec,
+            train=tuple(map(example_from_json, data["train_examples"])),
+            validation=tuple(map(example_from_json, data["val_examples"])),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, ValidationError) as error:
+        raise UserError(
+            f"{path}: not in the shape of a prepared dataset ({type(error).__name__}: {error}); it holds metadata, "
+            "train_examples and val_examples, each example with idx, question and answer"
+        ) from None
+
+
+def example_to_json(example: Example) -> dict[str, Any]:
+    """An example in the published shape."""
+    return {"idx": example.idx, "question": example.question, "answer": example.answer}
+
+
+def example_from_json(row: Mapping[str, Any]) -> Example:
+    """An example of the published shape; answers are text even where a file has a number."""
+    return Example(int(row["idx"]), str(row["question"]), str(row["answer"]))
