@@ -1,0 +1,51 @@
+"""What each stage took, added up from what the store says of itself, so that a resumed run shows the same."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ia2.report.results import Record
+from ia2.store import read_json, run_folders
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """What a stage took; `num_bytes` is what it wrote, None where it was not counted."""
+
+    name: str
+    seconds: float
+    num_bytes: int | None = None
+    note: str = ""
+
+
+def stage_costs(root: Path, records: Sequence[Record]) -> tuple[StageCost, ...]:
+    """Seconds and bytes of collecting, training by method, and evaluating, of all that stands below `root`."""
+    targets = sorted((root / "outputs" / "targets").glob("*/manifest.json"))
+    costs = [
+        StageCost(
+            "collect targets",
+            sum(read_json(manifest)["seconds"] for manifest in targets),
+            _bytes(manifest.parent for manifest in targets),
+            f"{len(targets)} sets, shared by all methods and learning rates",
+        )
+    ]
+    folders: dict[str, list[Path]] = {}
+    for folder in run_folders(root):
+        folders.setdefault(read_json(folder / "config.json")["config"]["training_method"], []).append(folder)
+    costs += [
+        StageCost(
+            f"train {method}",
+            sum(read_json(folder / "final_loss_statistics.json")["seconds"] for folder in runs),
+            _bytes(runs),
+            f"{len(runs)} runs",
+        )
+        for method, runs in folders.items()
+    ]
+    seconds = sum(sum(record.timings.values()) for record in records)
+    files = [file for record in records for file in (record.path, record.path.with_suffix(".parquet"))]
+    size = sum(file.stat().st_size for file in files)
+    return (*costs, StageCost("evaluate", seconds, size, f"{len(records)} records"))
+
+
+def _bytes(folders: Iterable[Path]) -> int:
+    return sum(file.stat().st_size for folder in folders for file in folder.iterdir() if file.is_file())

@@ -1,0 +1,209 @@
+"""Evaluation records: read strictly, and laid out as one tidy frame.
+
+A record that cannot be read whole is a problem that is shown, never a row: half a record is no measurement. A record of
+a newer schema stops the reading, because guessing at its meaning could show wrong numbers as right ones.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import pyarrow
+import pyarrow.parquet
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ia2.config import TrainConfig
+from ia2.errors import UserError
+from ia2.measure.calibration import ReliabilityBin
+
+SCHEMA = 1
+PASSES = {False: "without_icl", True: "with_icl"}
+
+
+class Settings(BaseModel):
+    """What a record was evaluated with. Fields added later are kept, and become columns."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
+
+    eval_dataset: str
+    icl_source_dataset: str
+    icl_max_demos: int
+    num_generated_tokens_eval: int
+    icl_pool: str
+    stop: str
+    num_eval_examples: int | None
+    model_id: str
+    torch_dtype: str
+    uncertainty_analysis: bool
+    num_train_examples: int
+    run_idx: int
+
+
+class Training(BaseModel):
+    """What training a record's adapter came to."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    best_dev_loss: float | None
+    final_dev_loss: float | None
+    best_step: int
+    num_steps: int
+    seconds: float
+    trainable_parameters: int
+    adapter_bytes: int
+
+
+class LabelsUsed(BaseModel):
+    """Gold labels that went into a record's model, demonstrations included."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    train: int
+    dev: int
+
+
+LABELS = frozenset({"labels_train", "labels_dev"})
+OUTCOMES = LABELS | {"train_seconds" if name == "seconds" else name for name in Training.model_fields}
+MEASURED = OUTCOMES | {"record", "metric", "value", "num_examples", "command"}
+"""Columns of the tidy frame that were measured; every other column is a field of the configuration."""
+
+
+class Record(BaseModel):
+    """One evaluation: outputs/evaluations/{base|method}[_uncertainty]/{dataset}/{name}.json."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+    path: Path
+    kind: Literal["base", "adapter"]
+    settings: Settings = Field(alias="eval")
+    run: TrainConfig | None
+    train: Training | None
+    labels_used: LabelsUsed
+    num_examples: int
+    metrics: dict[str, float]
+    reliability: dict[str, list[ReliabilityBin]] = {}
+    majority_class_accuracy: float | None = None
+    ece_floor: dict[str, float] = {}
+    timings: dict[str, float] = {}
+    peak_memory_bytes: int | None = None
+    command: str = ""
+
+    @model_validator(mode="after")
+    def _adapter_has_a_run(self) -> "Record":
+        if (self.kind == "adapter") != (self.run is not None):
+            raise ValueError(
+                f"kind={self.kind} and run={'null' if self.run is None else 'given'} contradict each other"
+            )
+        return self
+
+    @property
+    def method(self) -> str:
+        """`base` or the training method."""
+        return "base" if self.run is None else self.run.training_method
+
+    @property
+    def trained_dataset(self) -> str:
+        """What the model learned from: its training set, or for the base model where its demonstrations come from."""
+        return self.settings.icl_source_dataset if self.run is None else self.run.dataset
+
+    def measured(self) -> dict[str, float]:
+        """Every number of this record under one name each; what was not measured is absent."""
+        numbers = dict(self.metrics) | self.timings | {f"{when}_ece_floor": v for when, v in self.ece_floor.items()}
+        if self.majority_class_accuracy is not None:
+            numbers["majority_class_accuracy"] = self.majority_class_accuracy
+        if self.peak_memory_bytes is not None:
+            numbers["peak_memory_bytes"] = self.peak_memory_bytes
+        return numbers
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A file that should have been readable, and why it was not."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that could be read below a root, in order of path, and what could not."""
+
+    root: Path
+    records: tuple[Record, ...]
+    problems: tuple[Problem, ...]
+
+
+def read_results(root: Path) -> Results:
+    """Every evaluation record below `root`; UserError where one was written by a newer version."""
+    records: list[Record] = []
+    problems: list[Problem] = []
+    for path in sorted((root / "outputs" / "evaluations").rglob("*.json")):
+        if path.name.startswith("."):
+            continue
+        outcome = read_record(path)
+        if isinstance(outcome, Problem):
+            problems.append(outcome)
+        else:
+            records.append(outcome)
+    return Results(root, tuple(records), tuple(problems))
+
+
+def read_record(path: Path) -> Record | Problem:
+    """One record, or the reason why it cannot be counted; UserError where its schema is newer than this version's."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        schema = content["schema"]
+    except (ValueError, KeyError, TypeError) as error:
+        return Problem(path, f"not a whole record ({error or type(error).__name__})")
+    if not isinstance(schema, int) or schema > SCHEMA:
+        raise UserError(f"{path} has schema {schema!r}, newer than {SCHEMA}, which this version reads: update ia2")
+    try:
+        record = Record.model_validate({**content, "path": path})
+        pyarrow.parquet.read_metadata(path.with_suffix(".parquet"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        return Problem(path, f"field {'.'.join(map(str, first['loc'])) or 'record'}: {first['msg']}")
+    except UserError as error:
+        return Problem(path, f"field run: {error}")
+    except (OSError, pyarrow.ArrowException) as error:
+        return Problem(path, f"its rows cannot be read ({error})")
+    return record
+
+
+def load_examples(record: Record) -> pd.DataFrame:
+    """The rows of a record, one per (example, pass), ordered by pass and idx."""
+    frame = pd.read_parquet(record.path.with_suffix(".parquet"))
+    return frame.sort_values(["with_icl", "idx"], ignore_index=True)
+
+
+def tidy(records: Sequence[Record]) -> pd.DataFrame:
+    """One row per record and metric: `metric` and `value`, outcomes of the run, and every configuration field.
+
+    Evaluation fields have their own names. A training field that an evaluation field shares its name with is called
+    `train_{field}` (`stop` is where an evaluated response ended, `train_stop` where a trained one did).
+    """
+    rows = [
+        {**fields, "metric": metric, "value": float(value)}
+        for record in records
+        for fields in [_fields(record)]
+        for metric, value in record.measured().items()
+    ]
+    frame = pd.DataFrame(rows, columns=None if rows else ["record", "kind", "method", "metric", "value"])
+    others = frame.columns.drop("value")
+    return frame.astype(dict.fromkeys(others, object)).convert_dtypes().astype({"value": float})
+
+
+def _fields(record: Record) -> dict[str, Any]:
+    settings = record.settings.model_dump(mode="json")
+    run = record.run.applicable() if record.run else {}
+    fields = {"record": str(record.path), "kind": record.kind, "method": record.method, **settings}
+    fields |= {f"train_{name}" if name in settings else name: value for name, value in run.items()}
+    outcome = record.train.model_dump() if record.train else {}
+    if "seconds" in outcome:
+        outcome["train_seconds"] = outcome.pop("seconds")
+    labels = {"labels_train": record.labels_used.train, "labels_dev": record.labels_used.dev}
+    fields |= {"num_examples": record.num_examples, **labels, **outcome, "command": record.command}
+    return {name: json.dumps(value) if isinstance(value, list | dict) else value for name, value in fields.items()}

@@ -1,0 +1,79 @@
+"""Trained runs as the report sees them: configuration, dev loss and loss history, read from the run folders.
+
+Selection needs every candidate that was trained, also those that were never evaluated, so runs are read from their
+folders; a run whose folder has gone is still known from its evaluation record.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import ValidationError
+
+from ia2.config import TrainConfig
+from ia2.errors import UserError
+from ia2.report.results import Record
+from ia2.store import read_json, run_folders
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A finished run. `dev_loss` is that of the weights that were saved: the best, or the last with keep=last."""
+
+    config: TrainConfig
+    dev_loss: float | None
+    folder: Path | None = None
+
+    @property
+    def key(self) -> str:
+        """The configuration as one text, equal exactly for equal configurations."""
+        return config_key(self.config)
+
+
+def config_key(config: TrainConfig, without: Iterable[str] = ()) -> str:
+    """Every field that decides this method's result, as canonical JSON, except those named in `without`."""
+    dropped = set(without)
+    fields = {name: value for name, value in config.applicable().items() if name not in dropped}
+    return json.dumps(fields, sort_keys=True)
+
+
+def read_runs(root: Path, records: Iterable[Record] = ()) -> tuple[TrainedRun, ...]:
+    """Every finished run below `root`, and the runs that only `records` know; UserError where a file is damaged."""
+    runs = {run.key: run for run in map(_read_run, run_folders(root))}
+    for record in records:
+        if record.run is not None and record.train is not None:
+            run = TrainedRun(record.run, _saved_loss(record.run, record.train.model_dump()))
+            runs.setdefault(run.key, run)
+    return tuple(runs.values())
+
+
+def read_history(run: TrainedRun) -> pd.DataFrame:
+    """The run's history.jsonl: step, epoch, phase, train_loss, dev_loss, seconds; what a line lacks is NaN."""
+    columns = ["step", "epoch", "phase", "train_loss", "dev_loss", "seconds"]
+    path = run.folder / "history.jsonl" if run.folder else None
+    if path is None or not path.exists():
+        return pd.DataFrame(columns=columns)
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON lines ({error}); delete the run's folder to train it again") from None
+    frame = pd.DataFrame(lines).reindex(columns=columns)
+    return frame.astype({"train_loss": float, "dev_loss": float, "seconds": float})
+
+
+def _read_run(folder: Path) -> TrainedRun:
+    path = folder / "config.json"
+    content = read_json(path)
+    try:
+        config = TrainConfig.model_validate(content["config"])
+    except (KeyError, TypeError, ValidationError, UserError) as error:
+        raise UserError(f"{path} does not describe a run ({error}); delete the folder to train it again") from None
+    return TrainedRun(config, _saved_loss(config, read_json(folder / "final_loss_statistics.json")), folder)
+
+
+def _saved_loss(config: TrainConfig, outcome: dict[str, Any]) -> float | None:
+    loss: float | None = outcome.get("final_dev_loss" if config.keep == "last" else "best_dev_loss")
+    return loss

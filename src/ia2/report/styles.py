@@ -1,0 +1,51 @@
+"""One table of methods: label, colour, marker and order, so that every plot and table agrees.
+
+The colours are those of Okabe and Ito, chosen to be told apart without colour vision (its pale yellow is replaced by a
+brown that shows on white); markers differ as well, and bars stand above their names, so colour is never the only sign.
+The base model has two rows: without demonstrations it is where a student starts, with them it is the teacher.
+"""
+
+from dataclasses import dataclass, replace
+
+from ia2.methods import ADAPTERS, VARIANTS, parse_method
+
+INK = "#1b1b1f"
+"""Text and axes of a figure; on the page it becomes the page's own text colour."""
+LINE = "#c9c9d1"
+"""Grids and reference lines; on the page the colour of its lines."""
+
+ADAPTER_LABELS = {"lora": "", "ia3": "(IA)3 ", "prompt": "Prompt ", "prefix": "Prefix "}
+
+
+@dataclass(frozen=True)
+class MethodStyle:
+    """How a method is named and drawn; `order` sorts methods in every table and plot."""
+
+    label: str
+    tick: str
+    colour: str
+    marker: str
+    order: int
+
+
+STYLES = {
+    "base": MethodStyle("Base, no demonstrations", "base", "#7d7f87", "o", 0),
+    "teacher": MethodStyle("Base + demonstrations (teacher)", "base\n+ demos", "#cc79a7", "s", 1),
+    "tok": MethodStyle("tok (SFT)", "tok", "#e69f00", "^", 2),
+    "tokl": MethodStyle("tokl (soft labels)", "tokl", "#8c6d31", "v", 3),
+    "act": MethodStyle("act (IA2)", "act", "#0072b2", "D", 4),
+    "tna": MethodStyle("tna (IA2 + SFT)", "tna", "#56b4e9", "P", 5),
+    "a2t": MethodStyle("a2t (IA2 → SFT)", "a2t", "#009e73", "X", 6),
+    "t2a": MethodStyle("t2a (SFT → IA2)", "t2a", "#d55e00", "*", 7),
+}
+
+
+def style_of(method: str, with_icl: bool = False) -> MethodStyle:
+    """The style of `base` or a training method, evaluated without or with demonstrations; UserError if unknown."""
+    if method == "base":
+        return STYLES["teacher" if with_icl else "base"]
+    parsed = parse_method(method)
+    style, adapter = STYLES[parsed.variant], ADAPTER_LABELS[parsed.adapter]
+    suffix, tick = (" + demonstrations", "\n+ demos") if with_icl else ("", "")
+    place = 2 * (ADAPTERS.index(parsed.adapter) * len(VARIANTS) + style.order) + with_icl
+    return replace(style, label=f"{adapter}{style.label}{suffix}", tick=f"{method}{tick}", order=place)

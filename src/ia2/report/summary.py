@@ -1,0 +1,178 @@
+"""The results table as a frame: one row per model and pass, with everything that stands beside an accuracy.
+
+Rows fall into groups by what was trained on and what was evaluated on. A number that was not measured is NaN here and a
+dash where it is shown, never 0.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import pandas as pd
+
+from ia2.report.results import PASSES
+from ia2.report.selection import MEANS, Selection, aggregate
+from ia2.report.styles import style_of
+
+SHOWN_METRICS = {
+    "anywhere": "anywhere_accuracy",
+    "ece": "ece_equal_count",
+    "ece_floor": "ece_floor",
+    "nll": "nll",
+    "parse_rate": "parse_rate",
+}
+
+PER_METRIC = frozenset({"metric", "mean", "sd", "n", "values", "records", *MEANS})
+# A field is shown beside a method's name where models of that name differ in it, unless the table says it elsewhere.
+SHOWN_ELSEWHERE = {"kind", "method", "dataset", "training_method", "eval_dataset", "lr", "rule"}
+NEVER_DETAILS = PER_METRIC | SHOWN_ELSEWHERE | {"train_num_train_examples", "train_model_id"}
+DETAIL_NAMES = {"num_train_examples": "N", "num_generated_tokens_eval": "T", "icl_source_dataset": "demonstrations of"}
+
+
+@dataclass(frozen=True)
+class SummaryRow:
+    """The columns of the summary. What was not measured is NaN.
+
+    accuracy and anywhere are mean percents over n runs (accuracy_sd: ddof 1, NaN for one run); ece, ece_floor, nll and
+    parse_rate are means in their natural units; rule says how lr was chosen (empty for the base model);
+    accuracy_values and records (paths) are in order of run_idx.
+    """
+
+    trained_dataset: str
+    eval_dataset: str
+    out_of_distribution: bool
+    method: str
+    with_icl: bool
+    order: int
+    label: str
+    tick: str
+    colour: str
+    marker: str
+    details: str
+    accuracy: float
+    accuracy_sd: float
+    n: int
+    accuracy_values: tuple[float, ...]
+    anywhere: float
+    ece: float
+    ece_floor: float
+    nll: float
+    parse_rate: float
+    majority: float
+    labels_train: float
+    labels_dev: float
+    lr: float
+    train_seconds: float
+    rule: str
+    records: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """What tells this row from the others of its group."""
+        return f"{self.label} [{self.details}]" if self.details else self.label
+
+
+COLUMNS = [field.name for field in fields(SummaryRow)]
+
+
+@dataclass(frozen=True)
+class Group:
+    """The rows of one (trained, evaluated) pair of datasets."""
+
+    trained_dataset: str
+    eval_dataset: str
+    rows: pd.DataFrame
+
+    @property
+    def out_of_distribution(self) -> bool:
+        return self.trained_dataset != self.eval_dataset
+
+    @property
+    def title(self) -> str:
+        """The evaluation set, with * where it is not what was trained on."""
+        if not self.out_of_distribution:
+            return self.eval_dataset
+        return f"{self.eval_dataset}* (trained on {self.trained_dataset})"
+
+
+def summarise(selection: Selection) -> pd.DataFrame:
+    """One `SummaryRow` per configuration, evaluation set and pass, in the order of the methods' table."""
+    table = aggregate(selection)
+    if table.empty:
+        return pd.DataFrame(columns=COLUMNS)
+    keys = [name for name in table.columns if name not in PER_METRIC]
+    found = [
+        (_row(metrics, with_icl), {name: metrics[name].iloc[0] for name in keys if name not in NEVER_DETAILS})
+        for _, group in table.groupby(keys, dropna=False, sort=False)
+        for metrics in [group.set_index("metric")]
+        for with_icl, when in PASSES.items()
+        if f"{when}_accuracy" in metrics.index
+    ]
+    frame = pd.DataFrame(_detailed(found), columns=COLUMNS)
+    order = ["trained_dataset", "out_of_distribution", "eval_dataset", "order", "details"]
+    return frame.sort_values(order, ignore_index=True)
+
+
+def rows_of(frame: pd.DataFrame) -> list[SummaryRow]:
+    """The rows of a summary, or of a part of it."""
+    return [SummaryRow(*values) for values in frame[COLUMNS].itertuples(index=False, name=None)]
+
+
+def groups(summary: pd.DataFrame) -> Iterator[Group]:
+    """The summary's rows by (trained, evaluated) pair; in-distribution comes before out-of-distribution."""
+    for (trained, evaluated), rows in summary.groupby(["trained_dataset", "eval_dataset"], sort=False):
+        yield Group(str(trained), str(evaluated), rows.reset_index(drop=True))
+
+
+def _row(metrics: pd.DataFrame, with_icl: bool) -> SummaryRow:
+    """One pass of one configuration, from its aggregated metrics (index: metric)."""
+    when = PASSES[with_icl]
+    score: dict[Any, Any] = metrics.loc[f"{when}_accuracy"].to_dict()
+    method, dataset = str(score["method"]), score.get("dataset")
+    trained = str(score["icl_source_dataset"] if pd.isna(dataset) else dataset)
+    style = style_of(method, with_icl)
+    unlabelled = method == "base" and not with_icl
+    return SummaryRow(
+        trained_dataset=trained,
+        eval_dataset=str(score["eval_dataset"]),
+        out_of_distribution=trained != score["eval_dataset"],
+        method=method,
+        with_icl=with_icl,
+        order=style.order,
+        label=style.label,
+        tick=style.tick,
+        colour=style.colour,
+        marker=style.marker,
+        details="",
+        accuracy=score["mean"],
+        accuracy_sd=score["sd"],
+        n=score["n"],
+        accuracy_values=score["values"],
+        **{name: _mean(metrics, f"{when}_{metric}") for name, metric in SHOWN_METRICS.items()},
+        majority=_mean(metrics, "majority_class_accuracy"),
+        labels_train=0.0 if unlabelled else score["labels_train"],
+        labels_dev=0.0 if unlabelled else score["labels_dev"],
+        lr=score.get("lr", math.nan),
+        train_seconds=score["train_seconds"],
+        rule="" if pd.isna(score["rule"]) else str(score["rule"]),
+        records=score["records"],
+    )
+
+
+def _mean(metrics: pd.DataFrame, metric: str) -> float:
+    return float(metrics["mean"][metric]) if metric in metrics.index else math.nan
+
+
+def _detailed(found: list[tuple[SummaryRow, dict[str, Any]]]) -> list[SummaryRow]:
+    """The rows, each saying in which fields it differs from others of its label and group."""
+    alike: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for row, config in found:
+        alike.setdefault((row.trained_dataset, row.eval_dataset, row.label), []).append(config)
+    rows = []
+    for row, config in found:
+        others = alike[row.trained_dataset, row.eval_dataset, row.label]
+        differing = [name for name in config if len({str(other[name]) for other in others}) > 1]
+        shown = [f"{DETAIL_NAMES.get(name, name)} {config[name]}" for name in differing if pd.notna(config[name])]
+        rows.append(replace(row, details=", ".join(shown)))
+    return rows

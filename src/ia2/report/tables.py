@@ -1,0 +1,93 @@
+"""The results table, as text for the terminal and as HTML, from one list of columns.
+
+A number that was not measured is a dash, never 0.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+
+from ia2.report.captions import num_runs, selection_rule
+from ia2.report.summary import SummaryRow, groups, rows_of
+from ia2.report.templates import render
+
+MISSING = "–"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: `text` makes a cell of a summary row, `meaning` explains the heading on the page."""
+
+    heading: str
+    meaning: str
+    text: Callable[[SummaryRow], str]
+    in_terminal: bool = True
+
+
+def number(value: float, form: str) -> str:
+    """`value` formatted, or a dash where it was not measured."""
+    return MISSING if math.isnan(value) else format(value, form)
+
+
+def _accuracy(row: SummaryRow) -> str:
+    spread = "" if math.isnan(row.accuracy_sd) else f" ± {row.accuracy_sd:.1f}"
+    return number(row.accuracy, ".1f") + spread
+
+
+def _labels(row: SummaryRow) -> str:
+    return f"{number(row.labels_train, '.0f')} + {number(row.labels_dev, '.0f')}"
+
+
+def _seconds(row: SummaryRow) -> str:
+    return number(row.train_seconds, ".1f" if row.train_seconds < 10 else ".0f")
+
+
+COLUMNS = (
+    Column("Model", "", lambda r: r.name),
+    Column("Accuracy %", "exact match of the parsed answer over all examples: mean ± sd over runs", _accuracy),
+    Column(
+        "Anywhere %", "gold answer found anywhere in the whole response", lambda r: number(r.anywhere, ".1f"), False
+    ),
+    Column("n", "runs", lambda r: str(r.n)),
+    Column("ECE", "calibration error of the first token, 15 equal-count bins", lambda r: number(r.ece, ".3f")),
+    Column("floor", "the ECE a calibrated model would show at this n", lambda r: number(r.ece_floor, ".3f"), False),
+    Column("NLL", "of the gold first token, in nats", lambda r: number(r.nll, ".2f")),
+    Column("Labels", "gold labels used: training (or demonstrations) + dev", _labels),
+    Column("lr", "learning rate chosen", lambda r: number(r.lr, "g")),
+    Column("Seconds", "training time of one run", _seconds),
+)
+
+
+def text_table(summary: pd.DataFrame) -> str:
+    """The summary as text: a table for each evaluation set, with what * and the numbers mean below."""
+    if summary.empty:
+        return "No evaluation records."
+    parts = [_text_group(group.title, group.rows) for group in groups(summary)]
+    notes = [
+        f"Accuracy: mean ± sd over runs (ddof 1), {num_runs(summary)}. Labels: training + dev. {MISSING}: not measured."
+    ]
+    if summary["out_of_distribution"].any():
+        notes.append("*: out of distribution, not the dataset trained on.")
+    return "\n\n".join([*parts, "\n".join(notes)])
+
+
+def html_table(rows: pd.DataFrame) -> str:
+    """The rows of one group as an HTML table; cells are escaped."""
+    cells = [[column.text(row) for column in COLUMNS] for row in rows_of(rows)]
+    return render("results_table", columns=COLUMNS, rows=cells, missing=MISSING, rule=selection_rule(rows))
+
+
+def _text_group(title: str, rows: pd.DataFrame) -> str:
+    shown = [column for column in COLUMNS if column.in_terminal]
+    lines = [[column.heading for column in shown]]
+    lines += [[column.text(row) for column in shown] for row in rows_of(rows)]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(shown))]
+    lines.insert(1, ["-" * width for width in widths])
+    return "\n".join([title, *(_aligned(line, widths) for line in lines)])
+
+
+def _aligned(line: list[str], widths: list[int]) -> str:
+    first, *numbers = line
+    return "  ".join([first.ljust(widths[0]), *(text.rjust(w) for text, w in zip(numbers, widths[1:], strict=True))])

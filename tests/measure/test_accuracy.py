@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, top_k_accuracy_score
+
+from ia2.measure.accuracy import accuracy, label_accuracy, majority_class_accuracy, parse_rate
+
+
+def test_accuracy_is_the_percentage_over_all_examples() -> None:
+    assert accuracy(np.array([True, False, False, True, False])) == 40.0
+
+
+def test_accuracy_agrees_with_scikit_learn() -> None:
+    generator = np.random.default_rng(0)
+    gold, said = generator.integers(0, 4, 200), generator.integers(0, 4, 200)
+    assert accuracy(gold == said) == pytest.approx(100 * accuracy_score(gold, said))
+
+
+@pytest.mark.parametrize("bad", [np.array([], dtype=bool), np.array([0.3, 0.7]), np.array([[True]])])
+def test_accuracy_refuses_what_is_not_a_list_of_hits(bad: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="boolean"):
+        accuracy(bad)
+
+
+def test_parse_rate_counts_an_empty_answer_as_an_answer() -> None:
+    assert parse_rate(["Paris", None, "", "7"]) == 0.75
+    with pytest.raises(ValueError, match="no responses"):
+        parse_rate([])
+
+
+def test_majority_class_accuracy_by_hand() -> None:
+    assert majority_class_accuracy(["0", "1", "1", "1", "2"]) == 60.0  # 3 of 5
+    with pytest.raises(ValueError, match="no answers"):
+        majority_class_accuracy([])
+
+
+def test_label_accuracy_ignores_the_mass_outside_the_label_set() -> None:
+    # argmax 1, 0, 1 against gold 1, 1, 1: two of three, however little mass the labels hold
+    probabilities = np.array([[0.001, 0.002], [0.9, 0.05], [0.0, 1e-9]])
+    assert label_accuracy(probabilities, np.array([1, 1, 1])) == pytest.approx(200 / 3)
+
+
+def test_label_accuracy_agrees_with_scikit_learn() -> None:
+    generator = np.random.default_rng(1)
+    probabilities, gold = generator.random((300, 4)), generator.integers(0, 4, 300)
+    expected = top_k_accuracy_score(gold, probabilities, k=1)
+    assert label_accuracy(probabilities, gold) == pytest.approx(100 * expected)
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "gold"),
+    [
+        (np.ones((2, 2)), np.array([0])),
+        (np.ones((1, 2)), np.array([2])),
+        (np.ones((1, 2)), np.array([-1])),
+        (np.ones((1, 2)), np.array([0.0])),
+        (np.ones((0, 2)), np.array([], dtype=int)),
+        (np.array([[np.nan, 1.0]]), np.array([0])),
+    ],
+)
+def test_label_accuracy_refuses(probabilities: np.ndarray, gold: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"want|finite"):
+        label_accuracy(probabilities, gold)

@@ -1,0 +1,162 @@
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import pytest
+from made_up import MadeUpStore, config, settings
+
+from ia2.errors import UserError
+from ia2.report.costs import StageCost
+from ia2.report.page import SECTIONS, Section, render_page
+from ia2.report.results import read_results
+
+VOID = {"meta", "link", "br", "img", "input", "hr"}
+
+
+class Elements(HTMLParser):
+    """Collects tags, ids and attributes, and that every element is closed."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def values(self, name: str) -> list[str]:
+        return [value for _, attribute, value in self.attributes if attribute == name]
+
+
+STAGES = [StageCost("prepare", 0.5, 31_000), StageCost("train", 143.2, 33_000_000, "18 runs"), StageCost("fetch", 2.0)]
+
+
+def page_of(store: MadeUpStore, stages: list[StageCost] | None = None) -> str:
+    return render_page(read_results(store.root), stages or [])
+
+
+def text_of(page: str) -> str:
+    without_style = re.sub(r"<style.*?</style>", " ", page, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", without_style))
+
+
+def test_a_full_page_has_every_section_and_is_well_formed(full_store: MadeUpStore) -> None:
+    page = page_of(full_store, STAGES)
+    elements = Elements(page)
+    assert not elements.open
+    anchors = ["findings", "done", "results", "accuracy", "calibration", "training", "examples", "costs"]
+    assert [value for tag, name, value in elements.attributes if (tag, name) == ("h2", "id")] == anchors
+    assert [value for value in elements.values("href") if value.startswith("#")][1:9] == [f"#{a}" for a in anchors]
+    assert elements.tags.count("svg") == 3
+    assert len(page) < 2_000_000
+
+
+def test_the_page_needs_no_network_and_no_script(full_store: MadeUpStore) -> None:
+    elements = Elements(page_of(full_store))
+    assert "script" not in elements.tags
+    links = elements.values("href") + elements.values("src") + elements.values("xlink:href")
+    assert all(link.startswith(("#", "data:")) for link in links)
+    assert "@import" not in page_of(full_store)
+
+
+def test_every_figure_has_an_alternative_text_with_its_numbers(full_store: MadeUpStore) -> None:
+    labels = [value for value in Elements(page_of(full_store)).values("aria-label") if " on " in value]
+    assert any("a2t (IA2 → SFT) 85.0%" in label for label in labels)
+    assert any("calibration errors: Base, no demonstrations 0.20" in label for label in labels)
+    assert any(label.startswith("Dev loss against step") for label in labels)
+
+
+def test_what_a_model_wrote_is_escaped(full_store: MadeUpStore) -> None:
+    page = page_of(full_store)
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(&#39;made up&#39;)&lt;/script&gt;" in page
+
+
+def test_three_examples_per_model_right_and_wrong(full_store: MadeUpStore) -> None:
+    page = page_of(full_store)
+    assert page.count('<article class="query">') == 3
+    # three queries, five models; the base without demonstrations is never right
+    assert page.count('<div class="answer right">') == 12
+    assert page.count('<div class="answer wrong">') == 3
+    assert page.count("no answer found") == 3
+    assert "Input: France" in page
+
+
+def test_numbers_sentences_and_costs_are_there(full_store: MadeUpStore) -> None:
+    text = text_of(page_of(full_store, STAGES))
+    assert "85.0 ± 5.0" in text
+    assert "The teacher is good enough" in text
+    assert "4-bit (Q4_1), dequantised" in text
+    assert "3 runs of each method" in text
+    assert "prepare 0.5 31.0 kB" in text
+    assert "train 143.2 33.0 MB 18 runs" in text
+    assert "fetch 2.0 –" in text
+    assert "Together 145.7" in text
+
+
+def test_another_model_has_no_note_on_quantisation(store: MadeUpStore) -> None:
+    store.base((0.0, 75.0), eval=settings(model_id="Qwen/Qwen3-4B-Base"))
+    assert "dequantised" not in page_of(store)
+
+
+def test_a_weak_teacher_is_a_warning_on_the_page(store: MadeUpStore) -> None:
+    store.base((0.0, 40.0))
+    page = page_of(store)
+    assert '<li class="warning">IA2 copies a weak teacher' in page
+
+
+def test_evaluation_sets_are_grouped_with_out_of_distribution_starred_and_last(store: MadeUpStore) -> None:
+    for dataset in ("aaa", "capitals"):
+        store.base((0.0, 70.0), eval=settings(eval_dataset=dataset))
+        store.adapter(config("tok"), 70.0, 0.5, eval=settings(eval_dataset=dataset))
+    page = page_of(store)
+    assert page.index("<h3>capitals</h3>") < page.index("<h3>aaa* (trained on capitals)</h3>")
+    assert "*: out of distribution" in text_of(page)
+
+
+def test_damaged_records_are_listed_and_not_counted(full_store: MadeUpStore) -> None:
+    full_store.base((0.0, 1.0), run_idx=3).write_text('{"schema": 1, "kin')
+    text = text_of(page_of(full_store))
+    assert "outputs/evaluations/base/record021.json" in text
+    assert "75.0 ± 2.5" in text
+
+
+def test_an_empty_store_gives_a_page_that_says_so(store: MadeUpStore) -> None:
+    assert "There are no evaluation records below" in text_of(page_of(store))
+
+
+def test_one_record_gives_a_page(store: MadeUpStore) -> None:
+    store.adapter(config("tok"), 70.0, 0.5)
+    text = text_of(page_of(store))
+    assert "n = 1 run;" in text.replace("n = 1 run ;", "n = 1 run;")
+    assert "±" not in text.split("Results")[1].split("Accuracy:")[0]
+
+
+def test_unfair_candidates_are_an_error_and_no_page(store: MadeUpStore) -> None:
+    store.adapter(config("tok", 0, 1e-3), 70.0, 0.5)
+    store.adapter(config("tok", 0, 3e-4), 70.0, 0.5)
+    store.adapter(config("tok", 1, 3e-4), 70.0, 0.5, eval=settings(run_idx=1))
+    with pytest.raises(UserError, match=r"lr=0\.001 lacks run_idx 1"):
+        page_of(store)
+
+
+def test_later_work_can_add_a_section(full_store: MadeUpStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "ia2.report.page.SECTIONS", [*SECTIONS, lambda data: Section("more", "More", data.stages[0].name)]
+    )
+    page = page_of(full_store, STAGES)
+    assert '<h2 id="more">More</h2>' in page
+
+
+def test_the_report_needs_no_torch() -> None:
+    code = "import sys, ia2.report.page; sys.exit('torch' in sys.modules or 'matplotlib.pyplot' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,182 @@
+import json
+import math
+
+import pytest
+from made_up import MadeUpStore, config, settings
+
+from ia2.config import TrainConfig
+from ia2.errors import UserError
+from ia2.report.results import read_results
+from ia2.report.runs import TrainedRun, read_history, read_runs
+from ia2.report.selection import aggregate, choose, select
+
+
+def runs_with(losses: dict[float, list[float | None]], method: str = "act", **changes: object) -> list[TrainedRun]:
+    return [
+        TrainedRun(config(method, run_idx, lr, **changes), loss)
+        for lr, values in losses.items()
+        for run_idx, loss in enumerate(values)
+    ]
+
+
+def test_the_lowest_mean_dev_loss_wins_and_not_the_lowest_single_one() -> None:
+    # means: 0.4 against (0.1 + 0.9) / 2 = 0.5
+    (choice,) = choose(runs_with({1e-3: [0.4, 0.4], 3e-4: [0.1, 0.9]}))
+    assert choice.chosen.lr == 1e-3
+    assert [candidate.dev_loss for candidate in choice.candidates] == pytest.approx([0.5, 0.4])
+    assert choice.rule == "0.001, of lowest mean dev loss over 2 runs among 0.0003, 0.001"
+
+
+def test_every_cell_chooses_for_itself_and_cells_are_compared_by_fields() -> None:
+    runs = runs_with({1e-3: [0.1], 3e-4: [0.2]}) + runs_with({1e-3: [0.2], 3e-4: [0.1]}, lora_r=16)
+    runs += runs_with({1e-3: [0.3], 3e-4: [0.4]}, dataset="gsm8k") + runs_with(
+        {1e-3: [0.9], 3e-4: [0.1]}, dataset="gsm8ks"
+    )
+    assert [choice.chosen.lr for choice in choose(runs)] == [1e-3, 3e-4, 1e-3, 3e-4]
+
+
+def test_a_tie_goes_to_the_smaller_learning_rate_and_a_diverged_run_never_wins() -> None:
+    assert choose(runs_with({1e-3: [0.5], 3e-4: [0.5]}))[0].chosen.lr == 3e-4
+    assert choose(runs_with({3e-4: [math.nan], 1e-3: [0.5]}))[0].chosen.lr == 1e-3
+
+
+def test_candidates_with_different_runs_are_an_error_that_names_what_is_missing() -> None:
+    runs = runs_with({1e-3: [0.4, 0.4, 0.4], 3e-4: [0.1]})
+    with pytest.raises(UserError, match=r"act on capitals \(N=8\): lr=0.0003 lacks run_idx 1, 2"):
+        choose(runs)
+
+
+def test_as_many_runs_are_not_the_same_runs() -> None:
+    runs = [TrainedRun(config("act", 0, 1e-3), 0.1), TrainedRun(config("act", 1, 3e-4), 0.1)]
+    with pytest.raises(UserError, match="lacks run_idx"):
+        choose(runs)
+
+
+def test_without_a_dev_loss_there_is_no_choice_but_one_candidate_needs_none() -> None:
+    with pytest.raises(UserError, match="no dev loss"):
+        choose(runs_with({1e-3: [0.4, None], 3e-4: [0.1, 0.2]}))
+    (choice,) = choose(runs_with({1e-3: [None, None]}))
+    assert choice.rule == "0.001, the only one trained"
+
+
+def test_runs_are_read_from_folders_and_from_records_without_one(store: MadeUpStore) -> None:
+    store.run(config("act", 0), 0.5)
+    store.run(config("act", 1, keep="last"), 0.5)
+    store.adapter(config("act", 0), 60.0, 0.7)
+    store.adapter(config("tok", 0), 60.0, 0.3)
+    runs = {(run.config.training_method, run.config.run_idx): run for run in read_runs(store.root, records_of(store))}
+    # the folder's loss counts where there is one; keep=last saves the last weights, whose loss is 1.5 times the best
+    assert {key: run.dev_loss for key, run in runs.items()} == {("act", 0): 0.5, ("act", 1): 0.75, ("tok", 0): 0.3}
+    assert runs["tok", 0].folder is None
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[]", '{"config": {"training_method": "act", "lr": "fast"}}'])
+def test_a_damaged_run_folder_is_an_error_that_names_it(store: MadeUpStore, text: str) -> None:
+    folder = store.run(config("act"), 0.5)
+    (folder / "config.json").write_text(text)
+    with pytest.raises(UserError, match=r"config\.json"):
+        read_runs(store.root)
+
+
+def test_history_keeps_what_a_line_lacks_missing(store: MadeUpStore) -> None:
+    folder = store.run(config("a2t"), 0.5)
+    history = read_history(TrainedRun(config("a2t"), 0.5, folder))
+    assert list(history["phase"].unique()) == ["act", "tok"]
+    assert (history["train_loss"].isna() ^ history["dev_loss"].isna()).all()
+    (folder / "history.jsonl").write_text('{"step": 2, "pha')
+    with pytest.raises(UserError, match=r"history\.jsonl"):
+        read_history(TrainedRun(config("a2t"), 0.5, folder))
+
+
+def records_of(store: MadeUpStore) -> tuple:
+    return read_results(store.root).records
+
+
+def selected(store: MadeUpStore) -> object:
+    return select(records_of(store), read_runs(store.root, records_of(store)))
+
+
+def test_evaluation_scores_do_not_choose(store: MadeUpStore) -> None:
+    store.adapter(config("act", 0, 3e-4), 90.0, 0.8)
+    store.adapter(config("act", 0, 1e-3), 10.0, 0.5)
+    assert [record.run.lr for record in selected(store).records] == [1e-3]
+
+
+def test_one_choice_holds_for_every_evaluation_set(store: MadeUpStore) -> None:
+    for dataset, good in (("capitals", 1e-3), ("cities", 3e-4)):
+        for lr, loss in ((3e-4, 0.8), (1e-3, 0.5)):
+            accuracy = 90.0 if lr == good else 10.0
+            store.adapter(config("act", 0, lr), accuracy, loss, eval=settings(eval_dataset=dataset))
+    kept = selected(store).records
+    assert {record.settings.eval_dataset for record in kept} == {"capitals", "cities"}
+    assert {record.run.lr for record in kept} == {1e-3}
+
+
+def test_candidates_that_were_trained_and_not_evaluated_count(store: MadeUpStore) -> None:
+    for lr, loss in ((3e-4, 0.8), (1e-3, 0.5)):
+        store.run(config("act", 0, lr), loss)
+    store.adapter(config("act", 0, 1e-3), 60.0, 0.5)
+    assert "among 0.0003, 0.001" in selected(store).choices[0].rule
+
+
+def test_an_unfinished_sweep_that_was_never_evaluated_is_no_error(store: MadeUpStore) -> None:
+    store.adapter(config("act", 0), 60.0, 0.5)
+    for run in ((0, 1e-3), (1, 1e-3), (0, 3e-4)):
+        store.run(config("tok", *run), 0.5)
+    assert len(selected(store).choices) == 1
+
+
+def test_aggregate_by_hand(store: MadeUpStore) -> None:
+    for run_idx, accuracy in enumerate((60.0, 65.0, 73.0)):
+        store.adapter(config("act", run_idx), accuracy, 0.5, eval=settings(run_idx=run_idx))
+    row = aggregate(selected(store)).set_index("metric").loc["without_icl_accuracy"]
+    # mean 66; deviations -6, -1, 7: sd = sqrt((36 + 1 + 49) / 2) = sqrt(43)
+    assert row["mean"] == pytest.approx(66.0)
+    assert row["sd"] == pytest.approx(math.sqrt(43))
+    assert (row["n"], row["values"]) == (3, (60.0, 65.0, 73.0))
+    assert row["rule"] == "0.001, the only one trained"
+
+
+def test_one_run_has_no_spread(store: MadeUpStore) -> None:
+    store.base((0.0, 75.0))
+    table = aggregate(selected(store))
+    assert table["sd"].isna().all()
+    assert (table["n"] == 1).all()
+
+
+@pytest.mark.parametrize("changes", [{"lora_r": 16}, {"patience": 6}, {"num_train_examples": 4}, {"stop": "eos"}])
+def test_different_training_is_never_pooled(store: MadeUpStore, changes: dict) -> None:
+    store.adapter(config("act", 0), 60.0, 0.5)
+    store.adapter(config("act", 1, **changes), 70.0, 0.5, eval=settings(run_idx=1))
+    accuracies = aggregate(selected(store)).query("metric == 'without_icl_accuracy'")
+    assert sorted(accuracies["mean"]) == [60.0, 70.0]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"icl_max_demos": 4}, {"num_generated_tokens_eval": 1}, {"num_eval_examples": 5}, {"new_field": 1}]
+)
+def test_different_evaluation_is_never_pooled(store: MadeUpStore, changes: dict) -> None:
+    store.base((0.0, 75.0))
+    store.base((0.0, 65.0), run_idx=1, eval=settings(run_idx=1, **changes))
+    accuracies = aggregate(selected(store)).query("metric == 'with_icl_accuracy'")
+    assert sorted(accuracies["mean"]) == [65.0, 75.0]
+
+
+def test_the_same_run_twice_is_an_error(store: MadeUpStore) -> None:
+    first, second = store.base((0.0, 75.0)), store.base((0.0, 65.0))
+    with pytest.raises(UserError, match="same run and settings") as caught:
+        aggregate(selected(store))
+    assert str(first) in str(caught.value)
+    assert str(second) in str(caught.value)
+
+
+def test_a_choice_accepts_its_own_runs_only() -> None:
+    (choice,) = choose(runs_with({1e-3: [0.1], 3e-4: [0.2]}))
+    asked: list[TrainConfig] = [
+        config("act", 7),
+        config("act", 7, 3e-4),
+        config("tok", 7),
+        config("act", lora_alpha=16),
+    ]
+    assert [choice.accepts(one) for one in asked] == [True, False, False, False]
+    assert json.loads(choice.cell)["training_method"] == "act"
