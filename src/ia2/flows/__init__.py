@@ -1,0 +1,1 @@
+"""Stages together: only here is one stage called after another."""

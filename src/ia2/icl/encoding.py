@@ -1,0 +1,111 @@
+"""From text to token ids, and from ids to batches.
+
+Pieces are tokenised one by one and their ids joined, so an answer has the same ids wherever it stands. Batches are
+padded on the right whatever the tokenizer prefers: causal attention then needs no padding mask, and answer positions
+follow from lengths alone.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, repeat
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from ia2.config import StopRule
+from ia2.icl.prompts import SEPARATOR, Episode, prompt_pieces
+
+Ids = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One question and the response that is fed after it."""
+
+    prompt: Ids
+    response: Ids
+
+    def __len__(self) -> int:
+        return len(self.prompt) + len(self.response)
+
+
+class Encoder:
+    """Turns episodes and answers into ids; every piece of text is tokenised once."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.tokenizer = tokenizer
+        self._seen: dict[str, Ids] = {}
+        self._start = self._start_ids()
+
+    def _start_ids(self) -> Ids:
+        """The beginning-of-sequence token, for tokenizers that put one before a text."""
+        start = self.tokenizer.bos_token_id
+        return (start,) if start is not None and self.tokenizer("a").input_ids[0] == start else ()
+
+    def ids(self, piece: str) -> Ids:
+        if piece not in self._seen:
+            self._seen[piece] = tuple(self.tokenizer(piece, add_special_tokens=False).input_ids)
+        return self._seen[piece]
+
+    def prompt(self, episode: Episode) -> Ids:
+        return tuple(chain(self._start, *map(self.ids, prompt_pieces(episode))))
+
+    def answer(self, answer: str, num_generated_tokens: int, stop: StopRule) -> Ids:
+        """The ids of a ground-truth response: the whole answer and, for more than one token, what ends it."""
+        if num_generated_tokens == 1:
+            return self.ids(answer)
+        end = self.ids(SEPARATOR) if stop == "separator" else (self.tokenizer.eos_token_id,)
+        return self.ids(answer) + end
+
+    def text(self, ids: Sequence[int]) -> str:
+        """What a response says: its text up to the separator, without special tokens."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True)).split(SEPARATOR)[0]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B examples of at most S tokens, padded on the right, with their M answer positions laid end to end.
+
+    `rows` and `columns` say where an answer position stands, `tokens` which token it has to predict. A response of G
+    tokens after a prompt of P has the positions P - 1 ... P + G - 2.
+    """
+
+    input_ids: Tensor  # [B, S]
+    rows: Tensor  # [M]
+    columns: Tensor  # [M]
+    tokens: Tensor  # [M]
+
+    def __len__(self) -> int:
+        return self.input_ids.shape[0]
+
+
+def collate(examples: Sequence[Encoded], device: torch.device, pad: int = 0) -> Batch:
+    """The batch of `examples`; its last response token is never fed, since it predicts nothing."""
+    width = max(map(len, examples)) - 1
+    fed = [(example.prompt + example.response)[:-1] for example in examples]
+    rows = [row for row, example in enumerate(examples) for _ in example.response]
+    columns = [len(example.prompt) - 1 + step for example in examples for step in range(len(example.response))]
+    tokens = [token for example in examples for token in example.response]
+    return Batch(
+        input_ids=torch.tensor([[*ids, *repeat(pad, width - len(ids))] for ids in fed], device=device),
+        rows=torch.tensor(rows, device=device),
+        columns=torch.tensor(columns, device=device),
+        tokens=torch.tensor(tokens, device=device),
+    )
+
+
+class Sized(Protocol):
+    """Anything with a length."""
+
+    def __len__(self) -> int: ...
+
+
+def budget_batches(sequences: Sequence[Sized], token_budget: int) -> Iterator[list[int]]:
+    """Indices of `sequences`, longest first, in batches of at most `token_budget` padded tokens (one at least)."""
+    order = sorted(range(len(sequences)), key=lambda i: -len(sequences[i]))
+    while order:
+        size = max(1, token_budget // max(1, len(sequences[order[0]])))
+        yield order[:size]
+        order = order[size:]

@@ -1,0 +1,75 @@
+"""How demonstrations and a query become one prompt.
+
+Demonstrations live in the data: an `Episode` with none is the student's input, with k the teacher's. Nothing below
+this folder knows the difference. A prompt is kept in pieces (question, answer, separator, ..., query), because the
+pieces are tokenised separately: otherwise `:` and the answer's first letters could merge in a demonstration
+and not at the query, and the model would be asked for a token it was never shown.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+from ia2.tasks.base import Example
+
+SEPARATOR = "\n\n"
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One question put to a model, after the demonstrations it may look at."""
+
+    demonstrations: tuple[Example, ...]
+    query: Example
+
+    def without_demonstrations(self) -> "Episode":
+        """The same question as the student sees it."""
+        return Episode((), self.query)
+
+
+def prompt_pieces(episode: Episode) -> list[str]:
+    """The prompt in the pieces that are tokenised one by one."""
+    pieces = [piece for demo in episode.demonstrations for piece in (demo.question, demo.answer, SEPARATOR)]
+    return [*pieces, episode.query.question]
+
+
+def prompt_text(episode: Episode) -> str:
+    """Demonstrations joined by, and followed by, a blank line, then the query.
+
+    >>> france, spain = Example(0, "Input: France\\nOutput:", " Paris"), Example(1, "Input: Spain\\nOutput:", " Madrid")
+    >>> prompt_text(Episode((france,), spain))
+    'Input: France\\nOutput: Paris\\n\\nInput: Spain\\nOutput:'
+    """
+    return "".join(prompt_pieces(episode))
+
+
+def seeded(*names: object) -> Random:
+    """A random generator that belongs to a purpose, the same on every machine."""
+    return Random("/".join(map(str, names)))
+
+
+def evaluation_episodes(
+    queries: Sequence[Example], demonstrations: Sequence[Example], num_demonstrations: int, run_idx: int
+) -> list[Episode]:
+    """Every query after one seeded list of `num_demonstrations` examples, the same for all queries.
+
+    That is `icl_pool = train`: `demonstrations` are the run's own training examples, so that the prompted model has
+    the same labels to look at as the trained one had to learn from.
+    """
+    chosen = tuple(demonstrations)
+    order = seeded("evaluation", run_idx).sample(range(len(chosen)), min(num_demonstrations, len(chosen)))
+    return [
+        Episode(tuple(chosen[i] for i in order if chosen[i].question != query.question), query) for query in queries
+    ]
+
+
+def fresh_episodes(
+    queries: Sequence[Example], pool: Sequence[Example], num_demonstrations: int, run_idx: int
+) -> list[Episode]:
+    """Every query after its own draw of `num_demonstrations` examples of `pool` (`icl_pool = remaining`)."""
+    draw = seeded("fresh", run_idx)
+    size = min(num_demonstrations, len(pool))
+    return [
+        Episode(tuple(demo for demo in draw.sample(list(pool), size) if demo.question != query.question), query)
+        for query in queries
+    ]

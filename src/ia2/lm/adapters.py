@@ -1,0 +1,163 @@
+"""Adapters through PEFT: made, attached to a base model, saved, loaded and taken off again.
+
+All train in float32 under whatever the base model is in. An adapter is attached within a context and leaves the base
+model bit-equal, so that one loaded model serves any number of runs.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from peft import (
+    IA3Config,
+    LoraConfig,
+    PeftConfig,
+    PeftModel,
+    PrefixTuningConfig,
+    PromptTuningConfig,
+    PromptTuningInit,
+    TaskType,
+    get_peft_model,
+)
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from ia2.config import TrainConfig
+from ia2.errors import UserError
+from ia2.lm.attention import architecture_of
+
+SPLIT = {
+    "q": "self_attn.q_proj",
+    "k": "self_attn.k_proj",
+    "v": "self_attn.v_proj",
+    "o": "self_attn.o_proj",
+    "g": "mlp.gate_proj",
+    "u": "mlp.up_proj",
+    "d": "mlp.down_proj",
+}
+FUSED: dict[str, dict[str, str]] = {
+    "phi3": {
+        "qkv": "self_attn.qkv_proj",
+        "o": "self_attn.o_proj",
+        "gu": "mlp.gate_up_proj",
+        "d": "mlp.down_proj",
+    },
+    "gpt2": {"qkv": "attn.c_attn", "o": "attn.c_proj", "u": "mlp.c_fc", "d": "mlp.c_proj"},
+    "gpt_neox": {
+        "qkv": "attention.query_key_value",
+        "o": "attention.dense",
+        "u": "mlp.dense_h_to_4h",
+        "d": "mlp.dense_4h_to_h",
+    },
+}
+
+
+def target_modules(model: PreTrainedModel, letters: str) -> list[str]:
+    """The projections that `letters` (of q k v o g u d) mean in this architecture.
+
+    Raises UserError where the model has no such projection, or has it fused with one that was not asked for.
+    """
+    architecture_of(model)
+    names = FUSED.get(model.config.model_type, SPLIT)
+    chosen = [group for group in names if set(group) <= set(letters)]
+    missing = set(letters) - set("".join(chosen))
+    if missing:
+        raise UserError(
+            f"the projection letters {letters!r} cannot be had on a {model.config.model_type} model "
+            f"(no separate {' '.join(sorted(missing))}); what it has: {', '.join(names)}"
+        )
+    return [names[group] for group in chosen]
+
+
+def peft_config(model: PreTrainedModel, config: TrainConfig) -> PeftConfig:
+    """PEFT's description of the adapter that a run trains."""
+    match config.method.adapter:
+        case "lora":
+            return LoraConfig(
+                task_type=TaskType.CAUSAL_LM,
+                r=config.lora_r,
+                lora_alpha=config.lora_alpha,
+                lora_dropout=0.0,
+                target_modules=target_modules(model, config.lora_type),
+                fan_in_fan_out=model.config.model_type == "gpt2",
+            )
+        case "ia3":
+            targets = target_modules(model, config.ia3_type)
+            down = target_modules(model, "d")
+            return IA3Config(
+                task_type=TaskType.CAUSAL_LM,
+                target_modules=targets,
+                feedforward_modules=[name for name in targets if name in down],
+                fan_in_fan_out=model.config.model_type == "gpt2",
+            )
+        case "prompt":
+            return PromptTuningConfig(
+                task_type=TaskType.CAUSAL_LM,
+                num_virtual_tokens=config.num_virtual_tokens,
+                prompt_tuning_init=PromptTuningInit.SAMPLE_VOCAB,
+            )
+        case "prefix":
+            return PrefixTuningConfig(task_type=TaskType.CAUSAL_LM, num_virtual_tokens=config.num_virtual_tokens)
+
+
+@contextmanager
+def new_adapter(model: PreTrainedModel, config: PeftConfig, seed: int) -> Iterator[PeftModel]:
+    """`model` with a fresh adapter, initialised from `seed` alone; the base is as before when the context ends."""
+    devices = [model.device] if model.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        adapted = get_peft_model(model, config)
+    with _taken_off(adapted):
+        yield adapted
+
+
+@contextmanager
+def saved_adapter(model: PreTrainedModel, folder: Path, trainable: bool = False) -> Iterator[PeftModel]:
+    """`model` with the adapter in `folder`; UserError where the folder holds none that loads."""
+    try:
+        adapted = PeftModel.from_pretrained(cast(nn.Module, model), str(folder), is_trainable=trainable)
+    except (ValueError, KeyError, RuntimeError, OSError) as error:
+        raise UserError(f"{folder}: no adapter that loads ({' '.join(str(error).split())[:200]})") from error
+    with _taken_off(adapted):
+        yield adapted
+
+
+@contextmanager
+def _taken_off(adapted: PeftModel) -> Iterator[None]:
+    base = cast(Any, adapted.get_base_model())
+    adapted.eval()
+    try:
+        yield
+    finally:
+        if not adapted.active_peft_config.is_prompt_learning:
+            cast(Any, adapted).unload()
+        base.__dict__.pop("peft_config", None)
+        base.requires_grad_(False)
+
+
+def save_adapter(adapted: PeftModel, folder: Path, model_id: str) -> None:
+    """Write a plain PEFT folder: adapter_config.json and adapter_model.safetensors."""
+    adapted.active_peft_config.base_model_name_or_path = model_id
+    adapted.save_pretrained(str(folder), save_embedding_layers=False)
+    (folder / "README.md").unlink(missing_ok=True)
+
+
+def trainable_parameters(adapted: PeftModel) -> dict[str, Tensor]:
+    """The adapter's live parameters by name."""
+    return {name: parameter for name, parameter in adapted.named_parameters() if parameter.requires_grad}
+
+
+def snapshot(adapted: PeftModel) -> dict[str, Tensor]:
+    """A copy of the adapter's weights that training cannot change."""
+    return {name: parameter.detach().clone() for name, parameter in trainable_parameters(adapted).items()}
+
+
+@torch.no_grad()
+def restore(adapted: PeftModel, weights: dict[str, Tensor]) -> None:
+    """Put a snapshot back, bit for bit."""
+    live = trainable_parameters(adapted)
+    assert live.keys() == weights.keys()
+    for name, parameter in live.items():
+        parameter.copy_(weights[name])

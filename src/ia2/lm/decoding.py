@@ -1,0 +1,228 @@
+"""Greedy decoding of many prompts at once, seen by whoever wants to record it.
+
+Written out instead of calling `generate` for three reasons: the body runs without the head on positions nobody reads;
+adapters with virtual tokens decode correctly in padded batches; and attention masks follow from positions, so that a
+padded slot, a shared prefix or a sliding window can never put a token where another expects it.
+
+Prompts are padded on the right. What all prompts begin with (virtual tokens, shared demonstrations) is computed once.
+Rows that have finished leave the batch.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedTokenizerBase
+
+from ia2.config import StopRule
+from ia2.errors import UserError
+from ia2.icl.encoding import Ids, budget_batches
+from ia2.icl.prompts import SEPARATOR
+from ia2.lm.forward import Reader, repeated
+
+SHORTEST_SHARED_PREFIX = 8
+
+
+class Observer(Protocol):
+    """Sees every step of decoding, for the rows that are still going."""
+
+    @property
+    def activations(self) -> bool:
+        """Whether activations are wanted."""
+        ...
+
+    def see(self, step: int, rows: Sequence[int], logits: Tensor, activations: Tensor | None) -> None:
+        """`rows` are the R prompts' indices; logits [R, V] in float32, activations [L, R, D] as the model made them."""
+        ...
+
+
+class Stopper:
+    """Says when a response has ended: at end-of-sequence, or when its text holds the separator.
+
+    A blank line may be one token, part of one, or two newlines in a row, so what counts is the text: each token is
+    known to contain it, to end in its first half, or to begin with its second.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, rule: StopRule, eos: Sequence[int]) -> None:
+        half = SEPARATOR[0]
+        texts = tokenizer.batch_decode([[token] for token in range(len(tokenizer))]) if rule == "separator" else []
+        self._eos = torch.tensor(sorted(set(eos)), dtype=torch.long)
+        self._whole = torch.tensor([SEPARATOR in text for text in texts], dtype=torch.bool)
+        self._ends = torch.tensor([text.endswith(half) for text in texts], dtype=torch.bool)
+        self._begins = torch.tensor([text.startswith(half) for text in texts], dtype=torch.bool)
+
+    def ended(self, token: Tensor, previous: Tensor | None) -> Tensor:
+        """Whether each of R rows [R] ends with `token` [R] after `previous` [R] (None at the first token)."""
+        ended = torch.isin(token, self._eos)
+        if len(self._whole):
+            ended = ended | _flag(self._whole, token)
+            if previous is not None:
+                ended = ended | (_flag(self._ends, previous) & _flag(self._begins, token))
+        return ended
+
+
+def _flag(flags: Tensor, token: Tensor) -> Tensor:
+    """flags[token], False for ids beyond the tokenizer's (padded vocabularies)."""
+    return flags[token.clamp(max=len(flags) - 1)] & (token < len(flags))
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How responses are decoded: at most T tokens, until `stopper` says so (None: always T tokens)."""
+
+    num_generated_tokens: int
+    stopper: Stopper | None
+    token_budget: int = 2048
+    advance: Callable[[int], object] = int
+    """Told how many more prompts are answered, for progress bars."""
+
+
+@torch.no_grad()
+def decode(reader: Reader, prompts: Sequence[Ids], how: Decoding, observer: Observer | None = None) -> list[Ids]:
+    """The greedy response to each prompt, in the order given; UserError where one does not fit the context."""
+    check_context(reader, max(map(len, prompts)) + how.num_generated_tokens)
+    shared = shared_prefix(prompts)
+    prefix = _prefill_shared(reader, prompts[0][:shared])
+    responses: dict[int, list[int]] = {index: [] for index in range(len(prompts))}
+    rests = [prompt[shared:] for prompt in prompts]
+    for rows in budget_batches(rests, how.token_budget):
+        state = _State(reader, prefix, rows, [rests[row] for row in rows])
+        _decode_batch(state, how, observer, responses)
+        how.advance(len(rows))
+    return [tuple(responses[index]) for index in range(len(prompts))]
+
+
+def check_context(reader: Reader, num_tokens: int) -> None:
+    """UserError where a sequence of `num_tokens` is longer than the model can take; nothing is ever cut."""
+    limit = getattr(reader.base.config, "max_position_embeddings", None)
+    needed = num_tokens + reader.num_virtual_tokens
+    if limit is not None and needed > limit:
+        raise UserError(
+            f"a prompt and its response take {needed} tokens, the model's context holds {limit}: "
+            "lower --max_icl_demos, --icl_max_demos or --num_generated_tokens, or take a model with a longer context"
+        )
+
+
+def shared_prefix(prompts: Sequence[Ids]) -> int:
+    """How many first tokens all prompts share, at least one being left for each; 0 where it is not worth a pass."""
+    if len(prompts) < 2:
+        return 0
+    first, last = min(prompts), max(prompts)
+    limit = min(map(len, prompts)) - 1
+    length = next((i for i in range(limit) if first[i] != last[i]), max(limit, 0))
+    return length if length >= SHORTEST_SHARED_PREFIX else 0
+
+
+def _prefill_shared(reader: Reader, ids: Ids) -> DynamicCache:
+    """The cache, of one row, that every row starts from: virtual tokens, then the shared beginning."""
+    cache = reader.virtual_cache(1) or DynamicCache()
+    if ids:
+        reader.run(input_ids=torch.tensor([ids], device=reader.device), past_key_values=cache, use_cache=True)
+    return cache
+
+
+class _State:
+    """A batch under way: the cache, the position each of its slots holds (-1: padding), and who is still going."""
+
+    def __init__(self, reader: Reader, prefix: DynamicCache, rows: Sequence[int], prompts: Sequence[Ids]) -> None:
+        self.reader = reader
+        self.rows = list(rows)
+        self.cache = repeated(prefix, len(rows))
+        start, width = prefix.get_seq_length(), max(map(len, prompts))
+        lengths = torch.tensor([len(prompt) for prompt in prompts])
+        slots = torch.arange(width)
+        own = torch.where(slots < lengths[:, None], slots + start, -1)
+        self.slots = torch.cat([torch.arange(start).expand(len(prompts), -1), own], dim=1)  # [R, slots so far]
+        self.position = start + lengths  # [R] the position of the next token
+        padded = [[*prompt, *[0] * (width - len(prompt))] for prompt in prompts]
+        self.input_ids = torch.tensor(padded, device=reader.device)
+        self.last = (lengths - 1).to(reader.device)
+
+    def first(self, activations: bool) -> tuple[Tensor, Tensor | None]:
+        """Read the prompts: logits [R, V] and activations [L, R, D] at their last tokens."""
+        every = torch.arange(len(self.rows), device=self.reader.device)
+        return self._run(activations, every, self.last, input_ids=self.input_ids)
+
+    def next(self, token: Tensor, activations: bool) -> tuple[Tensor, Tensor | None]:
+        """Feed one token [R] a row and read what comes after it."""
+        self.slots = torch.cat([self.slots, self.position[:, None]], dim=1)
+        every = torch.arange(len(self.rows), device=self.reader.device)
+        position = self.position[:, None].to(self.reader.device)
+        masks = attention_masks(self.reader, self.slots.to(self.reader.device), position)
+        ids = token[:, None].to(self.reader.device)
+        self.position = self.position + 1
+        return self._run(
+            activations, every, torch.zeros_like(every), input_ids=ids, position_ids=position, attention_mask=masks
+        )
+
+    def _run(
+        self,
+        activations: bool,
+        rows: Tensor,
+        columns: Tensor,
+        **inputs: Any,
+    ) -> tuple[Tensor, Tensor | None]:
+        if activations:
+            self.reader.recorder.at(rows, columns)
+        hidden = self.reader.run(past_key_values=self.cache, use_cache=True, **inputs)
+        seen = self.reader.recorder.take() if activations else None
+        return self.reader.logits(hidden[rows, columns]), seen
+
+    def keep(self, going: Tensor) -> None:
+        """Let the rows leave that are not `going` [R]."""
+        indices = going.nonzero().flatten()
+        self.rows = [self.rows[index] for index in indices.tolist()]
+        self.slots, self.position = self.slots[indices], self.position[indices]
+        self.cache.batch_select_indices(indices.to(self.reader.device))
+
+
+def _decode_batch(state: _State, how: Decoding, observer: Observer | None, responses: dict[int, list[int]]) -> None:
+    wants = observer is not None and observer.activations
+    logits, activations = state.first(wants)
+    previous: Tensor | None = None
+    for step in range(how.num_generated_tokens):
+        if observer is not None:
+            observer.see(step, state.rows, logits, activations)
+        token = logits.argmax(dim=-1).cpu()
+        for row, value in zip(state.rows, token.tolist(), strict=True):
+            responses[row].append(value)
+        if step + 1 == how.num_generated_tokens:
+            return
+        if how.stopper is not None:
+            ended = how.stopper.ended(token, previous)
+            if ended.all():
+                return
+            if ended.any():
+                state.keep(~ended)
+                token = token[~ended]
+        previous = token
+        logits, activations = state.next(token, wants)
+
+
+def attention_masks(reader: Reader, slots: Tensor, positions: Tensor) -> Tensor | dict[str, Tensor]:
+    """Which of the cache's slots [R, K], each holding a position (-1: padding), a query at `positions` [R, Q] may see.
+
+    In the form the model takes: [R, 1, Q, K], bool for sdpa and additive for eager attention, and for architectures
+    with several kinds of layer one mask for each kind.
+    """
+    config = reader.base.config
+    distance = positions[:, :, None] - slots[:, None, :]
+    causal = (slots[:, None, :] >= 0) & (distance >= 0)
+    window = getattr(config, "sliding_window", None)
+    windowed = causal if window is None else causal & (distance < window)
+    if reader.architecture.masks == "by_layer_type":
+        return {
+            "full_attention": _as_taken(causal, reader),
+            "sliding_attention": _as_taken(windowed, reader),
+        }
+    return _as_taken(windowed, reader)
+
+
+def _as_taken(allowed: Tensor, reader: Reader) -> Tensor:
+    allowed = allowed[:, None]
+    if reader.base.config._attn_implementation == "sdpa":
+        return allowed
+    dtype = reader.base.dtype
+    return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill(~allowed, torch.finfo(dtype).min)

@@ -1,0 +1,108 @@
+"""One forward pass: token ids in, activations and logits at the answer positions out.
+
+The decoder is called without its head, and the head only where logits are wanted. Virtual tokens of prompt and prefix
+tuning enter as the beginning of the key-value cache, computed once and shared by all rows. That is the same arithmetic
+as PEFT's own forward, and it leaves positions within a batch what they are without an adapter.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from peft import PeftModel, PeftType
+from torch import Tensor, nn
+from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
+
+from ia2.icl.encoding import Batch
+from ia2.lm.attention import architecture_of, attention_blocks, decoder_of
+from ia2.lm.capture import Recorder, capture
+
+Model = PreTrainedModel | PeftModel
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a model did at the M answer positions of a batch, in float32; None where it was not asked for."""
+
+    activations: Tensor | None  # [L, M, D]
+    logits: Tensor | None  # [M, V]
+
+
+class Reader:
+    """A model with its attention blocks recorded; made by `reading`."""
+
+    def __init__(self, model: Model, recorder: Recorder) -> None:
+        self.model = model
+        self.base = base_of(model)
+        self.recorder = recorder
+        self.architecture = architecture_of(self.base)
+        self._decoder = decoder_of(self.base)
+        self._head = cast(nn.Module, self.base.get_output_embeddings())
+
+    @property
+    def device(self) -> torch.device:
+        return self.base.device
+
+    def read(self, batch: Batch, *, activations: bool, logits: bool) -> Reading:
+        """Teacher-force a batch. Rows are padded on the right, so causal attention alone keeps padding out."""
+        if activations:
+            self.recorder.at(batch.rows, batch.columns)
+        cache = self.virtual_cache(len(batch))
+        hidden = self.run(input_ids=batch.input_ids, past_key_values=cache, use_cache=cache is not None)
+        return Reading(
+            activations=self.recorder.take().float() if activations else None,
+            logits=self.logits(hidden[batch.rows, batch.columns]) if logits else None,
+        )
+
+    def run(self, **inputs: Any) -> Tensor:
+        """The decoder's last hidden states [B, S, D]; inputs are those of a transformers decoder."""
+        return cast(Tensor, self._decoder(**inputs).last_hidden_state)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Logits [..., V] in float32 of hidden states [..., D]."""
+        logits = cast(Tensor, self._head(hidden)).float()
+        cap = getattr(self.base.config, "final_logit_softcapping", None)
+        return logits if cap is None else torch.tanh(logits / cap) * cap
+
+    def virtual_cache(self, num_rows: int) -> DynamicCache | None:
+        """The keys and values of the adapter's virtual tokens for B rows; None for adapters that have none."""
+        if not isinstance(self.model, PeftModel) or not self.model.active_peft_config.is_prompt_learning:
+            return None
+        prompt: Any = self.model.get_prompt(1)
+        if self.model.active_peft_config.peft_type == PeftType.PREFIX_TUNING:
+            return repeated(prompt, num_rows)
+        cache = DynamicCache()
+        embeddings = prompt.to(self.base.get_input_embeddings().weight.dtype)
+        self.run(inputs_embeds=embeddings, past_key_values=cache, use_cache=True)
+        return repeated(cache, num_rows)
+
+    @property
+    def num_virtual_tokens(self) -> int:
+        config = self.model.active_peft_config if isinstance(self.model, PeftModel) else None
+        return int(config.num_virtual_tokens) if config is not None and config.is_prompt_learning else 0
+
+
+@contextmanager
+def reading(model: Model) -> Iterator[Reader]:
+    """Hook `model` for reading; the hooks are gone when the context ends."""
+    with capture(attention_blocks(base_of(model))) as recorder:
+        yield Reader(model, recorder)
+
+
+def base_of(model: Model) -> PreTrainedModel:
+    """The transformers model itself, with or without an adapter around it."""
+    return cast(PreTrainedModel, model.get_base_model()) if isinstance(model, PeftModel) else model
+
+
+def repeated(cache: DynamicCache, num_rows: int) -> DynamicCache:
+    """A cache of one row as one of B rows, every layer of the plain growing kind (a windowed one would crop)."""
+    copy = DynamicCache()
+    for index, layer in enumerate(cache.layers):
+        pair = cast(DynamicLayer, layer)
+        assert pair.keys is not None
+        assert pair.values is not None
+        copy.update(pair.keys.expand(num_rows, -1, -1, -1), pair.values.expand(num_rows, -1, -1, -1), index)
+    return copy

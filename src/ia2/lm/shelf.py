@@ -1,0 +1,20 @@
+"""Base models in memory: each is loaded when first needed, and one is kept for all that follows."""
+
+from ia2.config import ModelConfig
+from ia2.lm.loading import LanguageModel, load_model
+
+
+class Models:
+    """Loads on demand and keeps the last model, so that a command over many runs loads once."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[ModelConfig, LanguageModel] | None = None
+        self.num_loaded = 0
+
+    def load(self, config: ModelConfig) -> LanguageModel:
+        wanted = config.base_model()
+        if self._kept is None or self._kept[0] != wanted:
+            self._kept = None
+            self._kept = (wanted, load_model(wanted))
+            self.num_loaded += 1
+        return self._kept[1]

@@ -1,0 +1,35 @@
+"""The split of one run, drawn from a prepared dataset and written as data/{dataset}/train/{N}_{run}.json."""
+
+import logging
+from pathlib import Path
+
+from ia2 import store
+from ia2.errors import UserError
+from ia2.icl.splits import Draw, draw_split, split_to_json
+from ia2.tasks.pool import load_pool
+
+log = logging.getLogger(__name__)
+
+
+def create(root: Path, dataset: str, draw: Draw, overwrite: bool = False) -> Path:
+    """Write the split, unless it is there with the same settings; UserError where it is there with others."""
+    path = store.split_path(root, dataset, draw.num_train_examples, draw.run_idx)
+    with store.locked(path):
+        if path.exists() and not overwrite:
+            check_draw(path, draw.max_icl_demos, draw.num_dev_examples)
+            log.info("%s is there", path)
+            return path
+        pool = load_pool(root, dataset)
+        if not pool.train:
+            raise UserError(f"dataset {dataset!r} is for evaluation only: it has no training examples to draw from")
+        store.write_json(path, split_to_json(draw_split(pool.train, draw), draw))
+    log.info("wrote %s", path)
+    return path
+
+
+def check_draw(path: Path, max_icl_demos: int | None, num_dev_examples: int | None) -> None:
+    """UserError where the split at `path` says it was drawn with other settings than those given."""
+    made_with = store.read_json(path).get("settings", {})
+    for key, value in {"max_icl_demos": max_icl_demos, "num_dev_examples": num_dev_examples}.items():
+        if value is not None and made_with.get(key, value) != value:
+            raise UserError(f"{path} was drawn with {key}={made_with[key]}, not {value}; --overwrite replaces it")

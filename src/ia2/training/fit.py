@@ -1,0 +1,169 @@
+"""Fitting an adapter to lessons: Adam, dev loss, early stopping, and the weights of the lowest dev loss.
+
+Everything random comes from the run's seed. Steps are separated from judging: `_steps` only moves the weights,
+`_Judge` only decides which were best and when to stop.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from peft import PeftModel
+from torch import Tensor
+
+from ia2.errors import UserError
+from ia2.icl.encoding import budget_batches
+from ia2.icl.prompts import seeded
+from ia2.lm.adapters import restore, snapshot, trainable_parameters
+from ia2.lm.forward import Reader
+from ia2.training.lessons import Lessons, example_losses, weighted
+from ia2.training.variants import Loss
+
+History = dict[str, float | int | str]
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How one phase is fitted (the fields of TrainConfig of the same names)."""
+
+    lr: float
+    batch_size: int
+    num_train_epochs: int
+    patience: int
+    dev_eval_steps: int
+    keep: Literal["best", "last"]
+    seed: str
+    token_budget: int = 4096
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a phase came to. Dev losses are None where there are no dev examples."""
+
+    best_step: int
+    num_steps: int
+    best_dev_loss: float | None
+    final_dev_loss: float | None
+    final_train_loss: float
+    stopped_by: Literal["patience", "epochs"]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a phase is fitted on and judged by."""
+
+    train: Lessons
+    dev: Lessons
+    weights: Mapping[Loss, float]
+
+
+def fit(
+    student: PeftModel, reader: Reader, lesson: Lesson, settings: FitSettings, note: Callable[[History], None]
+) -> Fitted:
+    """Train `student` (which `reader` reads) in place; `note` is told of every step and evaluation.
+
+    Raises UserError where a loss is not a number: the weights are worthless then.
+    """
+    started = time.perf_counter()
+    judge = _Judge(student, settings.patience, settings.keep)
+    if len(lesson.dev):
+        judge.see(0, dev_loss(reader, lesson, settings.token_budget))
+        note({"step": 0, "epoch": 0, "dev_loss": judge.last})
+    last: _Step | None = None
+    for last in _steps(student, reader, lesson, settings):
+        entry: History = {"step": last.step, "epoch": last.epoch, "train_loss": last.loss}
+        if len(lesson.dev) and (last.step % settings.dev_eval_steps == 0 or last.ends_epoch):
+            judge.see(last.step, dev_loss(reader, lesson, settings.token_budget))
+            entry["dev_loss"] = judge.last
+        note({**entry, "seconds": round(time.perf_counter() - started, 3)})
+        if judge.gives_up:
+            break
+    assert last is not None
+    judge.settle(last.step)
+    return Fitted(
+        best_step=judge.best_step if judge.best is not None else last.step,
+        num_steps=last.step,
+        best_dev_loss=judge.best_loss,
+        final_dev_loss=judge.last if len(lesson.dev) else None,
+        final_train_loss=last.loss,
+        stopped_by="patience" if judge.gives_up else "epochs",
+        seconds=round(time.perf_counter() - started, 3),
+    )
+
+
+@dataclass(frozen=True)
+class _Step:
+    step: int
+    epoch: int
+    loss: float
+    ends_epoch: bool
+
+
+def _steps(student: PeftModel, reader: Reader, lesson: Lesson, settings: FitSettings) -> Iterator[_Step]:
+    """One optimiser step after another, in an order of the examples that the seed decides anew for each epoch."""
+    optimiser = torch.optim.Adam(trainable_parameters(student).values(), lr=settings.lr)
+    order = seeded("epochs", settings.seed)
+    indices = list(range(len(lesson.train)))
+    step = 0
+    for epoch in range(1, settings.num_train_epochs + 1):
+        order.shuffle(indices)
+        for start in range(0, len(indices), settings.batch_size):
+            optimiser.zero_grad(set_to_none=True)
+            chosen = indices[start : start + settings.batch_size]
+            loss = _loss(reader, lesson.train, chosen, lesson.weights).mean()
+            loss.backward()
+            optimiser.step()
+            step += 1
+            value = loss.item()
+            if not math.isfinite(value):
+                raise UserError(f"lr={settings.lr}: the training loss is {value} at step {step}; take a lower --lr")
+            yield _Step(step, epoch, value, start + settings.batch_size >= len(indices))
+
+
+def _loss(reader: Reader, lessons: Lessons, indices: list[int], weights: Mapping[Loss, float]) -> Tensor:
+    return weighted(example_losses(reader, lessons, indices, weights), weights)
+
+
+@torch.no_grad()
+def dev_loss(reader: Reader, lesson: Lesson, token_budget: int) -> float:
+    """The phase's loss on the dev examples, each weighing the same whatever the batches."""
+    losses = [
+        _loss(reader, lesson.dev, chosen, lesson.weights)
+        for chosen in budget_batches(lesson.dev.examples, token_budget)
+    ]
+    return float(torch.cat(losses).mean())
+
+
+@dataclass
+class _Judge:
+    """Keeps a true copy of the best weights, and counts the evaluations since."""
+
+    student: PeftModel
+    patience: int
+    keep: Literal["best", "last"]
+    best: dict[str, Tensor] | None = None
+    best_loss: float | None = None
+    best_step: int = 0
+    last: float = field(default=float("nan"))
+    evaluations_since: int = 0
+
+    def see(self, step: int, loss: float) -> None:
+        self.last = loss
+        if self.best_loss is None or loss < self.best_loss:
+            self.best, self.best_loss, self.best_step = snapshot(self.student), loss, step
+            self.evaluations_since = 0
+        else:
+            self.evaluations_since += 1
+
+    @property
+    def gives_up(self) -> bool:
+        return self.evaluations_since >= self.patience
+
+    def settle(self, last_step: int) -> None:
+        """Leave in the student the weights that are to be saved."""
+        if self.keep == "best" and self.best is not None and self.best_step != last_step:
+            restore(self.student, self.best)

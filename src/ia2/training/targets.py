@@ -1,0 +1,144 @@
+"""What the teacher produced: its responses, its activations and distributions while it gave them.
+
+Collected once per model, split, T and stop rule, in one pass of batched decoding, and shared by every method, learning
+rate and adapter. A kind that is first needed later is added by teacher-forcing the stored responses.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ia2 import store
+from ia2.errors import UserError
+from ia2.icl.encoding import Encoded, Ids, budget_batches, collate
+from ia2.lm.decoding import Decoding, decode
+from ia2.lm.forward import Reader
+from ia2.training.variants import Kind
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The teacher's responses to n prompts, and what else was recorded at their M tokens, in the order of prompts.
+
+    activations [M, L, D] in the model's dtype; distributions [M, V] as log-probabilities in float32.
+    """
+
+    responses: tuple[Ids, ...]
+    activations: Tensor | None = None
+    distributions: Tensor | None = None
+
+    @property
+    def kinds(self) -> frozenset[Kind]:
+        present: dict[Kind, Tensor | None] = {"activations": self.activations, "distributions": self.distributions}
+        return frozenset({"tokens", *(kind for kind, value in present.items() if value is not None)})
+
+
+@dataclass
+class _Recording:
+    """Keeps what decoding shows, row by row."""
+
+    kinds: Collection[Kind]
+    seen: dict[int, list[Tensor]] = field(default_factory=dict)
+    distributions: dict[int, list[Tensor]] = field(default_factory=dict)
+
+    @property
+    def activations(self) -> bool:
+        return "activations" in self.kinds
+
+    def see(self, step: int, rows: Sequence[int], logits: Tensor, activations: Tensor | None) -> None:
+        if activations is not None:
+            for index, row in enumerate(rows):
+                self.seen.setdefault(row, []).append(activations[:, index].cpu())
+        if "distributions" in self.kinds:
+            log_probabilities = logits.log_softmax(dim=-1).cpu()
+            for index, row in enumerate(rows):
+                self.distributions.setdefault(row, []).append(log_probabilities[index])
+
+
+def collect(reader: Reader, prompts: Sequence[Ids], how: Decoding, kinds: Collection[Kind]) -> Targets:
+    """Let the teacher answer `prompts` greedily and record `kinds` in the same pass."""
+    recording = _Recording(kinds)
+    responses = decode(reader, prompts, how, recording)
+    order = range(len(prompts))
+    return Targets(
+        responses=tuple(responses),
+        activations=_joined(recording.seen, order) if "activations" in kinds else None,
+        distributions=_joined(recording.distributions, order) if "distributions" in kinds else None,
+    )
+
+
+def _joined(steps: dict[int, list[Tensor]], order: Sequence[int]) -> Tensor:
+    return torch.stack([tensor for row in order for tensor in steps[row]])
+
+
+@torch.no_grad()
+def add_kinds(
+    reader: Reader, prompts: Sequence[Ids], targets: Targets, kinds: Collection[Kind], token_budget: int
+) -> Targets:
+    """Targets that hold `kinds` too, by teacher-forcing the stored responses."""
+    examples = [Encoded(*pair) for pair in zip(prompts, targets.responses, strict=True)]
+    recording = _Recording(kinds)
+    for chosen in budget_batches(examples, token_budget):
+        batch = collate([examples[index] for index in chosen], reader.device)
+        reading = reader.read(batch, activations=recording.activations, logits="distributions" in kinds)
+        for position, row in enumerate(batch.rows.tolist()):
+            if reading.activations is not None:
+                own = reading.activations[:, position].to(reader.base.dtype).cpu()
+                recording.seen.setdefault(chosen[row], []).append(own)
+            if reading.logits is not None:
+                log_probabilities = reading.logits[position].log_softmax(dim=-1).cpu()
+                recording.distributions.setdefault(chosen[row], []).append(log_probabilities)
+    order = range(len(prompts))
+    return Targets(
+        responses=targets.responses,
+        activations=_joined(recording.seen, order) if recording.seen else targets.activations,
+        distributions=_joined(recording.distributions, order) if recording.distributions else targets.distributions,
+    )
+
+
+# On disk: one safetensors file per kind, the manifest last
+
+
+def save_targets(folder: Path, targets: Targets, provenance: dict[str, object]) -> None:
+    """Write a targets folder; what stands in it counts once its manifest does."""
+    lengths = torch.tensor([len(response) for response in targets.responses])
+    flat = torch.tensor([token for response in targets.responses for token in response])
+    tensors = {"activations": targets.activations, "distributions": targets.distributions}
+    files = {"tokens": {"tokens": flat, "lengths": lengths}}
+    files |= {kind: {kind: tensor} for kind, tensor in tensors.items() if tensor is not None}
+    for kind, content in files.items():
+        path = folder / f"{kind}.safetensors"
+        if not path.exists():
+            with store.writing(path) as temporary:
+                save_file({name: tensor.contiguous() for name, tensor in content.items()}, temporary)
+    store.write_json(folder / "manifest.json", {**provenance, "kinds": sorted(files)})
+
+
+def load_targets(folder: Path, kinds: Collection[Kind]) -> Targets | None:
+    """The targets in `folder` with those of `kinds` that it has, memory-mapped; None where there are none.
+
+    Raises UserError where the folder's files do not agree with its manifest.
+    """
+    if not (folder / "manifest.json").exists():
+        return None
+    present = set(store.read_json(folder / "manifest.json")["kinds"])
+    try:
+        tokens = _mapped(folder, "tokens")
+        lengths = tokens["lengths"].tolist()
+        responses = tuple(tuple(part.tolist()) for part in tokens["tokens"].split(lengths))
+        more = {kind: _mapped(folder, kind)[kind] for kind in kinds if kind in present and kind != "tokens"}
+    except (OSError, KeyError, RuntimeError, SafetensorError) as error:
+        raise UserError(
+            f"{folder}: damaged targets ({error}); delete the folder to have them collected again"
+        ) from None
+    return Targets(responses, more.get("activations"), more.get("distributions"))
+
+
+def _mapped(folder: Path, kind: str) -> dict[str, Tensor]:
+    with safe_open(folder / f"{kind}.safetensors", framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
