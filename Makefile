@@ -39,7 +39,7 @@ format: $(VENV)/.dev ## put the code into the house style
 	$(python) -m ruff check --fix
 
 bench: $(VENV)/.runtime ## print ours beside the plain procedure, one benchmark after the other
-	@set -e; for file in benchmarks/bench_*.py; do $(python) "$$file"; done
+	@set -e; for file in $(sort $(wildcard benchmarks/bench_*.py)); do $(python) "$$file"; done
 
 clean: ## remove .venv, the caches and what a build leaves; results stay
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

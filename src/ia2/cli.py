@@ -36,6 +36,7 @@ SUBCOMMANDS: dict[str, type[Config]] = {
     "evaluate": EvaluateConfig,
     "predict": PredictConfig,
 }
+PLACE = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 
 
@@ -50,9 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MachineError as error:
         return _fail(str(error), 1)
     except OSError as error:
-        if error.errno not in DISK:
+        if error.errno not in DISK | PLACE:
             raise
-        return _fail(f"{error.strerror}: {error.filename or 'the disk'}; what was finished is kept", 1)
+        return _fail_of_disk(error)
     except MemoryError:
         return _fail("out of memory", 1)
     except KeyboardInterrupt:
@@ -94,6 +95,13 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
+def _fail_of_disk(error: OSError) -> int:
+    what = f"{error.strerror}: {error.filename or 'the disk'}"
+    if error.errno in PLACE:
+        return _fail(f"{what}; give another --root or another file", 2)
+    return _fail(f"{what}; what was finished is kept", 1)
+
+
 def _prepare_output() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("ia2").setLevel(logging.INFO)
@@ -117,7 +125,7 @@ def parse_arguments(arguments: list[str]) -> Config:
                     "IA2, ICL Activation Alignment: turn what a language model does in context into weights. "
                     "Start with `ia2 demo`."
                 ),
-                args=arguments,
+                args=_canonical(arguments),
                 use_underscores=True,
                 config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes, tyro.conf.OmitArgPrefixes),
             )
@@ -136,34 +144,56 @@ def _subcommands() -> Any:  # noqa: ANN401 - a union made at run time
     return union
 
 
+def _flag(word: str) -> str:
+    """The flag in `--flag` or `--flag=value`, with underscores."""
+    return word[2:].split("=", maxsplit=1)[0].replace("-", "_")
+
+
+def _canonical(arguments: Sequence[str]) -> list[str]:
+    """The arguments with every alias replaced by the name of its field."""
+    config = SUBCOMMANDS.get(arguments[0], Config) if arguments else Config
+    return [
+        f"--{config.aliases[flag]}{word[2 + len(flag) :]}"
+        if word.startswith("--") and (flag := _flag(word)) in config.aliases
+        else word
+        for word in arguments
+    ]
+
+
 def _check_flags(arguments: Sequence[str]) -> None:
     """Refuse what tyro would misread or explain at length: unknown flags, a flag twice, a list flag without values."""
     if not arguments or arguments[0] not in SUBCOMMANDS:
         given = repr(arguments[0]) if arguments else "none"
         raise UserError(f"which command? Given: {given}; valid: {', '.join(SUBCOMMANDS)}. `ia2 --help` explains them")
-    fields = SUBCOMMANDS[arguments[0]].model_fields
-    seen: set[str] = set()
-    for position, word in enumerate(arguments):
+    config = SUBCOMMANDS[arguments[0]]
+    seen: dict[str, str] = {}
+    for word, following in itertools.zip_longest(arguments, arguments[1:], fillvalue="--"):
         if not word.startswith("--"):
             continue
-        flag = word[2:].split("=")[0].replace("-", "_")
-        if flag not in fields:
-            near = difflib.get_close_matches(flag, fields, n=1)
-            hint = f"did you mean --{near[0]}?" if near else f"`ia2 {arguments[0]} --help` lists the flags"
-            raise UserError(f"ia2 {arguments[0]} has no --{flag}; {hint}")
-        if flag in seen:
-            raise UserError(f"--{flag} is given twice; a list takes all its values after one --{flag}")
-        seen.add(flag)
-        following = arguments[position + 1] if position + 1 < len(arguments) else "--"
-        if following.startswith("--") and "=" not in word and fields[flag].annotation is not bool:
+        flag = _flag(word)
+        field = config.aliases.get(flag, flag)
+        if field not in config.model_fields:
+            raise UserError(f"ia2 {arguments[0]} has no --{flag}; {_hint(flag, arguments[0])}")
+        if field in seen:
+            given = f"--{flag} is given twice" if seen[field] == flag else f"--{seen[field]} and --{flag} are one flag"
+            raise UserError(f"{given}; a list takes all its values after one --{field}")
+        seen[field] = flag
+        if following.startswith("--") and "=" not in word and config.model_fields[field].annotation is not bool:
             raise UserError(f"--{flag} needs a value")
 
 
+def _hint(flag: str, subcommand: str) -> str:
+    """The flag that was probably meant, an alias included."""
+    config = SUBCOMMANDS[subcommand]
+    near = difflib.get_close_matches(flag, [*config.model_fields, *config.aliases], n=1)
+    return f"did you mean --{near[0]}?" if near else f"`ia2 {subcommand} --help` lists the flags"
+
+
 def _unboxed(text: str) -> str:
-    """tyro's framed explanation as one line."""
-    inside = [line.strip("│ ") for line in text.splitlines() if line.startswith("│")]
+    """tyro's explanation as one line: what it frames, or indents on a terminal that cannot show frames."""
+    inside = [line.strip("│ ") for line in text.splitlines() if line.startswith(("│", "  "))]
     told = itertools.takewhile(lambda line: not line.startswith(("Argument helptext", "For full helptext")), inside)
-    return " ".join(line for line in told if line.strip("─")) or "these arguments cannot be read; see --help"
+    return " ".join(line for line in told if line.strip("─-")) or "these arguments cannot be read; see --help"
 
 
 if __name__ == "__main__":

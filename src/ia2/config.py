@@ -8,7 +8,7 @@ No torch here: `ia2 --help` must be instant.
 import os
 import shlex
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
@@ -23,10 +23,15 @@ Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 class Config(BaseModel):
-    """Base of all configs. `incidental` names the fields that do not change a result and so enter no name."""
+    """Base of all configs.
+
+    `incidental` names the fields that do not change a result and so enter no name; `aliases` are flags that the
+    command line takes as well: another spelling -> field.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
     incidental: ClassVar[frozenset[str]] = frozenset({"root"})
+    aliases: ClassVar[dict[str, str]] = {}
 
     @model_validator(mode="wrap")
     @classmethod
@@ -86,7 +91,9 @@ class ModelConfig(Config):
 class PrepareConfig(Config):
     """Fetch a dataset and render it as prompts and answers: data/{dataset}/main.json."""
 
-    dataset: tuple[str, ...] = ("gsm8k",)
+    aliases: ClassVar[dict[str, str]] = {"dataset": "datasets"}
+
+    datasets: tuple[str, ...] = ("gsm8k",)
     """Datasets to prepare."""
     num_train_samples: int = Field(default=2000, ge=0)
     """Rows of the training pool."""
@@ -98,6 +105,8 @@ class PrepareConfig(Config):
 
 class CreateConfig(Config):
     """Draw training sets with their teacher demonstrations: data/{dataset}/train/{N}_{run}.json."""
+
+    aliases: ClassVar[dict[str, str]] = {"dataset": "datasets"}
 
     datasets: tuple[str, ...] = ("gsm8k",)
     """Datasets to draw from."""
@@ -136,7 +145,7 @@ class TrainConfig(ModelConfig):
     """Number of tokens to generate and train on, T (default: what the task declares, else 1)."""
     num_train_examples: int = Field(default=100, ge=1)
     """Number of training examples (N)."""
-    lr: float = Field(default=1e-4, gt=0)
+    lr: float = Field(default=1e-4, gt=0, allow_inf_nan=False)
     """Learning rate (constant)."""
     run_idx: int = Field(default=0, ge=0)
     """Run index: seeds the split, the adapter and the order of the batches."""
@@ -144,7 +153,7 @@ class TrainConfig(ModelConfig):
     """What tok is trained on: the dataset's answers, or the teacher's responses."""
     ce_loss_weight: float = Field(default=0.002, ge=0, le=1)
     """Weight w of the cross-entropy in tna: (1 - w) act + w tok."""
-    tokl_top_k: int | Literal["all"] = "all"
+    tokl_top_k: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
     """How many of the teacher's most probable tokens tokl matches one by one; the rest counts as a remainder."""
     batch_size: int = Field(default=4, ge=1)
     """Examples of one optimiser step."""
@@ -223,6 +232,13 @@ class EvaluateConfig(ModelConfig):
     """Evaluate the base model and trained runs: outputs/evaluations/."""
 
     incidental: ClassVar[frozenset[str]] = ModelConfig.incidental | {"no_prepare", "token_budget"}
+    aliases: ClassVar[dict[str, str]] = {
+        "model_type": "model_types",
+        "trained_dataset": "trained_datasets",
+        "eval_dataset": "eval_datasets",
+        "eval_dataset_name": "eval_datasets",
+        "icl_source_dataset": "icl_source_datasets",
+    }
 
     model_types: tuple[str, ...] = ()
     """base and training methods (default: base and every method found)."""

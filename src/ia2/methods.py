@@ -1,7 +1,7 @@
 """The vocabulary of methods: what `ia3-act` means, said once.
 
 A method is an adapter and a variant; the adapter's prefix is left out for LoRA. The string is parsed here, at the
-border, and nowhere else. Labels, colours and order live here too, so that every plot and table agrees.
+border, and nowhere else. How a method looks in plots and tables stands in report/styles.py.
 """
 
 from dataclasses import dataclass

@@ -7,6 +7,7 @@ Names are for people: nothing parses one. What a folder holds is said by the con
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +46,14 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - JSON is any value
         raise UserError(f"{path} is not valid JSON ({error}); mend it, or delete it to have it made again") from None
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; UserError where it holds something else too."""
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise UserError(f"{path} holds {type(value).__name__}, not an object; delete it to have it made again")
+    return value
+
+
 def json_text(value: Any) -> str:  # noqa: ANN401
     """The JSON text that we write everywhere: the same bytes for the same value."""
     return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
@@ -68,6 +77,13 @@ def writing(path: Path) -> Iterator[Path]:
         if temporary.is_dir():
             _remove(path)
         temporary.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+    except Exception as error:
+        if told := re.search(r"\(os error (\d+)\)", str(error)):  # what is written in Rust has errors of its own
+            raise OSError(int(told[1]), os.strerror(int(told[1])), str(path)) from error
+        raise
     finally:
         _remove(temporary)
 
@@ -77,7 +93,7 @@ def locked(path: Path) -> Iterator[None]:
     """Only one process at a time makes what belongs at `path`; leftovers of killed ones are swept first."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.name[:150]}.lock")):
-        for leftover in path.parent.glob(f".{_escaped(path.name[:150])}.*.tmp"):
+        for leftover in [*path.parent.glob(f".{_escaped(path.name[:150])}.*.tmp"), *path.glob(".*.tmp")]:
             _remove(leftover)
         yield
 

@@ -18,7 +18,7 @@ def prepare_all(config: PrepareConfig) -> list[Path]:
     root = store.root_of(config)
     return [
         prepare(root, dataset, config.num_train_samples, config.num_val_samples, config.overwrite)
-        for dataset in config.dataset
+        for dataset in config.datasets
     ]
 
 
@@ -41,7 +41,7 @@ def ensure_pool(root: Path, dataset: str, no_prepare: bool = False) -> None:
     if path.exists():
         return
     if no_prepare:
-        raise UserError(f"{path} does not exist; `ia2 prepare --dataset {dataset}` makes it")
+        raise UserError(f"{path} does not exist; `ia2 prepare --datasets {dataset}` makes it")
     sizes = PrepareConfig()
     prepare(root, dataset, sizes.num_train_samples, sizes.num_val_samples)
 

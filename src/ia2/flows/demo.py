@@ -47,6 +47,7 @@ def demo(config: DemoConfig) -> Path:
     models = Models()
     chapters = [_Chapter("capitals", ("capitals",))]
     if config.full:
+        chapters[0] = _Chapter("capitals", ("capitals", "capitals_rare"))
         chapters.append(_Chapter("past_tense", ("past_tense", "past_tense_irregular")))
     log.info("The demo teaches %s from its own in-context behaviour, in %s.", config.model_id, root.resolve())
     for chapter in chapters:

@@ -37,11 +37,11 @@ def evaluate(config: EvaluateConfig, models: Models | None = None) -> list[Path]
     """Make every record that `config` asks for and that is not there; returns the paths of all of them."""
     models, root = models or Models(), store.root_of(config)
     jobs = list(_jobs(root, config))
-    missing = [job for job in jobs if not is_recorded(job.path, job.trained, job.passes)]
+    missing = [job for job in jobs if not is_recorded(root, job.asked, job.trained, job.passes)]
     log.info("%d records asked for, %d are there", len(jobs), len(jobs) - len(missing))
     for number, job in enumerate(missing, 1):
         lm = models.load(config)
-        with store.locked(job.path):
+        with store.locked(job.path.with_suffix("")):
             record = evaluate_run(root, lm, job.asked, job.trained, job.passes)
             write_record(job.path, record, config.command("evaluate"))
         accuracies = ", ".join(
@@ -99,7 +99,9 @@ def _adapter_jobs(root: Path, config: EvaluateConfig, trained: Trained) -> Itera
 
 
 def _base_jobs(root: Path, config: EvaluateConfig, runs: list[Trained]) -> Iterator[_Job]:
-    datasets = config.eval_datasets or tuple(dict.fromkeys(run.config.dataset for run in runs))
+    datasets = (
+        config.eval_datasets or config.trained_datasets or tuple(dict.fromkeys(run.config.dataset for run in runs))
+    )
     if not datasets:
         raise UserError("which evaluation set? Give --eval_datasets; no trained run says it")
     for eval_dataset in datasets:
@@ -111,6 +113,7 @@ def _base_jobs(root: Path, config: EvaluateConfig, runs: list[Trained]) -> Itera
 
 def _draws(root: Path, config: EvaluateConfig, source: str, runs: list[Trained]) -> list[tuple[int, int]]:
     """(N, run) of the demonstrations: as given, else those of the runs evaluated, else every split on disk."""
+    ensure_pool(root, source, config.no_prepare)
     if config.num_examples and config.run_indices:
         return [(num, run) for num in config.num_examples for run in config.run_indices]
     of_runs = {(run.config.num_train_examples, run.config.run_idx) for run in runs if run.config.dataset == source}

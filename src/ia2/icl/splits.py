@@ -86,15 +86,16 @@ def load_split(root: Path, dataset: str, num_train_examples: int, run_idx: int, 
 def split_to_json(split: Split, draw: Draw) -> dict[str, Any]:
     """{train, dev: {examples, icl_demos}, remaining_indices, demo_type}, and the settings it was drawn with."""
     return {
-        "train": _part_to_json(split.train),
-        "dev": _part_to_json(split.dev),
+        "train": part_to_json(split.train),
+        "dev": part_to_json(split.dev),
         "remaining_indices": list(split.remaining),
         "demo_type": "unique",
         "settings": {"max_icl_demos": draw.max_icl_demos, "num_dev_examples": draw.num_dev_examples},
     }
 
 
-def _part_to_json(episodes: Sequence[Episode]) -> dict[str, Any]:
+def part_to_json(episodes: Sequence[Episode]) -> dict[str, Any]:
+    """Examples and their demonstrations, each a text of question and answer."""
     return {
         "examples": [example_to_json(episode.query) for episode in episodes],
         "icl_demos": [[demo.question + demo.answer for demo in episode.demonstrations] for episode in episodes],
@@ -127,6 +128,12 @@ def split_from_json(data: Mapping[str, Any], pool: Sequence[Example], name: str)
         raise UserError(f"{name}: not in the shape of a split ({error}); create it again") from None
     if not parts["train"]:
         raise UserError(f"{name}: no training examples")
+    beyond = [index for index in remaining if not 0 <= index < len(pool)]
+    if beyond:
+        raise UserError(
+            f"{name}: remaining_indices hold {beyond[0]}, but the pool has {len(pool)} examples; the dataset was "
+            "prepared again since: create the split again"
+        )
     return Split(episodes["train"], episodes["dev"], remaining)
 
 

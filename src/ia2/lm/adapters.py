@@ -5,7 +5,7 @@ model bit-equal, so that one loaded model serves any number of runs.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,8 +20,12 @@ from peft import (
     PromptTuningInit,
     TaskType,
     get_peft_model,
+    get_peft_model_state_dict,
+    set_peft_model_state_dict,
 )
-from torch import Tensor, nn
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from ia2.config import TrainConfig
@@ -115,13 +119,37 @@ def new_adapter(model: PreTrainedModel, config: PeftConfig, seed: int) -> Iterat
 
 @contextmanager
 def saved_adapter(model: PreTrainedModel, folder: Path, trainable: bool = False) -> Iterator[PeftModel]:
-    """`model` with the adapter in `folder`; UserError where the folder holds none that loads."""
+    """`model` with the adapter in `folder`; UserError where the folder holds none that fits.
+
+    PEFT's own loading will not train virtual tokens further, leaves its layers in the base where it fails half-way,
+    and drops or skips weights of another model without an error.
+    """
     try:
-        adapted = PeftModel.from_pretrained(cast(nn.Module, model), str(folder), is_trainable=trainable)
-    except (ValueError, KeyError, RuntimeError, OSError) as error:
-        raise UserError(f"{folder}: no adapter that loads ({' '.join(str(error).split())[:200]})") from error
-    with _taken_off(adapted):
+        if not folder.is_dir():
+            raise FileNotFoundError("no such folder")
+        config = PeftConfig.from_pretrained(str(folder))
+        weights = load_file(folder / "adapter_model.safetensors")
+        config.inference_mode, config.base_model_name_or_path = False, None
+        with ExitStack() as stack:
+            adapted = stack.enter_context(new_adapter(model, config, seed=0))
+            _fill(adapted, weights)
+            taken_off_later = stack.pop_all()
+    except (ValueError, KeyError, TypeError, RuntimeError, OSError, SafetensorError) as error:
+        raise UserError(
+            f"{folder}: no adapter that loads on this {model.config.model_type} model "
+            f"({' '.join(str(error).split())[:200]}); give the folder of a trained run, and the model it was trained on"
+        ) from error
+    with taken_off_later:
+        if not trainable:
+            adapted.requires_grad_(False)
         yield adapted
+
+
+def _fill(adapted: PeftModel, weights: dict[str, Tensor]) -> None:
+    wanted = get_peft_model_state_dict(adapted, save_embedding_layers=False).keys()
+    if wanted != weights.keys():
+        raise ValueError(f"its weights are not those of this model, for instance {min(wanted ^ weights.keys())}")
+    set_peft_model_state_dict(adapted, weights)
 
 
 @contextmanager

@@ -21,8 +21,18 @@ from ia2.errors import UserError
 from ia2.icl.encoding import Ids, budget_batches
 from ia2.icl.prompts import SEPARATOR
 from ia2.lm.forward import Reader, repeated
+from ia2.lm.prefixes import prefix_groups
 
-SHORTEST_SHARED_PREFIX = 8
+
+@dataclass(frozen=True)
+class Seen:
+    """What one step of decoding shows, for the R rows that are still going, at the position that predicts a token."""
+
+    step: int
+    rows: Sequence[int]  # which prompts, by index
+    hidden: Tensor  # [R, D], the decoder's last hidden states
+    logits: Tensor  # [R, V], in float32
+    activations: Tensor | None  # [L, R, D], as the model made them; None where the observer wants none
 
 
 class Observer(Protocol):
@@ -33,8 +43,8 @@ class Observer(Protocol):
         """Whether activations are wanted."""
         ...
 
-    def see(self, step: int, rows: Sequence[int], logits: Tensor, activations: Tensor | None) -> None:
-        """`rows` are the R prompts' indices; logits [R, V] in float32, activations [L, R, D] as the model made them."""
+    def see(self, seen: Seen) -> None:
+        """Keep of a step what is wanted."""
         ...
 
 
@@ -82,15 +92,17 @@ class Decoding:
 @torch.no_grad()
 def decode(reader: Reader, prompts: Sequence[Ids], how: Decoding, observer: Observer | None = None) -> list[Ids]:
     """The greedy response to each prompt, in the order given; UserError where one does not fit the context."""
+    if not prompts:
+        return []
     check_context(reader, max(map(len, prompts)) + how.num_generated_tokens)
-    shared = shared_prefix(prompts)
-    prefix = _prefill_shared(reader, prompts[0][:shared])
     responses: dict[int, list[int]] = {index: [] for index in range(len(prompts))}
-    rests = [prompt[shared:] for prompt in prompts]
-    for rows in budget_batches(rests, how.token_budget):
-        state = _State(reader, prefix, rows, [rests[row] for row in rows])
-        _decode_batch(state, how, observer, responses)
-        how.advance(len(rows))
+    for group in prefix_groups(prompts):
+        prefix = _prefill_shared(reader, prompts[group.rows[0]][: group.length])
+        rests = [prompts[row][group.length :] for row in group.rows]
+        for chosen in budget_batches(rests, how.token_budget):
+            state = _State(reader, prefix, [group.rows[i] for i in chosen], [rests[i] for i in chosen])
+            _decode_batch(state, how, observer, responses)
+            how.advance(len(chosen))
     return [tuple(responses[index]) for index in range(len(prompts))]
 
 
@@ -103,16 +115,6 @@ def check_context(reader: Reader, num_tokens: int) -> None:
             f"a prompt and its response take {needed} tokens, the model's context holds {limit}: "
             "lower --max_icl_demos, --icl_max_demos or --num_generated_tokens, or take a model with a longer context"
         )
-
-
-def shared_prefix(prompts: Sequence[Ids]) -> int:
-    """How many first tokens all prompts share, at least one being left for each; 0 where it is not worth a pass."""
-    if len(prompts) < 2:
-        return 0
-    first, last = min(prompts), max(prompts)
-    limit = min(map(len, prompts)) - 1
-    length = next((i for i in range(limit) if first[i] != last[i]), max(limit, 0))
-    return length if length >= SHORTEST_SHARED_PREFIX else 0
 
 
 def _prefill_shared(reader: Reader, ids: Ids) -> DynamicCache:
@@ -129,6 +131,7 @@ class _State:
     def __init__(self, reader: Reader, prefix: DynamicCache, rows: Sequence[int], prompts: Sequence[Ids]) -> None:
         self.reader = reader
         self.rows = list(rows)
+        self.step = 0
         self.cache = repeated(prefix, len(rows))
         start, width = prefix.get_seq_length(), max(map(len, prompts))
         lengths = torch.tensor([len(prompt) for prompt in prompts])
@@ -140,35 +143,28 @@ class _State:
         self.input_ids = torch.tensor(padded, device=reader.device)
         self.last = (lengths - 1).to(reader.device)
 
-    def first(self, activations: bool) -> tuple[Tensor, Tensor | None]:
-        """Read the prompts: logits [R, V] and activations [L, R, D] at their last tokens."""
-        every = torch.arange(len(self.rows), device=self.reader.device)
-        return self._run(activations, every, self.last, input_ids=self.input_ids)
+    def first(self, activations: bool) -> Seen:
+        """Read the prompts, and see what their last tokens show."""
+        return self._run(activations, self.last, input_ids=self.input_ids)
 
-    def next(self, token: Tensor, activations: bool) -> tuple[Tensor, Tensor | None]:
-        """Feed one token [R] a row and read what comes after it."""
+    def next(self, token: Tensor, activations: bool) -> Seen:
+        """Feed one token [R] a row, and see what it shows."""
+        self.step += 1
         self.slots = torch.cat([self.slots, self.position[:, None]], dim=1)
-        every = torch.arange(len(self.rows), device=self.reader.device)
         position = self.position[:, None].to(self.reader.device)
         masks = attention_masks(self.reader, self.slots.to(self.reader.device), position)
         ids = token[:, None].to(self.reader.device)
         self.position = self.position + 1
-        return self._run(
-            activations, every, torch.zeros_like(every), input_ids=ids, position_ids=position, attention_mask=masks
-        )
+        columns = torch.zeros(len(self.rows), dtype=torch.long, device=self.reader.device)
+        return self._run(activations, columns, input_ids=ids, position_ids=position, attention_mask=masks)
 
-    def _run(
-        self,
-        activations: bool,
-        rows: Tensor,
-        columns: Tensor,
-        **inputs: Any,
-    ) -> tuple[Tensor, Tensor | None]:
+    def _run(self, activations: bool, columns: Tensor, **inputs: Any) -> Seen:
+        rows = torch.arange(len(self.rows), device=self.reader.device)
         if activations:
             self.reader.recorder.at(rows, columns)
-        hidden = self.reader.run(past_key_values=self.cache, use_cache=True, **inputs)
-        seen = self.reader.recorder.take() if activations else None
-        return self.reader.logits(hidden[rows, columns]), seen
+        hidden = self.reader.run(past_key_values=self.cache, use_cache=True, **inputs)[rows, columns]
+        recorded = self.reader.recorder.take() if activations else None
+        return Seen(self.step, self.rows, hidden, self.reader.logits(hidden), recorded)
 
     def keep(self, going: Tensor) -> None:
         """Let the rows leave that are not `going` [R]."""
@@ -180,15 +176,15 @@ class _State:
 
 def _decode_batch(state: _State, how: Decoding, observer: Observer | None, responses: dict[int, list[int]]) -> None:
     wants = observer is not None and observer.activations
-    logits, activations = state.first(wants)
+    seen = state.first(wants)
     previous: Tensor | None = None
-    for step in range(how.num_generated_tokens):
+    while True:
         if observer is not None:
-            observer.see(step, state.rows, logits, activations)
-        token = logits.argmax(dim=-1).cpu()
+            observer.see(seen)
+        token = seen.logits.argmax(dim=-1).cpu()
         for row, value in zip(state.rows, token.tolist(), strict=True):
             responses[row].append(value)
-        if step + 1 == how.num_generated_tokens:
+        if seen.step + 1 == how.num_generated_tokens:
             return
         if how.stopper is not None:
             ended = how.stopper.ended(token, previous)
@@ -198,7 +194,7 @@ def _decode_batch(state: _State, how: Decoding, observer: Observer | None, respo
                 state.keep(~ended)
                 token = token[~ended]
         previous = token
-        logits, activations = state.next(token, wants)
+        seen = state.next(token, wants)
 
 
 def attention_masks(reader: Reader, slots: Tensor, positions: Tensor) -> Tensor | dict[str, Tensor]:

@@ -25,9 +25,10 @@ Model = PreTrainedModel | PeftModel
 
 @dataclass(frozen=True)
 class Reading:
-    """What a model did at the M answer positions of a batch, in float32; None where it was not asked for."""
+    """What a model did at the M answer positions of a batch; activations and logits in float32 where asked for."""
 
     activations: Tensor | None  # [L, M, D]
+    hidden: Tensor  # [M, D], the decoder's last hidden states, in the model's dtype
     logits: Tensor | None  # [M, V]
 
 
@@ -48,13 +49,15 @@ class Reader:
 
     def read(self, batch: Batch, *, activations: bool, logits: bool) -> Reading:
         """Teacher-force a batch. Rows are padded on the right, so causal attention alone keeps padding out."""
+        cache = self.virtual_cache(len(batch))
         if activations:
             self.recorder.at(batch.rows, batch.columns)
-        cache = self.virtual_cache(len(batch))
-        hidden = self.run(input_ids=batch.input_ids, past_key_values=cache, use_cache=cache is not None)
+        states = self.run(input_ids=batch.input_ids, past_key_values=cache, use_cache=cache is not None)
+        hidden = states[batch.rows, batch.columns]
         return Reading(
             activations=self.recorder.take().float() if activations else None,
-            logits=self.logits(hidden[batch.rows, batch.columns]) if logits else None,
+            hidden=hidden,
+            logits=self.logits(hidden) if logits else None,
         )
 
     def run(self, **inputs: Any) -> Tensor:

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from io import StringIO
 from pathlib import Path
+from typing import Any, cast
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
@@ -23,7 +25,8 @@ from ia2.errors import UserError
 from ia2.icl.encoding import Encoder
 from ia2.lm.attention import architecture_of
 from ia2.lm.decoding import Stopper
-from ia2.sources import PackageSource, cache_folder, extract_member
+from ia2.lm.packed import pack_linears
+from ia2.sources import PackageSource, cache_folder, extract_member, hub_resolves
 
 
 @dataclass(frozen=True)
@@ -86,17 +89,29 @@ def load_model(config: ModelConfig) -> LanguageModel:
     logging.disable_progress_bar()
     folder = model_folder(config.model_id)
     dtype = _dtype(config, device)
+    cached = not Path(folder).is_dir() and not hub_resolves()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"model_id={config.model_id!r} could not be loaded ({' '.join(str(error).split())[:200]}); give a hub id, "
-            f"a folder, a .gguf file or one of: {', '.join(EMBEDDED_MODELS)}"
-        ) from error
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=cached)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, local_files_only=cached, output_loading_info=True
+        )
+        model, found = cast(tuple[PreTrainedModel, dict[str, set[str]]], loaded)
+        if found["missing_keys"]:  # transformers would draw them at random
+            raise ValueError(f"it has no weights for {min(found['missing_keys'])}")
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise UserError(_not_loaded(config.model_id, cached, error)) from error
     architecture_of(model)
     model.to(device).eval().requires_grad_(False)  # type: ignore[arg-type]  # transformers types `to` wrongly
+    pack_linears(model)
     return LanguageModel(model, tokenizer, config.model_id, _revision(model, folder))
+
+
+def _not_loaded(model_id: str, cached: bool, error: Exception) -> str:
+    why = "no such folder, and the hub cannot be reached" if cached else " ".join(str(error).split())[:200]
+    return (
+        f"model_id={model_id!r} could not be loaded ({why}); give a hub id, a folder, a .gguf file or one of: "
+        f"{', '.join(EMBEDDED_MODELS)}"
+    )
 
 
 def device_of(name: str) -> torch.device:

@@ -11,6 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ia2.lm.decoding import Seen
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -41,10 +43,10 @@ class FirstTokenScores:
         """Whether the predicted token is the gold answer's first: what confidence is about."""
         return np.asarray(self.token == self.gold)
 
-    def see(self, step: int, rows: Sequence[int], logits: Tensor, activations: Tensor | None) -> None:
-        if step:
+    def see(self, seen: Seen) -> None:
+        if seen.step:
             return
-        chosen = np.array(rows)
+        chosen, logits = np.array(seen.rows), seen.logits
         log_probabilities = logits.log_softmax(dim=-1)
         probabilities = log_probabilities.exp()
         top = probabilities.topk(min(10, probabilities.shape[-1]), dim=-1).values

@@ -14,6 +14,7 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from ia2.report.styles import INK, LINE
 from ia2.report.summary import SummaryRow, rows_of
@@ -173,6 +174,9 @@ def _losses(axes: Axes, curves: pd.DataFrame) -> None:
     least, greatest = curves["dev_loss"].min(), curves["dev_loss"].max()
     if 0 < LOG_RATIO * least < greatest:
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
     axes.grid(visible=True)
 
 

@@ -13,6 +13,11 @@ log = logging.getLogger(__name__)
 
 def create(root: Path, dataset: str, draw: Draw, overwrite: bool = False) -> Path:
     """Write the split, unless it is there with the same settings; UserError where it is there with others."""
+    if draw.num_train_examples < 2:
+        raise UserError(
+            f"num_train_examples={draw.num_train_examples}: a teacher's demonstrations are the other training "
+            "examples, so at least 2 are needed"
+        )
     path = store.split_path(root, dataset, draw.num_train_examples, draw.run_idx)
     with store.locked(path):
         if path.exists() and not overwrite:
@@ -29,7 +34,7 @@ def create(root: Path, dataset: str, draw: Draw, overwrite: bool = False) -> Pat
 
 def check_draw(path: Path, max_icl_demos: int | None, num_dev_examples: int | None) -> None:
     """UserError where the split at `path` says it was drawn with other settings than those given."""
-    made_with = store.read_json(path).get("settings", {})
+    made_with = store.read_object(path).get("settings", {})
     for key, value in {"max_icl_demos": max_icl_demos, "num_dev_examples": num_dev_examples}.items():
         if value is not None and made_with.get(key, value) != value:
             raise UserError(f"{path} was drawn with {key}={made_with[key]}, not {value}; --overwrite replaces it")

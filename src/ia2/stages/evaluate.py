@@ -117,17 +117,27 @@ def _unusual(asked: Evaluation) -> dict[str, Any]:
     }
 
 
-def is_recorded(path: Path, trained: Trained | None, passes: Sequence[bool]) -> bool:
-    """Whether the record stands with these passes and was made from the run as it is now; a cut one is redone."""
+def is_recorded(root: Path, asked: Evaluation, trained: Trained | None, passes: Sequence[bool]) -> bool:
+    """Whether the record stands with these passes, of the run and the split as they are now; a cut one is redone.
+
+    UserError where the record of something else has the name, since two models can be called the same.
+    """
+    path = record_path(root, asked, trained)
     if not path.exists() or not path.with_suffix(".parquet").exists():
         return False
+    split = store.split_path(root, asked.icl_source_dataset, asked.num_train_examples, asked.run_idx)
     try:
-        record = store.read_json(path)
+        record = store.read_object(path)
         same = record["adapter_sha256"] == _adapter_digest(trained)
-        return same and all(f"{_prefix(with_icl)}_accuracy" in record["metrics"] for with_icl in passes)
+        same = same and record["split_sha256"] in (None, store.file_digest(split))
+        whole = same and all(f"{_prefix(with_icl)}_accuracy" in record["metrics"] for with_icl in passes)
+        was, given = record["eval"]["model_id"], asked.model_id
     except (UserError, KeyError, TypeError):
         log.warning("%s is damaged and is made again", path)
         return False
+    if was != given:
+        raise UserError(f"{path} is of model_id={was!r}, not {given!r}; rename one of them, or use another --root")
+    return whole
 
 
 def _adapter_digest(trained: Trained | None) -> str | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ia2 import store
-from ia2.config import ModelConfig
+from ia2.config import ModelConfig, StopRule
 from ia2.errors import UserError
 from ia2.icl.encoding import Encoder
 from ia2.icl.prompts import Episode
@@ -39,6 +39,7 @@ class Predictor:
     folder: Path
     spec: TaskSpec
     num_generated_tokens: int
+    stop: StopRule
     base: Mapping[str, str]
 
 
@@ -52,6 +53,7 @@ def read_predictor(folder: Path) -> Predictor:
             folder=folder,
             spec=TaskSpec.model_validate(description["task"]),
             num_generated_tokens=int(description["config"]["num_generated_tokens"]),
+            stop="eos" if description["config"].get("stop") == "eos" else "separator",
             base=description["base"],
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -78,7 +80,7 @@ def predict(predictor: Predictor, rows: Sequence[Row], model: ModelConfig, model
         )
     prompts = [lm.encoder.prompt(Episode((), Example(index, text, ""))) for index, text in enumerate(questions)]
     scores = FirstTokenScores(gold=[0] * len(prompts))
-    how = Decoding(predictor.num_generated_tokens, lm.stopper("separator"))
+    how = Decoding(predictor.num_generated_tokens, lm.stopper(predictor.stop))
     with saved_adapter(lm.model, predictor.folder) as adapted, reading(adapted) as reader:
         responses = decode(reader, prompts, how, scores)
     return [

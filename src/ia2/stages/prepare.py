@@ -23,7 +23,7 @@ def prepare(root: Path, dataset: str, num_train_samples: int, num_val_samples: i
     path = store.pool_path(root, dataset)
     settings = {"num_train_samples": num_train_samples, "num_val_samples": num_val_samples, "seed": SEED}
     chosen = task(dataset)
-    with store.locked(path):
+    with store.locked(path.parent):
         if path.exists() and not overwrite:
             _check_settings(path, settings)
             log.info("%s is there", path)
@@ -31,14 +31,14 @@ def prepare(root: Path, dataset: str, num_train_samples: int, num_val_samples: i
         rows = chosen.load()
         pool = render_pool(chosen, rows.train, rows.validation, settings)
         provenance = {**settings, "source": chosen.source, "licence": chosen.licence, **rows.provenance}
-        store.write_json(path, pool_to_json(pool, provenance))
         store.write_json(path.with_name("provenance.json"), {name: version(name) for name in ("ia2", "datasets")})
+        store.write_json(path, pool_to_json(pool, provenance))
     log.info("wrote %s: %d training and %d validation examples", path, len(pool.train), len(pool.validation))
     return path
 
 
 def _check_settings(path: Path, settings: dict[str, int]) -> None:
-    made_with: dict[str, Any] = store.read_json(path).get("metadata", {}).get("provenance", {})
+    made_with: dict[str, Any] = store.read_object(path).get("metadata", {}).get("provenance", {})
     for key, value in settings.items():
         if made_with.get(key, value) != value:
             raise UserError(f"{path} was made with {key}={made_with[key]}, not {value}; --overwrite replaces it")

@@ -24,13 +24,13 @@ from ia2.errors import UserError
 from ia2.icl.encoding import Ids
 from ia2.icl.splits import Split, load_split
 from ia2.lm.adapters import new_adapter, peft_config, save_adapter, saved_adapter, trainable_parameters
-from ia2.lm.decoding import Decoding
+from ia2.lm.decoding import Decoding, check_context
 from ia2.lm.forward import Reader, reading
 from ia2.lm.loading import LanguageModel
 from ia2.lm.shelf import Models
 from ia2.tasks.pool import Pool, load_pool
 from ia2.training.fit import FitSettings, Fitted, History, Lesson, fit
-from ia2.training.lessons import from_answers, from_targets
+from ia2.training.lessons import Matching, from_answers, from_targets
 from ia2.training.targets import Targets, add_kinds, collect, load_targets, save_targets
 from ia2.training.variants import VARIANTS, Kind, Phase
 
@@ -65,13 +65,14 @@ def is_trained(root: Path, config: TrainConfig) -> bool:
     folder = store.run_folder(root, config)
     if not (folder / "config.json").exists():
         return False
-    stored = store.read_json(folder / "config.json")
+    stored = store.read_object(folder / "config.json")
+    made_with = stored.get("config", {})
     for key, value in config.applicable().items():
-        if stored["config"].get(key) != value:
-            was = stored["config"].get(key)
+        if made_with.get(key) != value:
+            was = made_with.get(key)
             raise UserError(f"{folder} was trained with {key}={was!r}, not {value!r}; --retrain replaces it")
     split = store.split_path(root, config.dataset, config.num_train_examples, config.run_idx)
-    if store.file_digest(split) != stored["split_sha256"]:
+    if store.file_digest(split) != stored.get("split_sha256"):
         raise UserError(f"{folder} was trained on another {split}; --retrain trains it on the one that is there")
     return True
 
@@ -120,6 +121,8 @@ def _fit_phases(material: _Material, start: Path | None, folder: Path) -> dict[s
         adapter = new_adapter(lm.model, peft_config(lm.model, config), config.run_idx)
     with adapter as student, reading(student) as reader, _history(folder) as history:
         lessons = [_lessons(material, phase) for phase in phases]
+        for lesson in lessons:
+            check_context(reader, max(map(len, (*lesson.train.examples, *lesson.dev.examples))))
         fitted = {
             phase.name: _fit_phase((material, phase), (student, reader), lesson, history)
             for phase, lesson in zip(phases, lessons, strict=True)
@@ -175,7 +178,8 @@ def _lessons(material: _Material, phase: Phase) -> Lesson:
     if phase.uses_ground_truth(config.label_type):
         lessons = from_answers(material.prompts, _answers(material))
     else:
-        lessons = from_targets(material.prompts, _targets(material, phase.kinds(config.label_type)))
+        matching = Matching(top_k=None if config.tokl_top_k == "all" else config.tokl_top_k)
+        lessons = from_targets(material.prompts, _targets(material, phase.kinds(config.label_type)), matching)
     return Lesson(
         train=lessons.part(0, num_train),
         dev=lessons.part(num_train, len(lessons)),
@@ -205,10 +209,15 @@ def _targets(material: _Material, kinds: frozenset[Kind]) -> Targets:
         if targets is None or missing:
             started = time.perf_counter()
             targets = _collect(material, targets, kinds)
-            seconds = round(time.perf_counter() - started, 3)
+            seconds = round(_seconds_so_far(folder) + time.perf_counter() - started, 3)
             folder.mkdir(exist_ok=True)
             save_targets(folder, targets, {**provenance, "seconds": seconds})
         return targets
+
+
+def _seconds_so_far(folder: Path) -> float:
+    manifest = folder / "manifest.json"
+    return float(store.read_json(manifest).get("seconds", 0.0)) if manifest.exists() else 0.0
 
 
 def _collect(material: _Material, known: Targets | None, kinds: frozenset[Kind]) -> Targets:

@@ -71,13 +71,13 @@ def fit(
     started = time.perf_counter()
     judge = _Judge(student, settings.patience, settings.keep)
     if len(lesson.dev):
-        judge.see(0, dev_loss(reader, lesson, settings.token_budget))
+        judge.see(0, _number("dev", dev_loss(reader, lesson, settings.token_budget), 0, settings))
         note({"step": 0, "epoch": 0, "dev_loss": judge.last})
     last: _Step | None = None
     for last in _steps(student, reader, lesson, settings):
         entry: History = {"step": last.step, "epoch": last.epoch, "train_loss": last.loss}
         if len(lesson.dev) and (last.step % settings.dev_eval_steps == 0 or last.ends_epoch):
-            judge.see(last.step, dev_loss(reader, lesson, settings.token_budget))
+            judge.see(last.step, _number("dev", dev_loss(reader, lesson, settings.token_budget), last.step, settings))
             entry["dev_loss"] = judge.last
         note({**entry, "seconds": round(time.perf_counter() - started, 3)})
         if judge.gives_up:
@@ -118,10 +118,14 @@ def _steps(student: PeftModel, reader: Reader, lesson: Lesson, settings: FitSett
             loss.backward()
             optimiser.step()
             step += 1
-            value = loss.item()
-            if not math.isfinite(value):
-                raise UserError(f"lr={settings.lr}: the training loss is {value} at step {step}; take a lower --lr")
+            value = _number("training", loss.item(), step, settings)
             yield _Step(step, epoch, value, start + settings.batch_size >= len(indices))
+
+
+def _number(which: str, loss: float, step: int, settings: FitSettings) -> float:
+    if not math.isfinite(loss):
+        raise UserError(f"lr={settings.lr}: the {which} loss is {loss} at step {step}; take a lower --lr")
+    return loss
 
 
 def _loss(reader: Reader, lessons: Lessons, indices: list[int], weights: Mapping[Loss, float]) -> Tensor:

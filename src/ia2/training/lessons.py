@@ -2,15 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ia2.icl.encoding import Batch, Encoded, Ids, collate
 from ia2.lm.forward import Reader
-from ia2.training.losses import act_loss, tok_loss, tokl_loss
+from ia2.training.losses import act_loss, act_loss_by_layer, spread_remainder, tok_loss, tokl_loss
 from ia2.training.targets import Targets
 from ia2.training.variants import Loss
+
+
+@dataclass(frozen=True)
+class Matching:
+    """How the teacher is matched: its k most probable tokens (None: all), in these layers (None: all), and whether each
+    layer's error is divided by the mean square of its target."""
+
+    top_k: int | None = None
+    layers: tuple[int, ...] | None = None
+    act_norm: Literal["none", "layer"] = "none"
 
 
 @dataclass(frozen=True)
@@ -19,7 +30,8 @@ class Lessons:
 
     examples: tuple[Encoded, ...]
     activations: Tensor | None = None  # [M, L, D]
-    distributions: Tensor | None = None  # [M, V]
+    distributions: Tensor | None = None  # [M, D], hidden states
+    matching: Matching = Matching()
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -32,6 +44,7 @@ class Lessons:
             self.examples[start:stop],
             None if self.activations is None else self.activations[positions],
             None if self.distributions is None else self.distributions[positions],
+            self.matching,
         )
 
     def positions(self, indices: Sequence[int]) -> Tensor:
@@ -46,10 +59,10 @@ def from_answers(prompts: Sequence[Ids], answers: Sequence[Ids]) -> Lessons:
     return Lessons(tuple(Encoded(*pair) for pair in zip(prompts, answers, strict=True)))
 
 
-def from_targets(prompts: Sequence[Ids], targets: Targets) -> Lessons:
+def from_targets(prompts: Sequence[Ids], targets: Targets, matching: Matching = Matching()) -> Lessons:
     """Lessons whose responses are the teacher's."""
     examples = tuple(Encoded(*pair) for pair in zip(prompts, targets.responses, strict=True))
-    return Lessons(examples, targets.activations, targets.distributions)
+    return Lessons(examples, targets.activations, targets.distributions, matching)
 
 
 def example_losses(
@@ -57,27 +70,37 @@ def example_losses(
 ) -> dict[Loss, Tensor]:
     """Each loss of a phase for some examples, unweighted: [B] each, in float32 and differentiable."""
     batch = collate([lessons.examples[index] for index in indices], reader.device)
-    needs_logits = bool({"tok", "tokl"} & set(weights))
-    reading = reader.read(batch, activations="act" in weights, logits=needs_logits)
+    reading = reader.read(batch, activations="act" in weights, logits=bool({"tok", "tokl"} & set(weights)))
     where = lessons.positions(indices)
     losses: dict[Loss, Tensor] = {}
     if reading.activations is not None:
-        losses["act"] = act_loss(
-            reading.activations, _chosen(lessons.activations, where, reader).transpose(0, 1), batch.rows, len(batch)
-        )
-    if reading.logits is not None:
-        losses |= _logit_losses(reading.logits, batch, weights, lambda: _chosen(lessons.distributions, where, reader))
+        target = _chosen(lessons.activations, where, reader).transpose(0, 1)
+        losses["act"] = _act(reading.activations, target, batch, lessons.matching)
+    if reading.logits is not None and "tok" in weights:
+        losses["tok"] = tok_loss(reading.logits, batch.tokens, batch.rows, len(batch))
+    if reading.logits is not None and "tokl" in weights:
+        teacher = _teacher(reader, _chosen(lessons.distributions, where, reader), lessons.matching.top_k)
+        losses["tokl"] = tokl_loss(reading.logits, teacher, batch.rows, len(batch))
     return losses
 
 
-def _logit_losses(logits: Tensor, batch: Batch, weights: Mapping[Loss, float], teacher: object) -> dict[Loss, Tensor]:
-    losses: dict[Loss, Tensor] = {}
-    if "tok" in weights:
-        losses["tok"] = tok_loss(logits, batch.tokens, batch.rows, len(batch))
-    if "tokl" in weights:
-        assert callable(teacher)
-        losses["tokl"] = tokl_loss(logits, teacher(), batch.rows, len(batch))
-    return losses
+def _act(student: Tensor, target: Tensor, batch: Batch, matching: Matching) -> Tensor:
+    if matching.layers is not None:
+        chosen = list(matching.layers)
+        student, target = student[chosen], target[chosen]
+    if matching.act_norm == "layer":
+        return act_loss_by_layer(student, target, batch.rows, len(batch))
+    return act_loss(student, target, batch.rows, len(batch))
+
+
+@torch.no_grad()
+def _teacher(reader: Reader, hidden: Tensor, top_k: int | None) -> Tensor:
+    """The teacher's log-probabilities [M, V] from its hidden states, all of them or the k greatest."""
+    everything = reader.logits(hidden.to(reader.base.dtype)).log_softmax(dim=-1)
+    if top_k is None or top_k >= everything.shape[-1]:
+        return everything
+    top = everything.topk(top_k, dim=-1)
+    return spread_remainder(top.values, top.indices, everything.shape[-1])
 
 
 def _chosen(values: Tensor | None, where: Tensor, reader: Reader) -> Tensor:

@@ -23,6 +23,18 @@ def act_loss(student: Tensor, target: Tensor, rows: Tensor, num_examples: int) -
     return mean_over_tokens(error, rows, num_examples)
 
 
+def act_loss_by_layer(student: Tensor, target: Tensor, rows: Tensor, num_examples: int) -> Tensor:
+    """`act_loss` with each layer's error divided by the mean square of its target over the example's tokens and width.
+
+    Layers whose activations are large then weigh no more than others (`act_norm = layer`; not the published loss).
+    """
+    errors = (student.float() - target.float()).square().mean(dim=-1)
+    sizes = target.float().square().mean(dim=-1)
+    pairs = zip(errors, sizes, strict=True)
+    ratios = [mean_over_tokens(e, rows, num_examples) / mean_over_tokens(s, rows, num_examples) for e, s in pairs]
+    return torch.stack(ratios).sum(dim=0)
+
+
 def tok_loss(logits: Tensor, tokens: Tensor, rows: Tensor, num_examples: int) -> Tensor:
     """Mean over tokens of the cross-entropy in nats; logits [M, V], tokens [M]."""
     return mean_over_tokens(functional.cross_entropy(logits.float(), tokens, reduction="none"), rows, num_examples)

@@ -16,7 +16,7 @@ from torch import Tensor
 from ia2 import store
 from ia2.errors import UserError
 from ia2.icl.encoding import Encoded, Ids, budget_batches, collate
-from ia2.lm.decoding import Decoding, decode
+from ia2.lm.decoding import Decoding, Seen, decode
 from ia2.lm.forward import Reader
 from ia2.training.variants import Kind
 
@@ -25,7 +25,8 @@ from ia2.training.variants import Kind
 class Targets:
     """The teacher's responses to n prompts, and what else was recorded at their M tokens, in the order of prompts.
 
-    activations [M, L, D] in the model's dtype; distributions [M, V] as log-probabilities in float32.
+    Both in the model's dtype: activations [M, L, D]; distributions [M, D], kept as the last hidden states that the
+    frozen head makes them from, V / D times smaller than the logits and exact for any top k.
     """
 
     responses: tuple[Ids, ...]
@@ -50,14 +51,17 @@ class _Recording:
     def activations(self) -> bool:
         return "activations" in self.kinds
 
-    def see(self, step: int, rows: Sequence[int], logits: Tensor, activations: Tensor | None) -> None:
+    def see(self, seen: Seen) -> None:
+        self.keep(seen.rows, seen.activations, seen.hidden)
+
+    def keep(self, rows: Sequence[int], activations: Tensor | None, hidden: Tensor) -> None:
+        """Add to each row what was seen at its next position: activations [L, R, D], hidden states [R, D]."""
         if activations is not None:
-            for index, row in enumerate(rows):
-                self.seen.setdefault(row, []).append(activations[:, index].cpu())
+            for row, own in zip(rows, activations.transpose(0, 1).cpu(), strict=True):
+                self.seen.setdefault(row, []).append(own)
         if "distributions" in self.kinds:
-            log_probabilities = logits.log_softmax(dim=-1).cpu()
-            for index, row in enumerate(rows):
-                self.distributions.setdefault(row, []).append(log_probabilities[index])
+            for row, own in zip(rows, hidden.cpu(), strict=True):
+                self.distributions.setdefault(row, []).append(own)
 
 
 def collect(reader: Reader, prompts: Sequence[Ids], how: Decoding, kinds: Collection[Kind]) -> Targets:
@@ -85,14 +89,9 @@ def add_kinds(
     recording = _Recording(kinds)
     for chosen in budget_batches(examples, token_budget):
         batch = collate([examples[index] for index in chosen], reader.device)
-        reading = reader.read(batch, activations=recording.activations, logits="distributions" in kinds)
-        for position, row in enumerate(batch.rows.tolist()):
-            if reading.activations is not None:
-                own = reading.activations[:, position].to(reader.base.dtype).cpu()
-                recording.seen.setdefault(chosen[row], []).append(own)
-            if reading.logits is not None:
-                log_probabilities = reading.logits[position].log_softmax(dim=-1).cpu()
-                recording.distributions.setdefault(chosen[row], []).append(log_probabilities)
+        reading = reader.read(batch, activations=recording.activations, logits=False)
+        own = None if reading.activations is None else reading.activations.to(reader.base.dtype)
+        recording.keep([chosen[row] for row in batch.rows.tolist()], own, reading.hidden)
     order = range(len(prompts))
     return Targets(
         responses=targets.responses,
@@ -105,38 +104,51 @@ def add_kinds(
 
 
 def save_targets(folder: Path, targets: Targets, provenance: dict[str, object]) -> None:
-    """Write a targets folder; what stands in it counts once its manifest does."""
+    """Write a targets folder, or add to it; what stands in it counts once its manifest says so."""
+    known = _kinds_on_disk(folder)
     lengths = torch.tensor([len(response) for response in targets.responses])
     flat = torch.tensor([token for response in targets.responses for token in response])
     tensors = {"activations": targets.activations, "distributions": targets.distributions}
     files = {"tokens": {"tokens": flat, "lengths": lengths}}
     files |= {kind: {kind: tensor} for kind, tensor in tensors.items() if tensor is not None}
     for kind, content in files.items():
-        path = folder / f"{kind}.safetensors"
-        if not path.exists():
-            with store.writing(path) as temporary:
+        if kind not in known:
+            with store.writing(folder / f"{kind}.safetensors") as temporary:
                 save_file({name: tensor.contiguous() for name, tensor in content.items()}, temporary)
-    store.write_json(folder / "manifest.json", {**provenance, "kinds": sorted(files)})
+    store.write_json(folder / "manifest.json", {**provenance, "kinds": sorted(known | set(files))})
 
 
 def load_targets(folder: Path, kinds: Collection[Kind]) -> Targets | None:
     """The targets in `folder` with those of `kinds` that it has, memory-mapped; None where there are none.
 
-    Raises UserError where the folder's files do not agree with its manifest.
+    Raises UserError where the folder's files do not agree with its manifest or with each other.
     """
-    if not (folder / "manifest.json").exists():
+    present = _kinds_on_disk(folder)
+    if not present:
         return None
-    present = set(store.read_json(folder / "manifest.json")["kinds"])
     try:
         tokens = _mapped(folder, "tokens")
-        lengths = tokens["lengths"].tolist()
-        responses = tuple(tuple(part.tolist()) for part in tokens["tokens"].split(lengths))
+        responses = tuple(tuple(part.tolist()) for part in tokens["tokens"].split(tokens["lengths"].tolist()))
         more = {kind: _mapped(folder, kind)[kind] for kind in kinds if kind in present and kind != "tokens"}
     except (OSError, KeyError, RuntimeError, SafetensorError) as error:
-        raise UserError(
-            f"{folder}: damaged targets ({error}); delete the folder to have them collected again"
-        ) from None
+        raise _damaged(folder, error) from None
+    if any(len(tensor) != len(tokens["tokens"]) for tensor in more.values()):
+        raise _damaged(folder, "its files differ in length")
     return Targets(responses, more.get("activations"), more.get("distributions"))
+
+
+def _kinds_on_disk(folder: Path) -> set[str]:
+    """What the manifest says is there; nothing without one."""
+    if not (folder / "manifest.json").exists():
+        return set()
+    try:
+        return set(store.read_json(folder / "manifest.json")["kinds"])
+    except (KeyError, TypeError) as error:
+        raise _damaged(folder, error) from None
+
+
+def _damaged(folder: Path, error: object) -> UserError:
+    return UserError(f"{folder}: damaged targets ({error}); delete the folder to have them collected again")
 
 
 def _mapped(folder: Path, kind: str) -> dict[str, Tensor]:

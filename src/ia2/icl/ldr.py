@@ -1,0 +1,78 @@
+"""The low-data regime: N labelled examples teach M unlabelled queries, in up to K orders each.
+
+The N are the only labels there are. They stand before every query as demonstrations, in K distinct orders, and what the
+teacher answers is what the student learns. Rows come order by order, so that the demonstrations of one order are read
+once for all of its queries.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice, permutations
+from random import Random
+from typing import Any
+
+from ia2.errors import UserError
+from ia2.icl.prompts import Episode, seeded
+from ia2.icl.splits import Split, part_to_json
+from ia2.tasks.base import Example
+from ia2.tasks.pool import example_to_json
+
+
+@dataclass(frozen=True)
+class LowDataDraw:
+    """What a low-data split is drawn with: N labelled, M unlabelled, at most K orders, dev queries."""
+
+    num_labelled_samples: int
+    num_unlabelled_samples: int
+    max_permutations: int
+    run_idx: int
+    num_dev_examples: int
+
+
+def draw_low_data_split(pool: Sequence[Example], draw: LowDataDraw) -> tuple[Split, tuple[Example, ...]]:
+    """The split, whose training rows are M x min(K, N!) at most, and the N labelled examples.
+
+    UserError where the pool has no unlabelled example left. Where it has fewer than M, all of them are taken. Dev
+    queries, which need no labels either, come after the N and before the M.
+    """
+    order = list(range(len(pool)))
+    Random(draw.run_idx).shuffle(order)
+    labelled = tuple(pool[i] for i in order[: draw.num_labelled_samples])
+    num_dev = min(draw.num_dev_examples, draw.num_unlabelled_samples // 2)
+    dev_end = draw.num_labelled_samples + num_dev
+    unlabelled = order[dev_end : dev_end + draw.num_unlabelled_samples]
+    if not unlabelled:
+        raise UserError(
+            f"num_labelled_samples={draw.num_labelled_samples} and {num_dev} dev queries leave nothing of the pool of "
+            f"{len(pool)} to be unlabelled; choose fewer or prepare more with --num_train_samples"
+        )
+    orders = distinct_orders(labelled, draw.max_permutations, seeded("orders", draw.run_idx, len(labelled)))
+    split = Split(
+        train=tuple(Episode(demonstrations, pool[i]) for demonstrations in orders for i in unlabelled),
+        dev=tuple(Episode(orders[0], pool[i]) for i in order[draw.num_labelled_samples : dev_end]),
+        remaining=tuple(order[dev_end + draw.num_unlabelled_samples :]),
+    )
+    return split, labelled
+
+
+def distinct_orders(examples: Sequence[Example], most: int, generator: Random) -> list[tuple[Example, ...]]:
+    """At most `most` different orders of the examples, drawn at random; all of them where there are no more."""
+    if math.factorial(len(examples)) <= most:
+        return list(islice(permutations(examples), most))
+    found: dict[tuple[int, ...], None] = {}
+    while len(found) < most:
+        found[tuple(generator.sample(range(len(examples)), len(examples)))] = None
+    return [tuple(examples[i] for i in order) for order in found]
+
+
+def low_data_to_json(split: Split, labelled: Sequence[Example], draw: LowDataDraw) -> dict[str, Any]:
+    """The keys of any split, and `labelled` with the N."""
+    return {
+        "train": part_to_json(split.train),
+        "dev": part_to_json(split.dev),
+        "remaining_indices": list(split.remaining),
+        "demo_type": "ldr",
+        "labelled": [example_to_json(example) for example in labelled],
+        "settings": {"num_dev_examples": draw.num_dev_examples},
+    }

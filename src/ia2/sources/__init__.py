@@ -1,0 +1,28 @@
+"""Where data and weights come from: a pinned package of the pip index, the hub, or a local file.
+
+Whatever is fetched is either what was asked for or an error. Tasks and loading need the names below and nothing else.
+"""
+
+from ia2.sources.files import FILE_TYPES, read_rows
+from ia2.sources.hub import HubError, HubSource, hub_resolves, load_split
+from ia2.sources.packages import PackageSource, cache_folder, extract_member, package_file, read_members
+from ia2.sources.tables import Table, Texts, bundled_table, hold_out, split_provenance
+
+__all__ = [
+    "FILE_TYPES",
+    "HubError",
+    "HubSource",
+    "PackageSource",
+    "Table",
+    "Texts",
+    "bundled_table",
+    "cache_folder",
+    "extract_member",
+    "hold_out",
+    "hub_resolves",
+    "load_split",
+    "package_file",
+    "read_members",
+    "read_rows",
+    "split_provenance",
+]

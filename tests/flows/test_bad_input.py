@@ -1,0 +1,156 @@
+"""Bad input through the command line: one line that names the value and the remedy, exit code 2, nothing written."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_runs import assert_whole, files_of, leftovers, write_dataset
+
+from ia2 import cli
+
+Say = Callable[..., str]
+
+
+@pytest.fixture
+def refused(tmp_path: Path, tiny_model_folder: Path, capsys: pytest.CaptureFixture[str]) -> Say:
+    """Runs a command that has to be refused in one line, and says that line."""
+
+    def run(command: str) -> str:
+        words = [word.replace("TINY", str(tiny_model_folder)) for word in command.split()]
+        assert cli.main([*words, "--root", str(tmp_path)]) == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.startswith("ia2: ")
+        assert captured.err.count("\n") == 1
+        assert_whole_unless_given(tmp_path)
+        return captured.err
+
+    return run
+
+
+def assert_whole_unless_given(root: Path) -> None:
+    assert leftovers(root) == []
+    assert not list(root.glob("outputs/*/*/*/config.json"))
+    assert not list(root.glob("outputs/evaluations/**/*.json"))
+
+
+TRAIN = "train --training_method act --dataset capitals --model_id TINY --num_train_examples 4"
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("prepare --datasets capital", "unknown dataset 'capital' (did you mean capitals"),
+        ("create --datasets nothing_like_it", "unknown dataset 'nothing_like_it'; valid: bbcnews"),
+        ("create --datasets capitals --num_train_examples 40", "num_train_examples=40: with 20 dev examples"),
+        ("create --datasets capitals --num_train_examples 1", "num_train_examples=1: a teacher's demonstrations"),
+        ("create --datasets past_tense_irregular", "is for evaluation only"),
+        ("train --training_method sft", "unknown method 'sft'; valid: tok"),
+        (f"{TRAIN} --lora_type qz", "lora_type='qz': give each wanted letter of q k v o g u d once"),
+        (f"{TRAIN} --num_train_examples=1", "given twice"),
+        ("train --training_method act --dataset capitals --num_train_examples 1", "num_train_examples=1"),
+        ("train --training_method act --dataset capitals --num_train_examples 29", "pool of 30; choose a smaller N"),
+        ("train --training_method act --dataset sst", "unknown dataset 'sst' (did you mean sst2"),
+        ("train --training_method act --dataset capitals --no_prepare", "main.json does not exist; `ia2 prepare"),
+        ("evaluate --model_types sft", "unknown method 'sft'"),
+        ("evaluate --eval_datasets capital", "unknown dataset 'capital'"),
+        ("evaluate --trained_datasets capitals --model_types tok", "no trained run below"),
+        ("predict --adapter /no/where --text France", "/no/where is no trained adapter"),
+    ],
+)
+def test_bad_values(refused: Say, command: str, says: str) -> None:
+    assert says in refused(command)
+
+
+@pytest.mark.parametrize("model_id", ["/no/such/folder", "/no/such/file.gguf", "no-such-org-0/no-such-model-0"])
+def test_an_unknown_model(refused: Say, model_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ia2.lm.loading.hub_resolves", lambda: False)
+    told = refused(f"train --training_method act --dataset capitals --num_train_examples 4 --model_id {model_id}")
+    assert f"model_id={model_id!r}" in told
+
+
+def test_a_folder_that_is_no_model(refused: Say, tmp_path: Path) -> None:
+    told = refused(f"train --training_method act --dataset capitals --num_train_examples 4 --model_id {tmp_path}")
+    assert f"model_id={str(tmp_path)!r} could not be loaded" in told
+    assert "smollm2-135m" in told
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:3", "gpu"])
+def test_a_device_that_is_not_there(refused: Say, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert f"device={device!r}" in refused(f"{TRAIN} --device {device}")
+
+
+def test_a_prompt_longer_than_the_context(refused: Say, tmp_path: Path) -> None:
+    write_dataset(tmp_path, "long", [f"{i} " + "x" * 150 for i in range(30)])
+    # one question fits, eight before another do not
+    told = refused("train --training_method act --dataset long --model_id TINY --num_train_examples 8")
+    assert "the model's context holds 512: lower --max_icl_demos" in told
+
+
+def test_a_root_that_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert cli.main(["prepare", "--datasets", "capitals", "--root", str(tmp_path / "file")]) == 2
+    told = capsys.readouterr().err
+    assert str(tmp_path / "file") in told
+    assert told.count("\n") == 1
+
+
+# Every published file, cut in half
+
+
+@pytest.fixture
+def finished(tmp_path: Path, tiny_model_folder: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, list[str]]:
+    """A root with a run and its records, and the commands that read them."""
+    model = ["--model_id", str(tiny_model_folder), "--root", str(tmp_path)]
+    small = ["--num_train_examples", "4", "--num_generated_tokens", "2", "--num_train_epochs", "1"]
+    commands = {
+        "train": ["train", "--training_method", "act", "--dataset", "capitals", *small, *model],
+        "other lr": ["train", "--training_method", "act", "--dataset", "capitals", *small, "--lr", "0.01", *model],
+        "evaluate": ["evaluate", "--num_eval_examples", "3", *model],
+    }
+    assert cli.main(commands["train"]) == 0
+    assert cli.main(commands["evaluate"]) == 0
+    capsys.readouterr()
+    return commands
+
+
+@pytest.mark.parametrize(
+    ("pattern", "command"),
+    [
+        ("data/capitals/main.json", "other lr"),
+        ("data/capitals/main.json", "evaluate"),
+        ("data/capitals/train/4_0.json", "other lr"),
+        ("outputs/targets/*/manifest.json", "other lr"),
+        ("outputs/targets/*/tokens.safetensors", "other lr"),
+        ("outputs/targets/*/activations.safetensors", "other lr"),
+        ("outputs/act/capitals/*/config.json", "train"),
+        ("outputs/act/capitals/*/config.json", "evaluate"),
+        ("outputs/act/capitals/*/adapter_config.json", "evaluate"),
+        ("outputs/act/capitals/*/adapter_model.safetensors", "evaluate"),
+        ("outputs/act/capitals/*/final_loss_statistics.json", "evaluate"),
+    ],
+)
+def test_a_file_cut_in_half_is_named(
+    finished: dict[str, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str], pattern: str, command: str
+) -> None:
+    (path,) = tmp_path.glob(pattern)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    for record in tmp_path.glob("outputs/evaluations/**/*.json"):
+        record.unlink()  # so that there is something to evaluate
+    before = files_of(tmp_path)
+    assert cli.main(finished[command]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("ia2: ")
+    assert told.count("\n") == 1
+    assert str(path) in told or str(path.parent) in told
+    assert files_of(tmp_path) == before
+
+
+def test_an_undamaged_store_is_taken(finished: dict[str, list[str]], tmp_path: Path) -> None:
+    for record in tmp_path.glob("outputs/evaluations/**/*.json"):
+        record.unlink()
+    assert [cli.main(command) for command in finished.values()] == [0, 0, 0]
+    assert_whole(tmp_path)

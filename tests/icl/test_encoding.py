@@ -1,0 +1,139 @@
+from typing import Literal
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import BOS, EOS, tiny_tokenizer
+from transformers import PreTrainedTokenizerFast
+
+from ia2.icl.encoding import Encoded, Encoder, budget_batches, collate
+from ia2.icl.prompts import Episode, prompt_text
+from ia2.tasks.base import Example
+
+BlankLine = Literal["one", "two"]
+FILMS = tuple(
+    Example(index, f"Text:a {word} film\nLabel:", answer)
+    for index, (word, answer) in enumerate([("good", "1"), ("bad", "0"), ("so so", "1"), ("dull", "0")])
+)
+CAPITALS = (Example(4, "Input: France\nOutput:", " Paris"), Example(5, "Input: Spain\nOutput:", " Madrid"))
+
+
+def plain_ids(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
+    return list(tokenizer(text, add_special_tokens=False).input_ids)
+
+
+def encoder_of(blank_line: BlankLine, padding_side: Literal["left", "right"] = "right") -> Encoder:
+    return Encoder(tiny_tokenizer(blank_line, padding_side))
+
+
+@pytest.mark.parametrize("blank_line", ["one", "two"])
+@pytest.mark.parametrize("pool", [FILMS, CAPITALS], ids=["films", "capitals"])
+def test_an_answer_has_the_same_ids_in_demonstrations_and_as_the_target(
+    pool: tuple[Example, ...], blank_line: BlankLine
+) -> None:
+    encoder = encoder_of(blank_line)
+    merged = 0
+    for demo in pool:
+        together = plain_ids(tiny_tokenizer(blank_line), demo.question + demo.answer)
+        merged += together != [*encoder.ids(demo.question), *encoder.ids(demo.answer)]
+        shown = encoder.prompt(Episode((demo,), pool[0]))
+        question, target = encoder.ids(demo.question), encoder.answer(demo.answer, 1, "separator")
+        assert shown[1 + len(question) :][: len(target)] == target
+        asked = encoder.prompt(Episode((), demo))
+        assert shown[: len(asked)] == asked
+    assert merged  # this tokenizer would merge a cue and its answer, so the test above can fail
+
+
+@pytest.mark.parametrize("blank_line", ["one", "two"])
+@given(demonstrations=st.lists(st.sampled_from(FILMS + CAPITALS), max_size=4), query=st.sampled_from(FILMS))
+def test_the_prompts_ids_say_the_prompts_text_after_one_start_token(
+    blank_line: BlankLine, demonstrations: list[Example], query: Example
+) -> None:
+    episode = Episode(tuple(demonstrations), query)
+    ids = encoder_of(blank_line).prompt(episode)
+    assert ids[0] == BOS
+    assert BOS not in ids[1:]
+    assert tiny_tokenizer(blank_line).decode(list(ids[1:])) == prompt_text(episode)
+
+
+def test_a_tokenizer_that_puts_no_start_token_gets_none() -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.backend_tokenizer.post_processor = None
+    assert tokenizer("a").input_ids[0] != BOS
+    assert Encoder(tokenizer).prompt(Episode((), FILMS[0])) == tuple(plain_ids(tokenizer, FILMS[0].question))
+
+
+def test_the_padding_side_changes_no_ids() -> None:
+    episode = Episode(FILMS[:2], FILMS[2])
+    left, right = encoder_of("one", "left"), encoder_of("one", "right")
+    assert left.prompt(episode) == right.prompt(episode)
+
+
+def test_a_ground_truth_response_is_the_answer_and_what_ends_it() -> None:
+    one, two = encoder_of("one"), encoder_of("two")
+    (newline,) = two.ids("\n")
+    assert one.answer("1", 1, "separator") == one.ids("1")
+    assert one.answer("1", 8, "separator") == (*one.ids("1"), *one.ids("\n\n"))
+    assert two.answer("1", 8, "separator") == (*two.ids("1"), newline, newline)
+    assert one.answer("1", 8, "eos") == (*one.ids("1"), EOS)
+
+
+def test_a_response_says_its_text_up_to_the_separator() -> None:
+    encoder = encoder_of("one")
+    assert encoder.text(encoder.ids(" Paris\n\nInput")) == " Paris"
+    assert encoder.text((*encoder.ids(" Paris"), EOS)) == " Paris"
+    assert encoder.text(encoder.ids("a\nb")) == "a\nb"
+    assert encoder.text(()) == ""
+
+
+# Batches
+
+
+def test_collate_by_hand() -> None:
+    """Prompts of 3, 1 and 2 tokens with responses of 2, 3 and 1: their answer positions begin at 2, 0 and 1."""
+    examples = [Encoded((11, 12, 13), (14, 15)), Encoded((21,), (22, 23, 24)), Encoded((31, 32), (33,))]
+    batch = collate(examples, torch.device("cpu"), pad=9)
+    assert batch.input_ids.tolist() == [[11, 12, 13, 14], [21, 22, 23, 9], [31, 32, 9, 9]]
+    assert batch.rows.tolist() == [0, 0, 1, 1, 1, 2]
+    assert batch.columns.tolist() == [2, 3, 0, 1, 2, 1]
+    assert batch.tokens.tolist() == [14, 15, 22, 23, 24, 33]
+    assert len(batch) == 3
+
+
+encoded = st.builds(
+    Encoded,
+    st.lists(st.integers(1, 99), min_size=1, max_size=9).map(tuple),
+    st.lists(st.integers(1, 99), min_size=1, max_size=5).map(tuple),
+)
+
+
+@given(st.lists(encoded, min_size=1, max_size=6))
+def test_at_every_answer_position_lies_the_token_before_the_one_it_predicts(examples: list[Encoded]) -> None:
+    batch = collate(examples, torch.device("cpu"))
+    assert batch.input_ids.shape == (len(examples), max(map(len, examples)) - 1)
+    places = zip(batch.rows.tolist(), batch.columns.tolist(), batch.tokens.tolist(), strict=True)
+    expected = [
+        (row, len(example.prompt) - 1 + step, token)
+        for row, example in enumerate(examples)
+        for step, token in enumerate(example.response)
+    ]
+    assert list(places) == expected
+    before = [token for example in examples for token in (example.prompt[-1], *example.response[:-1])]
+    assert batch.input_ids[batch.rows, batch.columns].tolist() == before
+
+
+@given(st.lists(st.integers(0, 30).map(range), max_size=20), st.integers(1, 80))
+def test_batches_cover_every_index_once_and_keep_to_the_budget(sequences: list[range], budget: int) -> None:
+    batches = list(budget_batches(sequences, budget))
+    assert sorted(index for batch in batches for index in batch) == list(range(len(sequences)))
+    for batch in batches:
+        padded = len(batch) * max(len(sequences[index]) for index in batch)
+        assert batch
+        assert padded <= budget or len(batch) == 1
+    lengths = [len(sequences[index]) for batch in batches for index in batch]
+    assert lengths == sorted(lengths, reverse=True)
+
+
+def test_batches_are_as_large_as_the_budget_allows() -> None:
+    assert list(budget_batches([range(5), range(2), range(4), range(4)], 12)) == [[0, 2], [3, 1]]

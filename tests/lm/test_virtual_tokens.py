@@ -1,0 +1,45 @@
+"""Decoding under prompt and prefix tuning, against PEFT's own uncached forward of one growing prompt at a time."""
+
+import pytest
+from adapting import random_adapter
+from oracles import Witness, assert_same, plain_greedy
+from tiny import WINDOW, tiny_model, tiny_tokenizer
+
+from ia2.icl.encoding import Ids
+from ia2.lm.decoding import Decoding, Stopper, decode
+from ia2.lm.forward import reading
+from ia2.methods import Adapter
+
+NUM_TOKENS = 8
+BEGINNING = tuple(range(100, 110))
+PROMPTS: dict[str, list[Ids]] = {
+    "nothing shared": [(17,), (60, 61, 62), tuple(range(40, 40 + WINDOW + 7))],
+    "a shared beginning": [(*BEGINNING, 5), (*BEGINNING, 6, 7, 8, 9), (*BEGINNING, *range(20, 29))],
+}
+
+
+@pytest.mark.parametrize("prompts", PROMPTS)
+@pytest.mark.parametrize("adapter", ["prompt", "prefix"])
+@pytest.mark.parametrize("shape", ["llama", "qwen3", "gpt2", "mistral", "gemma3_text"])
+def test_equals_one_by_one(shape: str, adapter: Adapter, prompts: str) -> None:
+    model, witness = tiny_model(shape), Witness()
+    with random_adapter(model, adapter) as adapted:
+        expected = [plain_greedy(adapted, prompt, NUM_TOKENS) for prompt in PROMPTS[prompts]]
+        ends = {expected[0].tokens[2], expected[1].tokens[5]}
+        expected = [response.until(ends) for response in expected]
+        with reading(adapted) as reader:
+            how = Decoding(NUM_TOKENS, Stopper(tiny_tokenizer(), "eos", sorted(ends)))
+            responses = decode(reader, PROMPTS[prompts], how, witness)
+    for row, right in enumerate(expected):
+        assert_same(witness.plain(row, responses[row]), right)
+
+
+@pytest.mark.parametrize("adapter", ["lora", "ia3"])
+def test_adapters_without_virtual_tokens_too(adapter: Adapter) -> None:
+    model, witness = tiny_model("qwen2"), Witness()
+    with random_adapter(model, adapter) as adapted:
+        expected = [plain_greedy(adapted, prompt, NUM_TOKENS) for prompt in PROMPTS["a shared beginning"]]
+        with reading(adapted) as reader:
+            responses = decode(reader, PROMPTS["a shared beginning"], Decoding(NUM_TOKENS, None), witness)
+    for row, right in enumerate(expected):
+        assert_same(witness.plain(row, responses[row]), right)

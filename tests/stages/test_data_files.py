@@ -1,0 +1,144 @@
+"""`prepare` and `create`: what they write, what they find there, and what they refuse."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tiny_runs import files_of, write_dataset
+
+from ia2 import store
+from ia2.errors import UserError
+from ia2.icl.splits import Draw, load_split
+from ia2.stages.create import create
+from ia2.stages.prepare import prepare
+from ia2.tasks import task
+from ia2.tasks.pool import load_pool
+
+
+def test_a_prepared_dataset_is_the_sampled_rows(tmp_path: Path) -> None:
+    path = prepare(tmp_path, "capitals", 10, 20)
+    data = json.loads(path.read_text(encoding="utf-8"))
+    assert set(data) == {"metadata", "train_examples", "val_examples"}
+    pool, rows = load_pool(tmp_path, "capitals"), task("capitals").load()
+    assert (len(pool.train), len(pool.validation)) == (10, 20)
+    for examples, source in ((pool.train, rows.train), (pool.validation, rows.validation)):
+        for example in examples:
+            row = source[example.idx]
+            assert example.question == f"Input: {row['country']}\nOutput:"
+            assert example.answer == f" {row['capital']}"
+    assert not {one.question for one in pool.train} & {one.question for one in pool.validation}
+
+
+def test_the_same_settings_give_the_same_bytes(tmp_path: Path) -> None:
+    first, second = (prepare(tmp_path / name, "capitals", 10, 20).read_bytes() for name in "ab")
+    assert first == second
+
+
+def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
+    path = prepare(tmp_path, "capitals", 10, 20)
+    before = path.stat().st_mtime_ns
+    assert prepare(tmp_path, "capitals", 10, 20) == path
+    assert path.stat().st_mtime_ns == before
+
+
+def test_other_settings_need_overwrite(tmp_path: Path) -> None:
+    path = prepare(tmp_path, "capitals", 10, 20)
+    before = path.read_bytes()
+    with pytest.raises(UserError, match=r"num_val_samples=20, not 21; --overwrite"):
+        prepare(tmp_path, "capitals", 10, 21)
+    assert path.read_bytes() == before
+    prepare(tmp_path, "capitals", 10, 21, overwrite=True)
+    assert len(load_pool(tmp_path, "capitals").validation) == 21
+
+
+def test_an_unknown_dataset_writes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"unknown dataset 'capital' \(did you mean capitals"):
+        prepare(tmp_path, "capital", 10, 20)
+    assert files_of(tmp_path) == {}
+
+
+def test_a_split_is_written_once(tmp_path: Path) -> None:
+    prepare(tmp_path, "capitals", 30, 5)
+    path = create(tmp_path, "capitals", Draw(4, 0))
+    assert path == tmp_path / "data" / "capitals" / "train" / "4_0.json"
+    before = path.stat().st_mtime_ns
+    create(tmp_path, "capitals", Draw(4, 0))
+    assert path.stat().st_mtime_ns == before
+    pool = load_pool(tmp_path, "capitals")
+    split = load_split(tmp_path, "capitals", 4, 0, pool.train)
+    assert (len(split.train), len(split.dev), len(split.remaining)) == (4, 2, 24)
+
+
+@pytest.mark.parametrize("changed", [{"max_icl_demos": 2}, {"num_dev_examples": 1}])
+def test_a_split_drawn_otherwise_needs_overwrite(tmp_path: Path, changed: dict[str, int]) -> None:
+    prepare(tmp_path, "capitals", 30, 5)
+    path = create(tmp_path, "capitals", Draw(4, 0))
+    before = path.read_bytes()
+    ((field, value),) = changed.items()
+    with pytest.raises(UserError, match=rf"{field}=\d+, not {value}; --overwrite"):
+        create(tmp_path, "capitals", Draw(4, 0, **changed))
+    assert path.read_bytes() == before
+    create(tmp_path, "capitals", Draw(4, 0, **changed), overwrite=True)
+    assert path.read_bytes() != before
+
+
+@pytest.mark.parametrize("num", [1, 0, -3])
+def test_fewer_than_two_examples_are_no_training_set(tmp_path: Path, num: int) -> None:
+    prepare(tmp_path, "capitals", 30, 5)
+    with pytest.raises(UserError, match=f"num_train_examples={num}: .*at least 2"):
+        create(tmp_path, "capitals", Draw(num, 0))
+    assert not (tmp_path / "data" / "capitals" / "train").exists()
+
+
+@pytest.mark.parametrize(("num", "fits"), [(20, True), (21, False), (31, False)])
+def test_a_training_set_has_to_fit_the_pool(tmp_path: Path, num: int, fits: bool) -> None:
+    prepare(tmp_path, "capitals", 30, 5)  # 20 + 10 dev examples are all there are
+    if fits:
+        assert len(load_split_of(tmp_path, num)) == num
+        return
+    with pytest.raises(UserError, match=rf"num_train_examples={num}: .* pool of 30; choose a smaller N"):
+        create(tmp_path, "capitals", Draw(num, 0))
+    assert not list((tmp_path / "data" / "capitals" / "train").glob("[!.]*"))
+
+
+def load_split_of(root: Path, num: int) -> tuple[object, ...]:
+    create(root, "capitals", Draw(num, 0))
+    return load_split(root, "capitals", num, 0, load_pool(root, "capitals").train).train
+
+
+def test_a_dataset_for_evaluation_only_is_refused_by_name(tmp_path: Path) -> None:
+    prepare(tmp_path, "past_tense_irregular", 30, 5)
+    with pytest.raises(UserError, match="'past_tense_irregular' is for evaluation only"):
+        create(tmp_path, "past_tense_irregular", Draw(4, 0))
+
+
+@pytest.mark.parametrize("content", ["", "[]", "null", "{}", '{"metadata": {}, "train_examples": [1]}', "{"])
+def test_a_malformed_dataset_is_named(tmp_path: Path, content: str) -> None:
+    path = store.pool_path(tmp_path, "capitals")
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    with pytest.raises(UserError, match=r"main\.json"):
+        create(tmp_path, "capitals", Draw(4, 0))
+    assert list(files_of(tmp_path)) == ["data/capitals/main.json"]
+
+
+@pytest.mark.parametrize("content", ["", "[]", "null", "{"])
+def test_prepare_names_a_malformed_dataset_that_is_there(tmp_path: Path, content: str) -> None:
+    path = store.pool_path(tmp_path, "capitals")
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    with pytest.raises(UserError, match=r"main\.json"):
+        prepare(tmp_path, "capitals", 4, 4)
+    assert path.read_text() == content
+    prepare(tmp_path, "capitals", 4, 4, overwrite=True)
+    assert len(load_pool(tmp_path, "capitals").train) == 4
+
+
+@pytest.mark.parametrize("content", ["", "[]", "null", "{"])
+def test_create_names_a_malformed_split_that_is_there(tmp_path: Path, content: str) -> None:
+    write_dataset(tmp_path, "made_up", [f"q{i}" for i in range(20)])
+    path = store.split_path(tmp_path, "made_up", 4, 0)
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    with pytest.raises(UserError, match=r"4_0\.json"):
+        create(tmp_path, "made_up", Draw(4, 0))

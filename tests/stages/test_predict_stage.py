@@ -1,0 +1,167 @@
+"""Prediction: texts and files in, answers and confidences out, and what is refused before anything is written."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import PeftModel
+from tiny import save_tiny_model
+from tiny_runs import files_of, leftovers, training
+
+from ia2.config import ModelConfig, PredictConfig
+from ia2.errors import UserError
+from ia2.flows.prediction import predict_from
+from ia2.flows.training import train
+from ia2.lm.loading import load_model
+from ia2.lm.shelf import Models
+from ia2.stages.predict import Prediction
+
+
+@pytest.fixture(scope="module")
+def models() -> Models:
+    return Models()
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path, models: Models) -> Path:
+    root = tmp_path_factory.mktemp("trained")
+    return train(training(root, tiny_model_folder, training_method="tok", num_train_epochs=8, lr=0.05), models)
+
+
+def predicted(adapter: Path, models: Models, **fields: Any) -> list[Prediction]:
+    return predict_from(PredictConfig(adapter=adapter, **fields), models)
+
+
+def write_csv(path: Path, rows: list[list[str]]) -> Path:
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows(rows)
+    return path
+
+
+def read_csv(path: Path) -> list[list[str]]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.reader(stream))
+
+
+def test_an_answer_is_what_plain_peft_says(adapter: Path, tiny_model_folder: Path, models: Models) -> None:
+    (prediction,) = predicted(adapter, models, text="France")
+    lm = load_model(ModelConfig(model_id=str(tiny_model_folder)))
+    plain = PeftModel.from_pretrained(lm.model, str(adapter))  # type: ignore[arg-type]
+    ids = [lm.tokenizer.bos_token_id, *lm.tokenizer("Input: France\nOutput:", add_special_tokens=False).input_ids]
+    tokens: list[int] = []
+    confidence = 0.0
+    for step in range(3):
+        with torch.no_grad():
+            probabilities = plain(torch.tensor([ids + tokens])).logits[0, -1].softmax(-1)
+        confidence = confidence if step else probabilities.max().item()
+        tokens.append(int(probabilities.argmax()))
+    response = lm.tokenizer.decode(tokens, skip_special_tokens=True).split("\n\n")[0]
+    assert prediction.response == response[: len(prediction.response)]
+    assert response.startswith(prediction.response)
+    assert prediction.confidence == pytest.approx(confidence, rel=1e-4)
+
+
+def test_a_text_is_printed(adapter: Path, models: Models, capsys: pytest.CaptureFixture[str]) -> None:
+    (prediction,) = predicted(adapter, models, text="France")
+    assert capsys.readouterr().out == f"{prediction.answer}\t{prediction.confidence:.3f}\n"
+
+
+def test_a_file_gets_two_columns_more(adapter: Path, models: Models, tmp_path: Path) -> None:
+    rows = [["id", "country", "note"], ["1", "France", "a, b"], ["2", "Côte d'Ivoire", ""], ["3", "Spain", '"x"']]
+    source, out = write_csv(tmp_path / "in.csv", rows), tmp_path / "new" / "out.csv"
+    predictions = predicted(adapter, models, file=source, out=out)
+    written = read_csv(out)
+    assert written[0] == ["id", "country", "note", "answer", "confidence"]
+    assert [row[:3] for row in written[1:]] == rows[1:]
+    assert [row[3] for row in written[1:]] == [one.answer or "" for one in predictions]
+    assert [float(row[4]) for row in written[1:]] == pytest.approx([one.confidence for one in predictions], abs=1e-6)
+    assert leftovers(tmp_path) == []
+
+
+def test_a_file_equals_its_texts(adapter: Path, models: Models, tmp_path: Path) -> None:
+    names = ["France", "Spain", "a much longer name of a country", "x"]
+    together = predicted(adapter, models, file=write_csv(tmp_path / "in.csv", [["country"], *([n] for n in names)]))
+    for name, prediction in zip(names, together, strict=True):
+        (alone,) = predicted(adapter, models, text=name)
+        assert (alone.answer, alone.response) == (prediction.answer, prediction.response)
+        assert alone.confidence == pytest.approx(prediction.confidence, rel=1e-4)
+
+
+def test_tabs_in_and_out(adapter: Path, models: Models, tmp_path: Path) -> None:
+    (tmp_path / "in.tsv").write_text("country\tpeople\nFrance\t68, or so\n", encoding="utf-8")
+    predicted(adapter, models, file=tmp_path / "in.tsv", out=tmp_path / "out.tsv")
+    header, row = (tmp_path / "out.tsv").read_text(encoding="utf-8").split("\n")[:2]
+    assert header.split("\t") == ["country", "people", "answer", "confidence"]
+    assert row.split("\t")[:2] == ["France", "68, or so"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ([["city"], ["Paris"]], r"no column 'country'; it has city"),
+        ([["country", "answer"], ["France", "Paris"]], "has a column 'answer' already; rename it"),
+        ([["country", "confidence"], ["France", "1"]], "has a column 'confidence' already"),
+        ([["country"]], "in.csv: the file has no rows"),
+        ([], "in.csv"),
+    ],
+)
+def test_what_a_file_has_to_be(adapter: Path, tmp_path: Path, rows: list[list[str]], says: str) -> None:
+    source, unused = write_csv(tmp_path / "in.csv", rows), Models()
+    with pytest.raises(UserError, match=says):
+        predicted(adapter, unused, file=source, out=tmp_path / "out.csv")
+    assert unused.num_loaded == 0
+    assert list(files_of(tmp_path)) == ["in.csv"]
+
+
+def test_a_missing_file_is_named(adapter: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"absent\.csv: no such file"):
+        predicted(adapter, Models(), file=tmp_path / "absent.csv")
+
+
+def test_a_folder_that_is_no_adapter_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"is no trained adapter: it holds no adapter_config\.json"):
+        predicted(tmp_path, Models(), text="France")
+
+
+@pytest.mark.parametrize("file", ["config.json", "adapter_config.json", "adapter_model.safetensors"])
+@pytest.mark.parametrize("keep", [0, 0.5])
+def test_a_damaged_adapter_is_named(adapter: Path, models: Models, tmp_path: Path, file: str, keep: float) -> None:
+    copy = shutil.copytree(adapter, tmp_path / "adapter")
+    content = (copy / file).read_bytes()
+    (copy / file).write_bytes(content[: int(len(content) * keep)])
+    with pytest.raises(UserError, match=str(copy)):
+        predicted(copy, models, text="France")
+    predicted(adapter, models, text="France")
+
+
+def test_a_config_of_something_else_is_named(adapter: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(adapter, tmp_path / "adapter")
+    (copy / "config.json").write_text(json.dumps({"config": {}}))
+    with pytest.raises(UserError, match=r"config\.json does not describe a run"):
+        predicted(copy, Models(), text="France")
+
+
+def test_another_base_model_is_refused(adapter: Path, tmp_path: Path) -> None:
+    other = save_tiny_model(tmp_path / "other", seed=1)
+    with pytest.raises(UserError, match=r"was trained on '.*'; what --model_id='.*other' names has other weights"):
+        predicted(adapter, Models(), text="France", model_id=str(other))
+
+
+def test_a_base_model_that_has_moved_is_taken(adapter: Path, tiny_model_folder: Path, tmp_path: Path) -> None:
+    moved = shutil.copytree(tiny_model_folder, tmp_path / "elsewhere")
+    assert predicted(adapter, Models(), text="France", model_id=str(moved))
+
+
+def test_a_text_longer_than_the_context_is_refused(adapter: Path, models: Models) -> None:
+    with pytest.raises(UserError, match="context holds 512"):
+        predicted(adapter, models, text="x" * 600)
+
+
+def test_a_gpu_that_is_not_there_is_refused(adapter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(UserError, match="device='cuda': this machine has 0 CUDA devices; use --device auto or cpu"):
+        predicted(adapter, Models(), text="France", device="cuda")

@@ -1,0 +1,261 @@
+"""A run: its folder, that it is made once and the same each time, and when it is not reused."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+from tiny import save_tiny_model
+from tiny_runs import RUN_FILES, assert_whole, files_of, leftovers, training, write_dataset
+
+from ia2 import store
+from ia2.config import CreateConfig, ModelConfig, TrainConfig
+from ia2.errors import UserError
+from ia2.flows.data import create_all
+from ia2.flows.training import first_phase, resolve, train
+from ia2.lm.forward import reading
+from ia2.lm.loading import load_model
+from ia2.lm.shelf import Models
+from ia2.stages.train import train_run
+from ia2.training.fit import Lesson, dev_loss
+from ia2.training.lessons import from_targets
+from ia2.training.targets import load_targets
+
+
+@pytest.fixture(scope="module")
+def models() -> Models:
+    return Models()
+
+
+def run_in(root: Path, model: Path, models: Models, **changes: Any) -> Path:
+    return train(training(root, model, **changes), models)
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "adapter_model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("method", ["act", "tok", "tna", "tokl", "ia3-act", "prompt-tok", "prefix-act"])
+def test_a_run_has_all_its_files(tmp_path: Path, tiny_model_folder: Path, models: Models, method: str) -> None:
+    folder = run_in(tmp_path, tiny_model_folder, models, training_method=method, num_virtual_tokens=3)
+    assert {path.name for path in folder.iterdir()} == RUN_FILES
+    assert folder.parent == tmp_path / "outputs" / method / "capitals"
+    assert_whole(tmp_path)
+    assert leftovers(tmp_path) == []
+
+
+def test_what_a_run_says_of_itself(tmp_path: Path, tiny_model_folder: Path, models: Models) -> None:
+    folder = run_in(tmp_path, tiny_model_folder, models)
+    described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = resolve(training(tmp_path, tiny_model_folder))
+    assert described["config"] == config.applicable()
+    assert TrainConfig.model_validate(described["config"]).applicable() == config.applicable()
+    split = tmp_path / "data" / "capitals" / "train" / "4_0.json"
+    assert described["split_sha256"] == store.file_digest(split)
+    assert described["base"]["revision"] == load_model(ModelConfig(model_id=str(tiny_model_folder))).revision
+    assert described["task"]["name"] == "capitals"
+    assert described["num_dev_used"] == 2
+    history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    statistics = json.loads((folder / "final_loss_statistics.json").read_text())
+    assert [entry["step"] for entry in history] == list(range(statistics["num_steps"] + 1)) == [0, 1, 2]
+    assert {entry["phase"] for entry in history} == {"act"}
+    assert statistics["best_dev_loss"] == min(entry["dev_loss"] for entry in history if "dev_loss" in entry)
+    # r (in + out) for q (32 -> 32), k and v (32 -> 16) in 2 layers
+    assert statistics["trainable_parameters"] == 2 * 8 * ((32 + 32) + 2 * (32 + 16))
+    assert statistics["adapter_bytes"] == len(weights(folder))
+
+
+def test_the_saved_adapter_loads_with_plain_peft_and_gives_the_best_dev_loss(
+    tmp_path: Path, tiny_model_folder: Path, models: Models
+) -> None:
+    folder = run_in(tmp_path, tiny_model_folder, models, num_train_epochs=12, lr=0.3)
+    statistics = json.loads((folder / "final_loss_statistics.json").read_text())
+    assert statistics["best_step"] < statistics["num_steps"]
+    lm = load_model(ModelConfig(model_id=str(tiny_model_folder)))
+    (targets_folder,) = (tmp_path / "outputs" / "targets").glob("[!.]*")
+    targets = load_targets(targets_folder, {"activations"})
+    assert targets is not None
+    split = json.loads((tmp_path / "data" / "capitals" / "train" / "4_0.json").read_text(encoding="utf-8"))
+    queries = [row["question"] for part in ("train", "dev") for row in split[part]["examples"]]
+    prompts = [(lm.tokenizer.bos_token_id, *lm.tokenizer(text, add_special_tokens=False).input_ids) for text in queries]
+    lessons = from_targets(prompts, targets)
+    with reading(PeftModel.from_pretrained(lm.model, str(folder))) as reader:  # type: ignore[arg-type]
+        loss = dev_loss(reader, Lesson(lessons.part(0, 4), lessons.part(4, 6), {"act": 1.0}), 4096)
+    assert loss == pytest.approx(statistics["best_dev_loss"], abs=1e-6)
+    assert abs(loss - statistics["final_dev_loss"]) > 1e-4
+
+
+@pytest.mark.parametrize("method", ["act", "tok"])
+def test_the_same_run_twice_gives_the_same_bits(
+    tmp_path: Path, tiny_model_folder: Path, models: Models, method: str
+) -> None:
+    first, second = (
+        run_in(tmp_path / name, tiny_model_folder, models, training_method=method, lr=0.05) for name in "ab"
+    )
+    assert weights(first) == weights(second)
+    other = run_in(tmp_path / "a", tiny_model_folder, models, training_method=method, lr=0.05, run_idx=1)
+    ours, theirs = load_file(first / "adapter_model.safetensors"), load_file(other / "adapter_model.safetensors")
+    assert all(not torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_model_that_served_other_runs_gives_the_same_bits(
+    tmp_path: Path, tiny_model_folder: Path, models: Models
+) -> None:
+    run_in(tmp_path, tiny_model_folder, models, training_method="ia3-act")
+    run_in(tmp_path, tiny_model_folder, models, training_method="prompt-act", num_virtual_tokens=2)
+    used = run_in(tmp_path, tiny_model_folder, models)
+    assert weights(used) == weights(run_in(tmp_path / "fresh", tiny_model_folder, Models()))
+
+
+def test_a_run_that_is_there_is_not_trained_again(tmp_path: Path, tiny_model_folder: Path, models: Models) -> None:
+    folder = run_in(tmp_path, tiny_model_folder, models)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.suffix != ".lock"}
+    unused = Models()
+    assert run_in(tmp_path, tiny_model_folder, unused) == folder
+    assert unused.num_loaded == 0
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_targets_are_collected_once(
+    tmp_path: Path, tiny_model_folder: Path, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_in(tmp_path, tiny_model_folder, models)
+    monkeypatch.setattr("ia2.stages.train.collect", None)
+    monkeypatch.setattr("ia2.stages.train.add_kinds", None)
+    run_in(tmp_path, tiny_model_folder, models, lr=0.02)
+    run_in(tmp_path, tiny_model_folder, models, training_method="tok")
+    run_in(tmp_path, tiny_model_folder, models, training_method="ia3-act")
+    assert len(list((tmp_path / "outputs" / "targets").glob("[!.]*"))) == 1
+
+
+@pytest.mark.parametrize("changed", [{"num_generated_tokens": 2}, {"run_idx": 1}, {"stop": "eos"}], ids=str)
+def test_targets_of_another_question_are_others(
+    tmp_path: Path, tiny_model_folder: Path, models: Models, changed: dict[str, Any]
+) -> None:
+    run_in(tmp_path, tiny_model_folder, models)
+    run_in(tmp_path, tiny_model_folder, models, **changed)
+    assert len(list((tmp_path / "outputs" / "targets").glob("[!.]*"))) == 2
+
+
+def test_kinds_are_added_to_targets_that_are_there(tmp_path: Path, tiny_model_folder: Path, models: Models) -> None:
+    for method in ("tok", "act", "tokl"):
+        run_in(tmp_path, tiny_model_folder, models, training_method=method)
+    (manifest,) = (tmp_path / "outputs" / "targets").glob("[!.]*/manifest.json")
+    assert store.read_json(manifest)["kinds"] == ["activations", "distributions", "tokens"]
+
+
+# Two phases
+
+
+def test_a_second_phase_starts_from_the_first_run(tmp_path: Path, tiny_model_folder: Path, models: Models) -> None:
+    folder = run_in(tmp_path, tiny_model_folder, models, training_method="a2t", label_type="ground_truth")
+    act = tmp_path / "outputs" / "act" / "capitals" / f"{tiny_model_folder.name}_qkv_8_8_3_4_0.01_0+num_train_epochs=2"
+    assert weights(act) == weights(run_in(tmp_path / "alone", tiny_model_folder, models))
+    described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert described["starts_from"] == store.file_digest(act / "adapter_model.safetensors")
+    steps = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    assert {entry["phase"] for entry in steps} == {"tok"}
+    assert weights(folder) != weights(act)
+
+
+def test_the_second_phase_begins_where_the_first_ended(tmp_path: Path, tiny_model_folder: Path, models: Models) -> None:
+    """At a rate too small to move a float32 weight, what comes out is what went in."""
+    config = resolve(training(tmp_path, tiny_model_folder, training_method="a2t"))
+    first = first_phase(config)
+    assert first is not None
+    start = train_run(tmp_path, first, models)
+    still = config.model_copy(update={"lr": 1e-30})
+    assert weights(train_run(tmp_path, still, models, start)) == weights(start)
+
+
+@pytest.mark.parametrize(("method", "first"), [("a2t", "act"), ("t2a", "tok"), ("ia3-a2t", "ia3-act"), ("act", None)])
+def test_first_phases(tmp_path: Path, tiny_model_folder: Path, method: str, first: str | None) -> None:
+    config = training(tmp_path, tiny_model_folder, training_method=method)
+    phase = first_phase(config)
+    assert (phase and phase.training_method) == first
+
+
+# What is not reused
+
+
+def test_another_configuration_under_the_name_is_an_error(
+    tmp_path: Path, tiny_model_folder: Path, models: Models
+) -> None:
+    """Two base models whose ids end alike."""
+    folder = run_in(tmp_path, tiny_model_folder, models)
+    before = files_of(folder)
+    twin = shutil.copytree(tiny_model_folder, tmp_path / "twin" / tiny_model_folder.name)
+    with pytest.raises(UserError, match=r"was trained with model_id='.*', not '.*'; --retrain replaces it"):
+        run_in(tmp_path, twin, Models())
+    assert files_of(folder) == before
+
+
+def test_a_run_whose_split_has_changed_is_an_error(tmp_path: Path, tiny_model_folder: Path, models: Models) -> None:
+    folder = run_in(tmp_path, tiny_model_folder, models)
+    before = weights(folder)
+    create_all(
+        CreateConfig(
+            root=tmp_path, datasets=("capitals",), num_train_examples=(4,), num_runs=1, max_icl_demos=1, overwrite=True
+        )
+    )
+    with pytest.raises(UserError, match=r"was trained on another .*4_0\.json; --retrain"):
+        run_in(tmp_path, tiny_model_folder, Models())
+    assert weights(folder) == before
+    run_in(tmp_path, tiny_model_folder, models, retrain=True)
+    assert weights(folder) != before
+    unused = Models()
+    run_in(tmp_path, tiny_model_folder, unused)
+    assert unused.num_loaded == 0
+
+
+def test_a_failed_retraining_leaves_the_run_that_was_there(
+    tmp_path: Path, tiny_model_folder: Path, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = run_in(tmp_path, tiny_model_folder, models)
+    before = files_of(folder)
+    monkeypatch.setattr("ia2.stages.train.save_adapter", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run_in(tmp_path, tiny_model_folder, models, retrain=True)
+    assert files_of(folder) == before
+    assert leftovers(tmp_path) == []
+
+
+def test_other_settings_of_a_split_that_is_there_are_an_error(
+    tmp_path: Path, tiny_model_folder: Path, models: Models
+) -> None:
+    run_in(tmp_path, tiny_model_folder, models)
+    with pytest.raises(UserError, match="max_icl_demos=256, not 2; --overwrite"):
+        run_in(tmp_path, tiny_model_folder, models, max_icl_demos=2)
+
+
+def test_weights_that_changed_in_place_get_targets_of_their_own(
+    tmp_path: Path, tiny_model_folder: Path, models: Models
+) -> None:
+    model = shutil.copytree(tiny_model_folder, tmp_path / "model")
+    run_in(tmp_path, model, Models())
+    save_tiny_model(model, seed=1)
+    run_in(tmp_path, model, Models(), lr=0.02)
+    assert len(list((tmp_path / "outputs" / "targets").glob("[!.]*"))) == 2
+
+
+def test_a_run_without_dev_examples(tmp_path: Path, tiny_model_folder: Path, models: Models) -> None:
+    folder = run_in(tmp_path, tiny_model_folder, models, num_dev_examples=0)
+    statistics = json.loads((folder / "final_loss_statistics.json").read_text())
+    assert statistics["best_dev_loss"] is None
+    assert statistics["stopped_by"] == "epochs"
+
+
+@pytest.mark.parametrize("method", ["act", "tok"])
+@pytest.mark.parametrize("label_type", ["icl_outputs", "ground_truth"])
+def test_a_prompt_longer_than_the_context_is_an_error(
+    tmp_path: Path, tiny_model_folder: Path, models: Models, method: str, label_type: str
+) -> None:
+    write_dataset(tmp_path, "long", [f"{i} " + "x" * 600 for i in range(12)])
+    with pytest.raises(UserError, match=r"take \d{3,} tokens, the model's context holds 512: lower"):
+        run_in(tmp_path, tiny_model_folder, models, dataset="long", training_method=method, label_type=label_type)
+    assert leftovers(tmp_path) == []
+    assert store.run_folders(tmp_path) == []

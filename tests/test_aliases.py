@@ -1,0 +1,59 @@
+"""Aliases: one thing or several, a flag may be written as documented or as its field is named."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from ia2.cli import SUBCOMMANDS, parse_arguments
+from ia2.config import Config, CreateConfig, EvaluateConfig, PrepareConfig
+from ia2.errors import UserError
+
+ALIASES = [(name, alias, field) for name, config in SUBCOMMANDS.items() for alias, field in config.aliases.items()]
+
+
+@pytest.mark.parametrize(("subcommand", "alias", "field"), ALIASES)
+@pytest.mark.parametrize("values", [["base"], ["base", "act"]])
+def test_an_alias_gives_the_config_of_its_field(subcommand: str, alias: str, field: str, values: Sequence[str]) -> None:
+    config = parse_arguments([subcommand, f"--{alias}", *values])
+    assert config == parse_arguments([subcommand, f"--{field}", *values])
+    assert getattr(config, field) == tuple(values)
+
+
+@pytest.mark.parametrize("config", SUBCOMMANDS.values())
+def test_every_alias_stands_for_a_field_and_is_none_itself(config: type[Config]) -> None:
+    assert set(config.aliases.values()) <= config.model_fields.keys()
+    assert not config.aliases.keys() & config.model_fields.keys()
+
+
+@pytest.mark.parametrize("flag", ["--eval_dataset_name", "--eval-dataset-name", "--eval-dataset_name"])
+def test_dashes_and_underscores_are_the_same(flag: str) -> None:
+    expected = EvaluateConfig(eval_datasets=("sst2",), icl_max_demos=5)
+    assert parse_arguments(["evaluate", flag, "sst2", "--icl_max_demos", "5"]) == expected
+    assert parse_arguments(["evaluate", f"{flag}=sst2", "--icl_max_demos=5"]) == expected
+
+
+def test_the_documented_commands() -> None:
+    one = ["prepare", "--dataset", "gsm8k", "--num_train_samples", "2000", "--num_val_samples", "500"]
+    assert parse_arguments(one) == PrepareConfig(datasets=("gsm8k",), num_train_samples=2000, num_val_samples=500)
+    assert parse_arguments(["create", "--dataset", "sst2"]) == CreateConfig(datasets=("sst2",))
+
+
+def test_a_value_that_looks_like_an_alias_is_left_alone() -> None:
+    assert parse_arguments(["prepare", "--datasets", "dataset"]) == PrepareConfig(datasets=("dataset",))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["prepare", "--dataset", "a", "--dataset", "b"], r"--dataset is given twice; .* after one --datasets"),
+        (["prepare", "--dataset", "a", "--datasets=b"], r"--dataset and --datasets are one flag; .* one --datasets"),
+        (["evaluate", "--eval_dataset_name", "a", "--eval-dataset", "b"], r"--eval_dataset_name and --eval_dataset "),
+        (["evaluate", "--eval_dataset_nam", "a"], r"no --eval_dataset_nam; did you mean --eval_dataset_name\?"),
+        (["evaluate", "--icl_source_dataset", "--eval_with_icl"], r"--icl_source_dataset needs a value"),
+        (["train", "--training_method", "act", "--datasets", "a"], r"no --datasets; did you mean --dataset\?"),
+    ],
+)
+def test_mistakes_are_told_in_the_words_that_were_written(arguments: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        parse_arguments(arguments)
+    assert "\n" not in str(caught.value)

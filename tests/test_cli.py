@@ -1,0 +1,214 @@
+"""The command line: what it reads, what it refuses in one line, and how soon it answers."""
+
+import errno
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ia2 import cli
+from ia2.config import Config, CreateConfig, EvaluateConfig, PrepareConfig, TrainConfig
+from ia2.errors import MachineError, UserError
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 2) -> str:
+    """What the command line says in its one line before it ends with `code`."""
+    assert cli.main(arguments) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("ia2: ")
+    assert captured.err.count("\n") == 1
+    assert "Traceback" not in captured.err
+    return captured.err
+
+
+# Reading
+
+
+def test_flags_become_fields() -> None:
+    arguments = "train --training_method ia3-tok --dataset sst2 --lr 3e-4 --num_train_examples 8 --retrain --root /x"
+    assert cli.parse_arguments(arguments.split()) == TrainConfig(
+        training_method="ia3-tok", dataset="sst2", lr=3e-4, num_train_examples=8, retrain=True, root=Path("/x")
+    )
+
+
+def test_hyphens_and_underscores_are_the_same() -> None:
+    hyphens = "train --training-method act --num-train-examples 8 --no-prepare"
+    underscores = "train --training_method act --num_train_examples 8 --no_prepare"
+    config = TrainConfig(training_method="act", num_train_examples=8, no_prepare=True)
+    assert cli.parse_arguments(hyphens.split()) == cli.parse_arguments(underscores.split()) == config
+
+
+def test_equals_signs() -> None:
+    config = cli.parse_arguments(["train", "--training_method=act", "--model_id=a=b"])
+    assert config == TrainConfig(training_method="act", model_id="a=b")
+
+
+def test_lists() -> None:
+    command = "evaluate --model_types base tok --lrs 1e-4 5e-4 --run_indices 0 1 2"
+    config = cli.parse_arguments(command.split())
+    assert config == EvaluateConfig(model_types=("base", "tok"), lrs=(1e-4, 5e-4), run_indices=(0, 1, 2))
+
+
+def test_numbers_or_words() -> None:
+    configs = [cli.parse_arguments(["train", "--training_method", "tokl", "--tokl_top_k", k]) for k in ("5", "all")]
+    assert [config.tokl_top_k for config in configs if isinstance(config, TrainConfig)] == [5, "all"]
+
+
+@pytest.mark.parametrize(
+    ("command", "config"),
+    [
+        # the readme's commands, by the subcommand that each script calls
+        (
+            "prepare --dataset gsm8k --num_train_samples 2000 --num_val_samples 500",
+            PrepareConfig(datasets=("gsm8k",), num_train_samples=2000, num_val_samples=500),
+        ),
+        (
+            "create --datasets gsm8k sst2 sciqa --num_train_examples 100 200 --num_runs 3 --max_icl_demos 5 "
+            "--num_dev_examples 50",
+            CreateConfig(
+                datasets=("gsm8k", "sst2", "sciqa"),
+                num_train_examples=(100, 200),
+                num_runs=3,
+                max_icl_demos=5,
+                num_dev_examples=50,
+            ),
+        ),
+        (
+            "train --training_method tok --dataset gsm8k --label_type icl_outputs --lora_type qkv --lora_r 8 "
+            "--lora_alpha 8 --num_generated_tokens 1 --num_train_examples 100 --lr 1e-4 --run_idx 0",
+            TrainConfig(training_method="tok", num_generated_tokens=1),
+        ),
+        (
+            "evaluate --model_types tok tokl act tna base --trained_datasets gsm8k --eval_datasets gsm8k "
+            "--icl_source_datasets gsm8k --icl_max_demos 5 --uncertainty_analysis",
+            EvaluateConfig(
+                model_types=("tok", "tokl", "act", "tna", "base"),
+                trained_datasets=("gsm8k",),
+                eval_datasets=("gsm8k",),
+                icl_source_datasets=("gsm8k",),
+                icl_max_demos=5,
+                uncertainty_analysis=True,
+            ),
+        ),
+    ],
+    ids=["prepare", "create", "train", "evaluate"],
+)
+def test_the_commands_of_the_readme(command: str, config: Config) -> None:
+    assert cli.parse_arguments(command.split()) == config
+
+
+# Refusing
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("", "which command? Given: none; valid: demo, prepare, create, train, evaluate, predict"),
+        ("fit", "which command? Given: 'fit'; valid: demo"),
+        ("train", "training_method"),
+        ("train --training_method", "--training_method needs a value"),
+        ("train --training_method --lr 1", "--training_method needs a value"),
+        ("train --training_method act --learning 3", "ia2 train has no --learning; `ia2 train --help` lists the flags"),
+        ("train --training_method act --num_train_example 3", "did you mean --num_train_examples?"),
+        ("train --training_method act --lr 1e-4 --lr 1e-3", "--lr is given twice"),
+        ("evaluate --lrs 1e-4 --lrs 1e-3", "--lrs is given twice; a list takes all its values after one --lrs"),
+        ("evaluate --lrs", "--lrs needs a value"),
+        ("evaluate --lrs many", "many"),
+        ("train --training_method act --lr many", "many"),
+        ("train --training_method act --num_train_examples 2.5", "2.5"),
+        ("train --training_method act --num_train_examples 1", "num_train_examples=1"),
+        ("train --training_method sft", "unknown method 'sft'; valid: tok, tokl"),
+        ("train --training_method act --lora_type xyz", "lora_type='xyz'"),
+        ("train --training_method act --label_type gold", "gold"),
+        ("train --training_method act extra", "extra"),
+        ("predict --adapter x", "give exactly one of --text and --file"),
+        ("predict --text France", "adapter"),
+        ("create --num_runs 0", "num_runs=0"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(capsys: pytest.CaptureFixture[str], command: str, says: str) -> None:
+    assert says in refusal(capsys, *command.split())
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_mistakes_are_told_whatever_the_terminal_can_show(encoding: str) -> None:
+    """tyro frames what it says in other characters where the terminal has no better ones."""
+    done = subprocess.run(
+        [sys.executable, "-m", "ia2.cli", "train", "--training_method", "act", "--lr", "many"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "ia2: Error parsing --lr: could not convert string to float: 'many'\n"
+
+
+def test_help_is_printed_and_is_no_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["--help"], ["train", "--help"]):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(command)
+        assert not stop.value.code
+    printed = capsys.readouterr().out
+    for flag in ("--training_method", "--num_train_examples", "--tokl_top_k", "--run_idx"):
+        assert flag in printed
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (UserError("mend it"), 2, "mend it"),
+        (MachineError("the net is down"), 1, "the net is down"),
+        (OSError(errno.ENOSPC, "No space left on device", "/x/y"), 1, "No space left on device: /x/y"),
+        (OSError(errno.ENOSPC, "No space left on device"), 1, "No space left on device: the disk"),
+        (PermissionError(errno.EACCES, "Permission denied", "/x"), 1, "Permission denied: /x"),
+        (NotADirectoryError(errno.ENOTDIR, "Not a directory", "/x/y"), 2, "Not a directory: /x/y"),
+        (FileExistsError(errno.EEXIST, "File exists", "/x"), 2, "File exists: /x"),
+        (MemoryError(), 1, "out of memory"),
+        (KeyboardInterrupt(), 130, "the same command goes on from there"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_failures_have_their_exit_codes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, says: str
+) -> None:
+    def fail(_: Config) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "run", fail)
+    assert says in refusal(capsys, "prepare", code=code)
+
+
+def test_a_mistake_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Config) -> None:
+        raise KeyError("bug")
+
+    monkeypatch.setattr(cli, "run", fail)
+    with pytest.raises(KeyError):
+        cli.main(["prepare"])
+
+
+# How soon
+
+
+def test_help_imports_nothing_heavy() -> None:
+    program = (
+        "import sys\nfrom ia2.cli import main\n"
+        "try: main(['train', '--help'])\nexcept SystemExit: pass\n"
+        "print(sorted({'torch', 'transformers', 'peft', 'pandas', 'datasets', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_help_is_instant() -> None:
+    def seconds() -> float:
+        started = time.perf_counter()
+        subprocess.run([Path(sys.executable).with_name("ia2"), "--help"], capture_output=True, check=True)
+        return time.perf_counter() - started
+
+    assert min(seconds() for _ in range(5)) < 0.5

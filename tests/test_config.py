@@ -1,0 +1,187 @@
+"""The readme's flags with their types and defaults, and one line for what a config refuses."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from ia2.config import (
+    Config,
+    CreateConfig,
+    DemoConfig,
+    EvaluateConfig,
+    ModelConfig,
+    PredictConfig,
+    PrepareConfig,
+    TrainConfig,
+)
+from ia2.errors import UserError
+
+CONFIGS = [CreateConfig, DemoConfig, EvaluateConfig, ModelConfig, PredictConfig, PrepareConfig, TrainConfig]
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("IA2_MODEL_ID", raising=False)
+
+
+# original-readme.txt, Common Training Arguments and Method-Specific Arguments; decisions.md 10 and 17 for what it
+# leaves open (num_generated_tokens: what the task declares, else 1, which is None here)
+README: dict[str, tuple[type, Any]] = {
+    "dataset": (str, "gsm8k"),
+    "model_id": (str, "Qwen/Qwen3-4B-Base"),
+    "lora_type": (str, "qkv"),
+    "lora_r": (int, 8),
+    "lora_alpha": (int, 8),
+    "num_generated_tokens": (int, None),
+    "num_train_examples": (int, 100),
+    "lr": (float, 1e-4),
+    "run_idx": (int, 0),
+    "label_type": (str, "icl_outputs"),
+    "tokl_top_k": (int, "all"),
+    "ce_loss_weight": (float, 0.002),
+    "ia3_type": (str, "qkv"),
+    "num_virtual_tokens": (int, 20),
+    "batch_size": (int, 4),
+    "num_train_epochs": (int, 50),
+    "patience": (int, 5),
+    "dev_eval_steps": (int, 2),
+}
+
+
+@pytest.mark.parametrize("field", README)
+def test_defaults_of_training(field: str) -> None:
+    assert getattr(TrainConfig(training_method="tok"), field) == README[field][1]
+
+
+@pytest.mark.parametrize("field", [field for field, (kind, _) in README.items() if kind is not str])
+def test_types_of_training(field: str) -> None:
+    kind = README[field][0]
+    given = TrainConfig.model_validate({"training_method": "tok", field: "2" if kind is int else "0.5"})
+    assert getattr(given, field) == kind("2" if kind is int else "0.5")
+    with pytest.raises(UserError, match=f"{field}.*='many'"):
+        TrainConfig.model_validate({"training_method": "tok", field: "many"})
+
+
+def test_the_method_is_required() -> None:
+    with pytest.raises(UserError, match="training_method"):
+        TrainConfig.model_validate({})
+
+
+def test_defaults_of_data() -> None:
+    # decisions.md 17, method.md section 4
+    create, prepare = CreateConfig(), PrepareConfig()
+    assert (create.num_runs, create.max_icl_demos, create.num_dev_examples) == (5, 256, 50)
+    assert (prepare.num_train_samples, prepare.num_val_samples) == (2000, 500)
+
+
+def test_the_environment_chooses_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IA2_MODEL_ID", "smollm2-135m")
+    assert TrainConfig(training_method="tok").model_id == "smollm2-135m"
+    assert TrainConfig(training_method="tok", model_id="other").model_id == "other"
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_every_field_has_a_help_text(config: type[Config]) -> None:
+    assert all(field.description for field in config.model_fields.values())
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_unknown_fields_are_refused_with_the_known_ones(config: type[Config]) -> None:
+    required = {"training_method": "tok"} if config is TrainConfig else {}
+    required |= {"adapter": "x", "text": "y"} if config is PredictConfig else {}
+    with pytest.raises(UserError, match=r"colour='red'.*root"):
+        config.model_validate({**required, "colour": "red"})
+
+
+def test_configs_are_frozen() -> None:
+    with pytest.raises(ValidationError):
+        TrainConfig(training_method="tok").lr = 1.0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"training_method": "sft"}, "unknown method 'sft'; valid: tok, tokl, act, tna, a2t, t2a, ia3-tok"),
+        ({"training_method": "lora-tok"}, "unknown method 'lora-tok'"),
+        ({"training_method": ""}, "unknown method ''"),
+        ({"lora_type": "qx"}, r"lora_type='qx': give each wanted letter of q k v o g u d once"),
+        ({"lora_type": ""}, "lora_type=''"),
+        ({"lora_type": "qq"}, "lora_type='qq'"),
+        ({"training_method": "ia3-act", "ia3_type": "z"}, "ia3_type='z'"),
+        ({"num_train_examples": 1}, "num_train_examples=1: .*at least 2"),
+        ({"num_train_examples": 0}, "num_train_examples=0"),
+        ({"lr": 0}, "lr=0"),
+        ({"lr": -1e-3}, "lr=-0.001"),
+        ({"lr": float("nan")}, "lr=nan"),
+        ({"lr": float("inf")}, "lr=inf"),
+        ({"lora_r": 0}, "lora_r=0"),
+        ({"run_idx": -1}, "run_idx=-1"),
+        ({"num_generated_tokens": 0}, "num_generated_tokens=0"),
+        ({"ce_loss_weight": 1.5}, "ce_loss_weight=1.5"),
+        ({"label_type": "gold"}, "label_type='gold'.*ground_truth.*icl_outputs"),
+        ({"tokl_top_k": 0}, "tokl_top_k.*=0"),
+        ({"tokl_top_k": -5}, "tokl_top_k.*=-5"),
+        ({"stop": "never"}, "stop='never'.*separator"),
+        ({"keep": "first"}, "keep='first'.*best.*last"),
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"patience": 0}, "patience=0"),
+    ],
+)
+def test_what_training_refuses(fields: dict[str, Any], says: str) -> None:
+    with pytest.raises(UserError, match=says) as caught:
+        TrainConfig.model_validate({"training_method": "tok", **fields})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("given", [{}, {"text": "a", "file": "b.csv"}])
+def test_prediction_takes_one_input(given: dict[str, str]) -> None:
+    with pytest.raises(UserError, match="exactly one of --text and --file"):
+        PredictConfig.model_validate({"adapter": "x", **given})
+
+
+def test_a_text_is_not_written_to_a_file() -> None:
+    with pytest.raises(UserError, match="--out goes with --file"):
+        PredictConfig(adapter=Path("x"), text="a", out=Path("b.csv"))
+
+
+def test_changed_is_what_differs_from_the_defaults() -> None:
+    config = TrainConfig(training_method="act", lr=1e-3, batch_size=4, device="cpu", root=Path("/x"))
+    assert config.changed() == {"training_method": "act", "lr": 1e-3}
+
+
+def test_identity_leaves_out_what_changes_no_result() -> None:
+    left_out = set(TrainConfig.model_fields) - set(TrainConfig(training_method="act").identity())
+    assert left_out == {"root", "device", "no_prepare", "retrain"}
+
+
+@pytest.mark.parametrize(
+    ("method", "own"),
+    [
+        ("tok", {"lora_type", "lora_r", "lora_alpha", "label_type"}),
+        ("act", {"lora_type", "lora_r", "lora_alpha"}),
+        ("tna", {"lora_type", "lora_r", "lora_alpha", "ce_loss_weight"}),
+        ("ia3-tokl", {"ia3_type", "tokl_top_k"}),
+        ("prompt-a2t", {"num_virtual_tokens", "label_type"}),
+        ("prefix-act", {"num_virtual_tokens"}),
+    ],
+)
+def test_fields_that_mean_nothing_to_a_method_are_foreign(method: str, own: set[str]) -> None:
+    special = {
+        "lora_type": "q", "lora_r": 1, "lora_alpha": 1, "ia3_type": "q", "num_virtual_tokens": 1,
+        "label_type": "ground_truth", "tokl_top_k": 3, "ce_loss_weight": 0.5,
+    }  # fmt: skip
+    config = TrainConfig.model_validate({"training_method": method, **special})
+    assert set(config.applicable()) & set(special) == own
+    assert set(config.foreign()) == set(special) - own
+
+
+def test_a_command_gives_its_config_back() -> None:
+    config = EvaluateConfig(model_types=("base", "tok"), lrs=(1e-4,), eval_with_icl=True, model_id="a folder/m")
+    words = shlex.split(config.command("evaluate"))
+    assert words == [
+        *("ia2", "evaluate", "--model_id", "a folder/m", "--model_types", "base", "tok"),
+        *("--lrs", "0.0001", "--eval_with_icl"),
+    ]

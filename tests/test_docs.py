@@ -1,0 +1,202 @@
+"""The documents are true of the code: what they name exists, and what is written is named, and the other way round."""
+
+import importlib
+import inspect
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from ia2.cli import SUBCOMMANDS
+from ia2.config import EvaluateConfig, PrepareConfig, TrainConfig
+from ia2.flows.data import prepare_all
+from ia2.flows.evaluation import evaluate
+from ia2.flows.training import train
+from ia2.lm.shelf import Models
+from ia2.methods import METHODS
+from ia2.store import write_json
+
+DOCS = Path(__file__).parents[1] / "docs"
+METHOD, ARTIFACTS = ((DOCS / name).read_text(encoding="utf-8") for name in ("method.md", "artifacts.md"))
+
+
+def table_rows(text: str, heading: str) -> list[list[str]]:
+    """The cells of the first table below a heading, without its first two lines."""
+    below = re.split(rf"^#+ {re.escape(heading)}$", text, flags=re.MULTILINE)
+    assert len(below) == 2, f"{len(below) - 1} headings {heading!r}"
+    lines = re.split(r"^#+ ", below[1], flags=re.MULTILINE)[0].splitlines()
+    table = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if line.startswith("|")]
+    return table[2:]
+
+
+def fields(heading: str) -> dict[str, str]:
+    """Field -> last cell of the field table below a heading of artifacts.md."""
+    return {row[0].strip("| `"): row[-1].strip("| ") for row in table_rows(ARTIFACTS, heading)}
+
+
+# Method
+
+
+LINKS = sorted(set(re.findall(r"\[`([\w.]+)`\]\(\.\./src/(ia2/[\w/]+)\.py\)", METHOD)))
+DEFINED_IN_FULL = ("ia2.training.losses", "ia2.measure.accuracy", "ia2.measure.calibration")
+
+
+@pytest.mark.parametrize(("name", "module"), LINKS)
+def test_what_the_method_names_is_defined_in_that_file(name: str, module: str) -> None:
+    found = reduce(getattr, name.split("."), importlib.import_module(module.replace("/", ".")))
+    assert not inspect.isroutine(found) or inspect.unwrap(found).__module__ == module.replace("/", ".")
+
+
+@pytest.mark.parametrize("module", DEFINED_IN_FULL)
+def test_every_loss_and_measure_has_its_definition(module: str) -> None:
+    members = inspect.getmembers(importlib.import_module(module), inspect.isfunction)
+    public = {name for name, one in members if one.__module__ == module and not name.startswith("_")}
+    assert public == {name for name, file in LINKS if file.replace("/", ".") == module}
+
+
+def test_every_link_leads_to_a_file() -> None:
+    for text in (METHOD, ARTIFACTS):
+        targets = re.findall(r"\]\(([^)]+)\)", text)
+        assert targets
+        assert [target for target in targets if not (DOCS / target).is_file()] == []
+
+
+def test_the_variants_of_the_method_are_those_of_the_code() -> None:
+    named = {row[0].strip("`") for row in table_rows(METHOD.split("The variants are the rows")[0], "Losses")}
+    assert {"act", "tok", "tokl"} <= named
+    variants = METHOD.split("The variants are the rows")[1].split("## ")[0]
+    assert set(re.findall(r"^\| `(\w+)`", variants, flags=re.MULTILINE)) == {one.variant for one in METHODS.values()}
+
+
+def test_flags_and_defaults_are_those_of_the_configs() -> None:
+    configs = list(SUBCOMMANDS.values())
+    named = set(re.findall(r"`--(\w+)", METHOD + ARTIFACTS))
+    assert named <= {"root", "out"}.union(*(config.model_fields for config in configs))
+    rows = table_rows(METHOD, "Where a default differs from the published behaviour")
+    stated = {row[0].strip("`-"): row[1].strip("`") for row in rows if row[1].startswith("`")}
+    assert len(stated) >= 6
+    for flag, default in stated.items():
+        assert default in {str(config.model_fields[flag].default) for config in configs if flag in config.model_fields}
+
+
+# Artefacts
+
+
+@dataclass(frozen=True)
+class Written:
+    """What the commands really wrote below a root."""
+
+    root: Path
+
+    def only(self, pattern: str) -> Path:
+        (path,) = (path for path in self.root.glob(pattern) if not path.name.startswith("."))
+        return path
+
+    def json(self, pattern: str) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads(self.only(pattern).read_text(encoding="utf-8"))
+        return content
+
+    def records(self) -> list[Path]:
+        return sorted((self.root / "outputs" / "evaluations").rglob("[!.]*.json"))
+
+
+INVENTED = [("a fine film", "1"), ("a dull film", "0"), ("good", "1"), ("bad", "0"), ("long", "0"), ("kind", "1")]
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Written:
+    """A run of two phases on capitals, and records of it and of the base model on free text and on labels."""
+    root, model, models = tmp_path_factory.mktemp("artefacts"), str(tiny_model_folder), Models()
+    prepare_all(PrepareConfig(root=root, datasets=("capitals",), num_train_samples=8, num_val_samples=4))
+    rows = [{"idx": i, "question": f"Text:{text}\nLabel:", "answer": label} for i, (text, label) in enumerate(INVENTED)]
+    write_json(
+        root / "data" / "sst2" / "main.json", {"metadata": {}, "train_examples": rows[:3], "val_examples": rows[3:]}
+    )
+    train(
+        TrainConfig(
+            root=root,
+            model_id=model,
+            device="cpu",
+            training_method="a2t",
+            dataset="capitals",
+            label_type="ground_truth",
+            num_train_examples=4,
+            num_generated_tokens=2,
+            num_train_epochs=2,
+        ),
+        models,
+    )
+    shared = EvaluateConfig(root=root, model_id=model, device="cpu", num_generated_tokens_eval=1)
+    evaluate(shared.model_copy(update={"model_types": ("a2t",), "eval_with_icl": True}), models)
+    on_labels = {"eval_datasets": ("sst2",), "num_examples": (2,), "run_indices": (0,), "uncertainty_analysis": True}
+    evaluate(shared.model_copy(update={"model_types": ("base",), **on_labels}), models)
+    return Written(root)
+
+
+def paths(value: object, prefix: str = "") -> Iterator[str]:
+    """Every path of a JSON value, in the notation of artifacts.md."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            path = f"{prefix}.{key}" if prefix else str(key)
+            yield from {path, *paths(inner, path)}
+    elif isinstance(value, list):
+        for inner in value:
+            yield from paths(inner, f"{prefix}[]")
+
+
+def check_fields(heading: str, *contents: object) -> None:
+    """Each field of the table is written in some of the contents, and each that is written stands in the table.
+
+    A field without fields of its own in the table (`config`, `task`) stands for all that is in it.
+    """
+    named = fields(heading)
+    found = {re.sub(r"\bwith(out)?_icl", "{pass}", path) for content in contents for path in paths(content)}
+    assert named.keys() - found == set()
+    parents = {name[: match.start()] for name in named for match in re.finditer(r"\[\]|\.", name)}
+    closed = tuple(f"{name}{mark}" for name in named.keys() - parents for mark in (".", "["))
+    assert {path for path in found - named.keys() - parents if not path.startswith(closed)} == set()
+
+
+def test_fields_of_data(written: Written) -> None:
+    check_fields("`main.json`", written.json("data/capitals/main.json"))
+    check_fields("`provenance.json`", written.json("data/capitals/provenance.json"))
+    check_fields("`{N}_{run}.json`", written.json("data/capitals/train/4_0.json"))
+
+
+def test_fields_of_targets(written: Written) -> None:
+    check_fields("`manifest.json`", written.json("outputs/targets/*/manifest.json"))
+
+
+def test_fields_of_a_run(written: Written) -> None:
+    check_fields("`config.json`", written.json("outputs/a2t/capitals/*/config.json"))
+    check_fields("`final_loss_statistics.json`", written.json("outputs/a2t/capitals/*/final_loss_statistics.json"))
+    lines = written.only("outputs/a2t/capitals/*/history.jsonl").read_text(encoding="utf-8").splitlines()
+    check_fields("`history.jsonl`", *map(json.loads, lines))
+    names = [path.name for path in written.only("outputs/a2t/capitals/*").iterdir()]
+    assert [name for name in names if f"`{name}`" not in ARTIFACTS] == []
+    assert written.json("outputs/a2t/capitals/*/config.json")["config"].keys() <= fields("The `config` object").keys()
+
+
+def test_fields_of_a_configuration() -> None:
+    named = fields("The `config` object")
+    applicable = [TrainConfig(training_method=method).applicable().keys() for method in METHODS]
+    assert named.keys() == set().union(*applicable)
+    always = {name for name, when in named.items() if when.startswith("always")}
+    assert always == set.intersection(*map(set, applicable))
+
+
+def test_fields_of_a_record(written: Written) -> None:
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in written.records()]
+    assert {record["kind"] for record in records} == {"base", "adapter"}
+    check_fields("The record", *records)
+
+
+def test_columns_of_the_examples(written: Written) -> None:
+    for path in written.records():
+        assert list(pd.read_parquet(path.with_suffix(".parquet")).columns) == list(fields("The examples"))

@@ -1,0 +1,57 @@
+"""The published entry points: each is its subcommand, from the project's root and from inside scripts/."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+SUBCOMMAND_OF = {
+    "prepare_data.py": "prepare",
+    "create_training_datasets.py": "create",
+    "create_all_training_datasets.py": "create",
+    "train_unified.py": "train",
+    "evaluate_batch_optimized.py": "evaluate",
+}
+
+
+def run(script: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if key != "IA2_ROOT"}
+    command = [sys.executable, script, *arguments]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, encoding="utf-8", check=False)
+
+
+@pytest.mark.parametrize(("script", "subcommand"), SUBCOMMAND_OF.items())
+def test_a_script_is_its_subcommand(script: str, subcommand: str) -> None:
+    shown = run(script, "--help", cwd=SCRIPTS)
+    assert shown.returncode == 0
+    assert shown.stdout.startswith(f"usage: ia2 {subcommand} ")
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_the_root_is_the_folder_that_holds_scripts(tmp_path: Path, inside: bool) -> None:
+    shutil.copytree(SCRIPTS, tmp_path / "scripts")
+    where, folder = (tmp_path / "scripts", "") if inside else (tmp_path, "scripts/")
+    prepared = run(f"{folder}prepare_data.py", "--dataset", "capitals", "--num_train_samples", "20", cwd=where)
+    assert prepared.returncode == 0, prepared.stderr
+    created = run(
+        f"{folder}create_training_datasets.py", "--dataset", "capitals", "--num_train_examples", "4", cwd=where
+    )
+    assert created.returncode == 0, created.stderr
+    main = json.loads((tmp_path / "data" / "capitals" / "main.json").read_text(encoding="utf-8"))
+    assert len(main["train_examples"]) == 20
+    assert sorted(file.name for file in (tmp_path / "data" / "capitals" / "train").glob("*.json")) == [
+        f"4_{run_idx}.json" for run_idx in range(5)
+    ]
+    assert not (tmp_path / "scripts" / "data").exists()
+
+
+def test_a_mistake_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    refused = run(str(SCRIPTS / "prepare_data.py"), "--dataset", "nowhere", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("ia2: unknown dataset 'nowhere'")
+    assert refused.stderr.count("\n") == 1

@@ -1,0 +1,367 @@
+"""Names, roots, and writes of which nothing half-made is ever left or counted."""
+
+import errno
+import json
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ia2 import store
+from ia2.config import DemoConfig, PrepareConfig, TrainConfig
+from ia2.errors import UserError
+from ia2.methods import METHODS
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("IA2_ROOT", raising=False)
+    monkeypatch.delenv("IA2_MODEL_ID", raising=False)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+# Writing
+
+
+def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "file.txt"
+    with store.writing(path) as temporary:
+        temporary.write_text("whole")
+        assert not path.exists()
+        assert temporary.name.startswith(".")
+        assert temporary.parent == path.parent
+    assert path.read_text() == "whole"
+    assert names(path.parent) == ["file.txt"]
+
+
+def test_a_file_is_replaced_only_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with store.writing(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+
+
+def test_a_folder_replaces_the_one_that_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    path.mkdir()
+    (path / "old").write_text("old")
+    with store.writing(path) as temporary:
+        temporary.mkdir()
+        (temporary / "new").write_text("new")
+        assert names(path) == ["old"]
+    assert names(path) == ["new"]
+    assert names(tmp_path) == ["run"]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_nothing_is_left_after_an_exception(tmp_path: Path, kind: str, error: type[BaseException]) -> None:
+    def fail() -> None:
+        with store.writing(tmp_path / "result") as temporary:
+            if kind == "folder":
+                temporary.mkdir()
+            (temporary / "part" if kind == "folder" else temporary).write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert names(tmp_path) == []
+
+
+def test_an_exception_leaves_what_was_there(tmp_path: Path) -> None:
+    store.write_json(tmp_path / "value.json", 1)
+    with pytest.raises(TypeError):
+        store.write_json(tmp_path / "value.json", {"no JSON": object()})
+    assert store.read_json(tmp_path / "value.json") == 1
+    assert names(tmp_path) == ["value.json"]
+
+
+def test_the_content_is_on_the_disk_before_the_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda _: done.append("fsync"))
+    original = os.replace
+    monkeypatch.setattr(os, "replace", lambda *paths: (done.append("replace"), original(*paths)))
+    store.write_json(tmp_path / "value.json", 1)
+    assert done == ["fsync", "replace"]
+
+
+def test_leftovers_of_a_killed_process_are_swept(tmp_path: Path) -> None:
+    path = tmp_path / "result[1].json"
+    (tmp_path / ".result[1].json.123.tmp").write_text("half")
+    (tmp_path / ".result[1].json.456.tmp").mkdir()
+    (tmp_path / ".result[1].json.456.tmp" / "part").write_text("half")
+    (tmp_path / ".other.json.789.tmp").write_text("of a process that may be alive")
+    with store.locked(path):
+        assert not list(tmp_path.glob(".result*.tmp*"))
+        assert (tmp_path / ".other.json.789.tmp").exists()
+
+
+def test_leftovers_inside_a_folder_are_swept_with_it(tmp_path: Path) -> None:
+    folder = tmp_path / "digest"
+    folder.mkdir()
+    (folder / "tokens.safetensors").write_text("whole")
+    (folder / ".activations.safetensors.123.tmp").write_text("half")
+    with store.locked(folder):
+        assert names(folder) == ["tokens.safetensors"]
+
+
+def test_only_one_at_a_time(tmp_path: Path) -> None:
+    order: list[str] = []
+    inside = threading.Event()
+
+    def second() -> None:
+        inside.wait()
+        with store.locked(tmp_path / "result"):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    with store.locked(tmp_path / "result"):
+        inside.set()
+        thread.join(timeout=0.2)
+        order.append("first")
+    thread.join(timeout=5)
+    assert order == ["first", "second"]
+
+
+def test_names_that_are_too_long_for_a_temporary_file_are_cut(tmp_path: Path) -> None:
+    path = tmp_path / ("n" * 250 + ".json")
+    with store.locked(path):
+        store.write_json(path, 1)
+    assert store.read_json(path) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"a": 1', b"\xff\xfe", b"[1,]"])
+def test_a_malformed_file_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "value.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"value\.json is not valid JSON"):
+        store.read_json(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"value\.json does not exist"):
+        store.read_json(tmp_path / "value.json")
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=5))
+def test_json_text_says_what_it_was_given(value: Any) -> None:  # noqa: ANN401
+    assert json.loads(store.json_text({"value": value})) == {"value": value}
+
+
+def test_json_is_written_for_people(tmp_path: Path) -> None:
+    store.write_json(tmp_path / "value.json", {"city": "Brasília"})
+    assert (tmp_path / "value.json").read_text(encoding="utf-8") == '{\n "city": "Brasília"\n}\n'
+
+
+# Names
+
+
+def name(**fields: Any) -> str:
+    return store.run_name(TrainConfig(**{"training_method": "tok", "num_generated_tokens": 1, **fields}))
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        # the readme's examples
+        ({"training_method": "tok"}, "Qwen3-4B-Base_qkv_8_8_1_100_0.0001_0_icl_outputs"),
+        ({"training_method": "tokl", "tokl_top_k": 5}, "Qwen3-4B-Base_qkv_8_8_1_100_0.0001_0_icl_outputs_topk5"),
+        ({"training_method": "tokl"}, "Qwen3-4B-Base_qkv_8_8_1_100_0.0001_0_icl_outputs"),
+        ({"training_method": "act"}, "Qwen3-4B-Base_qkv_8_8_1_100_0.0001_0"),
+        ({"training_method": "tna"}, "Qwen3-4B-Base_qkv_8_8_1_100_0.0001_0_0.002"),
+        # method.md section 4
+        ({"training_method": "a2t", "label_type": "ground_truth"}, "Qwen3-4B-Base_qkv_8_8_1_100_0.0001_0_ground_truth"),
+        ({"training_method": "t2a"}, "Qwen3-4B-Base_qkv_8_8_1_100_0.0001_0_icl_outputs"),
+        ({"training_method": "ia3-act", "ia3_type": "qko"}, "Qwen3-4B-Base_ia3_qko_1_100_0.0001_0"),
+        ({"training_method": "ia3-tna"}, "Qwen3-4B-Base_ia3_qkv_1_100_0.0001_0_0.002"),
+        ({"training_method": "prompt-act"}, "Qwen3-4B-Base_prompt_20_1_100_0.0001_0"),
+        ({"training_method": "prefix-tok"}, "Qwen3-4B-Base_prefix_20_1_100_0.0001_0_icl_outputs"),
+        # every part from its flag
+        (
+            {
+                "training_method": "tok",
+                "model_id": "meta-llama/Llama-3.2-1B",
+                "lora_type": "qko",
+                "lora_r": 4,
+                "lora_alpha": 16,
+                "num_generated_tokens": 200,
+                "num_train_examples": 8,
+                "lr": 3e-4,
+                "run_idx": 2,
+                "label_type": "ground_truth",
+            },
+            "Llama-3.2-1B_qko_4_16_200_8_0.0003_2_ground_truth",
+        ),
+        ({"training_method": "act", "model_id": "/models/some.gguf"}, "some_qkv_8_8_1_100_0.0001_0"),
+        ({"training_method": "act", "model_id": "models/folder/"}, "folder_qkv_8_8_1_100_0.0001_0"),
+        # given away from the default, and not in the published name
+        ({"training_method": "act", "batch_size": 8}, "Qwen3-4B-Base_qkv_8_8_1_100_0.0001_0+batch_size=8"),
+        (
+            {"training_method": "act", "stop": "eos", "keep": "last"},
+            "Qwen3-4B-Base_qkv_8_8_1_100_0.0001_0+stop=eos+keep=last",
+        ),
+        # what does not change the result, or means nothing to the method, is no part of it
+        ({"training_method": "act", "device": "cpu", "root": "/x"}, "Qwen3-4B-Base_qkv_8_8_1_100_0.0001_0"),
+        ({"training_method": "act", "num_virtual_tokens": 3}, "Qwen3-4B-Base_qkv_8_8_1_100_0.0001_0"),
+        ({"training_method": "act", "retrain": True, "no_prepare": True}, "Qwen3-4B-Base_qkv_8_8_1_100_0.0001_0"),
+        ({"training_method": "act", "label_type": "ground_truth"}, "Qwen3-4B-Base_qkv_8_8_1_100_0.0001_0"),
+    ],
+)
+def test_names(fields: dict[str, Any], expected: str) -> None:
+    assert name(**fields) == expected
+
+
+def test_the_folder_says_method_and_dataset(tmp_path: Path) -> None:
+    config = TrainConfig(training_method="ia3-act", dataset="sst2", num_generated_tokens=1)
+    folder = store.run_folder(tmp_path, config)
+    assert folder == tmp_path / "outputs" / "ia3-act" / "sst2" / "Qwen3-4B-Base_ia3_qkv_1_100_0.0001_0"
+
+
+def test_a_long_tail_becomes_a_digest() -> None:
+    fields = {f"field_{index}": "value" for index in range(20)}
+    tail = store.name_tail(fields)
+    assert len(tail) == 21
+    assert tail.startswith("+")
+    assert tail != store.name_tail({**fields, "field_0": "other"})
+    assert tail == store.name_tail(dict(reversed(fields.items())))
+
+
+def test_a_tail_just_short_enough_is_readable() -> None:
+    fields = {"f": "v" * (store.LONGEST_TAIL - len("+f="))}
+    assert store.name_tail(fields) == f"+f={fields['f']}"
+    assert len(store.name_tail({"f": fields["f"] + "v"})) == 21
+
+
+def test_a_slash_in_a_tail_is_no_folder() -> None:
+    assert store.name_tail({"model": "a/b"}) == "+model=a-b"
+
+
+FIELDS: dict[str, st.SearchStrategy[Any]] = {
+    "training_method": st.sampled_from(sorted(METHODS)),
+    "dataset": st.sampled_from(["gsm8k", "gsm8ks"]),
+    "model_id": st.sampled_from(["a/Llama-3.2-1B", "a/Llama-3.2-1B-Instruct", "m_qkv"]),
+    "lora_type": st.sampled_from(["q", "qkv", "vkq"]),
+    "lora_r": st.sampled_from([1, 8, 88]),
+    "lora_alpha": st.sampled_from([8, 1]),
+    "ia3_type": st.sampled_from(["qkv", "q"]),
+    "num_virtual_tokens": st.sampled_from([1, 20]),
+    "num_generated_tokens": st.sampled_from([1, 11]),
+    "num_train_examples": st.sampled_from([100, 10]),
+    "lr": st.sampled_from([1e-4, 1e-3, 1.0]),
+    "run_idx": st.sampled_from([0, 1]),
+    "label_type": st.sampled_from(["ground_truth", "icl_outputs"]),
+    "ce_loss_weight": st.sampled_from([0.002, 0.5]),
+    "tokl_top_k": st.sampled_from(["all", 5]),
+    "batch_size": st.sampled_from([4, 8]),
+    "num_train_epochs": st.sampled_from([50, 5]),
+    "patience": st.sampled_from([5, 50]),
+    "dev_eval_steps": st.sampled_from([2, 1]),
+    "max_icl_demos": st.sampled_from([None, 256]),
+    "num_dev_examples": st.sampled_from([None, 50]),
+    "stop": st.sampled_from(["separator", "eos", "published"]),
+    "keep": st.sampled_from(["best", "last"]),
+    "torch_dtype": st.sampled_from(["auto", "float32"]),
+    "device": st.sampled_from(["auto", "cpu"]),
+}
+
+
+def test_the_strategy_knows_every_field() -> None:
+    assert set(FIELDS) == set(TrainConfig.model_fields) - {"root", "retrain", "no_prepare"}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.fixed_dictionaries(FIELDS), st.data())
+def test_configurations_share_a_folder_only_if_they_give_the_same_result(fields: dict[str, Any], data: Any) -> None:  # noqa: ANN401
+    """Two configurations that differ in a few fields, which is where a name would fall short."""
+    changed = data.draw(st.sets(st.sampled_from(sorted(FIELDS)), max_size=3))
+    one = TrainConfig(**fields)
+    other = TrainConfig(**{key: data.draw(FIELDS[key]) if key in changed else value for key, value in fields.items()})
+    folders = [store.run_folder(Path(), config) for config in (one, other)]
+    assert (folders[0] == folders[1]) == (one.applicable() == other.applicable())
+
+
+@given(st.dictionaries(st.sampled_from(sorted(FIELDS)), st.integers(0, 3), max_size=24), st.data())
+def test_tails_differ_where_fields_do(fields: dict[str, int], data: Any) -> None:  # noqa: ANN401
+    other = data.draw(st.dictionaries(st.sampled_from(sorted(FIELDS)), st.integers(0, 3), max_size=24))
+    ordered = [dict(sorted(one.items())) for one in (fields, other)]
+    assert (store.name_tail(ordered[0]) == store.name_tail(ordered[1])) == (fields == other)
+
+
+# Places
+
+
+def test_the_root_that_is_given_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IA2_ROOT", "/elsewhere")
+    assert store.root_of(PrepareConfig(root=tmp_path)) == tmp_path
+    assert store.root_of(PrepareConfig()) == Path("/elsewhere")
+
+
+def test_the_root_is_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert store.root_of(DemoConfig()) == tmp_path
+
+
+def test_the_root_of_a_command_in_scripts_is_the_folder_above(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scripts = tmp_path / "scripts"
+    scripts.mkdir()
+    monkeypatch.chdir(scripts)
+    assert store.root_of(PrepareConfig()) == scripts, "some other folder of that name"
+    (scripts / "train_unified.py").touch()
+    assert store.root_of(PrepareConfig()) == tmp_path
+
+
+def test_finished_runs_are_those_with_both_descriptions(tmp_path: Path) -> None:
+    for run in ("tok/d/whole", "tok/d/.half.123.tmp", "act/d/whole"):
+        folder = tmp_path / "outputs" / run
+        folder.mkdir(parents=True)
+        (folder / "adapter_config.json").touch()
+        (folder / "config.json").touch()
+    foreign = tmp_path / "outputs" / "tok" / "d" / "foreign"
+    foreign.mkdir()
+    (foreign / "adapter_config.json").touch()
+    found = [str(folder.relative_to(tmp_path / "outputs")) for folder in store.run_folders(tmp_path)]
+    assert found == ["act/d/whole", "tok/d/whole"]
+
+
+def test_splits_on_disk_are_those_of_that_dataset(tmp_path: Path) -> None:
+    for path in ("gsm8k/train/8_0.json", "gsm8k/train/16_1.json", "gsm8ks/train/4_0.json", "gsm8k/train/.8_3.json"):
+        store.write_json(tmp_path / "data" / path, {})
+    for other in ("shuffled_2_8_0", "8", "8_x", "notes"):
+        store.write_json(tmp_path / "data" / "gsm8k" / "train" / f"{other}.json", {})
+    assert store.splits_on_disk(tmp_path, "gsm8k") == [(8, 0), (16, 1)]
+
+
+def test_digests(tmp_path: Path) -> None:
+    (tmp_path / "abc").write_bytes(b"abc")
+    # FIPS 180-2, the example of SHA-256
+    assert store.file_digest(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert store.value_digest({"a": 1, "b": 2}) == store.value_digest({"b": 2, "a": 1})
+    assert store.value_digest({"a": 1}) != store.value_digest({"a": "1"})
+
+
+# A full disk
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Path.write_text
+
+    def full(path: Path, text: str, **how: Any) -> int:
+        original(path, text[: len(text) // 2], **how)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    store.write_json(tmp_path / "value.json", "old")
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        store.write_json(tmp_path / "value.json", "new")
+    assert store.read_json(tmp_path / "value.json") == "old"
+    assert names(tmp_path) == ["value.json"]

@@ -1,0 +1,20 @@
+"""A tiny random Llama, alone and as a teacher."""
+
+from collections.abc import Iterator
+
+import pytest
+from tiny import tiny_model, tiny_tokenizer
+
+from ia2.lm.forward import Reader, reading
+from ia2.lm.loading import LanguageModel
+
+
+@pytest.fixture
+def lm() -> LanguageModel:
+    return LanguageModel(tiny_model("llama"), tiny_tokenizer(), "tiny", "revision")
+
+
+@pytest.fixture
+def teacher(lm: LanguageModel) -> Iterator[Reader]:
+    with reading(lm.model) as reader:
+        yield reader

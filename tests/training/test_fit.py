@@ -1,0 +1,231 @@
+"""Fitting: which weights are left, when it stops, what it notes, and that the seed decides everything."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+import torch
+from made_up_ids import made_up_ids
+from peft import PeftModel
+from tiny import tiny_model
+from torch import Tensor
+
+from ia2.config import TrainConfig
+from ia2.errors import UserError
+from ia2.lm.adapters import new_adapter, peft_config, save_adapter, saved_adapter, snapshot
+from ia2.lm.forward import Reader, reading
+from ia2.training import fit as fitting
+from ia2.training.fit import FitSettings, Fitted, History, Lesson, dev_loss, fit
+from ia2.training.lessons import from_answers
+
+LESSONS = from_answers(made_up_ids("questions", 4, 7, 5, 3, 6, 5, 4, 8), made_up_ids("answers", 2, 1, 3, 2, 1, 2, 3, 1))
+LESSON = Lesson(train=LESSONS.part(0, 5), dev=LESSONS.part(5, 8), weights={"tok": 1.0})
+WITHOUT_DEV = replace(LESSON, dev=LESSONS.part(8, 8))
+BRISK = FitSettings(lr=0.1, batch_size=2, num_train_epochs=6, patience=100, dev_eval_steps=2, keep="best", seed="0/tok")
+"""A rate at which the dev loss of these meaningless answers falls and then rises, so that best is not last."""
+
+
+@dataclass
+class Outcome:
+    student: PeftModel
+    reader: Reader
+    fitted: Fitted
+    history: list[History] = field(default_factory=list)
+
+    def dev_loss(self) -> float:
+        return dev_loss(self.reader, LESSON, 4096)
+
+    def weights(self) -> dict[str, Tensor]:
+        return snapshot(self.student)
+
+
+@pytest.fixture
+def student() -> Iterator[PeftModel]:
+    model = tiny_model("llama")
+    config = TrainConfig(training_method="tok", lora_r=4)
+    with new_adapter(model, peft_config(model, config), seed=0) as adapted:
+        yield adapted
+
+
+def run(student: PeftModel, settings: FitSettings, lesson: Lesson = LESSON) -> Outcome:
+    history: list[History] = []
+    with reading(student) as reader:
+        fitted = fit(student, reader, lesson, settings, history.append)
+    return Outcome(student, reader, fitted, history)
+
+
+def fresh_run(settings: FitSettings, seed: int = 0) -> dict[str, Tensor]:
+    model = tiny_model("llama")
+    with new_adapter(model, peft_config(model, TrainConfig(training_method="tok", lora_r=4)), seed) as adapted:
+        return run(adapted, settings).weights()
+
+
+def equal(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+# Which weights are left
+
+
+def test_dev_loss_falls_to_its_best_and_rises_again(student: PeftModel) -> None:
+    outcome = run(student, BRISK)
+    losses = {entry["step"]: entry["dev_loss"] for entry in outcome.history if "dev_loss" in entry}
+    assert outcome.fitted.best_dev_loss == min(losses.values()) < losses[0]
+    assert outcome.fitted.best_dev_loss == losses[outcome.fitted.best_step]
+    assert outcome.fitted.final_dev_loss == losses[outcome.fitted.num_steps]
+    assert 0 < outcome.fitted.best_step < outcome.fitted.num_steps, "the tests below need that best is not last"
+    assert outcome.fitted.final_dev_loss > outcome.fitted.best_dev_loss + 0.01
+
+
+def test_the_student_is_left_with_its_best_weights(student: PeftModel) -> None:
+    outcome = run(student, BRISK)
+    assert outcome.dev_loss() == pytest.approx(outcome.fitted.best_dev_loss, abs=1e-6)
+
+
+def test_the_saved_adapter_gives_the_best_dev_loss(student: PeftModel, tmp_path: Path) -> None:
+    outcome = run(student, BRISK)
+    save_adapter(student, tmp_path, "tiny")
+    with saved_adapter(tiny_model("llama"), tmp_path) as loaded, reading(loaded) as reader:
+        assert dev_loss(reader, LESSON, 4096) == pytest.approx(outcome.fitted.best_dev_loss, abs=1e-6)
+
+
+def test_the_best_weights_are_those_of_that_step(student: PeftModel) -> None:
+    best = run(student, BRISK)
+    until_then = replace(BRISK, keep="last")
+    # an epoch has 3 steps: with the same seed a shorter run takes the same first steps
+    assert best.fitted.best_step % 3 == 0, "the best step has to end an epoch for this test"
+    epochs = best.fitted.best_step // 3
+    assert equal(best.weights(), fresh_run(replace(until_then, num_train_epochs=epochs)))
+
+
+def test_keep_last_leaves_the_last_weights(student: PeftModel) -> None:
+    outcome = run(student, replace(BRISK, keep="last"))
+    assert outcome.fitted.best_step < outcome.fitted.num_steps
+    assert outcome.dev_loss() == pytest.approx(outcome.fitted.final_dev_loss, abs=1e-6)
+    assert not equal(outcome.weights(), fresh_run(BRISK))
+
+
+def test_without_dev_examples_the_last_weights_are_left(student: PeftModel) -> None:
+    outcome = run(student, BRISK, WITHOUT_DEV)
+    assert (outcome.fitted.best_dev_loss, outcome.fitted.final_dev_loss) == (None, None)
+    assert outcome.fitted.best_step == outcome.fitted.num_steps == 18
+    assert equal(outcome.weights(), fresh_run(replace(BRISK, keep="last")))
+    assert not any("dev_loss" in entry for entry in outcome.history)
+
+
+def test_a_worse_start_is_not_kept(student: PeftModel) -> None:
+    """At a rate that only harms, the best weights are those before the first step."""
+    before = snapshot(student)
+    outcome = run(student, replace(BRISK, lr=1.0, num_train_epochs=1))
+    assert outcome.fitted.best_step == 0
+    assert equal(outcome.weights(), before)
+
+
+# Randomness
+
+
+def test_the_same_seed_gives_the_same_bits() -> None:
+    assert equal(fresh_run(BRISK), fresh_run(BRISK))
+
+
+def test_another_seed_gives_other_weights() -> None:
+    last = replace(BRISK, keep="last")
+    assert not equal(fresh_run(last), fresh_run(replace(last, seed="1/tok")))
+    assert not equal(fresh_run(last), fresh_run(last, seed=1))
+
+
+def test_fitting_draws_on_no_global_generator(student: PeftModel) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    run(student, replace(BRISK, num_train_epochs=1))
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_the_base_model_is_untouched(student: PeftModel) -> None:
+    run(student, BRISK)
+    base = {name: parameter for name, parameter in student.named_parameters() if "lora" not in name}
+    pristine = dict(tiny_model("llama").named_parameters())
+    assert len(base) == len(pristine)
+    for name, parameter in base.items():
+        plain = name.removeprefix("base_model.model.").replace(".base_layer", "")
+        assert torch.equal(parameter, pristine[plain])
+        assert parameter.grad is None
+
+
+# Steps and stopping
+
+
+@pytest.mark.parametrize(("batch_size", "epochs", "steps"), [(2, 3, 9), (5, 2, 2), (8, 2, 2), (1, 1, 5)])
+def test_step_count(student: PeftModel, batch_size: int, epochs: int, steps: int) -> None:
+    # 5 examples: ceil(5 / batch) steps an epoch
+    outcome = run(student, replace(BRISK, batch_size=batch_size, num_train_epochs=epochs), WITHOUT_DEV)
+    assert outcome.fitted.num_steps == steps
+    assert outcome.fitted.stopped_by == "epochs"
+
+
+def scripted(monkeypatch: pytest.MonkeyPatch, losses: Sequence[float]) -> None:
+    """Dev losses as written, one for each evaluation."""
+    script = iter(losses)
+    monkeypatch.setattr(fitting, "dev_loss", lambda *_: next(script))
+
+
+def test_patience_counts_evaluations_without_improvement(student: PeftModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    # 5 steps an epoch, evaluated every 2 steps and at its end: after steps 0, 2, 4, 5, 6, 8, 10, ...
+    scripted(monkeypatch, [9.0, 7.0, 8.0, 6.0, 6.0, 6.5])  # an equal loss is no improvement
+    outcome = run(student, replace(BRISK, batch_size=1, patience=2))
+    assert [entry["step"] for entry in outcome.history if "dev_loss" in entry] == [0, 2, 4, 5, 6, 8]
+    assert (outcome.fitted.best_step, outcome.fitted.num_steps, outcome.fitted.stopped_by) == (5, 8, "patience")
+    assert (outcome.fitted.best_dev_loss, outcome.fitted.final_dev_loss) == (6.0, 6.5)
+
+
+def test_patience_is_reached_at_exactly_that_many(student: PeftModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    scripted(monkeypatch, [1.0, 2.0, 2.0, 2.0])
+    assert run(student, replace(BRISK, batch_size=1, patience=3)).fitted.num_steps == 5  # steps 2, 4, 5
+
+
+def test_an_evaluation_at_the_end_of_an_epoch_is_not_made_twice(
+    student: PeftModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted(monkeypatch, [5.0, 4.0, 3.0])  # a third evaluation within two steps would find no value
+    outcome = run(student, replace(BRISK, batch_size=3, dev_eval_steps=1, num_train_epochs=1))
+    assert [entry["step"] for entry in outcome.history] == [0, 1, 2]
+
+
+def test_history(student: PeftModel) -> None:
+    outcome = run(student, replace(BRISK, num_train_epochs=2))
+    assert outcome.history[0] == {"step": 0, "epoch": 0, "dev_loss": outcome.history[0]["dev_loss"]}
+    later = outcome.history[1:]
+    assert [(entry["step"], entry["epoch"]) for entry in later] == [(1, 1), (2, 1), (3, 1), (4, 2), (5, 2), (6, 2)]
+    assert [entry["step"] for entry in later if "dev_loss" in entry] == [2, 3, 4, 6]
+    assert all({"train_loss", "seconds"} <= set(entry) for entry in later)
+    assert later[-1]["train_loss"] == outcome.fitted.final_train_loss
+
+
+def test_the_first_train_loss_is_that_of_the_first_batch(student: PeftModel) -> None:
+    settings = replace(BRISK, batch_size=5, num_train_epochs=1)
+    with reading(student) as reader:
+        expected = dev_loss(reader, replace(LESSON, dev=LESSON.train), 4096)
+    assert run(student, settings).history[1]["train_loss"] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("token_budget", [1, 12, 4096])
+def test_dev_loss_is_the_same_whatever_the_batches(student: PeftModel, token_budget: int) -> None:
+    with reading(student) as reader:
+        alone = [dev_loss(reader, replace(LESSON, dev=LESSON.dev.part(index, index + 1)), 4096) for index in range(3)]
+        assert dev_loss(reader, LESSON, token_budget) == pytest.approx(sum(alone) / 3, rel=1e-5)
+
+
+# Losses that are no numbers
+
+
+def test_a_training_loss_that_is_no_number_is_an_error(student: PeftModel) -> None:
+    with pytest.raises(UserError, match=r"lr=1e\+37: the training loss is nan at step \d; take a lower --lr"):
+        run(student, replace(BRISK, lr=1e37), WITHOUT_DEV)
+
+
+def test_a_dev_loss_that_is_no_number_is_an_error(student: PeftModel) -> None:
+    """The one step there is has a loss, and leaves weights that are worthless."""
+    with pytest.raises(UserError, match=r"lr=1e\+37: the dev loss is nan at step 1; take a lower --lr"):
+        run(student, replace(BRISK, lr=1e37, batch_size=5, num_train_epochs=1, keep="last"))

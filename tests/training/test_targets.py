@@ -1,0 +1,207 @@
+"""The teacher's targets: against the plain model, one by one, on disk, and what is damaged."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from made_up_ids import made_up_ids
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from ia2 import store
+from ia2.errors import UserError
+from ia2.icl.encoding import Ids
+from ia2.lm.decoding import Decoding
+from ia2.lm.forward import Reader
+from ia2.lm.loading import LanguageModel
+from ia2.training.targets import Targets, add_kinds, collect, load_targets, save_targets
+from ia2.training.variants import Kind
+
+KINDS: frozenset[Kind] = frozenset({"tokens", "activations", "distributions"})
+SHARED = made_up_ids("shared", 9)[0]
+PROMPTS: list[Ids] = [SHARED + rest for rest in made_up_ids("prompts", 3, 12, 1, 7)]
+
+
+@pytest.fixture
+def how(lm: LanguageModel) -> Decoding:
+    return Decoding(5, lm.stopper("separator"), token_budget=50)
+
+
+@pytest.fixture
+def targets(teacher: Reader, how: Decoding) -> Targets:
+    return collect(teacher, PROMPTS, how, KINDS)
+
+
+def plainly(model: PreTrainedModel, prompt: Ids, response: Ids) -> tuple[Tensor, Tensor]:
+    """Activations [G, L, D] and log-probabilities [G, V], by one forward pass over everything and a plain hook."""
+    seen: list[Tensor] = []
+    hooks = [
+        layer.self_attn.register_forward_hook(lambda _module, _inputs, output: seen.append(output[0]))
+        for layer in model.model.layers
+    ]
+    with torch.no_grad():
+        logits = model(torch.tensor([prompt + response])).logits[0]
+    for hook in hooks:
+        hook.remove()
+    positions = range(len(prompt) - 1, len(prompt) + len(response) - 1)
+    activations = torch.stack([torch.stack([layer[0, at] for layer in seen]) for at in positions])
+    return activations, logits[list(positions)].log_softmax(-1)
+
+
+def log_probabilities(lm: LanguageModel, targets: Targets) -> torch.Tensor:
+    """What the model's head makes of the stored hidden states."""
+    assert targets.distributions is not None
+    with torch.no_grad():
+        return lm.model.get_output_embeddings()(targets.distributions).log_softmax(-1)
+
+
+def test_targets_are_those_of_the_plain_model(lm: LanguageModel, targets: Targets) -> None:
+    pairs = [plainly(lm.model, *pair) for pair in zip(PROMPTS, targets.responses, strict=True)]
+    torch.testing.assert_close(targets.activations, torch.cat([pair[0] for pair in pairs]), atol=1e-5, rtol=1e-5)
+    found = log_probabilities(lm, targets)
+    torch.testing.assert_close(found, torch.cat([pair[1] for pair in pairs]), atol=1e-5, rtol=1e-5)
+
+
+def test_the_responses_are_greedy(lm: LanguageModel, targets: Targets) -> None:
+    flat = [token for response in targets.responses for token in response]
+    assert log_probabilities(lm, targets).argmax(-1).tolist() == flat
+
+
+def test_collecting_together_equals_one_by_one(teacher: Reader, how: Decoding, targets: Targets) -> None:
+    alone = [collect(teacher, [prompt], how, KINDS) for prompt in PROMPTS]
+    assert targets.responses == tuple(one.responses[0] for one in alone)
+    for kind in ("activations", "distributions"):
+        joined = torch.cat([getattr(one, kind) for one in alone])
+        torch.testing.assert_close(getattr(targets, kind), joined, atol=1e-5, rtol=1e-5)
+
+
+def test_only_what_is_asked_for_is_kept(teacher: Reader, how: Decoding) -> None:
+    assert collect(teacher, PROMPTS, how, {"tokens"}).kinds == {"tokens"}
+    assert collect(teacher, PROMPTS, how, {"tokens", "activations"}).kinds == {"tokens", "activations"}
+
+
+@pytest.mark.parametrize("late", [{"activations"}, {"distributions"}, {"activations", "distributions"}])
+def test_adding_kinds_equals_collecting_them_in_one_pass(
+    teacher: Reader, how: Decoding, targets: Targets, late: set[Kind]
+) -> None:
+    early = collect(teacher, PROMPTS, how, KINDS - late)
+    full = add_kinds(teacher, PROMPTS, early, late, token_budget=40)
+    assert full.kinds == KINDS
+    assert full.responses == targets.responses
+    torch.testing.assert_close(full.activations, targets.activations, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(full.distributions, targets.distributions, atol=1e-5, rtol=1e-5)
+
+
+# On disk
+
+
+def same(left: Tensor | None, right: Tensor | None) -> bool:
+    return left is not None and right is not None and left.dtype == right.dtype and torch.equal(left, right)
+
+
+def test_save_and_load_give_the_same_bits(tmp_path: Path, targets: Targets) -> None:
+    save_targets(tmp_path, targets, {"seconds": 1.5})
+    loaded = load_targets(tmp_path, KINDS)
+    assert loaded is not None
+    assert loaded.responses == targets.responses
+    assert same(loaded.activations, targets.activations)
+    assert same(loaded.distributions, targets.distributions)
+    assert store.read_json(tmp_path / "manifest.json") == {"seconds": 1.5, "kinds": sorted(KINDS)}
+
+
+def test_bfloat16_survives_the_disk(tmp_path: Path, targets: Targets) -> None:
+    assert targets.activations is not None
+    half = Targets(targets.responses, targets.activations.bfloat16())
+    save_targets(tmp_path, half, {})
+    loaded = load_targets(tmp_path, {"tokens", "activations"})
+    assert loaded is not None
+    assert same(loaded.activations, half.activations)
+
+
+def test_only_the_kinds_asked_for_are_read(tmp_path: Path, targets: Targets) -> None:
+    save_targets(tmp_path, targets, {})
+    (tmp_path / "activations.safetensors").write_bytes(b"")
+    loaded = load_targets(tmp_path, {"tokens", "distributions"})
+    assert loaded is not None
+    assert loaded.kinds == {"tokens", "distributions"}
+
+
+def test_kinds_added_later_do_not_make_earlier_ones_forgotten(tmp_path: Path, targets: Targets) -> None:
+    save_targets(tmp_path, Targets(targets.responses, targets.activations), {})
+    known = load_targets(tmp_path, {"tokens", "distributions"})
+    assert known is not None
+    assert known.kinds == {"tokens"}
+    save_targets(tmp_path, Targets(known.responses, distributions=targets.distributions), {})
+    loaded = load_targets(tmp_path, KINDS)
+    assert loaded is not None
+    assert same(loaded.activations, targets.activations)
+    assert same(loaded.distributions, targets.distributions)
+
+
+def test_without_its_manifest_a_folder_does_not_count(
+    tmp_path: Path, targets: Targets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store, "write_json", fail)
+    with pytest.raises(KeyboardInterrupt):
+        save_targets(tmp_path, targets, {})
+    monkeypatch.undo()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{kind}.safetensors" for kind in sorted(KINDS)]
+    assert load_targets(tmp_path, KINDS) is None
+    save_targets(tmp_path, targets, {})
+    assert load_targets(tmp_path, KINDS) is not None
+
+
+def test_an_absent_folder_has_no_targets(tmp_path: Path) -> None:
+    assert load_targets(tmp_path / "absent", KINDS) is None
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.5, 0.99], ids=["empty", "half", "nearly whole"])
+@pytest.mark.parametrize(
+    "file", ["tokens.safetensors", "activations.safetensors", "distributions.safetensors", "manifest.json"]
+)
+def test_a_damaged_file_is_named(tmp_path: Path, targets: Targets, file: str, keep: float) -> None:
+    save_targets(tmp_path, targets, {})
+    content = (tmp_path / file).read_bytes()
+    (tmp_path / file).write_bytes(content[: int(len(content) * keep) - (keep == 0.99)])
+    with pytest.raises(UserError, match=r"delete") as caught:
+        load_targets(tmp_path, KINDS)
+    assert str(tmp_path) in str(caught.value)
+
+
+MALFORMED: Sequence[object] = ([], {}, {"kinds": None}, {"kinds": 3}, None)
+
+
+@pytest.mark.parametrize("manifest", MALFORMED, ids=str)
+def test_a_manifest_of_another_shape_is_named(tmp_path: Path, targets: Targets, manifest: object) -> None:
+    save_targets(tmp_path, targets, {})
+    store.write_json(tmp_path / "manifest.json", manifest)
+    with pytest.raises(UserError, match="delete"):
+        load_targets(tmp_path, KINDS)
+
+
+def test_a_file_that_is_gone_is_named(tmp_path: Path, targets: Targets) -> None:
+    save_targets(tmp_path, targets, {})
+    (tmp_path / "activations.safetensors").unlink()
+    with pytest.raises(UserError, match="delete the folder"):
+        load_targets(tmp_path, KINDS)
+
+
+def test_tokens_of_other_lengths_are_damage(tmp_path: Path, targets: Targets) -> None:
+    save_targets(tmp_path / "ours", targets, {})
+    save_targets(tmp_path / "other", Targets((*targets.responses, (5, 6))), {})
+    (tmp_path / "other" / "tokens.safetensors").replace(tmp_path / "ours" / "tokens.safetensors")
+    with pytest.raises(UserError, match="delete the folder"):
+        load_targets(tmp_path / "ours", KINDS)
+
+
+def test_what_a_killed_collection_left_is_written_again(tmp_path: Path, targets: Targets) -> None:
+    save_targets(tmp_path, Targets(((5, 6), (7,))), {})
+    (tmp_path / "manifest.json").unlink()
+    save_targets(tmp_path, targets, {})
+    loaded = load_targets(tmp_path, KINDS)
+    assert loaded is not None
+    assert loaded.responses == targets.responses
