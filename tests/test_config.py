@@ -12,6 +12,8 @@ from ia2.config import (
     CreateConfig,
     DemoConfig,
     EvaluateConfig,
+    LowDataConfig,
+    MergeConfig,
     ModelConfig,
     PredictConfig,
     PrepareConfig,
@@ -19,7 +21,10 @@ from ia2.config import (
 )
 from ia2.errors import UserError
 
-CONFIGS = [CreateConfig, DemoConfig, EvaluateConfig, ModelConfig, PredictConfig, PrepareConfig, TrainConfig]
+CONFIGS = [
+    *(CreateConfig, DemoConfig, EvaluateConfig, LowDataConfig, MergeConfig),
+    *(ModelConfig, PredictConfig, PrepareConfig, TrainConfig),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -92,6 +97,7 @@ def test_every_field_has_a_help_text(config: type[Config]) -> None:
 def test_unknown_fields_are_refused_with_the_known_ones(config: type[Config]) -> None:
     required = {"training_method": "tok"} if config is TrainConfig else {}
     required |= {"adapter": "x", "text": "y"} if config is PredictConfig else {}
+    required |= {"adapter": "x", "out": "y"} if config is MergeConfig else {}
     with pytest.raises(UserError, match=r"colour='red'.*root"):
         config.model_validate({**required, "colour": "red"})
 
@@ -128,6 +134,16 @@ def test_configs_are_frozen() -> None:
         ({"keep": "first"}, "keep='first'.*best.*last"),
         ({"batch_size": 0}, "batch_size=0"),
         ({"patience": 0}, "patience=0"),
+        (
+            {"training_method": "tna", "label_type": "ground_truth"},
+            "ground_truth: tna matches the teacher's activations",
+        ),
+        ({"training_method": "ia3-tokl", "label_type": "ground_truth"}, "ia3-tokl matches the teacher's distribution"),
+        ({"gradient_clip_val": 0}, "gradient_clip_val=0"),
+        ({"act_norm": "all"}, "act_norm='all'.*none.*layer"),
+        ({"ldr_mode": True, "num_labelled_samples": 0}, "num_labelled_samples=0"),
+        ({"checkpoint_frequency": 0}, "checkpoint_frequency=0"),
+        ({"track": "mlflow"}, "track='mlflow'.*tensorboard.*wandb"),
     ],
 )
 def test_what_training_refuses(fields: dict[str, Any], says: str) -> None:
@@ -136,9 +152,9 @@ def test_what_training_refuses(fields: dict[str, Any], says: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("given", [{}, {"text": "a", "file": "b.csv"}])
-def test_prediction_takes_one_input(given: dict[str, str]) -> None:
-    with pytest.raises(UserError, match="exactly one of --text and --file"):
+@pytest.mark.parametrize("given", [{}, {"text": "a", "file": "b.csv"}, {"text": "a", "repl": True}])
+def test_prediction_takes_one_input(given: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="exactly one of --text, --file and --repl"):
         PredictConfig.model_validate({"adapter": "x", **given})
 
 
@@ -154,28 +170,58 @@ def test_changed_is_what_differs_from_the_defaults() -> None:
 
 def test_identity_leaves_out_what_changes_no_result() -> None:
     left_out = set(TrainConfig.model_fields) - set(TrainConfig(training_method="act").identity())
-    assert left_out == {"root", "device", "no_prepare", "retrain"}
+    logging = {
+        "log_gradient_norms",
+        "log_weight_norms",
+        "log_checkpoints",
+        "checkpoint_frequency",
+        "track",
+        "wandb_log",
+    }
+    assert left_out == {"root", "device", "no_prepare", "retrain", "protocol"} | logging
+
+
+def test_the_published_protocol_decides_keep_and_stop_but_no_name() -> None:
+    """It says nothing by itself: what it decides is in the identity."""
+    for config in (
+        TrainConfig(training_method="act", protocol="published"),
+        TrainConfig.model_validate({"training_method": "act", "protocol": "published"}),
+    ):
+        assert config.applicable() == TrainConfig(training_method="act", keep="last", stop="published").applicable()
+    assert TrainConfig(training_method="act", protocol="published", stop="eos").stop == "eos"
 
 
 @pytest.mark.parametrize(
     ("method", "own"),
     [
         ("tok", {"lora_type", "lora_r", "lora_alpha", "label_type"}),
-        ("act", {"lora_type", "lora_r", "lora_alpha"}),
-        ("tna", {"lora_type", "lora_r", "lora_alpha", "ce_loss_weight"}),
+        ("act", {"lora_type", "lora_r", "lora_alpha", "layers", "act_norm"}),
+        ("tna", {"lora_type", "lora_r", "lora_alpha", "ce_loss_weight", "layers", "act_norm"}),
         ("ia3-tokl", {"ia3_type", "tokl_top_k"}),
-        ("prompt-a2t", {"num_virtual_tokens", "label_type"}),
-        ("prefix-act", {"num_virtual_tokens"}),
+        ("prompt-a2t", {"num_virtual_tokens", "label_type", "layers", "act_norm"}),
+        ("prefix-act", {"num_virtual_tokens", "layers", "act_norm"}),
     ],
 )
 def test_fields_that_mean_nothing_to_a_method_are_foreign(method: str, own: set[str]) -> None:
     special = {
         "lora_type": "q", "lora_r": 1, "lora_alpha": 1, "ia3_type": "q", "num_virtual_tokens": 1,
-        "label_type": "ground_truth", "tokl_top_k": 3, "ce_loss_weight": 0.5,
+        "tokl_top_k": 3, "ce_loss_weight": 0.5, "layers": "0", "act_norm": "layer",
     }  # fmt: skip
+    if method not in ("tna", "ia3-tokl"):  # these refuse the only other value
+        special["label_type"] = "ground_truth"
     config = TrainConfig.model_validate({"training_method": method, **special})
-    assert set(config.applicable()) & set(special) == own
+    assert set(config.applicable()) & {*special, "label_type"} == own
     assert set(config.foreign()) == set(special) - own
+
+
+def test_the_low_data_regime_has_its_own_sizes() -> None:
+    special = {"num_labelled_samples": 4, "num_unlabelled_samples": 9, "max_permutations": 2}
+    others = {"num_train_examples": 12, "max_icl_demos": 3}
+    given = {"training_method": "tok", **special, **others}
+    low_data, plain = (TrainConfig.model_validate({**given, "ldr_mode": mode}) for mode in (True, False))
+    assert set(low_data.foreign()) == set(others)
+    assert set(plain.foreign()) == set(special)
+    assert (low_data.num_labels, plain.num_labels) == (4, 12)
 
 
 def test_a_command_gives_its_config_back() -> None:

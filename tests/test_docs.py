@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 
 from ia2.cli import SUBCOMMANDS
-from ia2.config import EvaluateConfig, PrepareConfig, TrainConfig
-from ia2.flows.data import prepare_all
+from ia2.config import CreateConfig, EvaluateConfig, PrepareConfig, TrainConfig
+from ia2.flows.data import create_all, prepare_all
 from ia2.flows.evaluation import evaluate
 from ia2.flows.training import train
 from ia2.lm.shelf import Models
@@ -114,6 +114,17 @@ def written(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -
     """A run of two phases on capitals, and records of it and of the base model on free text and on labels."""
     root, model, models = tmp_path_factory.mktemp("artefacts"), str(tiny_model_folder), Models()
     prepare_all(PrepareConfig(root=root, datasets=("capitals",), num_train_samples=8, num_val_samples=4))
+    create_all(
+        CreateConfig(
+            root=root,
+            datasets=("capitals",),
+            num_runs=1,
+            ldr_mode=True,
+            num_labelled_samples=2,
+            num_unlabelled_samples=3,
+            max_permutations=2,
+        )
+    )
     rows = [{"idx": i, "question": f"Text:{text}\nLabel:", "answer": label} for i, (text, label) in enumerate(INVENTED)]
     write_json(
         root / "data" / "sst2" / "main.json", {"metadata": {}, "train_examples": rows[:3], "val_examples": rows[3:]}
@@ -129,6 +140,10 @@ def written(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -
             num_train_examples=4,
             num_generated_tokens=2,
             num_train_epochs=2,
+            log_gradient_norms=True,
+            log_weight_norms=True,
+            log_checkpoints=True,
+            checkpoint_frequency=1,
         ),
         models,
     )
@@ -167,6 +182,7 @@ def test_fields_of_data(written: Written) -> None:
     check_fields("`main.json`", written.json("data/capitals/main.json"))
     check_fields("`provenance.json`", written.json("data/capitals/provenance.json"))
     check_fields("`{N}_{run}.json`", written.json("data/capitals/train/4_0.json"))
+    check_fields("`{N}_{M}_{K}_{run}.json`", written.json("data/capitals-ldr/train/2_3_2_0.json"))
 
 
 def test_fields_of_targets(written: Written) -> None:
@@ -178,14 +194,20 @@ def test_fields_of_a_run(written: Written) -> None:
     check_fields("`final_loss_statistics.json`", written.json("outputs/a2t/capitals/*/final_loss_statistics.json"))
     lines = written.only("outputs/a2t/capitals/*/history.jsonl").read_text(encoding="utf-8").splitlines()
     check_fields("`history.jsonl`", *map(json.loads, lines))
-    names = [path.name for path in written.only("outputs/a2t/capitals/*").iterdir()]
-    assert [name for name in names if f"`{name}`" not in ARTIFACTS] == []
+    run = written.only("outputs/a2t/capitals/*")
+    assert [path.name for path in run.iterdir() if f"`{path.name}{'/' * path.is_dir()}" not in ARTIFACTS] == []
+    checkpoint = written.only("outputs/a2t/capitals/*/checkpoints/tok_1")
+    assert {path.name for path in checkpoint.iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
     assert written.json("outputs/a2t/capitals/*/config.json")["config"].keys() <= fields("The `config` object").keys()
 
 
 def test_fields_of_a_configuration() -> None:
     named = fields("The `config` object")
-    applicable = [TrainConfig(training_method=method).applicable().keys() for method in METHODS]
+    applicable = [
+        TrainConfig(training_method=method, ldr_mode=low_data).applicable().keys()
+        for method in METHODS
+        for low_data in (False, True)
+    ]
     assert named.keys() == set().union(*applicable)
     always = {name for name, when in named.items() if when.startswith("always")}
     assert always == set.intersection(*map(set, applicable))

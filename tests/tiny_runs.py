@@ -96,7 +96,9 @@ def assert_whole(root: Path) -> None:
     for path in (root / "data").glob("*/main.json"):
         pool = load_pool(root, path.parent.name)
         for num, run in store.splits_on_disk(root, path.parent.name):
-            load_split(root, path.parent.name, num, run, pool.train)
+            load_split(store.split_path(root, path.parent.name, num, run), pool.train)
+        for split in (root / "data" / f"{path.parent.name}-ldr" / "train").glob("[!.]*.json"):
+            assert load_split(split, pool.train).labelled
     for folder in (root / "outputs").glob("*/*/*"):
         if folder.is_dir() and not folder.name.startswith(".") and folder.parts[-3] not in ("evaluations", "targets"):
             assert {file.name for file in folder.iterdir()} >= RUN_FILES, folder

@@ -1,6 +1,7 @@
 from .config import CreateConfig as CreateConfig
 from .config import DemoConfig as DemoConfig
 from .config import EvaluateConfig as EvaluateConfig
+from .config import MergeConfig as MergeConfig
 from .config import ModelConfig as ModelConfig
 from .config import PredictConfig as PredictConfig
 from .config import PrepareConfig as PrepareConfig
@@ -11,6 +12,7 @@ from .flows.data import create_all as create_all
 from .flows.data import prepare_all as prepare_all
 from .flows.demo import demo as demo
 from .flows.evaluation import evaluate as evaluate
+from .flows.merging import merge_adapter as merge_adapter
 from .flows.prediction import predict_from as predict_from
 from .flows.training import train as train
 from .lm.loading import LanguageModel as LanguageModel

@@ -11,17 +11,18 @@ import io
 import itertools
 import logging
 import sys
-import warnings
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 import tyro
 
 from ia2.config import (
+    CONTINUE_SAME,
     Config,
     CreateConfig,
     DemoConfig,
     EvaluateConfig,
+    MergeConfig,
     PredictConfig,
     PrepareConfig,
     TrainConfig,
@@ -35,6 +36,7 @@ SUBCOMMANDS: dict[str, type[Config]] = {
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
     "predict": PredictConfig,
+    "merge": MergeConfig,
 }
 PLACE = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
@@ -84,6 +86,10 @@ def run(config: Config) -> None:
             from ia2.flows.prediction import predict_from
 
             predict_from(config)
+        case MergeConfig():
+            from ia2.flows.merging import merge_adapter
+
+            merge_adapter(config)
         case DemoConfig():
             from ia2.flows.demo import demo
 
@@ -105,7 +111,6 @@ def _fail_of_disk(error: OSError) -> int:
 def _prepare_output() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("ia2").setLevel(logging.INFO)
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers|peft")
 
 
 # Arguments
@@ -149,15 +154,20 @@ def _flag(word: str) -> str:
     return word[2:].split("=", maxsplit=1)[0].replace("-", "_")
 
 
+OPTIONAL_VALUES = {"continue_training": CONTINUE_SAME}
+"""Flags that may stand alone, and what they mean then."""
+
+
 def _canonical(arguments: Sequence[str]) -> list[str]:
-    """The arguments with every alias replaced by the name of its field."""
+    """The arguments with every alias replaced by the name of its field, and values where a flag stands without."""
     config = SUBCOMMANDS.get(arguments[0], Config) if arguments else Config
-    return [
-        f"--{config.aliases[flag]}{word[2 + len(flag) :]}"
-        if word.startswith("--") and (flag := _flag(word)) in config.aliases
-        else word
-        for word in arguments
-    ]
+    words = []
+    for word, following in itertools.zip_longest(arguments, arguments[1:], fillvalue="--"):
+        flag = _flag(word) if word.startswith("--") else ""
+        words.append(f"--{config.aliases[flag]}{word[2 + len(flag) :]}" if flag in config.aliases else word)
+        if flag in OPTIONAL_VALUES and "=" not in word and following.startswith("--"):
+            words.append(OPTIONAL_VALUES[flag])
+    return words
 
 
 def _check_flags(arguments: Sequence[str]) -> None:
@@ -178,7 +188,8 @@ def _check_flags(arguments: Sequence[str]) -> None:
             given = f"--{flag} is given twice" if seen[field] == flag else f"--{seen[field]} and --{flag} are one flag"
             raise UserError(f"{given}; a list takes all its values after one --{field}")
         seen[field] = flag
-        if following.startswith("--") and "=" not in word and config.model_fields[field].annotation is not bool:
+        alone = following.startswith("--") and "=" not in word and flag not in OPTIONAL_VALUES
+        if alone and config.model_fields[field].annotation is not bool:
             raise UserError(f"--{flag} needs a value")
 
 

@@ -17,8 +17,13 @@ from ia2.methods import LORA_LETTERS, Adapter, Method, Variant, parse_method
 
 DEFAULT_MODEL_ID = "Qwen/Qwen3-4B-Base"
 
+CONTINUE_SAME = "same"
+"""What --continue_training stands for without a value."""
+
 LabelType = Literal["ground_truth", "icl_outputs"]
 StopRule = Literal["separator", "eos", "published"]
+Protocol = Literal["default", "published"]
+HpSelection = Literal["dev_loss", "performance"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 
@@ -103,7 +108,25 @@ class PrepareConfig(Config):
     """Replace a file that was made with other settings."""
 
 
-class CreateConfig(Config):
+class LowDataConfig(Config):
+    """The low-data regime: N labelled examples, as demonstrations, teach M unlabelled queries in up to K orders."""
+
+    ldr_mode: bool = False
+    """Low-data regime: train on the teacher's answers to unlabelled queries."""
+    num_labelled_samples: int = Field(default=8, ge=1)
+    """Labelled examples of the low-data regime (N)."""
+    num_unlabelled_samples: int = Field(default=1000, ge=1)
+    """Unlabelled queries of the low-data regime, at most (M)."""
+    max_permutations: int = Field(default=24, ge=1)
+    """Orders of the demonstrations in the low-data regime, at most (K)."""
+
+    @property
+    def low_data_sizes(self) -> tuple[int, int, int]:
+        """N, M and K."""
+        return self.num_labelled_samples, self.num_unlabelled_samples, self.max_permutations
+
+
+class CreateConfig(LowDataConfig):
     """Draw training sets with their teacher demonstrations: data/{dataset}/train/{N}_{run}.json."""
 
     aliases: ClassVar[dict[str, str]] = {"dataset": "datasets"}
@@ -122,10 +145,13 @@ class CreateConfig(Config):
     """Replace files that were made with other settings."""
 
 
-class TrainConfig(ModelConfig):
+class TrainConfig(LowDataConfig, ModelConfig):
     """Train one run: outputs/{method}/{dataset}/{name}."""
 
-    incidental: ClassVar[frozenset[str]] = ModelConfig.incidental | {"no_prepare", "retrain"}
+    incidental: ClassVar[frozenset[str]] = ModelConfig.incidental | {
+        *("no_prepare", "retrain", "protocol", "track", "wandb_log"),
+        *("log_gradient_norms", "log_weight_norms", "log_checkpoints", "checkpoint_frequency"),
+    }
 
     training_method: str
     """Training method: tok, act, a2t, t2a, ... (LoRA), or ia3-, prompt-, prefix- and one of them."""
@@ -167,10 +193,34 @@ class TrainConfig(ModelConfig):
     """At most so many demonstrations before a teacher's query (default: as in the split, 256 in a new one)."""
     num_dev_examples: int | None = Field(default=None, ge=0)
     """At most so many development examples (default: as in the split, 50 in a new one; never more than N/2)."""
+    gradient_clip_val: float | None = Field(default=None, gt=0)
+    """Clip the norm of the gradient to this (default: not at all)."""
+    layers: str = "all"
+    """Layers whose activations act matches: all, 4-11, 7, or every k-th as ::k."""
+    act_norm: Literal["none", "layer"] = "none"
+    """Divide each layer's error by the mean square of its target (layer), or not (none, as published)."""
+    chat_template: bool = False
+    """Render demonstrations and query as turns of the model's chat template."""
     stop: StopRule = "separator"
     """Where a response ends: at the blank line, at the end-of-sequence token, or as published."""
     keep: Literal["best", "last"] = "best"
     """Which weights are saved: those of the lowest dev loss, or of the last step."""
+    protocol: Protocol = "default"
+    """published: keep=last and stop=published, where these are at their defaults."""
+    continue_training: str | None = None
+    """Start from the adapter in this folder, or, without a value, from the run that this configuration names."""
+    log_gradient_norms: bool = False
+    """Write the gradient's norm, before clipping, into the history."""
+    log_weight_norms: bool = False
+    """Write the norm of the adapter's weights into the history."""
+    log_checkpoints: bool = False
+    """Save the adapter every checkpoint_frequency steps, below checkpoints/ in the run's folder."""
+    checkpoint_frequency: int = Field(default=10, ge=1)
+    """Steps between two checkpoints."""
+    track: Literal["none", "tensorboard", "wandb"] = "none"
+    """Send the history to a tracker as well."""
+    wandb_log: bool = False
+    """The same as --track wandb."""
     no_prepare: bool = False
     """Fail where data files are missing instead of making them."""
     retrain: bool = False
@@ -183,16 +233,44 @@ class TrainConfig(ModelConfig):
     def applicable(self) -> dict[str, Any]:
         """The fields that decide this method's result, as JSON values."""
         foreign = METHOD_FIELDS - ADAPTER_FIELDS[self.method.adapter] - VARIANT_FIELDS[self.method.variant]
+        foreign |= SPLIT_FIELDS if self.ldr_mode else LOW_DATA_FIELDS
         return {key: value for key, value in self.identity().items() if key not in foreign}
 
     def foreign(self) -> dict[str, Any]:
         """The fields that were given and mean nothing to this method; they are announced and left out."""
         return {key: value for key, value in self.changed().items() if key not in self.applicable()}
 
+    @property
+    def num_labels(self) -> int:
+        """The labelled examples that stand as demonstrations: N."""
+        return self.num_labelled_samples if self.ldr_mode else self.num_train_examples
+
+    @property
+    def tracker(self) -> Literal["none", "tensorboard", "wandb"]:
+        return "wandb" if self.wandb_log else self.track
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_published(cls, data: Any) -> Any:  # noqa: ANN401 - whatever a config is made from
+        """Before validation, since pydantic ignores another instance that a validator of __init__ returns."""
+        if not isinstance(data, dict) or data.get("protocol") != "published":
+            return data
+        published = {"keep": "last", "stop": "published"}
+        unset = {
+            key for key in published if data.get(key, cls.model_fields[key].default) == cls.model_fields[key].default
+        }
+        return {**data, **{key: published[key] for key in unset}}
+
     @model_validator(mode="after")
     def _combination(self) -> "TrainConfig":
         method = parse_method(self.training_method)
-        if self.num_train_examples < 2:
+        if method.variant in ("tokl", "tna") and self.label_type == "ground_truth":
+            what = "distribution" if method.variant == "tokl" else "activations"
+            raise UserError(
+                f"label_type=ground_truth: {self.training_method} matches the teacher's {what}, which exist at the "
+                "teacher's own tokens only; use icl_outputs, or tok or a2t for ground truth"
+            )
+        if self.num_train_examples < 2 and not self.ldr_mode:
             raise UserError(
                 f"num_train_examples={self.num_train_examples}: a teacher's demonstrations are the other training "
                 "examples, so at least 2 are needed"
@@ -213,11 +291,13 @@ ADAPTER_FIELDS: dict[Adapter, frozenset[str]] = {
 VARIANT_FIELDS: dict[Variant, frozenset[str]] = {
     "tok": frozenset({"label_type"}),
     "tokl": frozenset({"tokl_top_k"}),
-    "act": frozenset(),
-    "tna": frozenset({"ce_loss_weight"}),
-    "a2t": frozenset({"label_type"}),
-    "t2a": frozenset({"label_type"}),
+    "act": frozenset({"layers", "act_norm"}),
+    "tna": frozenset({"ce_loss_weight", "layers", "act_norm"}),
+    "a2t": frozenset({"label_type", "layers", "act_norm"}),
+    "t2a": frozenset({"label_type", "layers", "act_norm"}),
 }
+SPLIT_FIELDS = frozenset({"num_train_examples", "max_icl_demos"})
+LOW_DATA_FIELDS = frozenset({"ldr_mode", "num_labelled_samples", "num_unlabelled_samples", "max_permutations"})
 METHOD_FIELDS = frozenset().union(*ADAPTER_FIELDS.values(), *VARIANT_FIELDS.values())
 
 
@@ -231,7 +311,7 @@ def check_letters(field: str, letters: str, valid: str) -> None:
 class EvaluateConfig(ModelConfig):
     """Evaluate the base model and trained runs: outputs/evaluations/."""
 
-    incidental: ClassVar[frozenset[str]] = ModelConfig.incidental | {"no_prepare", "token_budget"}
+    incidental: ClassVar[frozenset[str]] = ModelConfig.incidental | {"no_prepare", "token_budget", "protocol"}
     aliases: ClassVar[dict[str, str]] = {
         "model_type": "model_types",
         "trained_dataset": "trained_datasets",
@@ -270,6 +350,10 @@ class EvaluateConfig(ModelConfig):
     """Demonstrations at evaluation: the run's own training examples, or fresh draws from the rest of the pool."""
     stop: StopRule = "separator"
     """Where a response ends."""
+    chat_template: bool = False
+    """Render prompts as turns of the model's chat template (for the base model; a trained run has its own setting)."""
+    protocol: Protocol = "default"
+    """published: icl_pool=remaining."""
     num_eval_examples: int | None = Field(default=None, ge=1)
     """Only the first so many evaluation examples (default: all)."""
     token_budget: int = Field(default=2048, ge=1)
@@ -285,6 +369,8 @@ class PredictConfig(Config):
     """Folder of a trained run."""
     text: str | None = None
     """One text to answer."""
+    repl: bool = False
+    """Answer what is typed, line by line."""
     file: Path | None = None
     """CSV or TSV whose columns are the task's fields."""
     out: Path | None = None
@@ -296,11 +382,26 @@ class PredictConfig(Config):
 
     @model_validator(mode="after")
     def _one_input(self) -> "PredictConfig":
-        if (self.text is None) == (self.file is None):
-            raise UserError("give exactly one of --text and --file")
+        if (self.text is not None) + (self.file is not None) + self.repl != 1:
+            raise UserError("give exactly one of --text, --file and --repl")
         if self.out is not None and self.file is None:
             raise UserError("--out goes with --file")
         return self
+
+
+class MergeConfig(Config):
+    """Fold a LoRA or IA3 adapter into its base model and write an ordinary model folder."""
+
+    adapter: Path
+    """Folder of a trained run."""
+    out: Path
+    """Folder to write."""
+    torch_dtype: Dtype = "auto"
+    """Number format to write; auto is the one the adapter was trained under. The sum is made in float32."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    model_id: str | None = None
+    """Base model, where it has moved since training (default: the adapter's own)."""
 
 
 class DemoConfig(Config):
@@ -319,6 +420,9 @@ class DemoConfig(Config):
     """At most so many passes over the training examples."""
     lrs: tuple[float, ...] = (3e-4, 1e-3)
     """Learning rates, of which dev loss picks one."""
+    protocol: Protocol = "default"
+    """published: the last step's weights, the published stop rule and demonstrations, and the learning rate picked on
+    the evaluation set itself (folder: ./ia2-demo-published)."""
     num_eval_examples: int | None = Field(default=None, ge=1)
     """Only the first so many evaluation examples (default: all, about 100)."""
     device: str = "auto"

@@ -16,7 +16,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from ia2.config import METHOD_FIELDS, Config, TrainConfig
+from ia2.config import LOW_DATA_FIELDS, Config, TrainConfig
 from ia2.errors import UserError
 
 LONGEST_TAIL = 200
@@ -143,6 +143,18 @@ def split_path(root: Path, dataset: str, num_train_examples: int, run_idx: int) 
     return root / "data" / dataset / "train" / f"{num_train_examples}_{run_idx}.json"
 
 
+def low_data_path(root: Path, dataset: str, sizes: tuple[int, int, int], run_idx: int) -> Path:
+    """Where the low-data split of (N, M, K) and run lies."""
+    return root / "data" / f"{dataset}-ldr" / "train" / f"{'_'.join(map(str, (*sizes, run_idx)))}.json"
+
+
+def split_file(root: Path, config: TrainConfig) -> Path:
+    """Where the split that a run trains on lies."""
+    if config.ldr_mode:
+        return low_data_path(root, config.dataset, config.low_data_sizes, config.run_idx)
+    return split_path(root, config.dataset, config.num_train_examples, config.run_idx)
+
+
 def splits_on_disk(root: Path, dataset: str) -> list[tuple[int, int]]:
     """(N, run) of every split {N}_{run}.json of a dataset."""
     names = (file.stem.split("_") for file in (root / "data" / dataset / "train").glob("*.json"))
@@ -182,8 +194,12 @@ def short_model_name(model_id: str) -> str:
 def run_name(config: TrainConfig) -> str:
     """The published name, and a tail for every other field that decides the result and is not at its default."""
     fields = [short_model_name(config.model_id), *_adapter_part(config), config.num_generated_tokens]
-    fields += [config.num_train_examples, config.lr, config.run_idx, *_variant_part(config)]
+    fields += [config.num_labels, config.lr, config.run_idx, *_low_data_part(config), *_variant_part(config)]
     return "_".join(map(str, fields)) + _tail(config)
+
+
+def _low_data_part(config: TrainConfig) -> list[Any]:
+    return [f"ldr{'_'.join(map(str, config.low_data_sizes))}"] if config.ldr_mode else []
 
 
 def _adapter_part(config: TrainConfig) -> list[Any]:
@@ -208,13 +224,16 @@ def _variant_part(config: TrainConfig) -> list[Any]:
             return [config.label_type]
 
 
-NAMED_FIELDS = METHOD_FIELDS | frozenset(
-    ("training_method", "dataset", "model_id", "num_generated_tokens", "num_train_examples", "lr", "run_idx")
-)
+NAMED_FIELDS = LOW_DATA_FIELDS | {
+    *("training_method", "dataset", "model_id", "num_generated_tokens", "num_train_examples", "lr", "run_idx"),
+    *("lora_type", "lora_r", "lora_alpha", "ia3_type", "num_virtual_tokens"),
+    *("label_type", "tokl_top_k", "ce_loss_weight"),
+}
 
 
 def _tail(config: TrainConfig) -> str:
-    return name_tail({key: value for key, value in config.changed().items() if key not in NAMED_FIELDS})
+    told = config.applicable().keys() - NAMED_FIELDS
+    return name_tail({key: value for key, value in config.changed().items() if key in told})
 
 
 def name_tail(fields: dict[str, Any]) -> str:

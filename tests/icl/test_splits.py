@@ -139,8 +139,7 @@ def written(root: Path, data: object) -> Path:
 
 
 def test_a_file_made_by_hand_loads(tmp_path: Path) -> None:
-    written(tmp_path, made_by_hand())
-    split = load_split(tmp_path, "films", 2, 0, POOL)
+    split = load_split(written(tmp_path, made_by_hand()), POOL)
     new = Example(7, "New:", "1")
     assert split.train_examples == (POOL[0], new)
     assert [episode.demonstrations for episode in split.train] == [(POOL[3], POOL[4])] * 2
@@ -204,13 +203,13 @@ def test_a_malformed_file_is_named_with_what_is_wrong(case: str, tmp_path: Path)
     change, message = MALFORMED[case]
     path = written(tmp_path, change(made_by_hand()))
     with pytest.raises(UserError, match=message) as told:
-        load_split(tmp_path, "films", 2, 0, POOL)
+        load_split(path, POOL)
     assert str(path) in str(told.value)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"films/train/2_0\.json does not exist"):
-        load_split(tmp_path, "films", 2, 0, POOL)
+        load_split(store.split_path(tmp_path, "films", 2, 0), POOL)
 
 
 junk = st.sampled_from(

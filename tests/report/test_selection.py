@@ -180,3 +180,16 @@ def test_a_choice_accepts_its_own_runs_only() -> None:
     ]
     assert [choice.accepts(one) for one in asked] == [True, False, False, False]
     assert json.loads(choice.cell)["training_method"] == "act"
+
+
+def test_the_published_protocol_picks_on_each_evaluation_set_and_says_so(store: MadeUpStore) -> None:
+    """By dev loss 3e-4 would be chosen for both sets; by accuracy 1e-3 on the one and 3e-4 on the other."""
+    for lr, dev_loss, here, there in ((3e-4, 0.1, 50.0, 60.0), (1e-3, 0.9, 70.0, 40.0)):
+        store.adapter(config("act", 0, lr), here, dev_loss)
+        store.adapter(config("act", 0, lr), there, dev_loss, eval=settings(eval_dataset="elsewhere"))
+    records = records_of(store)
+    chosen = select(records, read_runs(store.root, records), "performance")
+    kept = {(r.settings.eval_dataset, r.run.lr) for r in chosen.records if r.run}
+    assert kept == {("capitals", 1e-3), ("elsewhere", 3e-4)}
+    assert all("on this very evaluation set (as published)" in choice.rule for choice in chosen.choices)
+    assert all(chosen.rule_of(record) for record in chosen.records)

@@ -65,7 +65,7 @@ def test_a_split_is_written_once(tmp_path: Path) -> None:
     create(tmp_path, "capitals", Draw(4, 0))
     assert path.stat().st_mtime_ns == before
     pool = load_pool(tmp_path, "capitals")
-    split = load_split(tmp_path, "capitals", 4, 0, pool.train)
+    split = load_split(path, pool.train)
     assert (len(split.train), len(split.dev), len(split.remaining)) == (4, 2, 24)
 
 
@@ -102,8 +102,8 @@ def test_a_training_set_has_to_fit_the_pool(tmp_path: Path, num: int, fits: bool
 
 
 def load_split_of(root: Path, num: int) -> tuple[object, ...]:
-    create(root, "capitals", Draw(num, 0))
-    return load_split(root, "capitals", num, 0, load_pool(root, "capitals").train).train
+    path = create(root, "capitals", Draw(num, 0))
+    return load_split(path, load_pool(root, "capitals").train).train
 
 
 def test_a_dataset_for_evaluation_only_is_refused_by_name(tmp_path: Path) -> None:

@@ -147,7 +147,9 @@ def test_a_config_of_something_else_is_named(adapter: Path, tmp_path: Path) -> N
 
 def test_another_base_model_is_refused(adapter: Path, tmp_path: Path) -> None:
     other = save_tiny_model(tmp_path / "other", seed=1)
-    with pytest.raises(UserError, match=r"was trained on '.*'; what --model_id='.*other' names has other weights"):
+    with pytest.raises(
+        UserError, match=r"was trained on '.*', whose weights are not those of the '.*other' that is loaded"
+    ):
         predicted(adapter, Models(), text="France", model_id=str(other))
 
 

@@ -20,7 +20,7 @@ from ia2.flows.training import first_phase, resolve, train
 from ia2.lm.forward import reading
 from ia2.lm.loading import load_model
 from ia2.lm.shelf import Models
-from ia2.stages.train import train_run
+from ia2.stages.train import Start, train_run
 from ia2.training.fit import Lesson, dev_loss
 from ia2.training.lessons import from_targets
 from ia2.training.targets import load_targets
@@ -124,8 +124,8 @@ def test_targets_are_collected_once(
     tmp_path: Path, tiny_model_folder: Path, models: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_in(tmp_path, tiny_model_folder, models)
-    monkeypatch.setattr("ia2.stages.train.collect", None)
-    monkeypatch.setattr("ia2.stages.train.add_kinds", None)
+    monkeypatch.setattr("ia2.training.material.collect", None)
+    monkeypatch.setattr("ia2.training.material.add_kinds", None)
     run_in(tmp_path, tiny_model_folder, models, lr=0.02)
     run_in(tmp_path, tiny_model_folder, models, training_method="tok")
     run_in(tmp_path, tiny_model_folder, models, training_method="ia3-act")
@@ -169,7 +169,7 @@ def test_the_second_phase_begins_where_the_first_ended(tmp_path: Path, tiny_mode
     assert first is not None
     start = train_run(tmp_path, first, models)
     still = config.model_copy(update={"lr": 1e-30})
-    assert weights(train_run(tmp_path, still, models, start)) == weights(start)
+    assert weights(train_run(tmp_path, still, models, Start(start, num_phases=1))) == weights(start)
 
 
 @pytest.mark.parametrize(("method", "first"), [("a2t", "act"), ("t2a", "tok"), ("ia3-a2t", "ia3-act"), ("act", None)])

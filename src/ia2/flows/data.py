@@ -6,8 +6,9 @@ from pathlib import Path
 from ia2 import store
 from ia2.config import CreateConfig, PrepareConfig
 from ia2.errors import UserError
+from ia2.icl.ldr import LowDataDraw
 from ia2.icl.splits import DEFAULT_MAX_ICL_DEMOS, DEFAULT_NUM_DEV_EXAMPLES, Draw
-from ia2.stages.create import check_draw, create
+from ia2.stages.create import check_draw, create, create_low_data
 from ia2.stages.prepare import prepare
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,9 @@ def create_all(config: CreateConfig) -> list[Path]:
     root = store.root_of(config)
     for dataset in config.datasets:
         ensure_pool(root, dataset)
+    if config.ldr_mode:
+        draws = [LowDataDraw(config.low_data_sizes, run, config.num_dev_examples) for run in range(config.num_runs)]
+        return [create_low_data(root, dataset, draw, config.overwrite) for dataset in config.datasets for draw in draws]
     return [
         create(root, dataset, Draw(num, run, config.max_icl_demos, config.num_dev_examples), config.overwrite)
         for dataset in config.datasets
@@ -62,3 +66,20 @@ def ensure_split(
         raise UserError(f"{path} does not exist; `ia2 create --datasets {dataset}` makes it")
     demos, dev = given
     create(root, dataset, Draw(*draw, demos or DEFAULT_MAX_ICL_DEMOS, DEFAULT_NUM_DEV_EXAMPLES if dev is None else dev))
+
+
+def ensure_low_data_split(
+    root: Path, dataset: str, draw: LowDataDraw, num_dev_given: int | None = None, no_prepare: bool = False
+) -> None:
+    """Draw the low-data split where it is missing; UserError with `no_prepare`.
+
+    `num_dev_given` is num_dev_examples where the user gave it: a split that is there must agree.
+    """
+    ensure_pool(root, dataset, no_prepare)
+    path = store.low_data_path(root, dataset, draw.sizes, draw.run_idx)
+    if path.exists():
+        check_draw(path, None, num_dev_given)
+        return
+    if no_prepare:
+        raise UserError(f"{path} does not exist; `ia2 create --datasets {dataset} --ldr_mode` makes it")
+    create_low_data(root, dataset, draw)

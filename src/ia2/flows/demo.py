@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ia2 import store
-from ia2.config import DemoConfig, EvaluateConfig, LabelType, TrainConfig
+from ia2.config import DemoConfig, EvaluateConfig, HpSelection, LabelType, TrainConfig
 from ia2.flows.evaluation import evaluate
 from ia2.flows.training import train
 from ia2.lm.shelf import Models
@@ -43,7 +43,8 @@ class _Chapter:
 
 def demo(config: DemoConfig) -> Path:
     """Train, evaluate and show; returns the page's path."""
-    root = config.root or Path(os.environ.get("IA2_ROOT", "ia2-demo"))
+    usual = "ia2-demo" if config.protocol == "default" else f"ia2-demo-{config.protocol}"
+    root = config.root or Path(os.environ.get("IA2_ROOT", usual))
     models = Models()
     chapters = [_Chapter("capitals", ("capitals",))]
     if config.full:
@@ -57,7 +58,7 @@ def demo(config: DemoConfig) -> Path:
             train(run, models)
         for evaluation in evaluations(config, root, chapter):
             evaluate(evaluation, models)
-    return show(root)
+    return show(root, "dev_loss" if config.protocol == "default" else "performance")
 
 
 def training_runs(config: DemoConfig, root: Path, dataset: str) -> Iterator[TrainConfig]:
@@ -76,11 +77,15 @@ def training_runs(config: DemoConfig, root: Path, dataset: str) -> Iterator[Trai
                     num_train_epochs=config.num_train_epochs,
                     lr=lr,
                     run_idx=run_idx,
+                    protocol=config.protocol,
                 )
 
 
 def evaluations(config: DemoConfig, root: Path, chapter: _Chapter) -> Iterator[EvaluateConfig]:
-    """The base model with and without demonstrations, then each method at the learning rate that dev loss chose."""
+    """The base model with and without demonstrations, then each method at the learning rate that dev loss chose.
+
+    The published protocol chooses by these very evaluations, so there every learning rate is evaluated.
+    """
     shared = EvaluateConfig(
         root=root,
         model_id=config.model_id,
@@ -92,18 +97,22 @@ def evaluations(config: DemoConfig, root: Path, chapter: _Chapter) -> Iterator[E
         num_examples=(config.num_train_examples,),
         run_indices=tuple(range(config.num_runs)),
         num_eval_examples=config.num_eval_examples,
+        protocol=config.protocol,
     )
     yield shared.model_copy(update={"model_types": ("base",)})
     runs = [run for run in read_runs(root) if run.config.dataset == chapter.dataset]
     for choice in choose(runs):
         method = next(run.config.training_method for run in runs if choice.accepts(run.config))
+        if config.protocol == "published":
+            yield shared.model_copy(update={"model_types": (method,)})
+            continue
         yield shared.model_copy(update={"model_types": (method,), "lrs": (choice.chosen.lr,)})
 
 
-def show(root: Path) -> Path:
+def show(root: Path, hp_selection: HpSelection = "dev_loss") -> Path:
     """Print the table, write the picture and the page, and say where they are."""
     results = read_results(root)
-    summary = summarise(select(results.records, read_runs(root, results.records)))
+    summary = summarise(select(results.records, read_runs(root, results.records), hp_selection))
     folder = root / "reports"
     for group in groups(summary):
         figure = accuracy_bars(group.rows, accuracy_caption(group.rows))
@@ -111,7 +120,8 @@ def show(root: Path) -> Path:
             figure.savefig(temporary, format="png", dpi=150)
     page = folder / "report.html"
     with store.writing(page) as temporary:
-        temporary.write_text(render_page(results, stage_costs(root, results.records)), encoding="utf-8")
+        html = render_page(results, stage_costs(root, results.records), hp_selection)
+        temporary.write_text(html, encoding="utf-8")
     print(text_table(summary))
     print(f"\nThe page: {page.resolve()}")
     return page

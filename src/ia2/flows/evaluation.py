@@ -1,5 +1,6 @@
 """`ia2 evaluate`: which runs, on which evaluation sets, then one record after another."""
 
+import dataclasses
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,15 +13,15 @@ from ia2.flows.data import ensure_pool, ensure_split
 from ia2.lm.shelf import Models
 from ia2.methods import parse_method
 from ia2.stages.evaluate import (
+    Answering,
     Evaluation,
-    Trained,
     evaluate_run,
     is_recorded,
-    read_trained,
     record_path,
     write_record,
 )
 from ia2.tasks.pool import load_pool
+from ia2.training.trained import Trained, read_trained
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,8 @@ def evaluate(config: EvaluateConfig, models: Models | None = None) -> list[Path]
     for number, job in enumerate(missing, 1):
         lm = models.load(config)
         with store.locked(job.path.with_suffix("")):
-            record = evaluate_run(root, lm, job.asked, job.trained, job.passes)
+            model = Answering(lm, job.trained, config.token_budget)
+            record = evaluate_run(root, job.asked, model, job.passes)
             write_record(job.path, record, config.command("evaluate"))
         accuracies = ", ".join(
             f"{key.removesuffix('_accuracy')} {record['metrics'][key]:.1f}%"
@@ -72,7 +74,7 @@ def select_runs(root: Path, config: EvaluateConfig) -> list[Trained]:
     filters = {
         "training_method": tuple(name for name in config.model_types if name != "base"),
         "dataset": config.trained_datasets,
-        "num_train_examples": config.num_examples,
+        "num_labels": config.num_examples,
         "lr": config.lrs,
         "run_idx": config.run_indices,
         "lora_type": config.lora_types,
@@ -93,7 +95,8 @@ def _adapter_jobs(root: Path, config: EvaluateConfig, trained: Trained) -> Itera
     run = trained.config
     for eval_dataset in config.eval_datasets or (run.dataset,):
         for source in config.icl_source_datasets or (run.dataset,):
-            asked = _evaluation(root, config, eval_dataset, (source, run.num_train_examples, run.run_idx))
+            asked = _evaluation(root, config, eval_dataset, (source, run.num_labels, run.run_idx))
+            asked = dataclasses.replace(asked, chat_template=run.chat_template)
             passes = (False, True) if config.eval_with_icl else (False,)
             yield _Job(asked, trained, passes, record_path(root, asked, trained))
 
@@ -116,7 +119,7 @@ def _draws(root: Path, config: EvaluateConfig, source: str, runs: list[Trained])
     ensure_pool(root, source, config.no_prepare)
     if config.num_examples and config.run_indices:
         return [(num, run) for num in config.num_examples for run in config.run_indices]
-    of_runs = {(run.config.num_train_examples, run.config.run_idx) for run in runs if run.config.dataset == source}
+    of_runs = {(run.config.num_labels, run.config.run_idx) for run in runs if run.config.dataset == source}
     draws = of_runs or set(store.splits_on_disk(root, source))
     chosen = [
         (num, run)
@@ -144,8 +147,9 @@ def _evaluation(root: Path, config: EvaluateConfig, eval_dataset: str, source: t
         or load_pool(root, eval_dataset).spec.num_generated_tokens,
         model_id=config.model_id,
         torch_dtype=config.torch_dtype,
-        icl_pool=config.icl_pool,
+        icl_pool="remaining" if config.protocol == "published" else config.icl_pool,
         stop=config.stop,
         num_eval_examples=config.num_eval_examples,
         uncertainty_analysis=config.uncertainty_analysis,
+        chat_template=config.chat_template,
     )

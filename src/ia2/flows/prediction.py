@@ -1,27 +1,48 @@
-"""`ia2 predict`: one text to the terminal, or a file to a file."""
+"""`ia2 predict`: one text to the terminal, a file to a file, or line by line as typed."""
+
+import sys
+from collections.abc import Iterator
 
 from ia2.config import ModelConfig, PredictConfig
 from ia2.lm.shelf import Models
-from ia2.stages.predict import Prediction, predict, read_input, read_predictor, row_of, write_predictions
+from ia2.stages.predict import Prediction, predict, read_input, row_of, write_predictions
+from ia2.training.trained import Trained, read_trained
 
 
 def predict_from(config: PredictConfig, models: Models | None = None) -> list[Prediction]:
     """Answer `--text` or the rows of `--file`, print or write the answers, and return them."""
-    predictor = read_predictor(config.adapter)
-    model = ModelConfig(model_id=config.model_id or predictor.base["model_id"], device=config.device)
-    model = model.model_copy(update={"torch_dtype": predictor.base["dtype"]})
+    trained = read_trained(config.adapter)
+    model = ModelConfig(model_id=config.model_id or trained.model_id, device=config.device)
+    model = model.model_copy(update={"torch_dtype": trained.dtype})
+    if config.repl:
+        return list(_answers_as_typed(trained, model, models or Models()))
     if config.text is not None:
-        rows = [dict(row_of(config.text, predictor.spec))]
+        rows = [dict(row_of(config.text, trained.spec))]
     else:
         assert config.file is not None
-        rows = read_input(config.file, predictor.spec)
-    predictions = predict(predictor, rows, model, models or Models())
+        rows = read_input(config.file, trained.spec)
+    predictions = predict(trained, rows, model, models or Models())
     if config.out is not None:
         write_predictions(config.out, rows, predictions)
         print(f"wrote {len(predictions)} answers to {config.out}")
     else:
         for prediction in predictions:
-            print(
-                f"{prediction.answer if prediction.answer is not None else '(unreadable)'}\t{prediction.confidence:.3f}"
-            )
+            print(_shown(prediction))
     return predictions
+
+
+def _shown(prediction: Prediction) -> str:
+    answer = prediction.answer if prediction.answer is not None else "(unreadable)"
+    return f"{answer}\t{prediction.confidence:.3f}"
+
+
+def _answers_as_typed(trained: Trained, model: ModelConfig, models: Models) -> Iterator[Prediction]:
+    """Answer one line after another until the input ends; the base model stays loaded."""
+    row_of("", trained.spec)
+    if sys.stdin.isatty():
+        print(f"{trained.spec.fields[0]}, one a line; Ctrl-D ends", file=sys.stderr)
+    for line in map(str.strip, sys.stdin):
+        if line:
+            (prediction,) = predict(trained, [row_of(line, trained.spec)], model, models)
+            print(_shown(prediction), flush=True)
+            yield prediction

@@ -4,11 +4,14 @@ import logging
 from pathlib import Path
 
 from ia2 import store
-from ia2.config import TrainConfig
-from ia2.flows.data import ensure_split
+from ia2.config import CONTINUE_SAME, TrainConfig
+from ia2.errors import UserError
+from ia2.flows.data import ensure_low_data_split, ensure_split
+from ia2.icl.ldr import LowDataDraw
+from ia2.icl.splits import DEFAULT_NUM_DEV_EXAMPLES
 from ia2.lm.shelf import Models
 from ia2.methods import Method
-from ia2.stages.train import train_run
+from ia2.stages.train import Start, train_run
 from ia2.tasks.pool import load_pool
 from ia2.training.variants import VARIANTS
 
@@ -22,15 +25,24 @@ def train(config: TrainConfig, models: Models | None = None) -> Path:
         log.info("%s ignores %s", config.training_method, ", ".join(f"--{key}" for key in config.foreign()))
     config = resolve(config)
     root = store.root_of(config)
+    if config.continue_training is not None:
+        return train_run(root, config, models, Start(_continued(root, config), num_phases=0))
     first = first_phase(config)
-    start = train_run(root, first, models) if first else None
-    return train_run(root, config, models, start)
+    if first is None:
+        return train_run(root, config, models)
+    return train_run(root, config, models, Start(train_run(root, first, models), num_phases=1))
 
 
 def resolve(config: TrainConfig) -> TrainConfig:
     """The config with T as the task declares it, its data files in place."""
-    root, draw = store.root_of(config), (config.num_train_examples, config.run_idx)
-    ensure_split(root, config.dataset, draw, (config.max_icl_demos, config.num_dev_examples), config.no_prepare)
+    root = store.root_of(config)
+    if config.ldr_mode:
+        num_dev = DEFAULT_NUM_DEV_EXAMPLES if config.num_dev_examples is None else config.num_dev_examples
+        draw = LowDataDraw(config.low_data_sizes, config.run_idx, num_dev)
+        ensure_low_data_split(root, config.dataset, draw, config.num_dev_examples, config.no_prepare)
+    else:
+        draws = (config.num_train_examples, config.run_idx)
+        ensure_split(root, config.dataset, draws, (config.max_icl_demos, config.num_dev_examples), config.no_prepare)
     num_tokens = config.num_generated_tokens or load_pool(root, config.dataset).spec.num_generated_tokens
     return config.model_copy(update={"num_generated_tokens": num_tokens})
 
@@ -42,3 +54,13 @@ def first_phase(config: TrainConfig) -> TrainConfig | None:
         return None
     first = next(name for name, row in VARIANTS.items() if row == phases[:1])
     return config.model_copy(update={"training_method": str(Method(config.method.adapter, first))})
+
+
+def _continued(root: Path, config: TrainConfig) -> Path:
+    """The folder to go on from: as given, or that of the same configuration without `continue_training`."""
+    same = config.model_copy(update={"continue_training": None})
+    named = config.continue_training
+    folder = store.run_folder(root, same) if named == CONTINUE_SAME else Path(named or "")
+    if not (folder / "adapter_config.json").exists():
+        raise UserError(f"PEFT model not found: {folder}; train it first, or give its folder to --continue_training")
+    return folder

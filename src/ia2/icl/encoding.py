@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from ia2.config import StopRule
+from ia2.errors import UserError
 from ia2.icl.prompts import SEPARATOR, Episode, prompt_pieces
 
 Ids = tuple[int, ...]
@@ -34,8 +35,12 @@ class Encoded:
 class Encoder:
     """Turns episodes and answers into ids; every piece of text is tokenised once."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, chat: bool = False) -> None:
+        """With `chat`, prompts are turns of the tokenizer's chat template; UserError where it has none."""
+        if chat and not tokenizer.chat_template:
+            raise UserError("--chat_template: this model's tokenizer has no chat template")
         self.tokenizer = tokenizer
+        self.chat = chat
         self._seen: dict[str, Ids] = {}
         self._start = self._start_ids()
 
@@ -50,18 +55,51 @@ class Encoder:
         return self._seen[piece]
 
     def prompt(self, episode: Episode) -> Ids:
+        """The ids of a prompt."""
+        if self.chat:
+            return tuple(chain(*map(self.ids, self._chat_pieces(episode))))
         return tuple(chain(self._start, *map(self.ids, prompt_pieces(episode))))
+
+    def _chat_pieces(self, episode: Episode) -> list[str]:
+        """Demonstrations and query as turns of the tokenizer's own template, cut around the answers."""
+        pieces: list[str] = []
+        turns: list[dict[str, str]] = []
+        written = ""
+        for demo in episode.demonstrations:
+            turns.append({"role": "user", "content": _opening(episode, turns) + demo.question})
+            opened, answer = self._rendered(turns, to_answer=True), demo.answer.strip()
+            turns.append({"role": "assistant", "content": answer})
+            closed = self._rendered(turns, to_answer=False)
+            if not (opened.startswith(written) and closed.startswith(opened + answer)):
+                raise UserError("this model's chat template cannot be cut into turns; leave out --chat_template")
+            pieces += [opened[len(written) :], answer, closed[len(opened + answer) :]]
+            written = closed
+        turns.append({"role": "user", "content": _opening(episode, turns) + episode.query.question})
+        return [*pieces, self._rendered(turns, to_answer=True)[len(written) :]]
+
+    def _rendered(self, turns: list[dict[str, str]], to_answer: bool) -> str:
+        return str(self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=to_answer))
 
     def answer(self, answer: str, num_generated_tokens: int, stop: StopRule) -> Ids:
         """The ids of a ground-truth response: the whole answer and, for more than one token, what ends it."""
+        start = self.answer_ids(answer)
         if num_generated_tokens == 1:
-            return self.ids(answer)
-        end = self.ids(SEPARATOR) if stop == "separator" else (self.tokenizer.eos_token_id,)
-        return self.ids(answer) + end
+            return start
+        ends_a_turn = self.chat or stop != "separator"
+        return start + ((self.tokenizer.eos_token_id,) if ends_a_turn else self.ids(SEPARATOR))
+
+    def answer_ids(self, answer: str) -> Ids:
+        """The ids of an answer as it stands after a prompt; a chat turn begins without a space."""
+        return self.ids(answer.strip() if self.chat else answer)
 
     def text(self, ids: Sequence[int]) -> str:
         """What a response says: its text up to the separator, without special tokens."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True)).split(SEPARATOR)[0]
+
+
+def _opening(episode: Episode, turns: Sequence[object]) -> str:
+    """The instruction stands in the first turn of the user, since not every template knows a system's."""
+    return f"{episode.instruction}{SEPARATOR}" if episode.instruction and not turns else ""
 
 
 @dataclass(frozen=True)

@@ -14,20 +14,18 @@ from typing import Any
 
 from ia2.errors import UserError
 from ia2.icl.prompts import Episode, seeded
-from ia2.icl.splits import Split, part_to_json
+from ia2.icl.splits import DEFAULT_NUM_DEV_EXAMPLES, Split, part_to_json
 from ia2.tasks.base import Example
 from ia2.tasks.pool import example_to_json
 
 
 @dataclass(frozen=True)
 class LowDataDraw:
-    """What a low-data split is drawn with: N labelled, M unlabelled, at most K orders, dev queries."""
+    """What a low-data split is drawn with; `sizes` are N labelled, at most M unlabelled, and at most K orders."""
 
-    num_labelled_samples: int
-    num_unlabelled_samples: int
-    max_permutations: int
+    sizes: tuple[int, int, int]
     run_idx: int
-    num_dev_examples: int
+    num_dev_examples: int = DEFAULT_NUM_DEV_EXAMPLES
 
 
 def draw_low_data_split(pool: Sequence[Example], draw: LowDataDraw) -> tuple[Split, tuple[Example, ...]]:
@@ -36,22 +34,23 @@ def draw_low_data_split(pool: Sequence[Example], draw: LowDataDraw) -> tuple[Spl
     UserError where the pool has no unlabelled example left. Where it has fewer than M, all of them are taken. Dev
     queries, which need no labels either, come after the N and before the M.
     """
+    num_labelled, num_unlabelled, num_orders = draw.sizes
     order = list(range(len(pool)))
     Random(draw.run_idx).shuffle(order)
-    labelled = tuple(pool[i] for i in order[: draw.num_labelled_samples])
-    num_dev = min(draw.num_dev_examples, draw.num_unlabelled_samples // 2)
-    dev_end = draw.num_labelled_samples + num_dev
-    unlabelled = order[dev_end : dev_end + draw.num_unlabelled_samples]
+    labelled = tuple(pool[i] for i in order[:num_labelled])
+    num_dev = min(draw.num_dev_examples, num_unlabelled // 2)
+    dev_end = num_labelled + num_dev
+    unlabelled = order[dev_end : dev_end + num_unlabelled]
     if not unlabelled:
         raise UserError(
-            f"num_labelled_samples={draw.num_labelled_samples} and {num_dev} dev queries leave nothing of the pool of "
+            f"num_labelled_samples={num_labelled} and {num_dev} dev queries leave nothing of the pool of "
             f"{len(pool)} to be unlabelled; choose fewer or prepare more with --num_train_samples"
         )
-    orders = distinct_orders(labelled, draw.max_permutations, seeded("orders", draw.run_idx, len(labelled)))
+    orders = distinct_orders(labelled, num_orders, seeded("orders", draw.run_idx, len(labelled)))
     split = Split(
         train=tuple(Episode(demonstrations, pool[i]) for demonstrations in orders for i in unlabelled),
-        dev=tuple(Episode(orders[0], pool[i]) for i in order[draw.num_labelled_samples : dev_end]),
-        remaining=tuple(order[dev_end + draw.num_unlabelled_samples :]),
+        dev=tuple(Episode(orders[0], pool[i]) for i in order[num_labelled:dev_end]),
+        remaining=tuple(order[dev_end + num_unlabelled :]),
     )
     return split, labelled
 

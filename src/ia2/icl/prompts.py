@@ -7,10 +7,10 @@ and not at the query, and the model would be asked for a token it was never show
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
-from ia2.tasks.base import Example
+from ia2.tasks.base import Example, TaskSpec
 
 SEPARATOR = "\n\n"
 
@@ -21,16 +21,23 @@ class Episode:
 
     demonstrations: tuple[Example, ...]
     query: Example
+    instruction: str = ""
 
     def without_demonstrations(self) -> "Episode":
-        """The same question as the student sees it."""
+        """The same question alone."""
         return Episode((), self.query)
+
+    def instructed(self, spec: TaskSpec) -> "Episode":
+        """With the task's instruction, if it has one for prompts like this one (all, or those with demonstrations)."""
+        wanted = bool(self.demonstrations) or spec.instruct == "both"
+        return replace(self, instruction=spec.instruction if wanted else "")
 
 
 def prompt_pieces(episode: Episode) -> list[str]:
-    """The prompt in the pieces that are tokenised one by one."""
+    """The prompt in the pieces that are tokenised one by one: the instruction stands before all else."""
+    opening = [episode.instruction, SEPARATOR] if episode.instruction else []
     pieces = [piece for demo in episode.demonstrations for piece in (demo.question, demo.answer, SEPARATOR)]
-    return [*pieces, episode.query.question]
+    return [*opening, *pieces, episode.query.question]
 
 
 def prompt_text(episode: Episode) -> str:

@@ -38,6 +38,8 @@ class Split:
     train: tuple[Episode, ...]
     dev: tuple[Episode, ...]
     remaining: tuple[int, ...]
+    labelled: tuple[Example, ...] = ()
+    """The N labelled examples of the low-data regime, whose training rows are unlabelled queries."""
 
     @property
     def train_examples(self) -> tuple[Example, ...]:
@@ -77,9 +79,8 @@ def _episode(query: Example, train: Sequence[Example], draw: Draw) -> Episode:
 # The published JSON shape
 
 
-def load_split(root: Path, dataset: str, num_train_examples: int, run_idx: int, pool: Sequence[Example]) -> Split:
-    """Read data/{dataset}/train/{N}_{run}.json."""
-    path = store.split_path(root, dataset, num_train_examples, run_idx)
+def load_split(path: Path, pool: Sequence[Example]) -> Split:
+    """Read a split's file; UserError names it and what is wrong in it."""
     return split_from_json(store.read_json(path), pool, str(path))
 
 
@@ -110,7 +111,9 @@ def split_from_json(data: Mapping[str, Any], pool: Sequence[Example], name: str)
     """
     try:
         parts = {key: [example_from_json(row) for row in data[key]["examples"]] for key in ("train", "dev")}
-        known = {example.question + example.answer: example for example in (*pool, *parts["train"], *parts["dev"])}
+        labelled = tuple(map(example_from_json, data.get("labelled", [])))
+        own = (*pool, *labelled, *parts["train"], *parts["dev"])
+        known = {example.question + example.answer: example for example in own}
         episodes = {
             key: tuple(
                 Episode(tuple(known[text] for text in demos), query)
@@ -134,7 +137,7 @@ def split_from_json(data: Mapping[str, Any], pool: Sequence[Example], name: str)
             f"{name}: remaining_indices hold {beyond[0]}, but the pool has {len(pool)} examples; the dataset was "
             "prepared again since: create the split again"
         )
-    return Split(episodes["train"], episodes["dev"], remaining)
+    return Split(episodes["train"], episodes["dev"], remaining, labelled)
 
 
 def _demonstrations(part: Mapping[str, Any]) -> list[list[str]]:

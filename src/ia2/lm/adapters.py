@@ -4,6 +4,7 @@ All train in float32 under whatever the base model is in. An adapter is attached
 model bit-equal, so that one loaded model serves any number of runs.
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from peft import (
     LoraConfig,
     PeftConfig,
     PeftModel,
+    PeftType,
     PrefixTuningConfig,
     PromptTuningConfig,
     PromptTuningInit,
@@ -26,11 +28,12 @@ from peft import (
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
 
 from ia2.config import TrainConfig
 from ia2.errors import UserError
-from ia2.lm.attention import architecture_of
+from ia2.lm.attention import architecture_of, decoder_of
 
 SPLIT = {
     "q": "self_attn.q_proj",
@@ -112,9 +115,31 @@ def new_adapter(model: PreTrainedModel, config: PeftConfig, seed: int) -> Iterat
     devices = [model.device] if model.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
-        adapted = get_peft_model(model, config)
+        with warnings.catch_warnings():  # peft reads an attribute of transformers' that is on its way out
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+            adapted = get_peft_model(model, config)
+        if config.peft_type == PeftType.PREFIX_TUNING:
+            _begin_with_words(adapted)
     with _taken_off(adapted):
         yield adapted
+
+
+@torch.no_grad()
+def _begin_with_words(adapted: PeftModel) -> None:
+    """Start a prefix from the keys and values of random words of the vocabulary (Li and Liang 2021, section 7.4).
+
+    PEFT's own start, N(0, 1) in every key and value, is unlike anything the model has seen: from there SmolLM2 learned
+    nothing of `capitals` in 100 steps.
+    """
+    base = cast(PreTrainedModel, adapted.get_base_model())
+    encoder: Any = adapted.prompt_encoder[adapted.active_adapter]
+    weight: Tensor = encoder.embedding.weight  # [V, 2 L H W]: heads H of width W
+    words = torch.randint(base.config.vocab_size, (1, weight.shape[0]))
+    cache = DynamicCache()
+    decoder_of(base)(input_ids=words.to(base.device), past_key_values=cache, use_cache=True)
+    layers = [cast(DynamicLayer, layer) for layer in cache.layers]
+    pairs = torch.stack([cast(Tensor, half)[0] for layer in layers for half in (layer.keys, layer.values)])
+    weight.copy_(pairs.permute(2, 0, 1, 3).reshape(weight.shape))  # from [2 L, H, V, W]
 
 
 @contextmanager

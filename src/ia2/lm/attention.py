@@ -5,6 +5,7 @@ holds it differs by architecture and is listed here; an architecture that is not
 wrong tensor would train without complaint.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -53,6 +54,26 @@ def attention_blocks(model: PreTrainedModel) -> list[nn.Module]:
     architecture = architecture_of(model)
     layers = cast(nn.ModuleList, getattr(decoder_of(model), architecture.layers))
     return [cast(nn.Module, getattr(layer, architecture.attention)) for layer in layers]
+
+
+def select_layers(text: str, num_layers: int) -> tuple[int, ...] | None:
+    """The layers that `all` (None), `7`, `4-11` or `::k` mean; UserError for anything else or beyond the model.
+
+    >>> select_layers("4-6", 12), select_layers("::5", 12), select_layers("all", 12)
+    ((4, 5, 6), (0, 5, 10), None)
+    """
+    if text == "all":
+        return None
+    match = re.fullmatch(r"(\d+)(?:-(\d+))?|::([1-9]\d*)", text)
+    if match and match[3]:
+        return tuple(range(0, num_layers, int(match[3])))
+    first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+    if not first <= last < num_layers:
+        raise UserError(
+            f"layers={text!r}: give all, one layer as 7, a range as 4-11 or every k-th as ::k, of the "
+            f"layers 0 to {num_layers - 1}"
+        )
+    return tuple(range(first, last + 1))
 
 
 def decoder_of(model: PreTrainedModel) -> nn.Module:

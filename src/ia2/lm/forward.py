@@ -13,6 +13,7 @@ from typing import Any, cast
 import torch
 from peft import PeftModel, PeftType
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
@@ -101,11 +102,22 @@ def base_of(model: Model) -> PreTrainedModel:
 
 
 def repeated(cache: DynamicCache, num_rows: int) -> DynamicCache:
-    """A cache of one row as one of B rows, every layer of the plain growing kind (a windowed one would crop)."""
+    """A cache of one row as one of B rows, every layer of the plain growing kind (a windowed one would crop).
+
+    Prefixes longer than a sliding window come cropped to it on the windowed layers; zeros take the place of what is
+    out of sight, so that a slot means the same position in every layer.
+    """
     copy = DynamicCache()
+    length = max(map(_num_slots, cache.layers), default=0)
     for index, layer in enumerate(cache.layers):
         pair = cast(DynamicLayer, layer)
         assert pair.keys is not None
         assert pair.values is not None
-        copy.update(pair.keys.expand(num_rows, -1, -1, -1), pair.values.expand(num_rows, -1, -1, -1), index)
+        out_of_sight = (0, 0, length - _num_slots(pair), 0)
+        keys, values = functional.pad(pair.keys, out_of_sight), functional.pad(pair.values, out_of_sight)
+        copy.update(keys.expand(num_rows, -1, -1, -1), values.expand(num_rows, -1, -1, -1), index)
     return copy
+
+
+def _num_slots(layer: Any) -> int:  # noqa: ANN401 - layers of several kinds
+    return int(layer.keys.shape[-2])

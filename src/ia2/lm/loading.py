@@ -16,7 +16,14 @@ from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging
 
 from ia2 import store
@@ -64,9 +71,17 @@ class LanguageModel:
     model_id: str
     revision: str
 
+    def encoder(self, chat: bool = False) -> Encoder:
+        """What turns prompts into ids, as plain text or as turns of the chat template (UserError without one)."""
+        return self._chat_encoder if chat else self._plain_encoder
+
     @cached_property
-    def encoder(self) -> Encoder:
+    def _plain_encoder(self) -> Encoder:
         return Encoder(self.tokenizer)
+
+    @cached_property
+    def _chat_encoder(self) -> Encoder:
+        return Encoder(self.tokenizer, chat=True)
 
     @property
     def dtype(self) -> str:
@@ -91,6 +106,7 @@ def load_model(config: ModelConfig) -> LanguageModel:
     dtype = _dtype(config, device)
     cached = not Path(folder).is_dir() and not hub_resolves()
     try:
+        _refuse_quantised(config.model_id, AutoConfig.from_pretrained(folder, local_files_only=cached))
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=cached)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, local_files_only=cached, output_loading_info=True
@@ -104,6 +120,19 @@ def load_model(config: ModelConfig) -> LanguageModel:
     model.to(device).eval().requires_grad_(False)  # type: ignore[arg-type]  # transformers types `to` wrongly
     pack_linears(model)
     return LanguageModel(model, tokenizer, config.model_id, _revision(model, folder))
+
+
+def _refuse_quantised(model_id: str, config: PreTrainedConfig) -> None:
+    """UserError where the weights are quantised: their activations are not those of the model they were made from."""
+    quantised = getattr(config, "quantization_config", None)
+    if quantised is None:
+        return
+    told = quantised if isinstance(quantised, dict) else quantised.to_dict()
+    bits = "4-bit " if told.get("load_in_4bit") or told.get("bits") == 4 else ""
+    raise UserError(
+        f"model_id={model_id!r} holds {bits}weights quantised by {told.get('quant_method', 'an unknown method')}, on "
+        "which no adapter is trained here; give the model it was made from, or one in float32, bfloat16 or float16"
+    )
 
 
 def _not_loaded(model_id: str, cached: bool, error: Exception) -> str:
@@ -175,14 +204,15 @@ def _unpack(file: Path, folder: Path) -> None:
 
 
 def _revision(model: PreTrainedModel, folder: str) -> str:
-    """The hub's commit, or a digest of a local folder's configuration and weight files.
+    """The hub's commit, or a digest of a local folder's configuration and weight files; the same in every dtype.
 
     Weights are sampled: size, and 17 stretches of 64 KiB of every file, so that 100 GB take no minutes.
     """
     commit = getattr(model.config, "_commit_hash", None)
     if commit:
         return str(commit)
-    digest = hashlib.sha256(json.dumps(model.config.to_diff_dict(), sort_keys=True, default=str).encode())
+    described = {key: value for key, value in model.config.to_diff_dict().items() if key != "dtype"}
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode())
     for file in sorted(Path(folder).glob("*.safetensors")) + sorted(Path(folder).glob("tokenizer.json")):
         size = file.stat().st_size
         digest.update(f"{file.name} {size}".encode())

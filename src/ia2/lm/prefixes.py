@@ -37,7 +37,11 @@ def prefix_groups(prompts: Sequence[Ids]) -> list[PrefixGroup]:
 
 
 def _widest(prompts: Sequence[Ids], order: Sequence[int], start: int) -> tuple[int, int]:
-    """The longest run of sorted prompts from `start` that still share enough, as (stop, shared length)."""
+    """The longest run of sorted prompts from `start` that still share enough, as (stop, shared length).
+
+    It ends before a row that would make it share less where the row shares with the next ones what the run does now:
+    they are a group of their own (the same examples in another order begin alike by chance).
+    """
     stop, length = start + 1, len(prompts[order[start]]) - 1
     total = len(prompts[order[start]])
     while stop < len(order):
@@ -45,8 +49,18 @@ def _widest(prompts: Sequence[Ids], order: Sequence[int], start: int) -> tuple[i
         total += len(prompts[order[stop]])
         if shared < SHORTEST_PREFIX or 2 * shared * (stop + 1 - start) < total:
             break
+        if stop - start >= FEWEST_ROWS and _begins_another(prompts, order[stop : stop + FEWEST_ROWS], shared, length):
+            break
         stop, length = stop + 1, shared
     return stop, length
+
+
+def _begins_another(prompts: Sequence[Ids], order: Sequence[int], shared: int, length: int) -> bool:
+    """Whether the first few of `order` share, among themselves, clearly more than `shared` of the run before them."""
+    if shared == length or len(order) < FEWEST_ROWS:
+        return False
+    own = common_length(prompts[order[0]], prompts[order[FEWEST_ROWS - 1]], len(prompts[order[0]]))
+    return min(own, length) - shared >= SHORTEST_PREFIX
 
 
 def common_length(first: Ids, second: Ids, most: int) -> int:

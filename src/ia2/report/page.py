@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import pandas as pd
 from markupsafe import Markup
 
+from ia2.config import HpSelection
 from ia2.report.captions import accuracy_caption, dev_loss_caption, reliability_caption
 from ia2.report.costs import StageCost
 from ia2.report.examples import example_answers
@@ -49,10 +50,10 @@ class Section:
     html: Markup
 
 
-def render_page(results: Results, stages: Sequence[StageCost] = ()) -> str:
+def render_page(results: Results, stages: Sequence[StageCost] = (), hp_selection: HpSelection = "dev_loss") -> str:
     """The page as HTML text; nothing is written. UserError where hyper-parameters cannot be chosen fairly."""
     runs = read_runs(results.root, results.records)
-    selection = select(results.records, runs)
+    selection = select(results.records, runs, hp_selection)
     data = PageData(results, runs, selection, tuple(groups(summarise(selection))), tuple(stages))
     sections = [section for make in SECTIONS if (section := make(data)) is not None]
     return render_document(sections=sections, title=_title(data))

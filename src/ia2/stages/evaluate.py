@@ -18,7 +18,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from ia2 import store
-from ia2.config import StopRule, TrainConfig
+from ia2.config import StopRule
 from ia2.errors import UserError
 from ia2.icl.prompts import Episode, evaluation_episodes, fresh_episodes
 from ia2.icl.splits import load_split
@@ -40,7 +40,7 @@ from ia2.measure.calibration import (
 from ia2.tasks.answers import contains, parse
 from ia2.tasks.base import Example, TaskSpec
 from ia2.tasks.pool import load_pool
-from ia2.training.variants import VARIANTS
+from ia2.training.trained import Trained
 
 log = logging.getLogger(__name__)
 
@@ -63,35 +63,7 @@ class Evaluation:
     stop: StopRule = "separator"
     num_eval_examples: int | None = None
     uncertainty_analysis: bool = False
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A run found in the store, by its folder and what its config.json says."""
-
-    folder: Path
-    config: TrainConfig
-    description: dict[str, Any]
-
-    @property
-    def labels_used(self) -> dict[str, int]:
-        """Gold labels that went in: the N of the demonstrations, and the dev labels where a phase is judged by them."""
-        labelled = any(
-            phase.uses_ground_truth(self.config.label_type) for phase in VARIANTS[self.config.method.variant]
-        )
-        return {
-            "train": self.config.num_train_examples,
-            "dev": int(self.description["num_dev_used"]) if labelled else 0,
-        }
-
-
-def read_trained(folder: Path) -> Trained:
-    """The run in `folder`; UserError where its config.json is damaged or missing."""
-    description = store.read_json(folder / "config.json")
-    try:
-        return Trained(folder, TrainConfig.model_validate(description["config"]), description)
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{folder / 'config.json'} does not describe a run ({error})") from None
+    chat_template: bool = False
 
 
 # Where a record lies
@@ -151,25 +123,30 @@ def _prefix(with_icl: bool) -> str:
 # Making one
 
 
-def evaluate_run(
-    root: Path, lm: LanguageModel, asked: Evaluation, trained: Trained | None, passes: Sequence[bool]
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Answering:
+    """Who answers: a base model, with the adapter of a run or without; and the padded tokens of one batch at most."""
+
+    lm: LanguageModel
+    trained: Trained | None
+    token_budget: int = 2048
+
+
+def evaluate_run(root: Path, asked: Evaluation, model: Answering, passes: Sequence[bool]) -> dict[str, Any]:
     """The record (without its command) of one model on one evaluation set, and its examples under `examples`.
 
     `passes` says which to make: False without demonstrations, True with. UserError where the adapter belongs to
     another base model.
     """
-    if trained is not None and trained.description["base"]["revision"] != lm.revision:
-        raise UserError(
-            f"{trained.folder} was trained on {trained.description['base']['model_id']!r} of another revision than "
-            f"the {lm.model_id!r} that is loaded; give the model it was trained on with --model_id"
-        )
+    lm, trained = model.lm, model.trained
+    if trained is not None:
+        trained.check_base(lm)
     attached: AbstractContextManager[Model] = (
         nullcontext(lm.model) if trained is None else saved_adapter(lm.model, trained.folder)
     )
     questions = _questions(root, asked, passes)
-    with attached as model, reading(model) as reader:
-        answered = {with_icl: _answer(reader, lm, asked, questions[with_icl]) for with_icl in passes}
+    with attached as attached_model, reading(attached_model) as reader:
+        answered = {with_icl: _answer(reader, model, asked, questions[with_icl]) for with_icl in passes}
     return _record(root, asked, trained, answered)
 
 
@@ -187,14 +164,19 @@ def _questions(root: Path, asked: Evaluation, passes: Sequence[bool]) -> dict[bo
         raise UserError(f"dataset {asked.eval_dataset!r} has no evaluation examples")
     bare = [Episode((), query) for query in queries]
     return {
-        with_icl: _Questions(pool.spec, _prompted(root, asked, queries) if with_icl else bare, asked.eval_dataset)
+        with_icl: _Questions(
+            pool.spec,
+            [one.instructed(pool.spec) for one in (_prompted(root, asked, queries) if with_icl else bare)],
+            asked.eval_dataset,
+        )
         for with_icl in passes
     }
 
 
 def _prompted(root: Path, asked: Evaluation, queries: Sequence[Example]) -> list[Episode]:
     source = load_pool(root, asked.icl_source_dataset)
-    split = load_split(root, asked.icl_source_dataset, asked.num_train_examples, asked.run_idx, source.train)
+    path = store.split_path(root, asked.icl_source_dataset, asked.num_train_examples, asked.run_idx)
+    split = load_split(path, source.train)
     if asked.icl_pool == "train":
         return evaluation_episodes(queries, split.train_examples, asked.icl_max_demos, asked.run_idx)
     rest = [source.train[index] for index in split.remaining]
@@ -215,17 +197,17 @@ class _Answered:
         return [list(self.spec.labels).index(gold) for gold in self.examples["gold"]]
 
 
-def _answer(reader: Reader, lm: LanguageModel, asked: Evaluation, questions: _Questions) -> _Answered:
-    started = time.perf_counter()
-    encoder, queries = lm.encoder, [episode.query for episode in questions.episodes]
+def _answer(reader: Reader, model: Answering, asked: Evaluation, questions: _Questions) -> _Answered:
+    started, lm = time.perf_counter(), model.lm
+    encoder, queries = lm.encoder(asked.chat_template), [episode.query for episode in questions.episodes]
     prompts = [encoder.prompt(episode) for episode in questions.episodes]
     scores = FirstTokenScores(
-        gold=[encoder.ids(query.answer)[0] for query in queries],
-        labels=[encoder.ids(label)[0] for label in questions.spec.labels],
+        gold=[encoder.answer_ids(query.answer)[0] for query in queries],
+        labels=[encoder.answer_ids(label)[0] for label in questions.spec.labels],
     )
     rule: StopRule = "eos" if asked.stop == "eos" else "separator"
     with tqdm(total=len(prompts), desc=questions.title, unit="query", leave=False, disable=None) as bar:
-        how = Decoding(asked.num_generated_tokens_eval, lm.stopper(rule), advance=bar.update)
+        how = Decoding(asked.num_generated_tokens_eval, lm.stopper(rule), model.token_budget, bar.update)
         responses = [encoder.text(ids) for ids in decode(reader, prompts, how, scores)]
     seconds = time.perf_counter() - started
     return _Answered(_table(queries, responses, questions.spec, scores), scores, questions.spec, seconds)

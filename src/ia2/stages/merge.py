@@ -1,10 +1,9 @@
 """An adapter folded into its base model, for servers that know no adapters.
 
 The sum is made in float32 and cast afterwards: added to bf16 weights, a small low-rank update would be rounded away.
-How far the logits moved is measured on fixed random tokens and told.
+How far the logits moved is measured on a few sentences and told.
 """
 
-import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -19,15 +18,22 @@ from ia2.errors import UserError
 from ia2.lm.adapters import saved_adapter
 from ia2.lm.loading import LanguageModel, load_model
 from ia2.lm.packed import unpack_linears
-from ia2.stages.predict import Predictor
+from ia2.training.trained import Trained
+
+PROBE = (
+    "Input: Portugal\nOutput: Lisbon\n\nInput: Kenya\nOutput:",
+    "Text:The second half drags, but the last scene is worth the wait.\nLabel:",
+    "Question:A baker sells 12 loaves in the morning and twice as many later. How many in all?\nAnswer:",
+    "The river rises in the hills to the north, turns south after forty miles and meets the sea in a wide delta.",
+)
 
 
 @dataclass(frozen=True)
 class MergeReport:
-    """Largest absolute differences of logits from the unmerged float32 model.
+    """How far logits are from those of the unmerged float32 model, on a few sentences.
 
-    merged_float32: what merging itself changes. merged and unmerged: in the dtype that is written, the merged model
-    and the unmerged one, so that the second says how much of the first is the dtype's own rounding.
+    merged_float32: the largest difference that merging itself makes. merged and unmerged: root mean squares in the
+    dtype that is written, of the merged model and of the unmerged one, whose rounding is no fault of merging.
     """
 
     dtype: str
@@ -39,11 +45,14 @@ class MergeReport:
         own = f"merging changes float32 logits by {self.merged_float32:.2g} at most"
         if self.dtype == "float32":
             return own
-        return f"{own}; in {self.dtype} the merged model is {self.merged:.3g} off, the unmerged {self.unmerged:.3g}"
+        return (
+            f"{own}; in {self.dtype} the merged model is {self.merged:.4g} (root mean square) away from the unmerged "
+            f"float32 one, the unmerged {self.dtype} model {self.unmerged:.4g}"
+        )
 
 
 @torch.no_grad()
-def merge(predictor: Predictor, model: ModelConfig, out: Path) -> MergeReport:
+def merge(trained: Trained, model: ModelConfig, out: Path) -> MergeReport:
     """Write base + adapter as an ordinary model folder in `model.torch_dtype`, and say what that changed.
 
     UserError for adapters of virtual tokens, which no weight can hold, for another base, and where `out` exists.
@@ -51,39 +60,42 @@ def merge(predictor: Predictor, model: ModelConfig, out: Path) -> MergeReport:
     if out.exists():
         raise UserError(f"{out} exists; give another --out")
     dtype: torch.dtype = getattr(torch, "float32" if model.torch_dtype == "auto" else model.torch_dtype)
+    unmerged = _unmerged(trained, model)
     lm = load_model(model.model_copy(update={"torch_dtype": "float32"}))
-    if lm.revision != predictor.base["revision"]:
-        raise UserError(f"{predictor.folder} was trained on {predictor.base['model_id']!r}, which this is not")
+    trained.check_base(lm)
     unpack_linears(lm.model)
-    tokens = _probe(lm)
-    with saved_adapter(lm.model, predictor.folder) as adapted:
-        if adapted.active_peft_config.is_prompt_learning:
-            raise UserError(
-                f"{predictor.folder} holds virtual tokens: no weights can hold them, serve it as an adapter"
-            )
-        exact = _logits(adapted, tokens)
-        cast_model = copy.deepcopy(adapted).to(dtype)
-        unmerged = _distance(_logits(cast_model, tokens), exact)
-        del cast_model
+    with saved_adapter(lm.model, trained.folder) as adapted:
+        exact = _logits(adapted, lm)
         merged = cast(PreTrainedModel, cast(Any, adapted).merge_and_unload())
-    in_float32 = _distance(_logits(merged, tokens), exact)
+    in_float32 = float((_logits(merged, lm) - exact).abs().max())
     merged.to(dtype)  # type: ignore[arg-type]  # transformers types `to` wrongly
-    in_dtype = _distance(_logits(merged, tokens), exact)
+    report = MergeReport(
+        dtype=str(dtype).removeprefix("torch."),
+        merged_float32=in_float32,
+        merged=_root_mean_square(_logits(merged, lm) - exact),
+        unmerged=_root_mean_square(unmerged - exact),
+    )
     with store.writing(out) as temporary:
         merged.save_pretrained(temporary)
         lm.tokenizer.save_pretrained(temporary)
-    return MergeReport(str(dtype).removeprefix("torch."), in_float32, in_dtype, unmerged)
+    return report
 
 
-def _probe(lm: LanguageModel) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    tokens = torch.randint(len(lm.tokenizer), (4, 32), generator=generator)
-    return tokens.to(lm.model.device)
+def _unmerged(trained: Trained, model: ModelConfig) -> Tensor:
+    """The logits of the base in the dtype that is written, with the adapter beside it."""
+    lm = load_model(model)
+    trained.check_base(lm)
+    with saved_adapter(lm.model, trained.folder) as adapted:
+        if adapted.active_peft_config.is_prompt_learning:
+            raise UserError(f"{trained.folder} holds virtual tokens: no weights can hold them, serve it as an adapter")
+        return _logits(adapted, lm)
 
 
-def _logits(model: Any, tokens: Tensor) -> Tensor:  # noqa: ANN401 - with or without an adapter
-    return cast(Tensor, model(input_ids=tokens).logits).float()
+def _logits(model: Any, lm: LanguageModel) -> Tensor:  # noqa: ANN401 - with or without an adapter
+    """Logits [M, V] in float32 at every token of the probe."""
+    tokens = [torch.tensor([lm.tokenizer(text).input_ids], device=lm.model.device) for text in PROBE]
+    return torch.cat([cast(Tensor, model(input_ids=ids).logits)[0].float() for ids in tokens])
 
 
-def _distance(logits: Tensor, reference: Tensor) -> float:
-    return float((logits - reference).abs().max())
+def _root_mean_square(difference: Tensor) -> float:
+    return float(difference.square().mean().sqrt())

@@ -1,12 +1,12 @@
 """Answers to new texts from a trained adapter. Everything but the base model is in its folder."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ia2 import store
-from ia2.config import ModelConfig, StopRule
+from ia2.config import ModelConfig
 from ia2.errors import UserError
 from ia2.icl.encoding import Encoder
 from ia2.icl.prompts import Episode
@@ -18,6 +18,7 @@ from ia2.lm.shelf import Models
 from ia2.sources import read_rows
 from ia2.tasks.answers import parse
 from ia2.tasks.base import Example, Row, TaskSpec
+from ia2.training.trained import Trained
 
 
 @dataclass(frozen=True)
@@ -32,34 +33,6 @@ class Prediction:
     response: str
 
 
-@dataclass(frozen=True)
-class Predictor:
-    """What a run's folder says of how to predict with it."""
-
-    folder: Path
-    spec: TaskSpec
-    num_generated_tokens: int
-    stop: StopRule
-    base: Mapping[str, str]
-
-
-def read_predictor(folder: Path) -> Predictor:
-    """The predictor in a run's folder; UserError where it is not one."""
-    if not (folder / "adapter_config.json").exists():
-        raise UserError(f"{folder} is no trained adapter: it holds no adapter_config.json")
-    description = store.read_json(folder / "config.json")
-    try:
-        return Predictor(
-            folder=folder,
-            spec=TaskSpec.model_validate(description["task"]),
-            num_generated_tokens=int(description["config"]["num_generated_tokens"]),
-            stop="eos" if description["config"].get("stop") == "eos" else "separator",
-            base=description["base"],
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{folder / 'config.json'} does not describe a run ({error})") from None
-
-
 def row_of(text: str, spec: TaskSpec) -> Row:
     """One text as a row; UserError where the task needs more than one column."""
     if len(spec.fields) != 1:
@@ -67,24 +40,22 @@ def row_of(text: str, spec: TaskSpec) -> Row:
     return {spec.fields[0]: text}
 
 
-def predict(predictor: Predictor, rows: Sequence[Row], model: ModelConfig, models: Models) -> list[Prediction]:
+def predict(trained: Trained, rows: Sequence[Row], model: ModelConfig, models: Models) -> list[Prediction]:
     """Answer every row; UserError where the base model is not the one the adapter was trained on."""
-    questions = [predictor.spec.question(row) for row in rows]
+    questions = [trained.spec.question(row) for row in rows]
     if not questions:
         return []
     lm = models.load(model)
-    if lm.revision != predictor.base["revision"]:
-        raise UserError(
-            f"{predictor.folder} was trained on {predictor.base['model_id']!r}; what --model_id={model.model_id!r} "
-            "names has other weights"
-        )
-    prompts = [lm.encoder.prompt(Episode((), Example(index, text, ""))) for index, text in enumerate(questions)]
+    trained.check_base(lm)
+    encoder = lm.encoder(trained.config.chat_template)
+    asked = [Episode((), Example(index, text, "")).instructed(trained.spec) for index, text in enumerate(questions)]
+    prompts = [encoder.prompt(episode) for episode in asked]
     scores = FirstTokenScores(gold=[0] * len(prompts))
-    how = Decoding(predictor.num_generated_tokens, lm.stopper(predictor.stop))
-    with saved_adapter(lm.model, predictor.folder) as adapted, reading(adapted) as reader:
+    how = Decoding(trained.num_generated_tokens, lm.stopper(trained.stop))
+    with saved_adapter(lm.model, trained.folder) as adapted, reading(adapted) as reader:
         responses = decode(reader, prompts, how, scores)
     return [
-        _prediction(lm.encoder, ids, predictor.spec, float(confidence))
+        _prediction(encoder, ids, trained.spec, float(confidence))
         for ids, confidence in zip(responses, scores.confidence, strict=True)
     ]
 

@@ -42,6 +42,10 @@ class TaskSpec(BaseModel):
     """Which reader of `answers.py` turns a response into an answer."""
     num_generated_tokens: int = 1
     """Tokens (T) that an answer needs."""
+    instruction: str = ""
+    """What a prompt begins with, for models that follow instructions; none by default."""
+    instruct: Literal["teacher", "both"] = "teacher"
+    """Whose prompts the instruction stands in: the teacher's, or the student's too."""
 
     @property
     def fields(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ Everything random comes from the run's seed. Steps are separated from judging: `
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -36,6 +36,9 @@ class FitSettings:
     dev_eval_steps: int
     keep: Literal["best", "last"]
     seed: str
+    gradient_clip_val: float | None = None
+    log_gradient_norms: bool = False
+    log_weight_norms: bool = False
     token_budget: int = 4096
 
 
@@ -76,6 +79,10 @@ def fit(
     last: _Step | None = None
     for last in _steps(student, reader, lesson, settings):
         entry: History = {"step": last.step, "epoch": last.epoch, "train_loss": last.loss}
+        if settings.log_gradient_norms:
+            entry["gradient_norm"] = last.gradient_norm
+        if settings.log_weight_norms:
+            entry["weight_norm"] = _norm(trainable_parameters(student).values())
         if len(lesson.dev) and (last.step % settings.dev_eval_steps == 0 or last.ends_epoch):
             judge.see(last.step, _number("dev", dev_loss(reader, lesson, settings.token_budget), last.step, settings))
             entry["dev_loss"] = judge.last
@@ -100,6 +107,7 @@ class _Step:
     step: int
     epoch: int
     loss: float
+    gradient_norm: float  # before clipping; nan where it was not wanted
     ends_epoch: bool
 
 
@@ -116,10 +124,25 @@ def _steps(student: PeftModel, reader: Reader, lesson: Lesson, settings: FitSett
             chosen = indices[start : start + settings.batch_size]
             loss = _loss(reader, lesson.train, chosen, lesson.weights).mean()
             loss.backward()
+            norm = _clip(student, settings)
             optimiser.step()
             step += 1
             value = _number("training", loss.item(), step, settings)
-            yield _Step(step, epoch, value, start + settings.batch_size >= len(indices))
+            yield _Step(step, epoch, value, norm, start + settings.batch_size >= len(indices))
+
+
+def _clip(student: PeftModel, settings: FitSettings) -> float:
+    """Clip the gradient if that is wanted; its norm before, where it is wanted."""
+    if settings.gradient_clip_val is None and not settings.log_gradient_norms:
+        return math.nan
+    parameters = trainable_parameters(student).values()
+    limit = math.inf if settings.gradient_clip_val is None else settings.gradient_clip_val
+    return float(torch.nn.utils.clip_grad_norm_(parameters, limit))
+
+
+@torch.no_grad()
+def _norm(tensors: Iterable[Tensor]) -> float:
+    return float(torch.stack([tensor.float().norm() for tensor in tensors]).norm())
 
 
 def _number(which: str, loss: float, step: int, settings: FitSettings) -> float:

@@ -1,0 +1,96 @@
+"""Every adapter and variant takes three steps on the shape of Qwen3-4B in bf16, at T = 1 and T = 32, within 40 GB.
+
+    python benchmarks/gpu_methods.py
+
+Prints for each of the 24 methods the losses of the first and last step, seconds, and the peak memory. The exit code
+is 1 if a method needs more than 40 GB, a gradient is not finite, or a loss does not fall.
+"""
+
+import sys
+import time
+
+import torch
+from shapes import qwen3_4b
+
+from ia2.config import TrainConfig
+from ia2.icl.encoding import Ids
+from ia2.lm.adapters import new_adapter, peft_config
+from ia2.lm.decoding import Decoding
+from ia2.lm.forward import reading
+from ia2.methods import METHODS
+from ia2.training.fit import FitSettings, History, Lesson, fit
+from ia2.training.lessons import from_answers, from_targets
+from ia2.training.targets import Targets, collect
+from ia2.training.variants import VARIANTS
+
+LIMIT = 40e9
+NUM_EXAMPLES, DEMONSTRATIONS, QUERY = 6, 800, 100
+LEARNING_RATES = {"lora": 1e-3, "ia3": 1e-2, "prompt": 1e-3, "prefix": 1e-2}
+
+
+def random_ids(length: int, generator: torch.Generator) -> Ids:
+    return tuple(torch.randint(100, 150000, (length,), generator=generator).tolist())
+
+
+def main() -> int:
+    device = torch.device("cuda")
+    model = qwen3_4b(device)
+    print(f"weights: {torch.cuda.memory_allocated() / 1e9:.1f} GB on {torch.cuda.get_device_name()}")
+    generator = torch.Generator().manual_seed(1)
+    queries = [random_ids(QUERY + index, generator) for index in range(NUM_EXAMPLES)]
+    prompted = [random_ids(DEMONSTRATIONS, generator) + query for query in queries]
+    failures = 0
+    for num_tokens in (1, 32):
+        torch.cuda.reset_peak_memory_stats()
+        started = time.perf_counter()
+        with reading(model) as teacher:
+            targets = collect(teacher, prompted, Decoding(num_tokens, None, 8192), {"activations", "distributions"})
+        torch.cuda.synchronize()
+        peak = torch.cuda.max_memory_allocated() / 1e9
+        print(f"T={num_tokens}: collected in {time.perf_counter() - started:.2f} s, peak {peak:.1f} GB")
+        for name in METHODS:
+            failures += not take_steps(model, name, queries, targets)
+    return int(failures > 0)
+
+
+def take_steps(model: torch.nn.Module, name: str, queries: list[Ids], targets: Targets) -> bool:
+    config = TrainConfig(training_method=name, lr=1e-3)
+    torch.cuda.reset_peak_memory_stats()
+    settings = FitSettings(
+        lr=LEARNING_RATES[config.method.adapter],
+        batch_size=4,
+        num_train_epochs=3,
+        patience=99,
+        dev_eval_steps=2,
+        keep="last",
+        seed="0",
+        log_gradient_norms=True,
+    )
+    told: list[str] = []
+    good = True
+    with new_adapter(model, peft_config(model, config), seed=0) as student, reading(student) as reader:
+        for phase in VARIANTS[config.method.variant]:
+            weights = {loss: weight for loss, weight in phase.weights(0.5).items() if weight}
+            lessons = (
+                from_targets(queries, targets)
+                if "tok" not in weights or "act" in weights
+                else from_answers(queries, targets.responses)
+            )
+            history: list[History] = []
+            started = time.perf_counter()
+            fitted = fit(
+                student, reader, Lesson(lessons.part(0, 4), lessons.part(4, 6), weights), settings, history.append
+            )
+            losses = [float(entry["train_loss"]) for entry in history if "train_loss" in entry]
+            finite = all(float(entry.get("gradient_norm", 0.0)) < float("inf") for entry in history)
+            good &= finite and fitted.num_steps == 3 and losses[-1] < losses[0]
+            seconds = time.perf_counter() - started
+            told.append(f"{phase.name} {losses[0]:.4g} -> {losses[-1]:.4g} in {seconds:.2f} s")
+    peak = torch.cuda.max_memory_allocated()
+    good &= peak < LIMIT
+    print(f"  {name:12s} peak {peak / 1e9:5.1f} GB  {'; '.join(told)}{'' if good else '  FAILED'}", flush=True)
+    return good
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,174 @@
+"""What a run is made of, read from the store, and what each of its phases is to match.
+
+The teacher's targets are collected here when they are first needed, once for all runs that share them.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ia2 import store
+from ia2.config import TrainConfig
+from ia2.icl.encoding import Encoder, Ids
+from ia2.icl.prompts import Episode
+from ia2.icl.splits import Split, load_split
+from ia2.lm.attention import select_layers
+from ia2.lm.decoding import Decoding
+from ia2.lm.forward import reading
+from ia2.lm.loading import LanguageModel
+from ia2.lm.shelf import Models
+from ia2.tasks.base import Example, TaskSpec
+from ia2.tasks.pool import load_pool
+from ia2.training.fit import Lesson
+from ia2.training.lessons import Lessons, Matching, from_answers, from_targets
+from ia2.training.targets import Targets, add_kinds, collect, load_targets, save_targets
+from ia2.training.variants import Kind, Phase
+
+log = logging.getLogger(__name__)
+
+TARGETS_FORMAT = 2
+TOKEN_BUDGET = 2048
+
+
+@dataclass(frozen=True)
+class Material:
+    """A run's configuration (T resolved), base model, task and split."""
+
+    root: Path
+    config: TrainConfig
+    lm: LanguageModel
+    spec: TaskSpec
+    split: Split
+
+    @property
+    def episodes(self) -> list[Episode]:
+        """Training rows, then dev rows, as the teacher sees them."""
+        return [episode.instructed(self.spec) for episode in (*self.split.train, *self.split.dev)]
+
+    @property
+    def encoder(self) -> Encoder:
+        return self.lm.encoder(self.config.chat_template)
+
+    @cached_property
+    def split_digest(self) -> str:
+        return store.file_digest(store.split_file(self.root, self.config))
+
+    @property
+    def num_tokens(self) -> int:
+        assert self.config.num_generated_tokens is not None, "T is resolved before a run is trained"
+        return self.config.num_generated_tokens
+
+    def student_prompts(self, queries: Sequence[Example]) -> list[Ids]:
+        """What the student is asked: the questions alone."""
+        return [self.encoder.prompt(Episode((), query).instructed(self.spec)) for query in queries]
+
+
+def read_material(root: Path, config: TrainConfig, models: Models) -> Material:
+    """Read a run's task and split, and load its base model if it is not loaded."""
+    pool = load_pool(root, config.dataset)
+    split = load_split(store.split_file(root, config), pool.train)
+    return Material(root, config, models.load(config), pool.spec, split)
+
+
+def lesson_of(material: Material, phase: Phase) -> Lesson:
+    """What a phase is fitted on and judged by.
+
+    With ground truth, the dataset's answers are both. In the low-data regime the dev queries are unlabelled: a phase on
+    the N labelled examples is judged by the teacher's answers to those queries, so that no further label enters.
+    """
+    config = material.config
+    if not phase.uses_ground_truth(config.label_type):
+        lessons = _teacher_lessons(material, phase.kinds(config.label_type))
+    elif not material.split.labelled:
+        lessons = _gold_lessons(material, [episode.query for episode in material.episodes])
+    else:
+        dev = _dev_part(material, _teacher_lessons(material, frozenset({"tokens"})))
+        return Lesson(_gold_lessons(material, material.split.labelled), dev, _weights(material, phase))
+    train = lessons.part(0, len(material.split.train))
+    return Lesson(train, _dev_part(material, lessons), _weights(material, phase))
+
+
+def _dev_part(material: Material, lessons: Lessons) -> Lessons:
+    return lessons.part(len(material.split.train), len(lessons))
+
+
+def _weights(material: Material, phase: Phase) -> dict[Any, float]:
+    return {loss: weight for loss, weight in phase.weights(material.config.ce_loss_weight).items() if weight}
+
+
+def _gold_lessons(material: Material, examples: Sequence[Example]) -> Lessons:
+    answers = [
+        material.encoder.answer(example.answer, material.num_tokens, material.config.stop) for example in examples
+    ]
+    longest = max(map(len, answers))
+    if longest > material.num_tokens:
+        log.info("the longest answer has %d tokens, T is %d; it is trained whole", longest, material.num_tokens)
+    return from_answers(material.student_prompts(examples), answers)
+
+
+def _teacher_lessons(material: Material, kinds: frozenset[Kind]) -> Lessons:
+    config = material.config
+    matching = Matching(
+        top_k=None if config.tokl_top_k == "all" else config.tokl_top_k,
+        layers=select_layers(config.layers, material.lm.model.config.num_hidden_layers),
+        act_norm=config.act_norm,
+    )
+    prompts = material.student_prompts([episode.query for episode in material.episodes])
+    return from_targets(prompts, targets_of(material, kinds), matching)
+
+
+# The teacher's targets
+
+
+def targets_of(material: Material, kinds: frozenset[Kind]) -> Targets:
+    """The teacher's targets, read from the store or collected into it."""
+    provenance = _identity(material)
+    folder = store.targets_folder(material.root, store.value_digest(provenance))
+    with store.locked(folder):
+        targets = load_targets(folder, kinds)
+        missing = kinds - (targets.kinds if targets else set())
+        if targets is None or missing:
+            started = time.perf_counter()
+            targets = _collect(material, targets, kinds)
+            seconds = round(_seconds_so_far(folder) + time.perf_counter() - started, 3)
+            folder.mkdir(exist_ok=True)
+            save_targets(folder, targets, {**provenance, "seconds": seconds})
+        return targets
+
+
+def _identity(material: Material) -> dict[str, Any]:
+    """What the targets depend on: equal identities, equal targets."""
+    config = material.config
+    return {
+        "format": TARGETS_FORMAT,
+        "model_id": store.short_model_name(config.model_id),
+        "model_revision": material.lm.revision,
+        "split_sha256": material.split_digest,
+        "num_generated_tokens": material.num_tokens,
+        "stop": config.stop,
+        "dtype": material.lm.dtype,
+        "chat_template": config.chat_template,
+        "instruction": material.spec.instruction,
+    }
+
+
+def _seconds_so_far(folder: Path) -> float:
+    manifest = folder / "manifest.json"
+    return float(store.read_object(manifest).get("seconds", 0.0)) if manifest.exists() else 0.0
+
+
+def _collect(material: Material, known: Targets | None, kinds: frozenset[Kind]) -> Targets:
+    prompts = [material.encoder.prompt(episode) for episode in material.episodes]
+    with reading(material.lm.model) as teacher:
+        if known is not None:
+            return add_kinds(teacher, prompts, known, kinds - known.kinds, TOKEN_BUDGET)
+        stop = material.config.stop
+        stopper = material.lm.stopper("eos" if stop == "published" else stop)
+        with tqdm(total=len(prompts), desc="targets", unit="example", leave=False, disable=None) as bar:
+            return collect(teacher, prompts, Decoding(material.num_tokens, stopper, TOKEN_BUDGET, bar.update), kinds)

@@ -1,0 +1,48 @@
+"""The history of a run sent to a tracker as well, through accelerate; no tracker is imported before it is asked for."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from ia2.errors import UserError
+from ia2.training.fit import History
+
+Tracker = Literal["none", "tensorboard", "wandb"]
+
+
+@contextmanager
+def tracking(tracker: Tracker, name: str, folder: Path, config: dict[str, Any]) -> Iterator[Callable[[History], None]]:
+    """Yields what sends one entry of a run's history; TensorBoard's files go to `folder`.
+
+    UserError where the tracker is not installed. The finished tracker is closed however the block ends.
+    """
+    if tracker == "none":
+        yield lambda entry: None
+        return
+    started = _started(tracker, name, folder)
+    started.store_init_configuration({key: value for key, value in config.items() if value is not None})
+    try:
+        yield lambda entry: _send(started, entry)
+    finally:
+        started.finish()
+
+
+def _started(tracker: Tracker, name: str, folder: Path) -> Any:  # noqa: ANN401 - accelerate ships no types
+    from accelerate import PartialState  # noqa: PLC0415
+    from accelerate.tracking import TensorBoardTracker, WandBTracker  # noqa: PLC0415 - only where asked for
+    from accelerate.utils import is_tensorboard_available, is_wandb_available  # noqa: PLC0415
+
+    available = is_wandb_available() if tracker == "wandb" else is_tensorboard_available()
+    if not available:
+        raise UserError(f"--track {tracker}: {tracker} is not installed; pip install 'ia2[{tracker}]'")
+    PartialState()  # without it the trackers' own log messages raise
+    made = WandBTracker("ia2", name=name) if tracker == "wandb" else TensorBoardTracker(name, logging_dir=folder)
+    made.start()
+    return made
+
+
+def _send(tracker: Any, entry: History) -> None:  # noqa: ANN401
+    step = int(entry["step"])
+    values = {key: value for key, value in entry.items() if key not in ("step", "phase", "epoch")}
+    tracker.log({f"{entry['phase']}/{key}": value for key, value in values.items()}, step=step)

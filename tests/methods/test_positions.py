@@ -1,0 +1,284 @@
+"""What is matched stands at the answer positions: planted there, it is found there and nowhere else.
+
+Prompts and responses of several lengths in one batch; the expected values are plain PEFT's own, one example at a time.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+
+import pytest
+import torch
+from peft import PeftModel
+from plain import Plain, plain_forward
+from school import SHAPES, School
+from tiny import tiny_model, tiny_tokenizer
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from ia2.config import TrainConfig
+from ia2.icl.encoding import Encoded, Ids
+from ia2.lm.adapters import new_adapter, peft_config, trainable_parameters
+from ia2.lm.forward import Reader, reading
+from ia2.methods import METHODS, Method
+from ia2.training.lessons import Lessons, Matching, example_losses, weighted
+from ia2.training.variants import VARIANTS, Loss, Phase
+
+PROMPTS, RESPONSES = (4, 9, 6, 1, 5), (2, 1, 5, 3, 1)
+PLANTED = 2, 3  # the fourth token of the third example
+MARK = 7.0
+ALL: dict[Loss, float] = {"act": 1.0, "tok": 1.0, "tokl": 1.0}
+PHASES = [(str(method), phase) for method in METHODS.values() for phase in VARIANTS[method.variant]]
+every_adapter = pytest.mark.parametrize("adapter", ["lora", "ia3", "prompt", "prefix"])
+
+
+def made_up(seed: str, lengths: Sequence[int]) -> list[Ids]:
+    draw = Random(seed)
+    return [tuple(draw.randrange(3, 320) for _ in range(length)) for length in lengths]
+
+
+EXAMPLES = tuple(map(Encoded, made_up("prompts", PROMPTS), made_up("responses", RESPONSES)))
+STARTS = [sum(RESPONSES[:index]) for index in range(len(RESPONSES))]
+TOTAL = sum(RESPONSES)
+
+
+@contextmanager
+def student_of(model: PreTrainedModel, method: str, num_virtual_tokens: int = 5) -> Iterator[tuple[PeftModel, Reader]]:
+    """A student whose adapter does something already."""
+    config = TrainConfig(
+        training_method=method, lora_type="qkvo", ia3_type="qkvo", num_virtual_tokens=num_virtual_tokens
+    )
+    with new_adapter(model, peft_config(model, config), seed=0) as student, reading(student) as reader:
+        generator = torch.Generator().manual_seed(1)
+        with torch.no_grad():
+            for parameter in trainable_parameters(student).values():
+                parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
+        yield student, reader
+
+
+def named(adapter: str) -> str:
+    return "act" if adapter == "lora" else f"{adapter}-act"
+
+
+def plainly(student: PeftModel) -> list[Plain]:
+    return [plain_forward(student, example.prompt, example.response) for example in EXAMPLES]
+
+
+def lessons_of(plains: Sequence[Plain]) -> Lessons:
+    """Lessons whose teacher did exactly what the student does."""
+    activations = torch.cat([plain.activations for plain in plains], dim=1).transpose(0, 1)
+    return Lessons(EXAMPLES, activations.clone(), torch.cat([plain.hidden for plain in plains]))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@every_adapter
+def test_activations_planted_at_an_answer_position_are_found_there(shape: str, adapter: str) -> None:
+    model = tiny_model(shape)
+    with student_of(model, named(adapter)) as (student, reader):
+        lessons = lessons_of(plainly(student))
+        assert lessons.activations is not None
+        same = example_losses(reader, lessons, range(5), {"act": 1.0})["act"]
+        assert same.max() < 1e-8
+        row, step = PLANTED
+        lessons.activations[STARTS[row] + step] += MARK
+        marked = example_losses(reader, lessons, range(5), {"act": 1.0})["act"]
+        elsewhere = example_losses(reader, lessons, [0, 1, 3, 4], {"act": 1.0})["act"]
+    # MARK off in every layer and place of the width, at one of the five tokens of the third example
+    num_layers = model.config.num_hidden_layers
+    expected = [0.0, 0.0, num_layers * MARK**2 / RESPONSES[row], 0.0, 0.0]
+    assert marked.tolist() == pytest.approx(expected, rel=1e-5, abs=1e-8)
+    assert elsewhere.max() < 1e-8
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@every_adapter
+def test_only_the_planted_row_and_column_pulls(shape: str, adapter: str) -> None:
+    """The gradient that reaches the blocks' outputs is at the marked position, and zero at every other."""
+    model, (row, step) = tiny_model(shape), PLANTED
+    with student_of(model, named(adapter)) as (student, reader):
+        lessons = lessons_of(plainly(student))
+        assert lessons.activations is not None
+        lessons.activations[STARTS[row] + step] += MARK
+        outputs: list[Tensor] = []
+        last = [module for module in model.modules() if type(module).__name__.endswith("Attention")][-1]
+        hook = last.register_forward_hook(lambda _module, _in, out: outputs.append(out[0]))
+        loss = example_losses(reader, lessons, range(5), {"act": 1.0})["act"].sum()
+        (gradient,) = torch.autograd.grad(loss, outputs[-1])
+        hook.remove()
+    sizes = gradient.norm(dim=-1)
+    width = gradient.shape[1]
+    at = divmod(int(sizes.argmax()), width)
+    # prompts of P tokens are followed by their response: token g of it is predicted at P - 1 + g
+    assert at == (row, PROMPTS[row] - 1 + step)
+    assert sizes.max() > 1e-2
+    sizes[at] = 0.0
+    assert sizes.max() < 1e-5
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@every_adapter
+def test_tokens_and_distributions_are_matched_at_the_answer_positions(shape: str, adapter: str) -> None:
+    with student_of(tiny_model(shape), named(adapter)) as (student, reader):
+        plains = plainly(student)
+        lessons = lessons_of(plains)
+        losses = example_losses(reader, lessons, range(5), {"tok": 1.0, "tokl": 1.0})
+        assert lessons.distributions is not None
+        lessons.distributions[STARTS[2] + 3] *= -1.0
+        marked = example_losses(reader, lessons, range(5), {"tokl": 1.0})["tokl"]
+    cross_entropies = [
+        torch.nn.functional.cross_entropy(plain.logits, torch.tensor(example.response)).item()
+        for plain, example in zip(plains, EXAMPLES, strict=True)
+    ]
+    assert losses["tok"].tolist() == pytest.approx(cross_entropies, rel=1e-5)
+    assert losses["tokl"].abs().max() < 1e-5
+    assert [index for index in range(5) if marked[index] > 1e-3] == [2]
+
+
+@pytest.mark.parametrize("num_virtual", [3, 6, 7, 20])
+@pytest.mark.parametrize("shape", ["gemma3_text", "mistral", "qwen2", "phi3", "llama"])
+@pytest.mark.parametrize("adapter", ["prompt", "prefix"])
+def test_virtual_tokens_may_be_more_than_a_sliding_window(shape: str, adapter: str, num_virtual: int) -> None:
+    """The windows of the tiny models are 6 tokens wide."""
+    with student_of(tiny_model(shape), named(adapter), num_virtual) as (student, reader):
+        plains = plainly(student)
+        losses = example_losses(reader, lessons_of(plains), range(5), ALL)
+        losses["act"].sum().backward()
+        assert all(parameter.grad is not None for parameter in trainable_parameters(student).values())
+    assert losses["act"].max() < 1e-8
+    assert losses["tokl"].abs().max() < 1e-5
+
+
+# Batches
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("method", "phase"), PHASES, ids=[f"{method}:{phase.name}" for method, phase in PHASES])
+def test_a_batch_is_its_examples_one_by_one(shape: str, method: str, phase: Phase) -> None:
+    """In value and in gradient, for prompts and responses of several lengths."""
+    weights = dict(phase.weights(0.3))
+    generator = torch.Generator().manual_seed(2)
+    model = tiny_model(shape)
+    teacher = torch.randn(TOTAL, model.config.num_hidden_layers, 32, generator=generator)
+    lessons = Lessons(EXAMPLES, teacher, torch.randn(TOTAL, 32, generator=generator))
+    order = [3, 0, 4, 2, 1]
+    with student_of(model, method) as (student, reader):
+        parameters = list(trainable_parameters(student).values())
+        together = weighted(example_losses(reader, lessons, order, weights), weights)
+        gradients = torch.autograd.grad(together.mean(), parameters)
+        summed = [torch.zeros_like(parameter) for parameter in parameters]
+        for place, index in enumerate(order):
+            alone = weighted(example_losses(reader, lessons, [index], weights), weights)
+            torch.testing.assert_close(together[place], alone[0], atol=1e-5, rtol=1e-5)
+            for total, gradient in zip(summed, torch.autograd.grad(alone[0] / 5, parameters), strict=True):
+                total.add_(gradient)
+    for ours, expected in zip(gradients, summed, strict=True):
+        assert (ours - expected).abs().max() <= 1e-5 * max(1.0, expected.abs().max().item())
+        assert expected.abs().max() > 1e-6
+
+
+def test_phases_are_those_of_all_methods() -> None:
+    assert {method for method, _ in PHASES} == set(METHODS)
+    assert {phase.name for method, phase in PHASES if METHODS[method] == Method("prefix", "t2a")} == {"tok", "act"}
+
+
+# Matching
+
+
+@pytest.mark.parametrize("top_k", [1, 3, 50, 328, 400])
+def test_the_top_k_tend_to_all(top_k: int) -> None:
+    """The distance of the loss to that with all tokens, against the distance at a smaller k."""
+    generator = torch.Generator().manual_seed(3)
+    hidden = torch.randn(TOTAL, 32, generator=generator)
+
+    def loss(reader: Reader, top: int | None) -> Tensor:
+        return example_losses(reader, Lessons(EXAMPLES, None, hidden, Matching(top_k=top)), range(5), {"tokl": 1.0})[
+            "tokl"
+        ]
+
+    with student_of(tiny_model("llama"), "tokl") as (_, reader), torch.no_grad():
+        full, some, fewer = loss(reader, None), loss(reader, top_k), loss(reader, max(1, top_k // 3))
+    if top_k >= 328:
+        assert torch.equal(full, some)
+    elif top_k > 1:
+        assert (some - full).abs().max() < (fewer - full).abs().max()
+    else:
+        assert (some - full).abs().min() > 1e-3
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+@pytest.mark.parametrize("top_k", [None, 5])
+def test_distributions_are_matched_in_every_dtype(dtype: torch.dtype, top_k: int | None) -> None:
+    generator = torch.Generator().manual_seed(3)
+    hidden = torch.randn(TOTAL, 32, generator=generator)
+    exact = Lessons(EXAMPLES, None, hidden, Matching(top_k=top_k))
+    lessons = Lessons(EXAMPLES, None, hidden.to(dtype), Matching(top_k=top_k))
+    with student_of(tiny_model("llama"), "tokl") as (_, reader), torch.no_grad():
+        expected = example_losses(reader, exact, range(5), {"tokl": 1.0})["tokl"]
+    with student_of(tiny_model("llama").to(dtype), "tokl") as (student, reader):
+        found = example_losses(reader, lessons, range(5), {"tokl": 1.0})["tokl"]
+        found.sum().backward()
+        assert all(parameter.grad is not None for parameter in trainable_parameters(student).values())
+    assert found.dtype == torch.float32
+    assert found.tolist() == pytest.approx(expected.tolist(), rel=0.1)
+
+
+def test_a_certain_teacher_s_distribution_is_its_token() -> None:
+    """The head makes logits of hundreds from long hidden states: all the mass is on one token, and KL is tok."""
+    generator = torch.Generator().manual_seed(3)
+    hidden = 1000 * torch.randn(TOTAL, 32, generator=generator)
+    model = tiny_model("llama")
+    tokens = model.get_output_embeddings()(hidden).argmax(dim=-1).tolist()
+    responses = [tuple(tokens[start : start + size]) for start, size in zip(STARTS, RESPONSES, strict=True)]
+    # the responses that are fed have to be those that are compared with
+    examples = tuple(Encoded(example.prompt, response) for example, response in zip(EXAMPLES, responses, strict=True))
+    with student_of(model, "tokl") as (_, reader), torch.no_grad():
+        losses = example_losses(reader, Lessons(examples, None, hidden), range(5), {"tok": 1.0, "tokl": 1.0})
+    torch.testing.assert_close(losses["tok"], losses["tokl"], rtol=1e-5, atol=1e-6)
+
+
+def test_a_student_equal_to_its_teacher_is_pulled_nowhere() -> None:
+    with student_of(tiny_model("llama"), "tokl") as (student, reader):
+        lessons = lessons_of(plainly(student))
+        for weights in ({"tokl": 1.0}, {"act": 1.0}):
+            loss = weighted(example_losses(reader, lessons, range(5), weights), weights).sum()  # type: ignore[arg-type]
+            gradients = torch.autograd.grad(loss, list(trainable_parameters(student).values()))
+            assert max(gradient.abs().max().item() for gradient in gradients) < 1e-4
+            assert loss.abs() < 1e-5
+
+
+@pytest.mark.parametrize("layers", [(0,), (1,), (0, 1)])
+def test_only_the_chosen_layers_are_matched(layers: tuple[int, ...]) -> None:
+    with student_of(tiny_model("llama"), "act") as (student, reader), torch.no_grad():
+        plain = lessons_of(plainly(student))
+        assert plain.activations is not None
+        plain.activations[:, 1] += MARK
+        lessons = Lessons(EXAMPLES, plain.activations, None, Matching(layers=layers))
+        loss = example_losses(reader, lessons, range(5), {"act": 1.0})["act"]
+    assert loss.tolist() == pytest.approx([MARK**2 if 1 in layers else 0.0] * 5, rel=1e-5, abs=1e-7)
+
+
+def test_act_norm_divides_a_layer_s_error_by_its_target_s_size() -> None:
+    """Student a, target a + MARK: in each layer MARK^2 over the mean of (a + MARK)^2 of the example."""
+    with student_of(tiny_model("llama"), "act") as (student, reader), torch.no_grad():
+        plains = plainly(student)
+        targets = lessons_of(plains).activations
+        assert targets is not None
+        lessons = Lessons(EXAMPLES, targets + MARK, None, Matching(act_norm="layer"))
+        loss = example_losses(reader, lessons, range(5), {"act": 1.0})["act"]
+    expected = [sum(MARK**2 / (layer + MARK).square().mean().item() for layer in plain.activations) for plain in plains]
+    assert loss.tolist() == pytest.approx(expected, rel=1e-5)
+
+
+# Padding sides
+
+
+@pytest.mark.parametrize("method", ["act", "prompt-act", "tok", "prefix-tokl"])
+def test_the_tokenizer_s_padding_side_changes_no_bit(method: str, tmp_path: Path) -> None:
+    runs = []
+    for side in ("left", "right"):
+        school = School.of(tmp_path / side, "gemma3_text")
+        tiny_tokenizer(padding_side=side).save_pretrained(school.base)  # type: ignore[arg-type]
+        assert school.lm.tokenizer.padding_side == side
+        runs.append(school.train(method, num_train_epochs=3))
+    assert len({(folder / "adapter_model.safetensors").read_bytes() for folder in runs}) == 1
