@@ -267,7 +267,7 @@ class TrainConfig(LowDataConfig, ModelConfig):
         if method.variant in ("tokl", "tna") and self.label_type == "ground_truth":
             what = "distribution" if method.variant == "tokl" else "activations"
             raise UserError(
-                f"label_type=ground_truth: {self.training_method} matches the teacher's {what}, which exist at the "
+                f"label_type=ground_truth: {self.training_method} matches the teacher's {what}, known at the "
                 "teacher's own tokens only; use icl_outputs, or tok or a2t for ground truth"
             )
         if self.num_train_examples < 2 and not self.ldr_mode:
