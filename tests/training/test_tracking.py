@@ -147,7 +147,6 @@ def test_wandb_offline(tmp_path: Path, tiny_model_folder: Path, monkeypatch: pyt
     assert list(tmp_path.glob("wandb/offline-run-*/*.wandb"))
 
 
-@pytest.mark.skipif(importlib.util.find_spec("tensorboard") is None, reason="tensorboard is not installed")
 @pytest.mark.filterwarnings("ignore")
 def test_tensorboard_holds_the_history(tmp_path: Path, tiny_model_folder: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: PLC0415
