@@ -21,7 +21,7 @@ def answers(spec: TaskSpec) -> st.SearchStrategy[str]:
 
 
 def answer_row(spec: TaskSpec, answer: str) -> Row:
-    return {"capital": answer, "past": answer, "label": answer, "answer": answer}
+    return {"capital": answer, "past": answer, "answer": answer}
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -41,14 +41,11 @@ def test_a_rendered_answer_is_read_as_gold(name: str, data: st.DataObject, rest:
 def test_the_prompt_ends_in_its_cue(name: str) -> None:
     template = task(name).spec.template
     assert template.endswith(":")
-    assert "\n\n" not in template
     assert task(name).name == name
 
 
 def test_an_unknown_name_lists_near_and_valid_ones() -> None:
-    with pytest.raises(
-        UserError, match=r"unknown dataset 'capitols' \(did you mean capitals.*\?\); valid: bbcnews, cap"
-    ):
+    with pytest.raises(UserError, match=r"unknown dataset 'capitols' \(did you mean capitals.*\?\); valid: capitals, "):
         task("capitols")
     with pytest.raises(UserError, match=r"unknown dataset 'zzz'; valid:"):
         task("zzz")

@@ -6,13 +6,24 @@ Whatever is fetched is either what was asked for or an error. Tasks and loading 
 from ia2.sources.files import FILE_TYPES, read_rows
 from ia2.sources.hub import HubError, HubSource, hub_resolves, load_split
 from ia2.sources.packages import PackageSource, cache_folder, extract_member, package_file, read_members
-from ia2.sources.tables import Table, Texts, bundled_table, hold_out, split_provenance
+from ia2.sources.tables import (
+    SourceRow,
+    Table,
+    Texts,
+    bundled_table,
+    hold_out,
+    row_of,
+    split_provenance,
+    text_of,
+    texts_of,
+)
 
 __all__ = [
     "FILE_TYPES",
     "HubError",
     "HubSource",
     "PackageSource",
+    "SourceRow",
     "Table",
     "Texts",
     "bundled_table",
@@ -24,5 +35,8 @@ __all__ = [
     "package_file",
     "read_members",
     "read_rows",
+    "row_of",
     "split_provenance",
+    "text_of",
+    "texts_of",
 ]

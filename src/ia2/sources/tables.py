@@ -3,19 +3,23 @@
 import hashlib
 import importlib.resources
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Any, TypeVar
 
 from ia2.errors import UserError
 from ia2.sources.files import read_rows
+
+SourceRow = Mapping[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Table:
     """Rows as a source gave them, and where they came from."""
 
-    rows: Sequence[Mapping[str, object]]
+    rows: Sequence[SourceRow]
     source: str
     revision: str = ""
 
@@ -28,19 +32,53 @@ class Table:
 
     def texts(self, *columns: str) -> list[dict[str, str]]:
         """These columns as text; UserError names the row where one is missing or holds no text or number."""
-        return [{c: self._text(number, row, c) for c in columns} for number, row in enumerate(self.rows, start=1)]
+        return self.converted(lambda row: {column: text_of(row, column) for column in columns})
 
-    def _text(self, number: int, row: Mapping[str, object], column: str) -> str:
-        value = row.get(column)
-        if isinstance(value, str | int | float):
-            return str(value)
-        have = f"holds {type(value).__name__}" if column in row else f"is missing (there: {', '.join(row)})"
-        raise UserError(f"{self.source}, row {number}: the column {column!r} {have}; text or a number is needed")
+    def converted(self, convert: Callable[[SourceRow], T | None]) -> list[T]:
+        """What `convert` makes of each row, without None; its ValueError becomes a UserError that names the row."""
+        found = []
+        for number, row in enumerate(self.rows, start=1):
+            try:
+                one = convert(row)
+            except ValueError as error:
+                raise UserError(f"{self.source}, row {number}: {error}") from error
+            if one is not None:
+                found.append(one)
+        return found
 
 
-def split_provenance(train: Table, validation: Table) -> dict[str, str]:
-    """The provenance of two tables in one record."""
-    tables = {"train": train, "validation": validation}
+def text_of(row: SourceRow, column: str) -> str:
+    """A column as text; ValueError where it is missing or holds neither text nor a number."""
+    value = row.get(column)
+    if isinstance(value, str | int | float):
+        return str(value)
+    raise ValueError(_not_there(row, column, "text or a number"))
+
+
+def texts_of(row: SourceRow, column: str) -> list[str]:
+    """A column that holds a list, as texts; ValueError where it does not, or where one of them is no text."""
+    value = row.get(column)
+    if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
+        return list(value)
+    raise ValueError(_not_there(row, column, "a list of texts"))
+
+
+def row_of(row: SourceRow, column: str) -> SourceRow:
+    """A column that holds columns of its own; ValueError where it does not."""
+    value = row.get(column)
+    if isinstance(value, Mapping):
+        return value
+    raise ValueError(_not_there(row, column, "an object"))
+
+
+def _not_there(row: SourceRow, column: str, needed: str) -> str:
+    value = row.get(column)
+    have = f"holds {type(value).__name__}" if column in row else f"is missing (there: {', '.join(row)})"
+    return f"the column {column!r} {have}; {needed} is needed"
+
+
+def split_provenance(**tables: Table) -> dict[str, str]:
+    """The provenance of several tables in one record, each under its name."""
     return {f"{split}_{key}": value for split, table in tables.items() for key, value in table.provenance.items()}
 
 

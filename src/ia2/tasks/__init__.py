@@ -1,4 +1,7 @@
-"""What is asked: the tasks by name. A new dataset is one small module and one entry here."""
+"""What is asked: the tasks by name. A new dataset is one small module and one entry here.
+
+A name ends in `_hard` or `_remap` for another form of a dataset, and in `_{subset}` for a part of one that has parts.
+"""
 
 from difflib import get_close_matches
 
@@ -6,18 +9,16 @@ from ia2.errors import UserError
 from ia2.tasks.base import Task
 from ia2.tasks.bbcnews import BBCNEWS
 from ia2.tasks.capitals import CAPITALS, CAPITALS_RARE
+from ia2.tasks.forms import Dataset, forms
 from ia2.tasks.gsm8k import GSM8K
 from ia2.tasks.past_tense import PAST_TENSE, PAST_TENSE_IRREGULAR
 from ia2.tasks.sst2 import SST2
 
+EMBEDDED: tuple[Task, ...] = (CAPITALS, CAPITALS_RARE, PAST_TENSE, PAST_TENSE_IRREGULAR)
+DATASETS: tuple[Dataset, ...] = (SST2, BBCNEWS, GSM8K)
+
 TASKS: dict[str, Task] = {
-    "bbcnews": BBCNEWS,
-    "capitals": CAPITALS,
-    "capitals_rare": CAPITALS_RARE,
-    "gsm8k": GSM8K,
-    "past_tense": PAST_TENSE,
-    "past_tense_irregular": PAST_TENSE_IRREGULAR,
-    "sst2": SST2,
+    task.name: task for task in (*EMBEDDED, *(form for dataset in DATASETS for form in forms(dataset)))
 }
 
 
@@ -25,6 +26,15 @@ def task(name: str) -> Task:
     """The task called `name`; UserError names near ones and all valid ones."""
     if name in TASKS:
         return TASKS[name]
+    if name.removesuffix("_remap") in TASKS and name.endswith("_remap"):
+        raise UserError(_no_remap(TASKS[name.removesuffix("_remap")]))
     near = get_close_matches(name, TASKS, n=3)
     meant = f" (did you mean {' or '.join(near)}?)" if near else ""
-    raise UserError(f"unknown dataset {name!r}{meant}; valid: {', '.join(TASKS)}")
+    plain = ", ".join(one.name for one in TASKS.values() if one.form == "normal")
+    raise UserError(f"unknown dataset {name!r}{meant}; valid: {plain}, most of them with _hard or _remap too")
+
+
+def _no_remap(normal: Task) -> str:
+    if not normal.spec.labels:
+        return f"{normal.name} answers in free text: it has no labels to remap"
+    return f"{normal.name} has {len(normal.spec.labels)} labels, more than there are words to remap them to"

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict
 from ia2.errors import UserError
 
 Row = Mapping[str, str]
-ParserName = Literal["choice", "line", "number", "exact"]
+ParserName = Literal["choice", "line", "number", "boxed", "after_marker", "regex", "exact"]
+Form = Literal["normal", "hard", "remap"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,10 @@ class TaskSpec(BaseModel):
     """Answer text -> meaning, for a closed label set; empty for free text."""
     parser: ParserName
     """Which reader of `answers.py` turns a response into an answer."""
+    marker: str = "####"
+    """What announces the answer, for the reader `after_marker`."""
+    pattern: str = ""
+    """The regular expression whose first group (or whole match) is the answer, for the reader `regex`."""
     num_generated_tokens: int = 1
     """Tokens (T) that an answer needs."""
     instruction: str = ""
@@ -53,16 +58,26 @@ class TaskSpec(BaseModel):
         return tuple(field for _, field, _, _ in Formatter().parse(self.template) if field)
 
     def question(self, row: Row) -> str:
-        """The prompt for one row; UserError names a missing column."""
+        """The prompt for one row, its texts as paragraphs; UserError names a missing column."""
         missing = [field for field in self.fields if field not in row]
         if missing:
             raise UserError(
                 f"task {self.name} needs the column {missing[0]!r}; the row has {', '.join(map(repr, row)) or 'none'}"
             )
-        return self.template.format_map(row)
+        return self.template.format_map({field: paragraph(row[field]) for field in self.fields})
 
     def answer(self, row: Row) -> str:
-        return self.answer_template.format_map(row)
+        """The answer of one row as it follows the prompt."""
+        return self.answer_template.format_map({column: paragraph(text) for column, text in row.items()})
+
+
+def paragraph(text: str) -> str:
+    """The text without empty lines and outer blanks: a blank line would end a demonstration, or a response, too soon.
+
+    >>> paragraph(" A pit.\\n\\nHow deep? ")
+    'A pit.\\nHow deep?'
+    """
+    return "\n".join(line.rstrip() for line in text.strip().splitlines() if line.strip())
 
 
 @dataclass(frozen=True)
@@ -76,15 +91,20 @@ class Rows:
 
 @dataclass(frozen=True)
 class Task:
-    """A dataset: how to ask (`spec`), how to fetch (`load`), and what a person should know of it."""
+    """A dataset in one form: how to ask (`spec`), how to fetch (`load`), and what a person should know of it."""
 
     spec: TaskSpec
     family: str
     source: str
     licence: str
     load: Callable[[], Rows]
+    example: Row
+    """One row, to be shown; quoted from the source or invented."""
+    size: str
+    """Rows of the source's training and validation parts, as its publisher counts them."""
     ood_group: str = ""
     """Tasks of one group have the same labels, so that one can be evaluated with what another was trained on."""
+    form: Form = "normal"
 
     @property
     def name(self) -> str:

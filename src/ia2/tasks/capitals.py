@@ -47,6 +47,8 @@ CAPITALS = Task(
     source=SOURCE,
     licence="Apache-2.0",
     load=_load,
+    example={"country": "France", "capital": "Paris"},
+    size="30 / 54",
     ood_group="capitals",
 )
 CAPITALS_RARE = Task(
@@ -55,5 +57,7 @@ CAPITALS_RARE = Task(
     source=SOURCE,
     licence="Apache-2.0",
     load=_load_rare,
+    example={"country": "Tuvalu", "capital": "Funafuti"},
+    size="0 / 104",
     ood_group="capitals",
 )

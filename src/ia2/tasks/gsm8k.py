@@ -7,37 +7,32 @@ a response ends at the first one, so a solution that held one would be cut there
 a solution are dropped, and those of a question too, so that they cannot be taken for the end of a demonstration.
 """
 
-from ia2.sources import HubSource, Table, load_split, split_provenance
-from ia2.tasks.base import Row, Rows, Task, TaskSpec
+from ia2.sources import HubSource, SourceRow, text_of
+from ia2.tasks.forms import Dataset, Item, from_hub
 
-_HUB = HubSource("openai/gsm8k", config="main", offline_task="capitals")
-
-
-def _without_empty_lines(text: str) -> str:
-    return "\n".join(line.rstrip() for line in text.strip().splitlines() if line.strip())
+_HUB = HubSource("openai/gsm8k", config="main", offline_task="gsm8ks")
 
 
-def _rows(table: Table) -> list[Row]:
-    rows = table.texts("question", "answer")
-    return [{column: _without_empty_lines(text) for column, text in row.items()} for row in rows]
+def item(row: SourceRow) -> Item:
+    """A question, its worked solution, and what stands after the last `####` of that."""
+    solution = text_of(row, "answer")
+    return Item({"question": text_of(row, "question")}, solution.rpartition("####")[2].strip(), solution=solution)
 
 
-def _load() -> Rows:
-    train, test = load_split(_HUB, "train"), load_split(_HUB, "test")
-    return Rows(_rows(train), _rows(test), split_provenance(train, test))
-
-
-GSM8K = Task(
-    spec=TaskSpec(
-        name="gsm8k",
-        template="Question:{question}\nAnswer:",
-        answer_template="{answer}",
-        parser="number",
-        num_generated_tokens=200,
+GSM8K = Dataset(
+    name="gsm8k",
+    template="Question:{question}\nAnswer:",
+    load=from_hub(_HUB, item, "train", "test"),
+    example=Item(
+        {"question": "Ann has 3 apples and buys 2. How many has she?"}, "5", solution="3+2=<<3+2=5>>5 apples\n#### 5"
     ),
     family="mathematics",
     source="hub openai/gsm8k main, train / test",
     licence="MIT",
-    load=_load,
+    size="7,473 / 1,319",
+    parser="number",
+    num_generated_tokens=200,
+    hard_parser="number",
+    hard_num_generated_tokens=8,
     ood_group="grade_school_mathematics",
 )

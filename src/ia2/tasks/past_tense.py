@@ -10,7 +10,7 @@ answer the question that they are there to ask.
 from collections.abc import Callable
 
 from ia2.sources import bundled_table, hold_out
-from ia2.tasks.base import Rows, Task, TaskSpec
+from ia2.tasks.base import Row, Rows, Task, TaskSpec
 
 
 def _load_regular() -> Rows:
@@ -24,7 +24,7 @@ def _load_irregular() -> Rows:
     return Rows([], table.texts("verb", "past"), table.provenance)
 
 
-def _verbs(name: str, load: Callable[[], Rows]) -> Task:
+def _verbs(name: str, load: Callable[[], Rows], size: str, example: Row) -> Task:
     return Task(
         spec=TaskSpec(
             name=name,
@@ -37,9 +37,11 @@ def _verbs(name: str, load: Callable[[], Rows]) -> Task:
         source=f"table written for this project, src/ia2/tasks/data/{name}.tsv",
         licence="Apache-2.0",
         load=load,
+        example=example,
+        size=size,
         ood_group="past_tense",
     )
 
 
-PAST_TENSE = _verbs("past_tense", _load_regular)
-PAST_TENSE_IRREGULAR = _verbs("past_tense_irregular", _load_irregular)
+PAST_TENSE = _verbs("past_tense", _load_regular, "576 / 200", {"verb": "walk", "past": "walked"})
+PAST_TENSE_IRREGULAR = _verbs("past_tense_irregular", _load_irregular, "0 / 160", {"verb": "go", "past": "went"})

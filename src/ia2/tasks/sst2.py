@@ -6,36 +6,28 @@ The trap: the hub's sentences all end in a blank, which neither the other sentim
 taken off, so that a query looks the same wherever it comes from.
 """
 
-from ia2.sources import HubSource, Table, load_split, split_provenance
-from ia2.tasks.base import Row, Rows, Task, TaskSpec
+from ia2.sources import HubSource, SourceRow, text_of
+from ia2.tasks.forms import Dataset, Item, from_hub
 from ia2.tasks.labels import SENTIMENT, label_of
 
-_HUB = HubSource("stanfordnlp/sst2", offline_task="bbcnews")
+_HUB = HubSource("stanfordnlp/sst2", offline_task="movies")
 
 
-def _rows(table: Table) -> list[Row]:
-    rows = table.texts("sentence", "label")
-    for number, row in enumerate(rows, start=1):
-        label_of(row["label"], SENTIMENT, f"{table.source}, row {number}")
-    return [{"sentence": row["sentence"].strip(), "label": row["label"]} for row in rows]
+def _item(row: SourceRow) -> Item:
+    label = text_of(row, "label")
+    label_of(label, SENTIMENT)
+    return Item({"sentence": text_of(row, "sentence")}, label)
 
 
-def _load() -> Rows:
-    train, validation = load_split(_HUB, "train"), load_split(_HUB, "validation")
-    return Rows(_rows(train), _rows(validation), split_provenance(train, validation))
-
-
-SST2 = Task(
-    spec=TaskSpec(
-        name="sst2",
-        template="Text:{sentence}\nLabel:",
-        answer_template="{label}",
-        labels=SENTIMENT,
-        parser="choice",
-    ),
+SST2 = Dataset(
+    name="sst2",
+    template="Text:{sentence}\nLabel:",
+    load=from_hub(_HUB, _item, "train", "validation"),
+    example=Item({"sentence": "a gripping and generous film"}, "1"),
     family="sentiment",
     source="hub stanfordnlp/sst2, train / validation",
     licence="not stated by its authors (Stanford Sentiment Treebank)",
-    load=_load,
+    size="67,349 / 872",
+    labels=SENTIMENT,
     ood_group="sentiment",
 )
