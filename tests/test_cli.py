@@ -106,8 +106,8 @@ def test_the_commands_of_the_readme(command: str, config: Config) -> None:
 @pytest.mark.parametrize(
     ("command", "says"),
     [
-        ("", "which command? Given: none; valid: demo, prepare, create, train, evaluate, predict, merge"),
-        ("fit", "which command? Given: 'fit'; valid: demo"),
+        ("", "which command? Given: none; valid: demo, fit, tasks, prepare, create, train, evaluate, predict, merge"),
+        ("fits", "which command? Given: 'fits'; valid: demo"),
         ("train", "training_method"),
         ("train --training_method", "--training_method needs a value"),
         ("train --training_method --lr 1", "--training_method needs a value"),

@@ -113,7 +113,9 @@ INVENTED = [("a fine film", "1"), ("a dull film", "0"), ("good", "1"), ("bad", "
 def written(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Written:
     """A run of two phases on capitals, and records of it and of the base model on free text and on labels."""
     root, model, models = tmp_path_factory.mktemp("artefacts"), str(tiny_model_folder), Models()
-    prepare_all(PrepareConfig(root=root, datasets=("capitals",), num_train_samples=8, num_val_samples=4))
+    prepare_all(
+        PrepareConfig(root=root, datasets=("capitals",), num_train_samples=8, num_val_samples=4, model_id=model)
+    )
     create_all(
         CreateConfig(
             root=root,
@@ -204,7 +206,7 @@ def test_fields_of_a_run(written: Written) -> None:
 def test_fields_of_a_configuration() -> None:
     named = fields("The `config` object")
     applicable = [
-        TrainConfig(training_method=method, ldr_mode=low_data).applicable().keys()
+        TrainConfig(training_method=method, ldr_mode=low_data, shuffle_demos=not low_data).applicable().keys()
         for method in METHODS
         for low_data in (False, True)
     ]

@@ -278,6 +278,9 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "num_labelled_samples": st.sampled_from([8, 10]),
     "num_unlabelled_samples": st.sampled_from([1000, 10]),
     "max_permutations": st.sampled_from([24, 2]),
+    "fixed_demos": st.booleans(),
+    "shuffle_demos": st.booleans(),
+    "num_shuffles": st.sampled_from([4, 2]),
     "continue_training": st.sampled_from([None, "same", "some/folder"]),
     "protocol": st.sampled_from(["default", "published"]),
     "torch_dtype": st.sampled_from(["auto", "float32"]),
@@ -298,9 +301,10 @@ def test_the_strategy_knows_every_field() -> None:
 
 
 def taken(fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields, without ground truth where the method refuses it."""
+    """The fields, without ground truth where the method refuses it, and with one way of showing demonstrations."""
     refuses = parse_method(fields["training_method"]).variant in ("tokl", "tna")
-    return {**fields, "label_type": "icl_outputs"} if refuses else fields
+    label_type = "icl_outputs" if refuses else fields["label_type"]
+    return {**fields, "label_type": label_type, "shuffle_demos": fields["shuffle_demos"] and not fields["fixed_demos"]}
 
 
 @settings(max_examples=300, deadline=None)

@@ -1,6 +1,7 @@
 from .config import CreateConfig as CreateConfig
 from .config import DemoConfig as DemoConfig
 from .config import EvaluateConfig as EvaluateConfig
+from .config import FitConfig as FitConfig
 from .config import MergeConfig as MergeConfig
 from .config import ModelConfig as ModelConfig
 from .config import PredictConfig as PredictConfig
@@ -12,6 +13,8 @@ from .flows.data import create_all as create_all
 from .flows.data import prepare_all as prepare_all
 from .flows.demo import demo as demo
 from .flows.evaluation import evaluate as evaluate
+from .flows.fitting import Adapter as Adapter
+from .flows.fitting import fit as fit
 from .flows.merging import merge_adapter as merge_adapter
 from .flows.prediction import predict_from as predict_from
 from .flows.training import train as train

@@ -10,6 +10,8 @@ import errno
 import io
 import itertools
 import logging
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -22,15 +24,19 @@ from ia2.config import (
     CreateConfig,
     DemoConfig,
     EvaluateConfig,
+    FitConfig,
     MergeConfig,
     PredictConfig,
     PrepareConfig,
+    TasksConfig,
     TrainConfig,
 )
 from ia2.errors import MachineError, UserError
 
 SUBCOMMANDS: dict[str, type[Config]] = {
     "demo": DemoConfig,
+    "fit": FitConfig,
+    "tasks": TasksConfig,
     "prepare": PrepareConfig,
     "create": CreateConfig,
     "train": TrainConfig,
@@ -48,24 +54,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = parse_arguments(list(sys.argv[1:] if arguments is None else arguments))
         _prepare_output()
         run(config)
-    except UserError as error:
-        return _fail(str(error), 2)
-    except MachineError as error:
-        return _fail(str(error), 1)
-    except OSError as error:
-        if error.errno not in DISK | PLACE:
-            raise
-        return _fail_of_disk(error)
-    except MemoryError:
-        return _fail("out of memory", 1)
-    except KeyboardInterrupt:
-        return _fail("interrupted; what was finished is kept, and the same command goes on from there", 130)
+    except (UserError, MachineError, OSError, MemoryError, KeyboardInterrupt) as error:
+        return _failed(error)
     return 0
 
 
 def run(config: Config) -> None:
     """Do what a config says; only now is the rest imported."""
     match config:
+        case FitConfig():
+            from ia2.flows.fitting import fit_from
+
+            fit_from(config)
+        case TasksConfig():
+            from ia2.flows.tasks import show_tasks
+
+            show_tasks(config)
         case PrepareConfig():
             from ia2.flows.data import prepare_all
 
@@ -96,16 +100,32 @@ def run(config: Config) -> None:
             demo(config)
 
 
-def _fail(message: str, code: int) -> int:
+def _failed(error: BaseException) -> int:
+    """Tell a failure in one line and return its exit code; what is none of those that we know goes on as it is."""
+    match error:
+        case UserError():
+            message, code = str(error), 2
+        case MachineError():
+            message, code = str(error), 1
+        case MemoryError():
+            message, code = "out of memory", 1
+        case KeyboardInterrupt():
+            message, code = "interrupted; what was finished is kept, and the same command goes on from there", 130
+        case BrokenPipeError():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains of it when it ends
+            return 128 + signal.SIGPIPE
+        case OSError(errno=number) if number in PLACE:
+            message, code = f"{_of_disk(error)}; give another --root or another file", 2
+        case OSError(errno=number) if number in DISK:
+            message, code = f"{_of_disk(error)}; what was finished is kept", 1
+        case _:
+            raise error
     print(f"ia2: {message}", file=sys.stderr)
     return code
 
 
-def _fail_of_disk(error: OSError) -> int:
-    what = f"{error.strerror}: {error.filename or 'the disk'}"
-    if error.errno in PLACE:
-        return _fail(f"{what}; give another --root or another file", 2)
-    return _fail(f"{what}; what was finished is kept", 1)
+def _of_disk(error: OSError) -> str:
+    return f"{error.strerror}: {error.filename or 'the disk'}"
 
 
 def _prepare_output() -> None:

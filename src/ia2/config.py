@@ -10,6 +10,7 @@ import shlex
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
+import tyro
 from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from ia2.errors import UserError
@@ -24,6 +25,7 @@ LabelType = Literal["ground_truth", "icl_outputs"]
 StopRule = Literal["separator", "eos", "published"]
 Protocol = Literal["default", "published"]
 HpSelection = Literal["dev_loss", "performance"]
+DemoType = Literal["unique", "fixed", "shuffled"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 
@@ -99,7 +101,15 @@ class PrepareConfig(Config):
     aliases: ClassVar[dict[str, str]] = {"dataset": "datasets"}
 
     datasets: tuple[str, ...] = ("gsm8k",)
-    """Datasets to prepare."""
+    """Datasets to prepare: names that `ia2 tasks` lists, or task files (.toml, .json)."""
+    subset: str | None = None
+    """Part of a dataset that has parts: `--dataset hmath --subset algebra` is hmath_algebra."""
+    prompt_template: Literal["normal", "hard"] = "normal"
+    """hard: the bare text, and the answer without reasoning; the same as a name that ends in _hard."""
+    label_template: Literal["normal", "remap"] = "normal"
+    """remap: unrelated words for labels; the same as a name that ends in _remap."""
+    model_id: str | None = None
+    """Count lengths in this model's tokens too (default: in characters only)."""
     num_train_samples: int = Field(default=2000, ge=0)
     """Rows of the training pool."""
     num_val_samples: int = Field(default=500, ge=0)
@@ -126,7 +136,24 @@ class LowDataConfig(Config):
         return self.num_labelled_samples, self.num_unlabelled_samples, self.max_permutations
 
 
-class CreateConfig(LowDataConfig):
+class DemonstrationsConfig(Config):
+    """How the teacher's demonstrations vary from example to example."""
+
+    fixed_demos: bool = False
+    """One list of demonstrations for all examples."""
+    shuffle_demos: bool = False
+    """Each example several times, its demonstrations in different orders."""
+    num_shuffles: int = Field(default=4, ge=1)
+    """Orders of the demonstrations of each example, with shuffle_demos."""
+
+    @property
+    def demo_type(self) -> DemoType:
+        if self.fixed_demos and self.shuffle_demos:
+            raise UserError("fixed_demos and shuffle_demos exclude each other: one list, or one for each order")
+        return "fixed" if self.fixed_demos else "shuffled" if self.shuffle_demos else "unique"
+
+
+class CreateConfig(LowDataConfig, DemonstrationsConfig):
     """Draw training sets with their teacher demonstrations: data/{dataset}/train/{N}_{run}.json."""
 
     aliases: ClassVar[dict[str, str]] = {"dataset": "datasets"}
@@ -141,11 +168,15 @@ class CreateConfig(LowDataConfig):
     """At most so many demonstrations before a teacher's query."""
     num_dev_examples: int = Field(default=50, ge=0)
     """At most so many development examples (never more than N/2)."""
+    stratified: bool = False
+    """Draw the labels in proportion, as few examples of many labels need."""
+    num_workers: int | None = Field(default=None, ge=1)
+    """Processes that draw (default: one for few files, else as many as there are cores)."""
     overwrite: bool = False
     """Replace files that were made with other settings."""
 
 
-class TrainConfig(LowDataConfig, ModelConfig):
+class TrainConfig(LowDataConfig, DemonstrationsConfig, ModelConfig):
     """Train one run: outputs/{method}/{dataset}/{name}."""
 
     incidental: ClassVar[frozenset[str]] = ModelConfig.incidental | {
@@ -234,6 +265,7 @@ class TrainConfig(LowDataConfig, ModelConfig):
         """The fields that decide this method's result, as JSON values."""
         foreign = METHOD_FIELDS - ADAPTER_FIELDS[self.method.adapter] - VARIANT_FIELDS[self.method.variant]
         foreign |= SPLIT_FIELDS if self.ldr_mode else LOW_DATA_FIELDS
+        foreign |= frozenset() if self.shuffle_demos else {"num_shuffles"}
         return {key: value for key, value in self.identity().items() if key not in foreign}
 
     def foreign(self) -> dict[str, Any]:
@@ -275,6 +307,8 @@ class TrainConfig(LowDataConfig, ModelConfig):
                 f"num_train_examples={self.num_train_examples}: a teacher's demonstrations are the other training "
                 "examples, so at least 2 are needed"
             )
+        if not self.ldr_mode:
+            _ = self.demo_type
         if method.adapter == "lora":
             check_letters("lora_type", self.lora_type, LORA_LETTERS)
         if method.adapter == "ia3":
@@ -296,7 +330,7 @@ VARIANT_FIELDS: dict[Variant, frozenset[str]] = {
     "a2t": frozenset({"label_type", "layers", "act_norm"}),
     "t2a": frozenset({"label_type", "layers", "act_norm"}),
 }
-SPLIT_FIELDS = frozenset({"num_train_examples", "max_icl_demos"})
+SPLIT_FIELDS = frozenset({"num_train_examples", "max_icl_demos", "fixed_demos", "shuffle_demos", "num_shuffles"})
 LOW_DATA_FIELDS = frozenset({"ldr_mode", "num_labelled_samples", "num_unlabelled_samples", "max_permutations"})
 METHOD_FIELDS = frozenset().union(*ADAPTER_FIELDS.values(), *VARIANT_FIELDS.values())
 
@@ -360,6 +394,57 @@ class EvaluateConfig(ModelConfig):
     """Padded tokens of one batch; changes speed and memory only."""
     no_prepare: bool = False
     """Fail where data files are missing instead of making them."""
+
+
+class TasksConfig(Config):
+    """List the tasks, or write a first task file for your own rows (--init)."""
+
+    aliases: ClassVar[dict[str, str]] = {"dataset": "datasets", "text_column": "text_columns"}
+
+    datasets: tuple[str, ...] = ()
+    """Only these tasks (default: all; other forms of a dataset, _hard and _remap, only if named)."""
+    init: Path | None = None
+    """CSV, TSV, JSON lines, JSON or parquet to look at: writes a task file beside it."""
+    text_columns: tuple[str, ...] = ()
+    """With --init: the columns a query shows (default: guessed)."""
+    label_column: str | None = None
+    """With --init: the column of the answers (default: guessed)."""
+    out: Path | None = None
+    """With --init: the task file to write, .toml or .json (default: the file's name with .toml)."""
+
+    @model_validator(mode="after")
+    def _init_only(self) -> "TasksConfig":
+        given = [field for field in ("text_columns", "label_column", "out") if getattr(self, field)]
+        if given and self.init is None:
+            raise UserError(f"--{given[0]} goes with --init")
+        return self
+
+
+class FitConfig(Config):
+    """Teach a model your own labelled rows, compare IA2 with fine-tuning, and keep the adapter (./{file}-ia2)."""
+
+    aliases: ClassVar[dict[str, str]] = {"text_column": "text_columns"}
+
+    file: tyro.conf.Positional[Path]
+    """CSV, TSV, JSON lines, JSON or parquet of labelled rows, or a task file (.toml)."""
+    text_columns: tuple[str, ...] = ()
+    """The columns a query shows (default: guessed)."""
+    label_column: str | None = None
+    """The column of the answers (default: guessed)."""
+    model_id: str = "smollm2-135m"
+    """Base model: hub id, local folder, .gguf file, or `smollm2-135m` (embedded)."""
+    num_train_examples: int | None = Field(default=None, ge=2)
+    """Labelled rows to train on, N; half as many more choose the learning rate (default: what there is, at most 32)."""
+    lrs: tuple[float, ...] = (3e-4, 1e-3)
+    """Learning rates, of which dev loss picks one."""
+    num_runs: int = Field(default=1, ge=1)
+    """Runs of each method, each with its own training rows."""
+    num_train_epochs: int = Field(default=20, ge=1)
+    """At most so many passes over the training rows."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    overwrite: bool = False
+    """Start anew where the rows or the task have changed since the last time."""
 
 
 class PredictConfig(Config):

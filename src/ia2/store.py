@@ -143,6 +143,16 @@ def split_path(root: Path, dataset: str, num_train_examples: int, run_idx: int) 
     return root / "data" / dataset / "train" / f"{num_train_examples}_{run_idx}.json"
 
 
+def fixed_path(root: Path, dataset: str, num_train_examples: int, run_idx: int) -> Path:
+    """Where the split of (N, run) with one list of demonstrations lies."""
+    return root / "data" / dataset / "train_fixed" / f"{num_train_examples}_{run_idx}.json"
+
+
+def shuffled_path(root: Path, dataset: str, draw: tuple[int, int], num_shuffles: int) -> Path:
+    """Where the split of (N, run) with demonstrations in several orders lies."""
+    return root / "data" / dataset / "train" / f"shuffled_{num_shuffles}_{draw[0]}_{draw[1]}.json"
+
+
 def low_data_path(root: Path, dataset: str, sizes: tuple[int, int, int], run_idx: int) -> Path:
     """Where the low-data split of (N, M, K) and run lies."""
     return root / "data" / f"{dataset}-ldr" / "train" / f"{'_'.join(map(str, (*sizes, run_idx)))}.json"
@@ -152,7 +162,14 @@ def split_file(root: Path, config: TrainConfig) -> Path:
     """Where the split that a run trains on lies."""
     if config.ldr_mode:
         return low_data_path(root, config.dataset, config.low_data_sizes, config.run_idx)
-    return split_path(root, config.dataset, config.num_train_examples, config.run_idx)
+    draw = config.num_train_examples, config.run_idx
+    match config.demo_type:
+        case "fixed":
+            return fixed_path(root, config.dataset, *draw)
+        case "shuffled":
+            return shuffled_path(root, config.dataset, draw, config.num_shuffles)
+        case "unique":
+            return split_path(root, config.dataset, *draw)
 
 
 def splits_on_disk(root: Path, dataset: str) -> list[tuple[int, int]]:

@@ -42,7 +42,7 @@ TRAIN = "train --training_method act --dataset capitals --model_id TINY --num_tr
     ("command", "says"),
     [
         ("prepare --datasets capital", "unknown dataset 'capital' (did you mean capitals"),
-        ("create --datasets nothing_like_it", "unknown dataset 'nothing_like_it'; valid: bbcnews"),
+        ("create --datasets nothing_like_it", "unknown dataset 'nothing_like_it'; valid: capitals"),
         ("create --datasets capitals --num_train_examples 40", "num_train_examples=40: with 20 dev examples"),
         ("create --datasets capitals --num_train_examples 1", "num_train_examples=1: a teacher's demonstrations"),
         ("create --datasets past_tense_irregular", "is for evaluation only"),

@@ -95,7 +95,11 @@ def test_a_split_comes_back_from_its_file(draw: Draw) -> None:
     data = json.loads(store.json_text(split_to_json(split, draw)))
     assert split_from_json(data, POOL, "a file") == split
     assert data["demo_type"] == "unique"
-    assert data["settings"] == {"max_icl_demos": draw.max_icl_demos, "num_dev_examples": draw.num_dev_examples}
+    assert data["settings"] == {
+        "max_icl_demos": draw.max_icl_demos,
+        "num_dev_examples": draw.num_dev_examples,
+        "stratified": False,
+    }
 
 
 def test_the_published_shape_written_out() -> None:

@@ -1,12 +1,14 @@
-"""The hub: real `datasets` on a folder laid out as a hub repository, with the hub itself out of reach."""
+"""The hub: real `datasets` and the hub's real client, on folders laid out as repositories and on a hub of our own."""
 
 import json
-from collections.abc import Iterable
+import shutil
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pyarrow
 import pyarrow.parquet
 import pytest
+from fake_hub import commit, serving
 
 from ia2.sources import HubError, HubSource, load_split
 from ia2.sources import hub as hub_module
@@ -78,5 +80,117 @@ def test_offline_folder_goes_before_the_hub(tmp_path: Path, monkeypatch: pytest.
     assert train.rows == test.rows == INVENTED
     assert train.provenance["sha256"] == test.provenance["sha256"]
     assert train.provenance["source"] == "file someone__rows__main/train.parquet"
-    with pytest.raises(HubError, match=r"someone__rows__main has no dev\.parquet"):
+    with pytest.raises(HubError, match=r"__main has no dev\.parquet .* \(main\) \(splits there: test, train\)"):
         load_split(source, "dev")
+    with pytest.raises(HubError, match=r"someone__none has no dev\.parquet .* for someone/none: put the file there"):
+        load_split(HubSource("someone/none"), "dev")
+
+
+@pytest.fixture
+def served(hub: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A hub in reach, with caches of its own: someone/rows is parquet, someone/script a script and its conversion."""
+    import datasets  # noqa: PLC0415
+    import huggingface_hub.constants as client  # noqa: PLC0415
+
+    root = hub / "hub"
+    write_parquet(root / "someone" / "rows" / "main" / "train.parquet", INVENTED)
+    write_parquet(root / "someone" / "rows" / "v1" / "train.parquet", INVENTED[:1])
+    (root / "someone" / "script" / "main").mkdir(parents=True)
+    (root / "someone" / "script" / "main" / "script.py").write_text("raise SystemExit('a script was run')")
+    conversion = root / "someone" / "script" / "refs%2Fconvert%2Fparquet"
+    for configuration, rows in (("default", INVENTED), ("small", INVENTED[:1])):
+        write_parquet(conversion / configuration / "train" / "0000.parquet", rows)
+        (conversion / configuration / "train" / "index.duckdb").write_text("not for us")
+    write_parquet(conversion / "default" / "test" / "0000.parquet", INVENTED[1:])
+    monkeypatch.setattr(hub_module, "_resolves", lambda _: True)
+    monkeypatch.setattr(client, "HF_HUB_CACHE", str(hub / "hub-cache"))
+    with serving(root) as address:
+        monkeypatch.setattr(datasets.config, "HF_ENDPOINT", address)
+        monkeypatch.setattr(client, "ENDPOINT", address)
+        monkeypatch.setattr(client, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
+        monkeypatch.setattr(
+            datasets.config, "HUB_DATASETS_URL", address + "/datasets/{repo_id}/resolve/{revision}/{path}"
+        )
+        yield root
+
+
+@pytest.fixture
+def go_offline(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """What HF_HUB_OFFLINE=1 sets when `datasets` is imported."""
+    import datasets  # noqa: PLC0415
+
+    return lambda: monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+
+
+def test_a_revision_and_its_commit(served: Path) -> None:
+    newest = load_split(HubSource("someone/rows"), "train")
+    assert (newest.rows, newest.source) == (INVENTED, "hub someone/rows train")
+    assert newest.revision == commit(served / "someone" / "rows" / "main")
+    pinned = load_split(HubSource("someone/rows", revision="v1"), "train")
+    assert (pinned.rows, pinned.revision) == (INVENTED[:1], commit(served / "someone" / "rows" / "v1"))
+    with pytest.raises(HubError, match=r"Revision 'v9' doesn't exist for dataset 'someone/rows'"):
+        load_split(HubSource("someone/rows", revision="v9"), "train")
+
+
+def test_a_slice_and_a_missing_split(served: Path) -> None:
+    assert load_split(HubSource("someone/rows"), "train[1:]").rows == INVENTED[1:]
+    with pytest.raises(HubError, match=r"split dev, .*Unknown split \"dev\"\. Should be one of \['train'\]"):
+        load_split(HubSource("someone/rows"), "dev")
+
+
+def test_a_script_is_read_from_its_conversion(served: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = load_split(HubSource("someone/script"), "train")
+    assert (table.rows, table.source) == (INVENTED, "hub someone/script train, converted to parquet")
+    assert table.revision == commit(served / "someone" / "script" / "refs%2Fconvert%2Fparquet")
+    assert "someone/script is published as a script: taking the hub's conversion" in capsys.readouterr().err
+    assert load_split(HubSource("someone/script", config="small"), "train").rows == INVENTED[:1]
+    named = HubSource("someone/script", config="small", revision="refs/convert/parquet")
+    assert load_split(named, "train").rows == INVENTED[:1]
+    assert not list(served.parent.glob("hub-cache/**/*.duckdb"))
+
+
+def test_the_only_configuration_of_a_conversion_needs_no_name(served: Path) -> None:
+    conversion = served / "someone" / "script" / "refs%2Fconvert%2Fparquet"
+    shutil.rmtree(conversion / "default")
+    assert load_split(HubSource("someone/script"), "train").rows == INVENTED[:1]
+    write_parquet(conversion / "large" / "train" / "0000.parquet", INVENTED)
+    with pytest.raises(HubError, match="there is no configuration 'default'; valid: large, small"):
+        load_split(HubSource("someone/script"), "train")
+
+
+@pytest.mark.parametrize(
+    ("source", "split", "message"),
+    [
+        (HubSource("someone/script"), "dev", r"Unknown split \"dev\"\. Should be one of .*'test'"),
+        (HubSource("someone/script", config="big"), "train", "there is no configuration 'big'; valid: default, small"),
+        (HubSource("someone/script", revision="main"), "train", "its revision main is a script, .*: give no revision"),
+    ],
+)
+def test_what_a_conversion_does_not_have(served: Path, source: HubSource, split: str, message: str) -> None:
+    with pytest.raises(HubError, match=message):
+        load_split(source, split)
+
+
+def test_a_script_that_was_never_converted(served: Path) -> None:
+    shutil.rmtree(served / "someone" / "script" / "refs%2Fconvert%2Fparquet")
+    with pytest.raises(HubError, match=r"cannot load someone/script, .*Revision Not Found.* IA2_OFFLINE_DATASETS=DIR"):
+        load_split(HubSource("someone/script"), "train")
+
+
+def test_a_warm_cache_needs_no_hub(served: Path, go_offline: Callable[[], None]) -> None:
+    sources = [HubSource("someone/rows"), HubSource("someone/script"), HubSource("someone/script", config="small")]
+    online = [load_split(source, "train") for source in sources]
+    shutil.rmtree(served)
+    go_offline()
+    offline = [load_split(source, "train") for source in sources]
+    assert [table.provenance for table in offline] == [table.provenance for table in online]
+    assert load_split(HubSource("someone/rows", revision=online[0].revision), "train").rows == INVENTED
+    with pytest.raises(HubError, match=f"the cache has revision {online[0].revision}, not v1, which needs the hub"):
+        load_split(HubSource("someone/rows", revision="v1"), "train")
+
+
+def test_a_cold_cache_names_every_remedy(served: Path, go_offline: Callable[[], None]) -> None:
+    go_offline()
+    with pytest.raises(HubError, match=r"Couldn't reach .*someone/script.* HF_ENDPOINT to a mirror.* is capitals"):
+        load_split(HubSource("someone/script", offline_task="capitals"), "train")
+    assert not (served.parent / "hub-cache").exists()  # the hub was not asked

@@ -10,14 +10,14 @@ import tarfile
 import threading
 import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from ia2.errors import MachineError
-from ia2.sources import PackageSource, extract_member, package_file, packages, read_members
+from ia2.sources import PackageSource, extract_member, package_file, packages, read_members, read_nested_member
 
 METADATA = "Metadata-Version: 2.1\nName: invented\nVersion: 1.0\n"
 MEMBERS = {
@@ -53,12 +53,18 @@ def wheel(index: Path) -> PackageSource:
 @pytest.fixture
 def sdist(index: Path) -> PackageSource:
     path = index / "invented-1.0.tar.gz"
-    with tarfile.open(path, "w:gz") as file:
-        for name, content in (("invented-1.0/data/x.txt", b"x"), ("invented-1.0/PKG-INFO", METADATA.encode())):
+    path.write_bytes(archive_of({"invented-1.0/data/x.txt": b"x", "invented-1.0/PKG-INFO": METADATA.encode()}))
+    return PackageSource("invented", "1.0", path.name, digest(path.read_bytes()))
+
+
+def archive_of(members: Mapping[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as file:
+        for name, content in members.items():
             entry = tarfile.TarInfo(name)
             entry.size = len(content)
             file.addfile(entry, io.BytesIO(content))
-    return PackageSource("invented", "1.0", path.name, digest(path.read_bytes()))
+    return buffer.getvalue()
 
 
 def digest(content: bytes) -> str:
@@ -181,6 +187,19 @@ def test_a_source_archive_is_asked_for_and_read_as_one(
     assert read_members(sdist, "invented-1.0/data/") == {"invented-1.0/data/x.txt": b"x"}
     assert extract_member(sdist, "invented-1.0/data/x.txt", digest(b"x")).read_bytes() == b"x"
     assert ("--no-binary", "invented") in zip(pip.commands[0], pip.commands[0][1:], strict=False)
+
+
+def test_a_member_of_an_archive_inside_a_package(index: Path, tmp_path: Path) -> None:
+    content = archive_of({"invented-1.0/inner.tar.gz": archive_of({"data/x.txt": b"x"})})
+    package = PackageSource("invented", "1.0", "invented-1.0.tar.gz", digest(content))
+    cached = tmp_path / "cache" / "packages" / package.filename
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(content)
+    assert read_nested_member(package, "invented-1.0/inner.tar.gz", "data/x.txt") == b"x"
+    with pytest.raises(MachineError, match=r"inner\.tar\.gz of invented 1\.0 has no member 'data/y\.txt'"):
+        read_nested_member(package, "invented-1.0/inner.tar.gz", "data/y.txt")
+    with pytest.raises(MachineError, match=r"has no member 'invented-1\.0/other\.tar\.gz'"):
+        read_nested_member(package, "invented-1.0/other.tar.gz", "data/x.txt")
 
 
 def test_a_member_is_extracted_once_and_checked(wheel: PackageSource, monkeypatch: pytest.MonkeyPatch) -> None:

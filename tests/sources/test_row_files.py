@@ -1,13 +1,17 @@
 """Local files of rows: every format gives the same rows, and what is malformed is told in one line."""
 
+import json
+import tracemalloc
+from functools import partial
 from pathlib import Path
 
+import pandas
 import pyarrow
 import pyarrow.parquet
 import pytest
 
 from ia2.errors import UserError
-from ia2.sources import read_rows
+from ia2.sources import iterate_rows, read_rows
 
 TWO_ROWS = [{"text": 'Ünï, "code"', "n": "1"}, {"text": "two\nlines\u2028", "n": ""}]
 
@@ -42,7 +46,22 @@ def test_parquet_gives_the_same_rows(tmp_path: Path) -> None:
         ("a.csv", b"text,n\na,1\nb\n", r"a\.csv, line 3: 1 cells where the header has 2"),
         ("a.csv", b"text,n\na,1,2\n", r"a\.csv, line 2: 3 cells"),
         ("a.csv", b'text\n"open\n', r"a\.csv, line 2: unexpected end of data"),
-        ("a.csv", b"text\ncaf\xe9\n", r"a\.csv: byte 8 is not UTF-8"),
+        (
+            "a.csv",
+            b"text\ncaf\xe9\n",
+            r"a\.csv, line 2: byte 8 \(0xe9\) is not UTF-8; .*iconv -f CP1252 -t UTF-8 a\.csv",
+        ),
+        ("a.csv", b"text\nna\xc3\xafve\ncaf\xe9\n", r"a\.csv, line 3: byte 15 \(0xe9\) is not UTF-8"),
+        ("a.jsonl", b'{"a": "x"}\n{"a": "\xff"}\n', r"a\.jsonl, line 2: byte 18 \(0xff\) is not UTF-8"),
+        ("a.json", b'[{"a": "\xe9"}]', r"a\.json, line 1: byte 8 \(0xe9\) is not UTF-8"),
+        ("a.csv", "text\na\n".encode("utf-16-le"), r"a\.csv: byte 1 is NUL: .*; save the file as UTF-8"),
+        ("a.csv", b"\xff\xfea", r"a\.csv: its byte order mark says UTF-16, and it is not \(truncated data\)"),
+        ("a.csv", b"text;n\na;1\n", r"a\.csv: the columns of 'text;n' are not parted by commas"),
+        (
+            "a.csv",
+            b"text\n" + b'"' + b"x" * 140_000,
+            r"a\.csv, line 2: field larger than .* \(is a quotation mark open",
+        ),
         ("a.jsonl", b'{"a": 1}\n{"a": \n', r"a\.jsonl, line 2: not JSON"),
         ("a.jsonl", b'{"a": 1}\n[1]\n', r"a\.jsonl, line 2: an object is needed, and it holds list"),
         ("a.jsonl", b'{"a": ["x"]}\n', r"a\.jsonl, row 1, column 'a' holds list"),
@@ -57,6 +76,72 @@ def test_a_malformed_file_is_one_clear_line(tmp_path: Path, name: str, content: 
     with pytest.raises(UserError, match=message) as caught:
         read_rows(tmp_path / name)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.csv", "text,n\ncafé,1\n"), ("a.tsv", "text\tn\ncafé\t1\n"), ("a.jsonl", '{"text": "café", "n": 1}\n')],
+)
+def test_a_byte_order_mark_says_the_encoding(tmp_path: Path, name: str, content: str, encoding: str) -> None:
+    (tmp_path / name).write_bytes(content.encode(encoding))
+    assert read_rows(tmp_path / name) == [{"text": "café", "n": "1"}]
+
+
+def test_rows_before_a_bad_line_are_given_as_they_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,n\na,1\nb\n")
+    rows = iterate_rows(tmp_path / "a.csv")
+    assert next(rows) == {"text": "a", "n": "1"}
+    with pytest.raises(UserError, match="line 3: 1 cells"):
+        next(rows)
+
+
+@pytest.mark.parametrize("extension", ["csv", "jsonl", "parquet"])
+def test_only_the_columns_that_are_asked_for(tmp_path: Path, extension: str) -> None:
+    table = pandas.DataFrame({"text": ["a", "b"], "n": ["1", "2"], "more": ["x", "y"]})
+    path = tmp_path / f"a.{extension}"
+    write = {"csv": partial(table.to_csv, index=False), "parquet": table.to_parquet}
+    write.get(extension, partial(table.to_json, orient="records", lines=True))(path)
+    assert list(iterate_rows(path, ["n", "text"])) == [{"n": "1", "text": "a"}, {"n": "2", "text": "b"}]
+    with pytest.raises(UserError, match=r"no column 'txt'; it has 'text', 'n', 'more' \(did you mean 'text'\?\)"):
+        list(iterate_rows(path, ["n", "txt"]))
+
+
+def test_a_list_in_a_column_that_nobody_asks_for_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"a": "x", "tags": ["y"]}\n{"tags": []}')
+    assert list(iterate_rows(tmp_path / "a.jsonl", ["a"])) == [{"a": "x"}, {"a": ""}]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
+def test_reading_takes_the_memory_of_a_few_rows(tmp_path: Path, name: str) -> None:
+    """8 MB of rows take less than 1 MB (they are not kept here), whatever the format."""
+    rows = [{"text": f"{number:07d}" + "x" * 3_993, "n": number % 2} for number in range(2_000)]
+    if name == "a.csv":
+        (tmp_path / name).write_text("text,n\n" + "".join(f"{row['text']},{row['n']}\n" for row in rows))
+    elif name == "a.jsonl":
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / name, row_group_size=100)
+    del rows
+    next(iterate_rows(tmp_path / name))  # imports
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in iterate_rows(tmp_path / name)) == 2_000
+        assert tracemalloc.get_traced_memory()[1] < (3_000_000 if name == "a.parquet" else 1_000_000)
+    finally:
+        tracemalloc.stop()
+
+
+def test_of_parquet_the_other_columns_are_not_read(tmp_path: Path) -> None:
+    rows = [{"text": "x" * 4_000, "n": number} for number in range(256)]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "a.parquet")
+    next(iterate_rows(tmp_path / "a.parquet", ["n"]))  # imports
+    tracemalloc.start()
+    try:
+        assert len(list(iterate_rows(tmp_path / "a.parquet", ["n"]))) == 256
+        assert tracemalloc.get_traced_memory()[1] < 500_000  # the texts take a million
+    finally:
+        tracemalloc.stop()
 
 
 def test_truth_values_and_fractions_are_written_as_in_json(tmp_path: Path) -> None:

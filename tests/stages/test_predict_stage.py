@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from peft import PeftModel
@@ -99,10 +100,125 @@ def test_tabs_in_and_out(adapter: Path, models: Models, tmp_path: Path) -> None:
     assert row.split("\t")[:2] == ["France", "68, or so"]
 
 
+def test_the_ending_of_the_output_decides_whatever_its_case(adapter: Path, models: Models, tmp_path: Path) -> None:
+    predicted(adapter, models, file=write_csv(tmp_path / "in.csv", [["country"], ["Peru"]]), out=tmp_path / "OUT.TSV")
+    assert (tmp_path / "OUT.TSV").read_text(encoding="utf-8").startswith("country\tanswer\tconfidence\nPeru\t")
+
+
+COUNTRIES = [{"id": 1, "country": "France"}, {"id": None, "country": "Peru"}]
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
+    if path.suffix == ".parquet":
+        pd.DataFrame(rows).astype({"id": "Int64"}).to_parquet(path)
+    else:
+        path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("name", ["in.parquet", "in.jsonl"])
+def test_other_files_of_rows_are_answered_alike(adapter: Path, models: Models, tmp_path: Path, name: str) -> None:
+    cells = [["id", "country"], ["1", "France"], ["", "Peru"]]
+    predicted(adapter, models, file=write_csv(tmp_path / "in.csv", cells), out=tmp_path / "from_csv.csv")
+    predicted(adapter, models, file=write_rows(tmp_path / name, COUNTRIES), out=tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "from_csv.csv").read_bytes()
+
+
+def test_rows_with_columns_of_their_own_keep_them(adapter: Path, models: Models, tmp_path: Path) -> None:
+    rows = [{"a": "x", "country": "France"}, {"country": "Peru", "b": "y"}]
+    predicted(adapter, models, file=write_rows(tmp_path / "in.jsonl", rows), out=tmp_path / "out.csv")
+    written = read_csv(tmp_path / "out.csv")
+    assert [row[:3] for row in written] == [["a", "country", "b"], ["x", "France", ""], ["", "Peru", "y"]]
+
+
+@pytest.mark.parametrize("blank", ["", " \t", "\n", None])
+@pytest.mark.parametrize("name", ["in.parquet", "in.jsonl", "in.csv"])
+def test_a_row_without_a_text_is_named(adapter: Path, tmp_path: Path, name: str, blank: str | None) -> None:
+    rows = [*COUNTRIES, {"id": 3, "country": blank}]
+    if name == "in.csv":
+        file = write_csv(tmp_path / name, [["country", "id"], ["Peru", ""], ["France", ""], [blank or "", "3"]])
+    else:
+        file = write_rows(tmp_path / name, rows)
+    refuse(adapter, tmp_path, file, r"in\.\w+, row 3: no text in column 'country'; fill it or leave the row out")
+
+
+def test_a_row_without_the_column_is_named(adapter: Path, tmp_path: Path) -> None:
+    file = write_rows(tmp_path / "in.jsonl", [{"country": "Peru"}, {"id": 2}])
+    refuse(adapter, tmp_path, file, "row 2: no text in column 'country'")
+
+
+def refuse(adapter: Path, folder: Path, file: Path, says: str, out: str = "out.csv") -> None:
+    """The file is refused before a model is loaded, and nothing is written."""
+    unused, before = Models(), files_of(folder)
+    with pytest.raises(UserError, match=says):
+        predicted(adapter, unused, file=file, out=folder / out)
+    assert unused.num_loaded == 0
+    assert files_of(folder) == before
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n\n"])
+def test_a_blank_text_is_refused(adapter: Path, text: str) -> None:
+    unused = Models()
+    with pytest.raises(UserError, match="the text is empty: give the country to answer with --text"):
+        predicted(adapter, unused, text=text)
+    assert unused.num_loaded == 0
+
+
+def test_blank_lines_within_a_text_are_left_out(adapter: Path, models: Models) -> None:
+    (dense,) = predicted(adapter, models, text="France\nor Spain")
+    assert predicted(adapter, models, text="\nFrance\n \n\nor Spain\n\n") == [dense]
+
+
+@pytest.mark.parametrize(
+    ("out", "says"),
+    [
+        ("folder", "folder is a folder; name a file in it"),
+        ("out.parquet", r"out\.parquet: answers are written as CSV, or as TSV"),
+        ("out.JSONL", r"out\.JSONL: answers are written as CSV"),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_refused_first(adapter: Path, tmp_path: Path, out: str, says: str) -> None:
+    (tmp_path / "folder").mkdir()
+    refuse(adapter, tmp_path, write_csv(tmp_path / "in.csv", [["country"], ["Peru"]]), says, out)
+
+
+def with_task(adapter: Path, folder: Path, **changes: Any) -> Path:
+    """The same adapter, its task changed."""
+    copy = shutil.copytree(adapter, folder / "adapter")
+    described = json.loads((copy / "config.json").read_text(encoding="utf-8"))
+    described["task"] |= changes
+    (copy / "config.json").write_text(json.dumps(described), encoding="utf-8")
+    return copy
+
+
+def test_an_answer_of_a_closed_set_is_the_label(adapter: Path, models: Models, tmp_path: Path) -> None:
+    """However the model writes it, where the task's parser takes it for that label."""
+    (plain,) = predicted(adapter, models, text="France")
+    assert plain.answer is not None
+    label = plain.answer.swapcase()
+    assert label != plain.answer
+    closed = with_task(adapter, tmp_path, labels={"other": "another", label: "said"}, parser="line")
+    (prediction,) = predicted(closed, models, text="France")
+    assert prediction == Prediction(label, plain.confidence, plain.response)
+
+
+def test_every_column_of_a_query_needs_a_text(adapter: Path, models: Models, tmp_path: Path) -> None:
+    two = with_task(adapter, tmp_path, template="{place} in {year}:")
+    with pytest.raises(UserError, match="needs the columns place, year: give them with --file"):
+        predicted(two, Models(), text="Peru")
+    assert len(predicted(two, models, file=write_csv(tmp_path / "in.csv", [["place", "year"], ["Peru", "1900"]]))) == 1
+    refuse(two, tmp_path, write_csv(tmp_path / "in.csv", [["place", "year"], ["Peru", ""]]), "row 1: .* 'year'")
+
+
 @pytest.mark.parametrize(
     ("rows", "says"),
     [
-        ([["city"], ["Paris"]], r"no column 'country'; it has city"),
+        ([["city"], ["Paris"]], r"no column 'country'; it has city$"),
+        (
+            [["id", "COUNTRY"], ["1", "Peru"]],
+            r"no column 'country'; it has id, COUNTRY; rename 'COUNTRY' if it is meant",
+        ),
+        ([["countries"], ["Peru"]], r"rename 'countries' if it is meant"),
         ([["country", "answer"], ["France", "Paris"]], "has a column 'answer' already; rename it"),
         ([["country", "confidence"], ["France", "1"]], "has a column 'confidence' already"),
         ([["country"]], "in.csv: the file has no rows"),
@@ -110,11 +226,7 @@ def test_tabs_in_and_out(adapter: Path, models: Models, tmp_path: Path) -> None:
     ],
 )
 def test_what_a_file_has_to_be(adapter: Path, tmp_path: Path, rows: list[list[str]], says: str) -> None:
-    source, unused = write_csv(tmp_path / "in.csv", rows), Models()
-    with pytest.raises(UserError, match=says):
-        predicted(adapter, unused, file=source, out=tmp_path / "out.csv")
-    assert unused.num_loaded == 0
-    assert list(files_of(tmp_path)) == ["in.csv"]
+    refuse(adapter, tmp_path, write_csv(tmp_path / "in.csv", rows), says)
 
 
 def test_a_missing_file_is_named(adapter: Path, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """What holds for every task: its name, its prompt, and that its own answers are read back."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,22 +11,32 @@ from ia2.tasks import TASKS, task
 from ia2.tasks.answers import parse
 from ia2.tasks.base import Row, TaskSpec
 
-# Answers: the tables' kind of words for a line, a solution for a number, else one of the labels.
+# Answers: the tables' kind of words for a line, a solution for a number, a box or a marked answer, else one of the
+# labels. Tasks whose answers are written and read alike are tried once.
 WORDS = st.from_regex(r"[A-Za-zÀ-ÿ][A-Za-zÀ-ÿ' .-]{0,30}", fullmatch=True)
 SOLUTIONS = st.builds("{} + 1 = {}\n#### {:,}".format, st.integers(), st.integers(), st.integers())
+BOXED = st.builds(r"First $\boxed{{2}}$, then $\boxed{{{}}}$".format, st.integers())
+MARKED = st.builds("{}\n#### {}".format, WORDS, WORDS)
 
 
 def answers(spec: TaskSpec) -> st.SearchStrategy[str]:
     if spec.parser == "choice":
         return st.sampled_from(sorted(spec.labels))
-    return SOLUTIONS if spec.parser == "number" else WORDS
+    return {"number": SOLUTIONS, "after_marker": MARKED, "boxed": BOXED}.get(spec.parser, WORDS)
 
 
 def answer_row(spec: TaskSpec, answer: str) -> Row:
     return {"capital": answer, "past": answer, "answer": answer}
 
 
-@pytest.mark.parametrize("name", TASKS)
+def way_to_answer(spec: TaskSpec) -> str:
+    return repr((spec.answer_template, spec.parser, sorted(spec.labels), spec.marker, spec.pattern))
+
+
+WAYS_TO_ANSWER = {way_to_answer(one.spec): one.name for one in TASKS.values()}
+
+
+@pytest.mark.parametrize("name", WAYS_TO_ANSWER.values())
 @given(data=st.data(), rest=st.sampled_from(["", "\n\n", "\n\nInput: Peru\nOutput: 1 Lima #### 3"]))
 def test_a_rendered_answer_is_read_as_gold(name: str, data: st.DataObject, rest: str) -> None:
     spec = task(name).spec
@@ -33,15 +45,35 @@ def test_a_rendered_answer_is_read_as_gold(name: str, data: st.DataObject, rest:
     gold = parse(rendered, spec)
     assert gold is not None
     assert parse(rendered + rest, spec) == gold
-    plain = {"choice": answer, "line": " ".join(answer.casefold().split()), "number": answer.rpartition("#### ")[2]}
-    assert gold == plain[spec.parser].replace(",", "")
+    final = answer.rpartition("#### ")[2]
+    boxed = answer.rpartition("{")[2].removesuffix("}$")
+    plain = {"choice": answer, "number": final.replace(",", ""), "boxed": boxed}
+    assert gold == plain.get(spec.parser, " ".join(final.casefold().split()))
 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_the_prompt_ends_in_its_cue(name: str) -> None:
-    template = task(name).spec.template
-    assert template.endswith(":")
+    spec, example = task(name).spec, task(name).example
+    question = spec.question(example)
+    assert question.endswith(":")
+    assert question == question.strip()
+    assert parse(spec.answer(example), spec) is not None
     assert task(name).name == name
+
+
+def test_tasks_of_one_group_share_their_labels() -> None:
+    groups: dict[str, dict[str, dict[str, str]]] = {}
+    for one in TASKS.values():
+        if one.ood_group:
+            groups.setdefault(one.ood_group, {})[one.name] = one.spec.labels
+    for members in groups.values():
+        by_size = sorted(members.values(), key=len)
+        assert all(fewer.items() <= more.items() for fewer, more in pairwise(by_size))
+    assert {"sciq_remap", "qasc_remap", "arc_remap"} == groups["science_questions_remap"].keys()
+    assert {"sst2", "finsen", "poems"} == groups["sentiment"].keys()
+    assert {"sst2_remap", "finsen_remap", "poems_remap"} == groups["sentiment_remap"].keys()
+    assert {"agnews_hard", "bbcnews_hard"} == groups["news_topics_hard"].keys()
+    assert {"movies", "tweets", "amazon", "nyt"} == groups["sentence_sentiment"].keys()
 
 
 def test_an_unknown_name_lists_near_and_valid_ones() -> None:

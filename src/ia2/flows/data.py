@@ -1,85 +1,116 @@
 """Data files made where they are missing, so that a first command needs no other before it."""
 
 import logging
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
 from pathlib import Path
+
+from tqdm import tqdm
 
 from ia2 import store
 from ia2.config import CreateConfig, PrepareConfig
 from ia2.errors import UserError
 from ia2.icl.ldr import LowDataDraw
-from ia2.icl.splits import DEFAULT_MAX_ICL_DEMOS, DEFAULT_NUM_DEV_EXAMPLES, Draw
-from ia2.stages.create import check_draw, create, create_low_data
-from ia2.stages.prepare import prepare
+from ia2.icl.splits import Draw
+from ia2.stages.create import check_draw, create, path_of
+from ia2.stages.prepare import add_token_lengths, prepare
+from ia2.tasks import dataset_name, task
 
 log = logging.getLogger(__name__)
+
+TASK_FILES = (".toml", ".json")
+FEWEST_FOR_PROCESSES = 16
+"""Files to draw below which starting processes costs more than it saves."""
 
 
 def prepare_all(config: PrepareConfig) -> list[Path]:
     """`ia2 prepare`."""
     root = store.root_of(config)
-    return [
-        prepare(root, dataset, config.num_train_samples, config.num_val_samples, config.overwrite)
+    names = [
+        dataset_name(dataset, config.subset, config.prompt_template, config.label_template)
         for dataset in config.datasets
     ]
+    paths = [prepare(root, name, config.num_train_samples, config.num_val_samples, config.overwrite) for name in names]
+    if config.model_id is not None:
+        for path in paths:
+            add_token_lengths(path, config.model_id)
+    return paths
 
 
 def create_all(config: CreateConfig) -> list[Path]:
     """`ia2 create`: every dataset, N and run."""
     root = store.root_of(config)
-    for dataset in config.datasets:
-        ensure_pool(root, dataset)
-    if config.ldr_mode:
-        draws = [LowDataDraw(config.low_data_sizes, run, config.num_dev_examples) for run in range(config.num_runs)]
-        return [create_low_data(root, dataset, draw, config.overwrite) for dataset in config.datasets for draw in draws]
-    return [
-        create(root, dataset, Draw(num, run, config.max_icl_demos, config.num_dev_examples), config.overwrite)
-        for dataset in config.datasets
-        for num in config.num_train_examples
-        for run in range(config.num_runs)
-    ]
+    wanted = [(ensure_pool(root, dataset), draw) for dataset in config.datasets for draw in _draws(config)]
+    missing = sum(not path_of(root, dataset, draw).exists() for dataset, draw in wanted)
+    few = (len(wanted) if config.overwrite else missing) < FEWEST_FOR_PROCESSES
+    num_workers = config.num_workers or (1 if few else os.cpu_count() or 1)
+    if num_workers == 1:
+        return [create(root, dataset, draw, config.overwrite) for dataset, draw in wanted]
+    paths = _create_in_processes(root, wanted, config.overwrite, num_workers)
+    log.info("%d splits stand, %d of them new", len(paths), len(paths) if config.overwrite else missing)
+    return paths
 
 
-def ensure_pool(root: Path, dataset: str, no_prepare: bool = False) -> None:
-    """Prepare a dataset at its default size where it is missing; UserError with `no_prepare`."""
-    path = store.pool_path(root, dataset)
-    if path.exists():
-        return
-    if no_prepare:
+def _draws(config: CreateConfig) -> Iterator[Draw | LowDataDraw]:
+    for run in range(config.num_runs):
+        if config.ldr_mode:
+            yield LowDataDraw(config.low_data_sizes, run, config.num_dev_examples)
+            continue
+        for num in config.num_train_examples:
+            yield Draw(
+                num_train_examples=num,
+                run_idx=run,
+                max_icl_demos=config.max_icl_demos,
+                num_dev_examples=config.num_dev_examples,
+                demo_type=config.demo_type,
+                num_shuffles=config.num_shuffles if config.shuffle_demos else 1,
+                stratified=config.stratified,
+            )
+
+
+def _create_in_processes(
+    root: Path, wanted: Sequence[tuple[str, Draw | LowDataDraw]], overwrite: bool, num_workers: int
+) -> list[Path]:
+    """Draw the splits in processes of their own. What is finished stands, so an interrupted call goes on from there."""
+    context = multiprocessing.get_context("spawn")
+    datasets, draws = zip(*wanted, strict=True)
+    with ProcessPoolExecutor(num_workers, context) as pool:
+        made = pool.map(create, repeat(root), datasets, draws, repeat(overwrite))
+        return list(tqdm(made, total=len(wanted), desc="create", unit="split", leave=False, disable=None))
+
+
+def name_of(dataset: str) -> str:
+    """The name of a dataset, which is what a task file says where `dataset` is one."""
+    return task(dataset).name if dataset.endswith(TASK_FILES) else dataset
+
+
+def ensure_pool(root: Path, dataset: str, no_prepare: bool = False) -> str:
+    """Prepare a dataset at its default size where it is missing; UserError with `no_prepare`.
+
+    Returns the name under which it lies.
+    """
+    name = name_of(dataset)
+    path = store.pool_path(root, name)
+    if path.exists() and name == dataset:
+        return name
+    if no_prepare and not path.exists():
         raise UserError(f"{path} does not exist; `ia2 prepare --datasets {dataset}` makes it")
     sizes = PrepareConfig()
     prepare(root, dataset, sizes.num_train_samples, sizes.num_val_samples)
+    return name
 
 
-def ensure_split(
-    root: Path, dataset: str, draw: tuple[int, int], given: tuple[int | None, int | None], no_prepare: bool = False
-) -> None:
-    """Draw the split of (N, run) where it is missing; UserError with `no_prepare`.
-
-    `given` are max_icl_demos and num_dev_examples where the user gave them: a split that is there must agree.
-    """
+def ensure_split(root: Path, dataset: str, draw: Draw | LowDataDraw, no_prepare: bool = False) -> None:
+    """Draw a split where it is missing; UserError with `no_prepare`, or where it was drawn with other settings."""
     ensure_pool(root, dataset, no_prepare)
-    path = store.split_path(root, dataset, *draw)
+    path = path_of(root, dataset, draw)
     if path.exists():
-        check_draw(path, *given)
+        check_draw(path, draw)
         return
     if no_prepare:
-        raise UserError(f"{path} does not exist; `ia2 create --datasets {dataset}` makes it")
-    demos, dev = given
-    create(root, dataset, Draw(*draw, demos or DEFAULT_MAX_ICL_DEMOS, DEFAULT_NUM_DEV_EXAMPLES if dev is None else dev))
-
-
-def ensure_low_data_split(
-    root: Path, dataset: str, draw: LowDataDraw, num_dev_given: int | None = None, no_prepare: bool = False
-) -> None:
-    """Draw the low-data split where it is missing; UserError with `no_prepare`.
-
-    `num_dev_given` is num_dev_examples where the user gave it: a split that is there must agree.
-    """
-    ensure_pool(root, dataset, no_prepare)
-    path = store.low_data_path(root, dataset, draw.sizes, draw.run_idx)
-    if path.exists():
-        check_draw(path, None, num_dev_given)
-        return
-    if no_prepare:
-        raise UserError(f"{path} does not exist; `ia2 create --datasets {dataset} --ldr_mode` makes it")
-    create_low_data(root, dataset, draw)
+        more = " --ldr_mode" if isinstance(draw, LowDataDraw) else ""
+        raise UserError(f"{path} does not exist; `ia2 create --datasets {dataset}{more}` makes it")
+    create(root, dataset, draw)

@@ -9,7 +9,8 @@ from pathlib import Path
 from ia2 import store
 from ia2.config import EvaluateConfig, TrainConfig
 from ia2.errors import UserError
-from ia2.flows.data import ensure_pool, ensure_split
+from ia2.flows.data import ensure_pool, ensure_split, name_of
+from ia2.icl.splits import Draw
 from ia2.lm.shelf import Models
 from ia2.methods import parse_method
 from ia2.stages.evaluate import (
@@ -37,6 +38,7 @@ class _Job:
 def evaluate(config: EvaluateConfig, models: Models | None = None) -> list[Path]:
     """Make every record that `config` asks for and that is not there; returns the paths of all of them."""
     models, root = models or Models(), store.root_of(config)
+    config = _with_names(root, config)
     jobs = list(_jobs(root, config))
     missing = [job for job in jobs if not is_recorded(root, job.asked, job.trained, job.passes)]
     log.info("%d records asked for, %d are there", len(jobs), len(jobs) - len(missing))
@@ -53,6 +55,15 @@ def evaluate(config: EvaluateConfig, models: Models | None = None) -> list[Path]
         )
         log.info("[%d/%d] %s: %s", number, len(missing), job.path.stem, accuracies)
     return [job.path for job in jobs]
+
+
+def _with_names(root: Path, config: EvaluateConfig) -> EvaluateConfig:
+    """The config with names in place of task files."""
+    prepared = {
+        field: tuple(ensure_pool(root, dataset, config.no_prepare) for dataset in getattr(config, field))
+        for field in ("eval_datasets", "icl_source_datasets")
+    }
+    return config.model_copy(update={**prepared, "trained_datasets": tuple(map(name_of, config.trained_datasets))})
 
 
 def _jobs(root: Path, config: EvaluateConfig) -> Iterator[_Job]:
@@ -136,7 +147,7 @@ def _draws(root: Path, config: EvaluateConfig, source: str, runs: list[Trained])
 
 def _evaluation(root: Path, config: EvaluateConfig, eval_dataset: str, source: tuple[str, int, int]) -> Evaluation:
     ensure_pool(root, eval_dataset, config.no_prepare)
-    ensure_split(root, source[0], source[1:], (None, None), config.no_prepare)
+    ensure_split(root, source[0], Draw(*source[1:]), config.no_prepare)
     return Evaluation(
         eval_dataset=eval_dataset,
         icl_source_dataset=source[0],

@@ -5,7 +5,15 @@ from collections.abc import Iterator
 
 from ia2.config import ModelConfig, PredictConfig
 from ia2.lm.shelf import Models
-from ia2.stages.predict import Prediction, predict, read_input, row_of, write_predictions
+from ia2.stages.predict import (
+    Prediction,
+    check_output,
+    only_field,
+    predict,
+    read_input,
+    row_of,
+    write_predictions,
+)
 from ia2.training.trained import Trained, read_trained
 
 
@@ -14,6 +22,8 @@ def predict_from(config: PredictConfig, models: Models | None = None) -> list[Pr
     trained = read_trained(config.adapter)
     model = ModelConfig(model_id=config.model_id or trained.model_id, device=config.device)
     model = model.model_copy(update={"torch_dtype": trained.dtype})
+    if config.out is not None:
+        check_output(config.out)
     if config.repl:
         return list(_answers_as_typed(trained, model, models or Models()))
     if config.text is not None:
@@ -38,9 +48,9 @@ def _shown(prediction: Prediction) -> str:
 
 def _answers_as_typed(trained: Trained, model: ModelConfig, models: Models) -> Iterator[Prediction]:
     """Answer one line after another until the input ends; the base model stays loaded."""
-    row_of("", trained.spec)
+    field = only_field(trained.spec)
     if sys.stdin.isatty():
-        print(f"{trained.spec.fields[0]}, one a line; Ctrl-D ends", file=sys.stderr)
+        print(f"{field}, one a line; Ctrl-D ends", file=sys.stderr)
     for line in map(str.strip, sys.stdin):
         if line:
             (prediction,) = predict(trained, [row_of(line, trained.spec)], model, models)

@@ -6,9 +6,9 @@ from pathlib import Path
 from ia2 import store
 from ia2.config import CONTINUE_SAME, TrainConfig
 from ia2.errors import UserError
-from ia2.flows.data import ensure_low_data_split, ensure_split
+from ia2.flows.data import ensure_pool, ensure_split
 from ia2.icl.ldr import LowDataDraw
-from ia2.icl.splits import DEFAULT_NUM_DEV_EXAMPLES
+from ia2.icl.splits import Draw
 from ia2.lm.shelf import Models
 from ia2.methods import Method
 from ia2.stages.train import Start, train_run
@@ -34,17 +34,26 @@ def train(config: TrainConfig, models: Models | None = None) -> Path:
 
 
 def resolve(config: TrainConfig) -> TrainConfig:
-    """The config with T as the task declares it, its data files in place."""
+    """The config with the dataset's name and T as the task declares it, its data files in place."""
     root = store.root_of(config)
+    dataset = ensure_pool(root, config.dataset, config.no_prepare)
+    ensure_split(root, dataset, draw_of(config), config.no_prepare)
+    num_tokens = config.num_generated_tokens or load_pool(root, dataset).spec.num_generated_tokens
+    return config.model_copy(update={"dataset": dataset, "num_generated_tokens": num_tokens})
+
+
+def draw_of(config: TrainConfig) -> Draw | LowDataDraw:
+    """What a run's split is drawn with."""
     if config.ldr_mode:
-        num_dev = DEFAULT_NUM_DEV_EXAMPLES if config.num_dev_examples is None else config.num_dev_examples
-        draw = LowDataDraw(config.low_data_sizes, config.run_idx, num_dev)
-        ensure_low_data_split(root, config.dataset, draw, config.num_dev_examples, config.no_prepare)
-    else:
-        draws = (config.num_train_examples, config.run_idx)
-        ensure_split(root, config.dataset, draws, (config.max_icl_demos, config.num_dev_examples), config.no_prepare)
-    num_tokens = config.num_generated_tokens or load_pool(root, config.dataset).spec.num_generated_tokens
-    return config.model_copy(update={"num_generated_tokens": num_tokens})
+        return LowDataDraw(config.low_data_sizes, config.run_idx, config.num_dev_examples)
+    return Draw(
+        num_train_examples=config.num_train_examples,
+        run_idx=config.run_idx,
+        max_icl_demos=config.max_icl_demos,
+        num_dev_examples=config.num_dev_examples,
+        demo_type=config.demo_type,
+        num_shuffles=config.num_shuffles if config.shuffle_demos else 1,
+    )
 
 
 def first_phase(config: TrainConfig) -> TrainConfig | None:

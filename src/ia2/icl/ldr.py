@@ -5,16 +5,14 @@ teacher answers is what the student learns. Rows come order by order, so that th
 once for all of its queries.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice, permutations
 from random import Random
 from typing import Any
 
 from ia2.errors import UserError
 from ia2.icl.prompts import Episode, seeded
-from ia2.icl.splits import DEFAULT_NUM_DEV_EXAMPLES, Split, part_to_json
+from ia2.icl.splits import DEFAULT_NUM_DEV_EXAMPLES, Split, distinct_orders, part_to_json
 from ia2.tasks.base import Example
 from ia2.tasks.pool import example_to_json
 
@@ -25,7 +23,13 @@ class LowDataDraw:
 
     sizes: tuple[int, int, int]
     run_idx: int
-    num_dev_examples: int = DEFAULT_NUM_DEV_EXAMPLES
+    num_dev_examples: int | None = None
+
+    @property
+    def settings(self) -> dict[str, int]:
+        """What no part of a split's file name says, as it is written into a new one."""
+        num_dev = DEFAULT_NUM_DEV_EXAMPLES if self.num_dev_examples is None else self.num_dev_examples
+        return {"num_dev_examples": num_dev}
 
 
 def draw_low_data_split(pool: Sequence[Example], draw: LowDataDraw) -> tuple[Split, tuple[Example, ...]]:
@@ -38,7 +42,7 @@ def draw_low_data_split(pool: Sequence[Example], draw: LowDataDraw) -> tuple[Spl
     order = list(range(len(pool)))
     Random(draw.run_idx).shuffle(order)
     labelled = tuple(pool[i] for i in order[:num_labelled])
-    num_dev = min(draw.num_dev_examples, num_unlabelled // 2)
+    num_dev = min(draw.settings["num_dev_examples"], num_unlabelled // 2)
     dev_end = num_labelled + num_dev
     unlabelled = order[dev_end : dev_end + num_unlabelled]
     if not unlabelled:
@@ -55,16 +59,6 @@ def draw_low_data_split(pool: Sequence[Example], draw: LowDataDraw) -> tuple[Spl
     return split, labelled
 
 
-def distinct_orders(examples: Sequence[Example], most: int, generator: Random) -> list[tuple[Example, ...]]:
-    """At most `most` different orders of the examples, drawn at random; all of them where there are no more."""
-    if math.factorial(len(examples)) <= most:
-        return list(islice(permutations(examples), most))
-    found: dict[tuple[int, ...], None] = {}
-    while len(found) < most:
-        found[tuple(generator.sample(range(len(examples)), len(examples)))] = None
-    return [tuple(examples[i] for i in order) for order in found]
-
-
 def low_data_to_json(split: Split, labelled: Sequence[Example], draw: LowDataDraw) -> dict[str, Any]:
     """The keys of any split, and `labelled` with the N."""
     return {
@@ -73,5 +67,5 @@ def low_data_to_json(split: Split, labelled: Sequence[Example], draw: LowDataDra
         "remaining_indices": list(split.remaining),
         "demo_type": "ldr",
         "labelled": [example_to_json(example) for example in labelled],
-        "settings": {"num_dev_examples": draw.num_dev_examples},
+        "settings": draw.settings,
     }

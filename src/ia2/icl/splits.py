@@ -5,13 +5,18 @@ develop, the rest remain. So for one run the training examples of a smaller N ar
 and a comparison along N is paired.
 """
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from itertools import islice, permutations
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from ia2 import store
+from ia2.config import DemoType
 from ia2.errors import UserError
 from ia2.icl.prompts import Episode, seeded
 from ia2.tasks.base import Example
@@ -23,12 +28,29 @@ DEFAULT_NUM_DEV_EXAMPLES = 50
 
 @dataclass(frozen=True)
 class Draw:
-    """What a split is drawn with."""
+    """What a split is drawn with; None is the default in a new split, and whatever it was in one that is there.
+
+    demo_type: unique, each example has demonstrations in an order of its own; fixed, one list for all; shuffled, each
+    example comes `num_shuffles` times, its demonstrations in as many orders. stratified: every beginning of the order
+    holds the answers in proportion, which a small labelled pool needs.
+    """
 
     num_train_examples: int
     run_idx: int
-    max_icl_demos: int = DEFAULT_MAX_ICL_DEMOS
-    num_dev_examples: int = DEFAULT_NUM_DEV_EXAMPLES
+    max_icl_demos: int | None = None
+    num_dev_examples: int | None = None
+    demo_type: DemoType = "unique"
+    num_shuffles: int = 1
+    stratified: bool | None = None
+
+    @property
+    def settings(self) -> dict[str, int | bool]:
+        """What no part of a split's file name says, as it is written into a new one."""
+        return {
+            "max_icl_demos": DEFAULT_MAX_ICL_DEMOS if self.max_icl_demos is None else self.max_icl_demos,
+            "num_dev_examples": DEFAULT_NUM_DEV_EXAMPLES if self.num_dev_examples is None else self.num_dev_examples,
+            "stratified": bool(self.stratified),
+        }
 
 
 @dataclass(frozen=True)
@@ -40,19 +62,22 @@ class Split:
     remaining: tuple[int, ...]
     labelled: tuple[Example, ...] = ()
     """The N labelled examples of the low-data regime, whose training rows are unlabelled queries."""
+    fixed: tuple[Example, ...] = ()
+    """The one list of demonstrations, where it is fixed; an episode whose query is in it leaves that out."""
 
     @property
     def train_examples(self) -> tuple[Example, ...]:
-        return tuple(episode.query for episode in self.train)
+        """Each training example once, however often it is asked."""
+        return tuple(dict.fromkeys(episode.query for episode in self.train))
 
 
 def draw_split(pool: Sequence[Example], draw: Draw) -> Split:
     """The split of one run; UserError where the pool is too small.
 
     A training example's demonstrations are up to `max_icl_demos` of the other N - 1, a dev example's up to so many of
-    the N, in an order of its own seeded by run, N and example.
+    the N, in an order of its own seeded by run, N and example (or as `draw.demo_type` says).
     """
-    num_dev = min(draw.num_dev_examples, draw.num_train_examples // 2)
+    num_dev = min(draw.settings["num_dev_examples"], draw.num_train_examples // 2)
     if draw.num_train_examples + num_dev > len(pool):
         raise UserError(
             f"num_train_examples={draw.num_train_examples}: with {num_dev} dev examples that is more than the pool "
@@ -60,20 +85,67 @@ def draw_split(pool: Sequence[Example], draw: Draw) -> Split:
         )
     order = list(range(len(pool)))
     Random(draw.run_idx).shuffle(order)
+    if draw.stratified:
+        order = _in_proportion(order, pool)
     train = [pool[i] for i in order[: draw.num_train_examples]]
     dev = [pool[i] for i in order[draw.num_train_examples : draw.num_train_examples + num_dev]]
+    remaining = tuple(order[draw.num_train_examples + num_dev :])
+    if draw.demo_type == "fixed":
+        return _fixed_split(train, dev, remaining, draw)
     return Split(
-        train=tuple(_episode(query, train, draw) for query in train),
+        train=tuple(episode for query in train for episode in _repeated(_episode(query, train, draw), draw)),
         dev=tuple(_episode(query, train, draw) for query in dev),
-        remaining=tuple(order[draw.num_train_examples + num_dev :]),
+        remaining=remaining,
     )
+
+
+def _in_proportion(order: Sequence[int], pool: Sequence[Example]) -> list[int]:
+    """The order with equal answers spread evenly: the i-th of n such examples belongs at (2 i + 1) / (2 n) of it."""
+    totals, seen = Counter(example.answer for example in pool), Counter[str]()
+    place: dict[int, Fraction] = {}
+    for index in order:
+        answer = pool[index].answer
+        place[index] = Fraction(2 * seen[answer] + 1, 2 * totals[answer])
+        seen[answer] += 1
+    return sorted(order, key=place.__getitem__)
+
+
+def _fixed_split(train: list[Example], dev: list[Example], remaining: tuple[int, ...], draw: Draw) -> Split:
+    generator = seeded("fixed demonstrations", draw.run_idx, draw.num_train_examples)
+    fixed = tuple(generator.sample(train, min(draw.settings["max_icl_demos"], len(train))))
+    episodes = [tuple(_without(query, fixed) for query in part) for part in (train, dev)]
+    return Split(episodes[0], episodes[1], remaining, fixed=fixed)
+
+
+def _without(query: Example, fixed: Sequence[Example]) -> Episode:
+    """`query` after the list that is the same for all, less the query itself: it would be shown its own answer."""
+    return Episode(tuple(demo for demo in fixed if demo.question != query.question), query)
 
 
 def _episode(query: Example, train: Sequence[Example], draw: Draw) -> Episode:
     """`query` after a draw from `train` that never holds the query, nor a row of the pool with the same question."""
     others = [example for example in train if example.question != query.question]
     generator = seeded("demonstrations", draw.run_idx, draw.num_train_examples, query.idx)
-    return Episode(tuple(generator.sample(others, min(draw.max_icl_demos, len(others)))), query)
+    return Episode(tuple(generator.sample(others, min(draw.settings["max_icl_demos"], len(others)))), query)
+
+
+def _repeated(episode: Episode, draw: Draw) -> list[Episode]:
+    """The episode, or as many of it as it has to come in different orders; all orders where there are fewer."""
+    if draw.demo_type != "shuffled":
+        return [episode]
+    generator = seeded("shuffles", draw.run_idx, draw.num_train_examples, episode.query.idx)
+    orders = distinct_orders(episode.demonstrations, draw.num_shuffles, generator)
+    return [Episode(demonstrations, episode.query) for demonstrations in orders]
+
+
+def distinct_orders(examples: Sequence[Example], most: int, generator: Random) -> list[tuple[Example, ...]]:
+    """At most `most` different orders of the examples, drawn at random; all of them where there are no more."""
+    if math.factorial(len(examples)) <= most:
+        return list(islice(permutations(examples), most))
+    found: dict[tuple[int, ...], None] = {}
+    while len(found) < most:
+        found[tuple(generator.sample(range(len(examples)), len(examples)))] = None
+    return [tuple(examples[i] for i in order) for order in found]
 
 
 # The published JSON shape
@@ -86,12 +158,14 @@ def load_split(path: Path, pool: Sequence[Example]) -> Split:
 
 def split_to_json(split: Split, draw: Draw) -> dict[str, Any]:
     """{train, dev: {examples, icl_demos}, remaining_indices, demo_type}, and the settings it was drawn with."""
+    parts = {"train": part_to_json(split.train), "dev": part_to_json(split.dev)}
+    if split.fixed:
+        parts = {key: {**part, "icl_demos": _texts(split.fixed)} for key, part in parts.items()}
     return {
-        "train": part_to_json(split.train),
-        "dev": part_to_json(split.dev),
+        **parts,
         "remaining_indices": list(split.remaining),
-        "demo_type": "unique",
-        "settings": {"max_icl_demos": draw.max_icl_demos, "num_dev_examples": draw.num_dev_examples},
+        "demo_type": draw.demo_type,
+        "settings": draw.settings,
     }
 
 
@@ -99,8 +173,12 @@ def part_to_json(episodes: Sequence[Episode]) -> dict[str, Any]:
     """Examples and their demonstrations, each a text of question and answer."""
     return {
         "examples": [example_to_json(episode.query) for episode in episodes],
-        "icl_demos": [[demo.question + demo.answer for demo in episode.demonstrations] for episode in episodes],
+        "icl_demos": [_texts(episode.demonstrations) for episode in episodes],
     }
+
+
+def _texts(demonstrations: Sequence[Example]) -> list[str]:
+    return [demo.question + demo.answer for demo in demonstrations]
 
 
 def split_from_json(data: Mapping[str, Any], pool: Sequence[Example], name: str) -> Split:
@@ -114,13 +192,7 @@ def split_from_json(data: Mapping[str, Any], pool: Sequence[Example], name: str)
         labelled = tuple(map(example_from_json, data.get("labelled", [])))
         own = (*pool, *labelled, *parts["train"], *parts["dev"])
         known = {example.question + example.answer: example for example in own}
-        episodes = {
-            key: tuple(
-                Episode(tuple(known[text] for text in demos), query)
-                for query, demos in zip(parts[key], _demonstrations(data[key]), strict=True)
-            )
-            for key in parts
-        }
+        episodes = {key: _episodes(queries, data[key]["icl_demos"], known) for key, queries in parts.items()}
         remaining = tuple(int(index) for index in data["remaining_indices"])
     except KeyError as error:
         raise UserError(
@@ -140,8 +212,10 @@ def split_from_json(data: Mapping[str, Any], pool: Sequence[Example], name: str)
     return Split(episodes["train"], episodes["dev"], remaining, labelled)
 
 
-def _demonstrations(part: Mapping[str, Any]) -> list[list[str]]:
-    """One list of demonstrations for each example; one flat list is fixed demonstrations, the same for all."""
-    demos = part["icl_demos"]
-    fixed = bool(demos) and isinstance(demos[0], str)
-    return [demos for _ in part["examples"]] if fixed else demos
+def _episodes(queries: Sequence[Example], demos: Sequence[Any], known: Mapping[str, Example]) -> tuple[Episode, ...]:
+    """Each query after its list of demonstrations; one flat list is fixed demonstrations, the same for all."""
+    if demos and isinstance(demos[0], str):
+        fixed = [known[text] for text in demos]
+        return tuple(_without(query, fixed) for query in queries)
+    paired = zip(queries, demos, strict=True)
+    return tuple(Episode(tuple(known[text] for text in texts), query) for query, texts in paired)

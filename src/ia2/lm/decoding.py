@@ -8,7 +8,7 @@ Prompts are padded on the right. What all prompts begin with (virtual tokens, sh
 Rows that have finished leave the batch.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -96,14 +96,20 @@ def decode(reader: Reader, prompts: Sequence[Ids], how: Decoding, observer: Obse
         return []
     check_context(reader, max(map(len, prompts)) + how.num_generated_tokens)
     responses: dict[int, list[int]] = {index: [] for index in range(len(prompts))}
+    for state in start_batches(reader, prompts, how.token_budget):
+        num_rows = len(state.rows)
+        _decode_batch(state, how, observer, responses)
+        how.advance(num_rows)
+    return [tuple(responses[index]) for index in range(len(prompts))]
+
+
+def start_batches(reader: Reader, prompts: Sequence[Ids], token_budget: int) -> Iterator["State"]:
+    """Every prompt once, in batches that have read what their rows share and nothing else yet."""
     for group in prefix_groups(prompts):
         prefix = _prefill_shared(reader, prompts[group.rows[0]][: group.length])
         rests = [prompts[row][group.length :] for row in group.rows]
-        for chosen in budget_batches(rests, how.token_budget):
-            state = _State(reader, prefix, [group.rows[i] for i in chosen], [rests[i] for i in chosen])
-            _decode_batch(state, how, observer, responses)
-            how.advance(len(chosen))
-    return [tuple(responses[index]) for index in range(len(prompts))]
+        for chosen in budget_batches(rests, token_budget):
+            yield State(reader, prefix, [group.rows[i] for i in chosen], [rests[i] for i in chosen])
 
 
 def check_context(reader: Reader, num_tokens: int) -> None:
@@ -125,7 +131,7 @@ def _prefill_shared(reader: Reader, ids: Ids) -> DynamicCache:
     return cache
 
 
-class _State:
+class State:
     """A batch under way: the cache, the position each of its slots holds (-1: padding), and who is still going."""
 
     def __init__(self, reader: Reader, prefix: DynamicCache, rows: Sequence[int], prompts: Sequence[Ids]) -> None:
@@ -158,6 +164,13 @@ class _State:
         columns = torch.zeros(len(self.rows), dtype=torch.long, device=self.reader.device)
         return self._run(activations, columns, input_ids=ids, position_ids=position, attention_mask=masks)
 
+    def back(self, num_tokens: int) -> None:
+        """Forget the last tokens that were fed, and stand where the rows stood before them."""
+        self.step -= num_tokens
+        self.slots = self.slots[:, : self.slots.shape[1] - num_tokens]
+        self.position = self.position - num_tokens
+        self.cache.crop(-num_tokens)
+
     def _run(self, activations: bool, columns: Tensor, **inputs: Any) -> Seen:
         rows = torch.arange(len(self.rows), device=self.reader.device)
         if activations:
@@ -174,7 +187,7 @@ class _State:
         self.cache.batch_select_indices(indices.to(self.reader.device))
 
 
-def _decode_batch(state: _State, how: Decoding, observer: Observer | None, responses: dict[int, list[int]]) -> None:
+def _decode_batch(state: State, how: Decoding, observer: Observer | None, responses: dict[int, list[int]]) -> None:
     wants = observer is not None and observer.activations
     seen = state.first(wants)
     previous: Tensor | None = None

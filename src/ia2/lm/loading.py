@@ -122,6 +122,17 @@ def load_model(config: ModelConfig) -> LanguageModel:
     return LanguageModel(model, tokenizer, config.model_id, _revision(model, folder))
 
 
+def load_tokenizer(model_id: str) -> PreTrainedTokenizerBase:
+    """A base model's tokenizer alone; UserError where there is no model of that name."""
+    folder = model_folder(model_id)
+    cached = not Path(folder).is_dir() and not hub_resolves()
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=cached)
+    except (OSError, ValueError) as error:
+        raise UserError(_not_loaded(model_id, cached, error)) from error
+    return tokenizer
+
+
 def _refuse_quantised(model_id: str, config: PreTrainedConfig) -> None:
     """UserError where the weights are quantised: their activations are not those of the model they were made from."""
     quantised = getattr(config, "quantization_config", None)

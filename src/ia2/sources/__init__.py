@@ -3,9 +3,16 @@
 Whatever is fetched is either what was asked for or an error. Tasks and loading need the names below and nothing else.
 """
 
-from ia2.sources.files import FILE_TYPES, read_rows
+from ia2.sources.files import FILE_TYPES, check_columns, iterate_rows, read_rows, text_of_cell
 from ia2.sources.hub import HubError, HubSource, hub_resolves, load_split
-from ia2.sources.packages import PackageSource, cache_folder, extract_member, package_file, read_members
+from ia2.sources.packages import (
+    PackageSource,
+    cache_folder,
+    extract_member,
+    package_file,
+    read_members,
+    read_nested_member,
+)
 from ia2.sources.tables import (
     SourceRow,
     Table,
@@ -28,15 +35,19 @@ __all__ = [
     "Texts",
     "bundled_table",
     "cache_folder",
+    "check_columns",
     "extract_member",
     "hold_out",
     "hub_resolves",
+    "iterate_rows",
     "load_split",
     "package_file",
     "read_members",
+    "read_nested_member",
     "read_rows",
     "row_of",
     "split_provenance",
     "text_of",
+    "text_of_cell",
     "texts_of",
 ]

@@ -1,5 +1,10 @@
 """Datasets of the hub, through `datasets`, or from the folder that stands for the hub where there is no network.
 
+`datasets` runs no scripts of a dataset any more, and neither do we. What is published as a script is read from the
+parquet files that the hub converts it to, on the branch refs/convert/parquet: {configuration}/{split}/0000.parquet.
+They are fetched with the hub's client, whose cache serves them without a network; `datasets` finds a branch's files
+only by asking the hub again.
+
 All the ways in which the hub can fail become one error with the remedies. Heavy imports happen in the functions that
 need them: `ia2 --help` must be instant.
 """
@@ -9,7 +14,7 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +25,8 @@ from urllib.request import getproxies
 from ia2.errors import MachineError
 from ia2.sources.files import FILE_TYPES, read_objects
 from ia2.sources.tables import Table
+
+_CONVERSION = "refs/convert/parquet"
 
 
 class HubError(MachineError):
@@ -46,21 +53,18 @@ class HubSource:
 def load_split(source: HubSource, split: str) -> Table:
     """One split of a hub dataset: from `$IA2_OFFLINE_DATASETS` where that is set, else through `datasets`.
 
-    As `datasets` has it, a folder of that path below the current one goes before the hub; the table's source says so.
-    HubError where the dataset, its configuration or the split cannot be had, with the remedies.
+    As `datasets` has it, a folder of that path below the current one goes before the hub; the table's source says so,
+    as it does where the hub's conversion to parquet was read. HubError where the dataset, its configuration, revision
+    or split cannot be had, with the remedies and, of configurations and splits, those that there are.
     """
     if folder := os.environ.get("IA2_OFFLINE_DATASETS"):
         return _offline_split(source, split, Path(folder).expanduser())
     local = Path(source.path).is_dir()
-    where = f"folder {source}" if local else f"hub {source}"
     print(f"loading {source}, split {split}, {'from a folder' if local else 'from the hub'} ...", file=sys.stderr)  # noqa: T201
     try:
-        dataset = _load_dataset(source, split)
+        return _load_folder(source, split) if local else _load_from_hub(source, split)
     except Exception as error:
         raise HubError(_hub_message(source, split, error)) from error
-    revisions = (re.search(r"@([0-9a-f]{40})/", url) for url in dataset.info.download_checksums or {})
-    revision = next((found[1] for found in revisions if found and not local), source.revision or "")
-    return Table(dataset.to_list(), source=f"{where} {split}", revision=revision)
 
 
 def _offline_split(source: HubSource, split: str, root: Path) -> Table:
@@ -69,17 +73,101 @@ def _offline_split(source: HubSource, split: str, root: Path) -> Table:
         path = folder / f"{split}.{extension}"
         if path.is_file():
             return Table(read_objects(path), source=f"file {source.folder_name}/{path.name}")
+    there = ", ".join(sorted({path.stem for path in folder.glob("*.*") if path.suffix[1:] in FILE_TYPES}))
     raise HubError(
         f"IA2_OFFLINE_DATASETS is set, and {folder} has no {split}.parquet (nor .jsonl, .json, .csv, .tsv) for "
-        f"{source}: put the file there, or unset IA2_OFFLINE_DATASETS to ask the hub{_instead(source)}"
+        f"{source}{f' (splits there: {there})' if there else ''}: put the file there, or unset "
+        f"IA2_OFFLINE_DATASETS to ask the hub{_instead(source)}"
     )
 
 
-def _load_dataset(source: HubSource, split: str) -> Any:  # noqa: ANN401  # datasets ships no types
+def _load_folder(source: HubSource, split: str) -> Table:
     import datasets  # noqa: PLC0415  # a second to import
 
+    with _quiet(datasets):
+        rows = datasets.load_dataset(source.path, source.config, split=split).to_list()
+    return Table(rows, source=f"folder {source} {split}")
+
+
+def _load_from_hub(source: HubSource, split: str) -> Table:
+    import datasets  # noqa: PLC0415
+
     with _quiet(datasets), _offline_if_unreachable(datasets):
-        return datasets.load_dataset(source.path, source.config, split=split, revision=source.revision)
+        if source.revision == _CONVERSION:
+            return _load_conversion(source, split, datasets)
+        try:
+            dataset = datasets.load_dataset(source.path, source.config, split=split, revision=source.revision)
+        except Exception as error:
+            return _load_conversion_instead(source, split, datasets, error)
+    return Table(dataset.to_list(), source=f"hub {source} {split}", revision=_commit(source, dataset, datasets))
+
+
+def _commit(source: HubSource, dataset: Any, datasets: Any) -> str:  # noqa: ANN401
+    """The commit that was loaded, by which `datasets` names the cache's folder; its cache heeds no revision: we do."""
+    folders = [Path(file["filename"]).parent.name for file in dataset.cache_files]
+    commit = next((name for name in folders if re.fullmatch("[0-9a-f]{40}", name)), "")
+    if source.revision and source.revision != commit and datasets.config.HF_HUB_OFFLINE:
+        raise ValueError(f"the cache has revision {commit or 'unknown'}, not {source.revision}, which needs the hub")
+    return commit or source.revision or ""
+
+
+def _load_conversion_instead(source: HubSource, split: str, datasets: Any, error: Exception) -> Table:  # noqa: ANN401
+    """The conversion where the dataset is a script, or is in no cache of `datasets`; else `error` is raised."""
+    is_script = isinstance(error, RuntimeError) and "scripts are no longer supported" in str(error)
+    if is_script and source.revision:
+        raise ValueError(
+            f"its revision {source.revision} is a script, and the hub converts the newest one only: give no revision"
+        )
+    if is_script:
+        print(f"{source} is published as a script: taking the hub's conversion of it to parquet", file=sys.stderr)  # noqa: T201
+        return _load_conversion(source, split, datasets)
+    if source.revision or not datasets.config.HF_HUB_OFFLINE:
+        raise error
+    try:
+        return _load_conversion(source, split, datasets)
+    except FileNotFoundError:  # the hub's client has no conversion in its cache either
+        raise error from None
+
+
+def _load_conversion(source: HubSource, split: str, datasets: Any) -> Table:  # noqa: ANN401
+    folder = _conversion_folder(source, datasets)
+    rows = datasets.load_dataset(str(folder), split=split).to_list()
+    return Table(rows, source=f"hub {source} {split}, converted to parquet", revision=folder.parent.name)
+
+
+def _conversion_folder(source: HubSource, datasets: Any) -> Path:  # noqa: ANN401
+    """The converted files of one configuration in the cache of the hub's client, {commit}/{configuration}."""
+    import huggingface_hub  # noqa: PLC0415
+
+    offline = datasets.config.HF_HUB_OFFLINE
+    hub = huggingface_hub.HfApi(endpoint=datasets.config.HF_ENDPOINT)
+
+    def fetch(patterns: str | list[str]) -> Path:
+        return Path(
+            hub.snapshot_download(
+                source.path,
+                repo_type="dataset",
+                revision=_CONVERSION,
+                allow_patterns=patterns,
+                local_files_only=offline,
+            )
+        )
+
+    if offline:
+        names = {path.name for path in fetch([]).iterdir() if path.is_dir()}
+    else:
+        files = hub.list_repo_files(source.path, revision=_CONVERSION, repo_type="dataset")
+        names = {name.partition("/")[0] for name in files if "/" in name}
+    name = _configuration(source, names)
+    return fetch(f"{name}/*.parquet") / name
+
+
+def _configuration(source: HubSource, names: Set[str]) -> str:
+    """The configuration asked for: where none is named, the only one, else `default`. ValueError lists those there."""
+    wanted = source.config or (next(iter(names)) if len(names) == 1 else "default")
+    if wanted not in names:
+        raise ValueError(f"there is no configuration {wanted!r}; valid: {', '.join(sorted(names)) or 'none'}")
+    return wanted
 
 
 @contextmanager
@@ -135,7 +223,7 @@ def _resolves(address: str) -> bool:
 def _hub_message(source: HubSource, split: str, error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
         return f"cannot keep {source}: {error.strerror} ({error.filename}); HF_HOME names another place for its cache"
-    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     return (
         f"cannot load {source}, split {split}, from the hub: {reason}. Set HF_ENDPOINT to a mirror, or "
         f"HF_HUB_OFFLINE=1 where the cache has it, or IA2_OFFLINE_DATASETS=DIR with a file "

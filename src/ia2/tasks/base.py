@@ -4,12 +4,13 @@ The part that prompting, parsing and predicting need is a `TaskSpec`, plain data
 adapter's config.json. The part that fetches rows is a function beside it, and is needed only to prepare.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from string import Formatter
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from ia2.errors import UserError
 
@@ -39,6 +40,8 @@ class TaskSpec(BaseModel):
     """The answer as it is appended to the prompt, with its leading space if it has one."""
     labels: dict[str, str] = {}
     """Answer text -> meaning, for a closed label set; empty for free text."""
+    remap: dict[str, str] = {}
+    """The dataset's own label -> the unrelated word that stands for it; empty in other forms than remap."""
     parser: ParserName
     """Which reader of `answers.py` turns a response into an answer."""
     marker: str = "####"
@@ -51,6 +54,15 @@ class TaskSpec(BaseModel):
     """What a prompt begins with, for models that follow instructions; none by default."""
     instruct: Literal["teacher", "both"] = "teacher"
     """Whose prompts the instruction stands in: the teacher's, or the student's too."""
+
+    @model_validator(mode="after")
+    def _reader_has_what_it_looks_for(self) -> Self:
+        """Refused here, and not at the first response, which comes after the training."""
+        if self.parser == "after_marker" and not self.marker.strip():
+            raise UserError(f"task {self.name}: the parser after_marker needs a marker that is not blank, such as ####")
+        if self.parser == "regex":
+            _check_pattern(self.pattern, f"task {self.name}: pattern {self.pattern!r}")
+        return self
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -69,6 +81,15 @@ class TaskSpec(BaseModel):
     def answer(self, row: Row) -> str:
         """The answer of one row as it follows the prompt."""
         return self.answer_template.format_map({column: paragraph(text) for column, text in row.items()})
+
+
+def _check_pattern(pattern: str, called: str) -> None:
+    try:
+        re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise UserError(f"{called} is not a regular expression: {error}") from None
+    if not pattern.strip():
+        raise UserError(f"{called}: the parser regex needs one whose first group, or whole match, is the answer")
 
 
 def paragraph(text: str) -> str:
@@ -103,7 +124,8 @@ class Task:
     size: str
     """Rows of the source's training and validation parts, as its publisher counts them."""
     ood_group: str = ""
-    """Tasks of one group have the same labels, so that one can be evaluated with what another was trained on."""
+    """Tasks of one group have the same labels, or one some of the other's (sciq has four of the eight of qasc), so that
+    one can be evaluated with what another was trained on."""
     form: Form = "normal"
 
     @property

@@ -108,6 +108,7 @@ def _remap(dataset: Dataset) -> Task:
         template=dataset.template,
         answer_template="{answer}",
         labels={words[label]: meaning for label, meaning in dataset.labels.items()},
+        remap=words,
         parser=dataset.parser,
         num_generated_tokens=REMAPPED_NUM_TOKENS,
     )
@@ -177,12 +178,23 @@ def items_of(train: Table, validation: Table, convert: Convert) -> Items:
     return Items(train.converted(convert), validation.converted(convert), provenance)
 
 
-def held_out(source: HubSource, convert: Convert, split: str, num_validation: int = 500) -> Callable[[], Items]:
-    """A dataset of the hub with one split, whose last items (half of them at most) are held out for validation."""
+def held_out(
+    source: HubSource,
+    convert: Convert,
+    split: str,
+    num_validation: int = 500,
+    order: Callable[[Item], bytes] | None = None,
+) -> Callable[[], Items]:
+    """A dataset of the hub with one split, whose last items (half of them at most) are held out for validation.
+
+    `order` sorts the items first, where those of a table are grouped and its end is not like the rest.
+    """
 
     def load() -> Items:
         table = load_split(source, split)
         items = table.converted(convert)
+        if order is not None:
+            items.sort(key=order)
         num_train = len(items) - min(num_validation, len(items) // 2)
         return Items(items[:num_train], items[num_train:], table.provenance)
 

@@ -29,14 +29,15 @@ class Pool:
 
 def pool_to_json(pool: Pool, provenance: Mapping[str, Any]) -> dict[str, Any]:
     """The published shape, with the task, where the rows came from, and how long they are in characters."""
+    examples = (*pool.train, *pool.validation)
     return {
         "metadata": {
             "max_choices": len(pool.spec.labels) or "free",
-            "remap_dict": None,
+            "remap_dict": pool.spec.remap or None,
             "num_train": len(pool.train),
             "num_val": len(pool.validation),
-            "question_characters": _lengths([example.question for example in (*pool.train, *pool.validation)]),
-            "answer_characters": _lengths([example.answer for example in (*pool.train, *pool.validation)]),
+            "question_characters": lengths([len(example.question) for example in examples]),
+            "answer_characters": lengths([len(example.answer) for example in examples]),
             "task": pool.spec.model_dump(),
             "provenance": dict(provenance),
         },
@@ -45,9 +46,10 @@ def pool_to_json(pool: Pool, provenance: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _lengths(texts: Sequence[str]) -> dict[str, float]:
-    lengths = [len(text) for text in texts] or [0]
-    return {"min": min(lengths), "median": median(lengths), "mean": round(mean(lengths), 2), "max": max(lengths)}
+def lengths(counts: Sequence[int]) -> dict[str, float]:
+    """Least, median, mean and most of a list of lengths."""
+    counts = counts or [0]
+    return {"min": min(counts), "median": median(counts), "mean": round(mean(counts), 2), "max": max(counts)}
 
 
 def load_pool(root: Path, dataset: str) -> Pool:

@@ -1,0 +1,147 @@
+"""IA2 beside fine-tuning on one dataset: train `act`, `tok` and `a2t`, evaluate them and their teacher, show the page.
+
+What the demo does to its own task, and `fit` to a person's. Every step is one that exists in the store or is made, so a
+comparison that was stopped goes on where it was.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from ia2 import store
+from ia2.config import EvaluateConfig, HpSelection, LabelType, Protocol, TrainConfig
+from ia2.flows.evaluation import evaluate
+from ia2.flows.training import train
+from ia2.lm.shelf import Models
+from ia2.report.captions import accuracy_caption
+from ia2.report.costs import stage_costs
+from ia2.report.page import render_page
+from ia2.report.plots import accuracy_bars
+from ia2.report.results import read_results
+from ia2.report.runs import read_runs
+from ia2.report.selection import Choice, choose, select
+from ia2.report.summary import groups, summarise
+from ia2.report.tables import text_table
+
+log = logging.getLogger(__name__)
+
+METHODS: tuple[tuple[str, LabelType], ...] = (
+    ("act", "icl_outputs"),
+    ("tok", "ground_truth"),
+    ("a2t", "ground_truth"),
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared, and on what."""
+
+    root: Path
+    dataset: str
+    model_id: str
+    num_train_examples: int
+    lrs: tuple[float, ...]
+    num_runs: int = 1
+    num_train_epochs: int = 50
+    dev_eval_steps: int = 2
+    eval_datasets: tuple[str, ...] = ()
+    num_eval_examples: int | None = None
+    protocol: Protocol = "default"
+    device: str = "auto"
+
+    @property
+    def hp_selection(self) -> HpSelection:
+        return "dev_loss" if self.protocol == "default" else "performance"
+
+
+def compare(comparison: Comparison, models: Models) -> None:
+    """Train every method, learning rate and run, and evaluate what they come to."""
+    runs = list(training_runs(comparison))
+    for number, run in enumerate(runs, 1):
+        log.info("[%d/%d] %s, lr %g, run %d", number, len(runs), run.training_method, run.lr, run.run_idx)
+        train(run, models)
+    for evaluation in evaluations(comparison):
+        evaluate(evaluation, models)
+
+
+def training_runs(comparison: Comparison) -> Iterator[TrainConfig]:
+    """Every method, learning rate and run; `act` comes first, since `a2t` starts from it."""
+    for method, label_type in METHODS:
+        for lr in comparison.lrs:
+            for run_idx in range(comparison.num_runs):
+                yield TrainConfig(
+                    root=comparison.root,
+                    training_method=method,
+                    label_type=label_type,
+                    dataset=comparison.dataset,
+                    model_id=comparison.model_id,
+                    device=comparison.device,
+                    num_train_examples=comparison.num_train_examples,
+                    num_train_epochs=comparison.num_train_epochs,
+                    dev_eval_steps=comparison.dev_eval_steps,
+                    lr=lr,
+                    run_idx=run_idx,
+                    protocol=comparison.protocol,
+                )
+
+
+def choices(comparison: Comparison) -> list[tuple[str, Choice]]:
+    """Each method, and the learning rate that dev loss chose for it."""
+    runs = [run for run in read_runs(comparison.root) if run.config.dataset == comparison.dataset]
+    return [
+        (next(run.config.training_method for run in runs if choice.accepts(run.config)), choice)
+        for choice in choose(runs)
+    ]
+
+
+def evaluations(comparison: Comparison) -> Iterator[EvaluateConfig]:
+    """The base model with and without demonstrations, then each method at the learning rate that dev loss chose.
+
+    The published protocol chooses by these very evaluations, so there every learning rate is evaluated.
+    """
+    shared = EvaluateConfig(
+        root=comparison.root,
+        model_id=comparison.model_id,
+        device=comparison.device,
+        trained_datasets=(comparison.dataset,),
+        eval_datasets=comparison.eval_datasets or (comparison.dataset,),
+        icl_source_datasets=(comparison.dataset,),
+        icl_max_demos=comparison.num_train_examples,
+        num_examples=(comparison.num_train_examples,),
+        run_indices=tuple(range(comparison.num_runs)),
+        num_eval_examples=comparison.num_eval_examples,
+        protocol=comparison.protocol,
+    )
+    yield shared.model_copy(update={"model_types": ("base",)})
+    for method, choice in choices(comparison):
+        lrs = () if comparison.protocol == "published" else (choice.chosen.lr,)
+        yield shared.model_copy(update={"model_types": (method,), "lrs": lrs})
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The page, and the summary rows that it shows."""
+
+    page: Path
+    summary: pd.DataFrame
+
+
+def show(root: Path, hp_selection: HpSelection = "dev_loss") -> Shown:
+    """Print the table, write the picture and the page, and say where they are."""
+    results = read_results(root)
+    summary = summarise(select(results.records, read_runs(root, results.records), hp_selection))
+    folder = root / "reports"
+    for group in groups(summary):
+        figure = accuracy_bars(group.rows, accuracy_caption(group.rows))
+        with store.writing(folder / f"accuracy_{group.eval_dataset}.png") as temporary:
+            figure.savefig(temporary, format="png", dpi=150)
+    page = folder / "report.html"
+    with store.writing(page) as temporary:
+        html = render_page(results, stage_costs(root, results.records), hp_selection)
+        temporary.write_text(html, encoding="utf-8")
+    print(text_table(summary))
+    print(f"\nThe page: {page.resolve()}")
+    return Shown(page, summary)

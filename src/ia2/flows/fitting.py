@@ -1,0 +1,207 @@
+"""`ia2 fit`: from a file of labelled rows to an adapter that answers new ones, and a page that says how well.
+
+What is not given is guessed and said. The rows that measure are held out first and never seen again; of the rest, N
+teach and half as many choose the learning rate. The adapter that is kept is `a2t`, the method of the paper: choosing by
+the held-out rows would spoil what they measure, so where another method did better there, that is said instead.
+"""
+
+import json
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from ia2 import store
+from ia2.config import FitConfig, ModelConfig
+from ia2.errors import UserError
+from ia2.flows.comparison import Comparison, Shown, choices, compare, show
+from ia2.icl.splits import Draw
+from ia2.lm.shelf import Models
+from ia2.report.findings import findings
+from ia2.report.summary import groups, rows_of
+from ia2.stages.create import create
+from ia2.stages.predict import Prediction, predict, row_of
+from ia2.stages.prepare import prepare
+from ia2.tasks import task
+from ia2.tasks.base import Row
+from ia2.tasks.guessing import guess_task
+from ia2.tasks.pool import Pool, load_pool
+from ia2.tasks.task_file_text import task_file_text
+from ia2.tasks.task_files import TASK_FILE_TYPES
+from ia2.training.trained import Trained, read_trained
+
+log = logging.getLogger(__name__)
+
+MOST_TRAIN_EXAMPLES = 32
+BATCH_SIZE = 4
+"""The default of training: dev loss is measured once an epoch, which on a CPU takes half the time of every 2 steps."""
+MOST_DEMONSTRATION_CHARACTERS = 6000
+"""About 1,500 tokens: what a small model reads well, and a CPU in a second or two."""
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A fitted adapter, ready to answer; `folder` is a plain PEFT folder, `page` says how well it does."""
+
+    folder: Path
+    page: Path
+    device: str = "auto"
+    models: Models = field(default_factory=Models, repr=False)
+
+    def predict(self, rows: Sequence[str | Row]) -> list[Prediction]:
+        """Answer each text, or each row where a query takes several columns."""
+        trained = read_trained(self.folder)
+        asked = [row_of(row, trained.spec) if isinstance(row, str) else row for row in rows]
+        fields = {"model_id": trained.model_id, "torch_dtype": trained.dtype, "device": self.device}
+        return predict(trained, asked, ModelConfig.model_validate(fields), self.models)
+
+
+def fit(
+    examples: Path | str | Sequence[tuple[str, str]] | Sequence[Row],
+    model: str = "smollm2-135m",
+    root: Path | str | None = None,
+    **settings: Any,
+) -> Adapter:
+    """Teach `model` labelled examples and return the adapter.
+
+    `examples` are a file, pairs of text and label, or rows with the columns that `text_columns` and `label_column` name
+    (guessed if not). `settings` are the fields of `FitConfig`. UserError for what cannot be learned from.
+    """
+    if isinstance(examples, str | Path):
+        file, folder = Path(examples), None if root is None else Path(root)
+    else:
+        folder = Path("ia2-fit" if root is None else root)
+        file = _write_examples(examples, folder / "examples.jsonl")
+    return fit_from(FitConfig(file=file, model_id=model, root=folder, **settings))
+
+
+def _write_examples(examples: Sequence[Any], path: Path) -> Path:
+    rows = [one if isinstance(one, Mapping) else dict(zip(("text", "label"), one, strict=True)) for one in examples]
+    with store.writing(path) as temporary:
+        temporary.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def fit_from(config: FitConfig, models: Models | None = None) -> Adapter:
+    """`ia2 fit`: guess, split, train, evaluate, show, and keep one adapter."""
+    root = config.root or Path(os.environ.get("IA2_ROOT", f"{config.file.stem}-ia2"))
+    models = models or Models()
+    dataset = _prepared(config, root)
+    comparison = _comparison(config, root, dataset)
+    compare(comparison, models)
+    shown = show(root)
+    kept = _keep(comparison)
+    _tell(shown, kept, dataset)
+    return Adapter(kept, shown.page, config.device, models)
+
+
+def _prepared(config: FitConfig, root: Path) -> str:
+    """Describe, split and write the rows; returns the dataset's name."""
+    file = config.file if config.file.suffix.lower() in TASK_FILE_TYPES[:1] else _guessed(config, root)
+    dataset = task(str(file)).name
+    if config.overwrite:
+        _discard_runs(root, dataset)
+    prepare(root, str(file), num_train_samples=2000, num_val_samples=500, overwrite=config.overwrite)
+    return dataset
+
+
+def _guessed(config: FitConfig, root: Path) -> Path:
+    """The task file that the rows seem to need, written into the root; what was guessed is said."""
+    out = root / f"{config.file.stem}.toml"
+    guess = guess_task(config.file, config.text_columns, config.label_column, folder=root)
+    for sentence in guess.sentences:
+        print(sentence, file=sys.stderr)
+    text = task_file_text(guess.task_file, guess.sentences)
+    if out.exists() and out.read_text(encoding="utf-8") != text and not config.overwrite:
+        raise UserError(
+            f"{out} says something else than these rows and flags: `ia2 fit {out}` goes by it, --overwrite replaces it"
+        )
+    with store.writing(out) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return out
+
+
+def _discard_runs(root: Path, dataset: str) -> None:
+    for folder in store.run_folders(root):
+        if read_trained(folder).config.dataset == dataset:
+            shutil.rmtree(folder)
+
+
+def _comparison(config: FitConfig, root: Path, dataset: str) -> Comparison:
+    """Which rows teach, drawn in proportion of their labels, and the comparison on them."""
+    pool = load_pool(root, dataset)
+    num_train = config.num_train_examples or _num_train(pool)
+    longest = max(1, MOST_DEMONSTRATION_CHARACTERS // _mean_length(pool))
+    for run in range(config.num_runs):
+        draw = Draw(num_train, run, max_icl_demos=min(longest, num_train), stratified=True)
+        create(root, dataset, draw, config.overwrite)
+    log.info(
+        "%d rows teach, %d more choose the learning rate, %d measure; %d are left over",
+        num_train,
+        num_train // 2,
+        len(pool.validation),
+        len(pool.train) - num_train - num_train // 2,
+    )
+    return Comparison(
+        root=root,
+        dataset=dataset,
+        model_id=config.model_id,
+        num_train_examples=num_train,
+        lrs=config.lrs,
+        num_runs=config.num_runs,
+        num_train_epochs=config.num_train_epochs,
+        dev_eval_steps=-(-num_train // BATCH_SIZE),
+        device=config.device,
+    )
+
+
+def _num_train(pool: Pool) -> int:
+    """Two thirds of what there is, since half as many as N develop; not so many that a CPU takes an hour."""
+    num_train = min(MOST_TRAIN_EXAMPLES, 2 * len(pool.train) // 3)
+    if num_train < 2:
+        raise UserError(
+            f"{len(pool.train)} rows are left to learn from once {len(pool.validation)} are held out; at least 3 are "
+            "needed: 2 that teach and 1 that chooses the learning rate"
+        )
+    return num_train
+
+
+def _mean_length(pool: Pool) -> int:
+    return max(1, round(mean(len(example.question + example.answer) for example in pool.train)))
+
+
+def _keep(comparison: Comparison) -> Path:
+    """Copy the `a2t` run of the chosen learning rate and lowest dev loss to `adapter`, a name that stays."""
+    choice = next(choice for method, choice in choices(comparison) if method == "a2t")
+    runs = [read_trained(folder) for folder in store.run_folders(comparison.root)]
+    chosen = min((run for run in runs if choice.accepts(run.config)), key=_dev_loss)
+    kept = comparison.root / "adapter"
+    with store.writing(kept) as temporary:
+        shutil.copytree(chosen.folder, temporary)
+    return kept
+
+
+def _dev_loss(run: Trained) -> float:
+    return float(store.read_object(run.folder / "final_loss_statistics.json")["best_dev_loss"])
+
+
+def _tell(shown: Shown, kept: Path, dataset: str) -> None:
+    """What must not be overlooked, and how to go on."""
+    for group in groups(shown.summary):
+        for finding in findings(group):
+            if finding.warning:
+                print(finding.text)
+    rows = [row for row in rows_of(shown.summary) if row.trained_dataset == dataset and not row.with_icl]
+    accuracy = {row.method: row.accuracy for row in rows}
+    best = max(accuracy, key=accuracy.__getitem__)
+    if accuracy[best] > accuracy["a2t"]:
+        print(f"On the held-out rows {best} did better than a2t, {accuracy[best]:.1f}% against {accuracy['a2t']:.1f}%.")
+    print(
+        f"The adapter of a2t: {kept.resolve()}\n"
+        f"Answer new rows: ia2 predict --adapter {kept} --file new.csv --out out.csv"
+    )

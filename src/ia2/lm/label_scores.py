@@ -1,0 +1,69 @@
+"""How probable each label of a closed set is as the answer to each query.
+
+Where the labels of a task differ in their first token, that token decides, and decoding has seen its distribution
+already. Where two begin alike (`Saturday` and `Sunday` may share `S`), what counts is the probability of the whole
+label and of what ends a response after it: without the end, `10` could never be more probable than `1`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ia2.icl.encoding import Ids
+from ia2.lm.decoding import State, check_context, start_batches
+from ia2.lm.forward import Reader
+from ia2.lm.scoring import FirstTokenScores, Floats
+
+
+@dataclass(frozen=True)
+class LabelScores:
+    """Natural log-probabilities of K labels for n queries, and what of a label they are of."""
+
+    rule: Literal["first_token", "full_sequence"]
+    log_probabilities: Floats  # [n, K]
+
+
+def score_labels(
+    reader: Reader, prompts: Sequence[Ids], labels: Sequence[Ids], first: FirstTokenScores, token_budget: int
+) -> LabelScores:
+    """By the first tokens of `labels` (with their ends), as `first` has seen them, where no two share one; else by all.
+
+    One rule holds for all labels of a task: probabilities of one token and of several are not to be compared.
+    """
+    if len({label[0] for label in labels}) == len(labels):
+        return LabelScores("first_token", first.label_log_probabilities)
+    return LabelScores("full_sequence", sequence_log_probabilities(reader, prompts, labels, token_budget))
+
+
+@torch.no_grad()
+def sequence_log_probabilities(
+    reader: Reader, prompts: Sequence[Ids], labels: Sequence[Ids], token_budget: int
+) -> Floats:
+    """log P(label | prompt), summed over the label's tokens, for every pair [n, K]; UserError where one is too long.
+
+    A prompt is read once: each label is fed after it and forgotten again.
+    """
+    check_context(reader, max(map(len, prompts)) + max(map(len, labels)))
+    scores = np.full((len(prompts), len(labels)), np.nan)
+    for state in start_batches(reader, prompts, token_budget):
+        scores[state.rows] = _scored(state, labels).cpu().numpy()
+    return scores
+
+
+def _scored(state: State, labels: Sequence[Ids]) -> Tensor:
+    """The log-probabilities [R, K] of one batch."""
+    start = state.first(activations=False).logits.log_softmax(dim=-1)
+    columns = []
+    for label in labels:
+        total = start[:, label[0]].double()
+        for token, following in pairwise(label):
+            seen = state.next(torch.full((len(state.rows),), token), activations=False)
+            total = total + seen.logits.log_softmax(dim=-1)[:, following].double()
+        state.back(len(label) - 1)
+        columns.append(total)
+    return torch.stack(columns, dim=1)

@@ -1,0 +1,71 @@
+"""Yes-or-no questions whose reasoning steps are not in the question: StrategyQA of the hub, asked in two ways.
+
+strategytf, the answer alone, as a digit:
+
+    Question:Can you buy Casio products at Petco?\\nAnswer:   ->   0
+
+strategyreason, the facts first:
+
+    Question:Can you buy Casio products at Petco?\\nAnswer:   ->   Casio is a manufacturer of consumer electronics and
+    watches Petco is a chain store that sells pet supplies like food, bowls, litter, toys, cages and grooming
+    equipment\\n#### false        (the facts are one line; the answer alone, in the hard form, is `false`)
+
+The hub's only split is called test, and holds the 2,290 training questions of StrategyQA; the last 500 are held out.
+The trap: a fact may lack its full stop, end in a blank or hold two. The facts are therefore joined by single blanks,
+and are otherwise left as they are.
+"""
+
+from ia2.sources import HubSource, SourceRow, text_of, texts_of
+from ia2.tasks.forms import Dataset, Item, held_out
+from ia2.tasks.labels import TRUTH, label_of
+
+_HUB = HubSource("wics/strategy-qa")
+_LABELS = {meaning: label for label, meaning in TRUTH.items()}
+_SOURCE = "hub wics/strategy-qa, test; the last 500 held out"
+_LICENCE = "not stated on the hub; StrategyQA: MIT"
+_CASIO = "Can you buy Casio products at Petco?"
+
+
+def _judged(row: SourceRow) -> Item:
+    label = label_of(_truth(row), _LABELS)
+    return Item({"question": text_of(row, "question")}, label)
+
+
+def _reasoned(row: SourceRow) -> Item:
+    truth = _truth(row)
+    label_of(truth, _LABELS)
+    facts = " ".join(" ".join(texts_of(row, "facts")).split())
+    return Item({"question": text_of(row, "question")}, truth, solution=f"{facts}\n#### {truth}")
+
+
+def _truth(row: SourceRow) -> str:
+    """`true` or `false`, which the hub holds as a truth value and a text file as a word."""
+    return text_of(row, "answer").lower()
+
+
+STRATEGYTF = Dataset(
+    name="strategytf",
+    template="Question:{question}\nAnswer:",
+    load=held_out(_HUB, _judged, "test"),
+    example=Item({"question": _CASIO}, "0"),
+    family="implicit reasoning",
+    source=_SOURCE,
+    licence=_LICENCE,
+    size="1,790 / 500",
+    labels=TRUTH,
+)
+
+STRATEGYREASON = Dataset(
+    name="strategyreason",
+    template="Question:{question}\nAnswer:",
+    load=held_out(_HUB, _reasoned, "test"),
+    example=Item({"question": _CASIO}, "false", solution="Petco is a chain store that sells pet supplies\n#### false"),
+    family="implicit reasoning",
+    source=_SOURCE,
+    licence=_LICENCE,
+    size="1,790 / 500",
+    parser="after_marker",
+    num_generated_tokens=200,
+    hard_parser="line",
+    hard_num_generated_tokens=4,
+)

@@ -1,0 +1,102 @@
+"""`ia2 fit` on the tiny model: rows in, adapter and page out; what it refuses; what it says."""
+
+import csv
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import ia2
+from ia2.cli import main
+from ia2.errors import UserError
+from ia2.flows.fitting import Adapter, fit
+from ia2.icl.splits import load_split
+from ia2.tasks.pool import load_pool
+
+NUM_ROWS = 30
+
+
+def write_rows(path: Path, num: int = NUM_ROWS) -> Path:
+    """Invented sentences with two labels, a third of them `bad`."""
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["id", "text", "label"])
+        writer.writerows([i, f"sentence number {i} of these", "bad" if i % 3 == 0 else "good"] for i in range(num))
+    return path
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Adapter:
+    root = tmp_path_factory.mktemp("fit")
+    file = write_rows(root / "rows.csv")
+    return fit(file, model=str(tiny_model_folder), root=root / "store", num_train_epochs=1, lrs=(1e-2,))
+
+
+def test_every_row_is_in_one_part_and_labels_are_in_proportion(fitted: Adapter) -> None:
+    root = fitted.folder.parent
+    pool = load_pool(root, "rows")
+    questions = [example.question for example in (*pool.train, *pool.validation)]
+    assert len(set(questions)) == len(questions) == NUM_ROWS
+    (path,) = (root / "data" / "rows" / "train").glob("[!.]*.json")
+    split = load_split(path, pool.train)
+    num_train = len(split.train_examples)
+    assert path.name == f"{num_train}_0.json"
+    assert num_train + num_train // 2 <= len(pool.train)
+    for examples in (pool.validation, split.train_examples, [episode.query for episode in split.dev]):
+        num_bad = sum(example.answer.strip() == "bad" for example in examples)
+        assert abs(num_bad - len(examples) / 3) <= 1
+
+
+def test_three_methods_and_the_teacher_are_on_the_page(fitted: Adapter) -> None:
+    page = fitted.page.read_text(encoding="utf-8")
+    assert all(f"<td>{name}" in page or name in page for name in ("tok", "act", "a2t", "teacher"))
+    evaluated = {path.parts[-3] for path in (fitted.folder.parent / "outputs" / "evaluations").rglob("*.json")}
+    assert {"tok", "act", "a2t"} <= evaluated
+
+
+def test_the_adapter_answers_new_rows(fitted: Adapter, tmp_path: Path) -> None:
+    (answer,) = fitted.predict(["another sentence"])
+    assert 0 <= answer.confidence <= 1
+    new, out = tmp_path / "new.csv", tmp_path / "out.csv"
+    new.write_text("text\nanother sentence\n")
+    assert main(["predict", "--adapter", str(fitted.folder), "--file", str(new), "--out", str(out)]) == 0
+    table = pd.read_csv(out, keep_default_na=False)
+    assert list(table.columns) == ["text", "answer", "confidence"]
+    assert table["confidence"][0] == pytest.approx(answer.confidence, abs=1e-6)
+
+
+def test_a_second_fit_trains_nothing(
+    fitted: Adapter, tiny_model_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = fitted.folder.parent
+    before = {path: path.stat().st_mtime_ns for path in (root / "outputs").rglob("adapter_model.safetensors")}
+    words = ["fit", str(root.parent / "rows.csv"), "--root", str(root), "--model_id", str(tiny_model_folder)]
+    assert main([*words, "--num_train_epochs", "1", "--lrs", "1e-2"]) == 0
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    told = capsys.readouterr()
+    assert "'label'" in told.err  # what was guessed
+    assert f"ia2 predict --adapter {root / 'adapter'}" in told.out
+
+
+def test_changed_rows_are_noticed(fitted: Adapter, tmp_path: Path, tiny_model_folder: Path) -> None:
+    file = write_rows(tmp_path / "rows.csv")
+    settings = {"model": str(tiny_model_folder), "root": tmp_path / "store", "num_train_epochs": 1, "lrs": (1e-2,)}
+    fit(file, **settings)
+    file.write_text(file.read_text().replace("number 7", "number seven"))
+    with pytest.raises(UserError, match=r"other rows .*--overwrite"):
+        fit(file, **settings)
+    again = fit(file, **settings, overwrite=True)
+    assert "seven" in (again.folder.parent / "data" / "rows" / "main.json").read_text()
+
+
+def test_pairs_in_python(tmp_path: Path, tiny_model_folder: Path) -> None:
+    pairs = [(f"sentence {i}", "yes" if i % 2 else "no") for i in range(16)]
+    adapter = ia2.fit(pairs, model=str(tiny_model_folder), root=tmp_path / "fit", num_train_epochs=1, lrs=(1e-2,))
+    assert len(adapter.predict(["sentence 99", "sentence 100"])) == 2
+
+
+def test_too_few_rows_write_no_outputs(tmp_path: Path, tiny_model_folder: Path) -> None:
+    file = write_rows(tmp_path / "rows.csv", num=2)
+    with pytest.raises(UserError):
+        fit(file, model=str(tiny_model_folder), root=tmp_path / "store")
+    assert not (tmp_path / "store" / "outputs").exists()

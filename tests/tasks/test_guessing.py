@@ -1,0 +1,171 @@
+"""Guessed task files: which columns, which parser, how many tokens, and that the guess can be written and used."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas
+import pytest
+
+from ia2.errors import UserError
+from ia2.tasks import guessing
+from ia2.tasks.guessing import Guess, guess_task, num_answer_tokens
+from ia2.tasks.sampling import Bounds
+from ia2.tasks.task_file_text import task_file_text
+from ia2.tasks.task_files import read_task, read_task_file
+
+TEXTS = [f"the {number}th ticket says that something is wrong" for number in range(50)]
+KINDS = [("billing", "tech", "other")[number % 3] for number in range(50)]
+
+
+def guessed(at: Path, columns: Mapping[str, Sequence[object]], file: str = "t.csv", /, **given: object) -> Guess:
+    pandas.DataFrame(columns).to_csv(at / file, index=False)
+    return guess_task(at / file, **given)  # type: ignore[arg-type]
+
+
+def test_texts_and_labels(tmp_path: Path) -> None:
+    guess = guessed(tmp_path, {"id": range(50), "text": TEXTS, "label": KINDS}, "tickets.csv")
+    described = guess.task_file
+    assert (described.name, described.template, described.answer) == ("tickets", "Text:{text}\nLabel:", " {label}")
+    assert described.labels == {"billing": "billing", "other": "other", "tech": "tech"}
+    assert (described.parser, described.num_generated_tokens, described.source.num_validation) == ("choice", 4, 15)
+    assert guess.sentences == (
+        "column 'text' is the text: the longest, 44 characters on average; left out: 'id'",
+        "column 'label' is the answer: it has a usual name",
+        "'label' holds 3 different values over 50 rows: a closed set of labels, read by parser 'choice'",
+        "num_generated_tokens = 4: the longest answer has 7 characters",
+        "num_validation = 15: about 30% of 50 rows, at most 500, are held out",
+    )
+
+
+@pytest.mark.parametrize("suffix", [".toml", ".json"])
+def test_a_guess_can_be_written_read_and_used(tmp_path: Path, suffix: str) -> None:
+    guess = guessed(tmp_path, {"text": TEXTS, "label": KINDS})
+    path = tmp_path / f"t{suffix}"
+    path.write_text(task_file_text(guess.task_file, guess.sentences, suffix))
+    assert read_task_file(path) == guess.task_file
+    rows = read_task(path).load()
+    assert (len(rows.train), len(rows.validation)) == (35, 15)
+
+
+def test_a_task_file_elsewhere_finds_the_rows(tmp_path: Path) -> None:
+    (tmp_path / "tasks").mkdir()
+    guess = guessed(tmp_path, {"text": TEXTS, "label": KINDS}, folder=tmp_path / "tasks")
+    (tmp_path / "tasks" / "t.toml").write_text(task_file_text(guess.task_file))
+    assert guess.task_file.model_dump()["source"]["file"] == "../t.csv"
+    assert len(read_task(tmp_path / "tasks" / "t.toml").load().train) == 35
+
+
+def test_a_usual_name_goes_before_few_values(tmp_path: Path) -> None:
+    table = {"Label": KINDS, "text": TEXTS, "shop": ["A", "B"] * 25}
+    assert guessed(tmp_path, table).task_file.answer == " {Label}"
+
+
+def test_without_a_usual_name_the_last_column_of_few_values(tmp_path: Path) -> None:
+    guess = guessed(tmp_path, {"shop": ["A", "B"] * 25, "text": TEXTS, "kind": KINDS})
+    assert guess.task_file.answer == " {kind}"
+    assert guess.sentences[1] == "column 'kind' is the answer: it has few different values; 'shop' could be it too"
+
+
+def test_columns_that_were_named(tmp_path: Path) -> None:
+    table = {"subject": TEXTS[::-1], "text": TEXTS, "label": KINDS, "shop": ["A", "B"] * 25}
+    guess = guessed(tmp_path, table, text_columns=["subject", "text"], label_column="shop", name="mine")
+    assert guess.task_file.template == "Subject:{subject}\nText:{text}\nLabel:"
+    assert (guess.task_file.answer, guess.task_file.name) == ("{shop}", "mine")
+    assert guess.sentences[:2] == (
+        "the text is 'subject', 'text': named so",
+        "column 'shop' is the answer: it was named so",
+    )
+
+
+@pytest.mark.parametrize(
+    ("answers", "parser", "cue", "tokens"),
+    [
+        (["0", "1"] * 25, "choice", "Label:", 1),
+        (["No refund", "new order"] * 25, "choice", "Label:", 5),  # 9 // 3 + 2
+        ([f"{number * 7}.5" for number in range(50)], "number", "Answer:", 7),  # 343.5: five characters and 2
+        ([f"1+{number}\n#### {number + 1}" for number in range(50)], "number", "Answer:", 13),
+        ([f"as it is {'n' * number}" for number in range(50)], "line", "Answer:", 21),  # (9 + 49 - 1) // 3 + 2
+        ([f"first\nsecond {number}" for number in range(50)], "exact", "Answer:", 9),
+    ],
+)
+def test_how_answers_are_read(tmp_path: Path, answers: list[str], parser: str, cue: str, tokens: int) -> None:
+    described = guessed(tmp_path, {"text": TEXTS, "label": answers}).task_file
+    assert (described.parser, described.template, described.num_generated_tokens) == (
+        parser,
+        f"Text:{{text}}\n{cue}",
+        tokens,
+    )
+    assert bool(described.labels) == (cue == "Label:")
+
+
+@pytest.mark.parametrize(
+    ("answers", "tokens"),
+    [
+        ({"a", "1"}, 1),
+        ({"é", "a"}, 4),  # two bytes, and 2
+        ({"billing"}, 4),  # 7 // 3 + 2
+        ({"account_access"}, 7),  # 13 // 3, the line, and 2
+        ({"12345"}, 7),
+        ({"x" * 9999}, 256),
+    ],
+)
+def test_tokens_by_hand(answers: set[str], tokens: int) -> None:
+    assert num_answer_tokens(answers)[0] == tokens
+
+
+@pytest.mark.parametrize(
+    ("num_rows", "num_values", "closed"),
+    [(50, 20, True), (50, 21, False), (90, 30, True), (90, 31, False), (8, 4, True), (8, 5, False), (900, 201, False)],
+)
+def test_what_counts_as_few_values(num_rows: int, num_values: int, closed: bool) -> None:
+    values = tuple(str(number % num_values) for number in range(num_rows))
+    assert guessing.Column("label", values).is_closed_set == closed
+
+
+def test_two_columns_without_names_or_few_values(tmp_path: Path) -> None:
+    guess = guessed(tmp_path, {"en": TEXTS, "fr": [text[::-1] for text in TEXTS]})
+    assert (guess.task_file.template, guess.task_file.answer) == ("Text:{en}\nAnswer:", " {fr}")
+    assert guess.sentences[1] == "column 'fr' is the answer: it is the second of two"
+
+
+def test_every_label_of_a_file_that_was_not_looked_at_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guessing, "BOUNDS", Bounds(rows=20, characters=9999))
+    guess = guessed(tmp_path, {"text": [*TEXTS, "x"], "label": [*KINDS, "rare"]}, text_columns=["text"])
+    assert list(guess.task_file.labels) == ["billing", "other", "rare", "tech"]
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("my tickets (1).csv", "my_tickets_1"), ("sst2.csv", "my_sst2"), ("x-ldr.csv", "x"), ("日本.csv", "task")],
+)
+def test_the_name_is_the_files(tmp_path: Path, file: str, name: str) -> None:
+    assert guessed(tmp_path, {"text": TEXTS, "label": KINDS}, file).task_file.name == name
+
+
+@pytest.mark.parametrize(
+    ("table", "given", "message"),
+    [
+        (
+            {"text": TEXTS, "label": ["a"] * 50},
+            {},
+            r"the column 'label' holds 'a' in every row; two answers are needed",
+        ),
+        ({"text": TEXTS, "label": [""] * 50}, {}, r"the column 'label' holds nothing in every row"),
+        ({"a": TEXTS, "b": TEXTS, "c": TEXTS}, {}, r"none of the columns 'a', 'b', 'c' is clearly the answer"),
+        ({"label": KINDS}, {}, r"there is no column for the text beside the answer's, 'label'"),
+        ({"text": TEXTS, "label": KINDS}, {"label_column": "lable"}, r"no column 'lable'; .*did you mean 'label'"),
+        ({"text": TEXTS, "label": KINDS}, {"text_columns": ["txt"]}, r"no column 'txt'; .*did you mean 'text'"),
+        ({"text": TEXTS}, {"text_columns": ["text"]}, r"none of the columns left is clearly the answer; say which"),
+        ({"text": TEXTS, "l": KINDS}, {"text_columns": ["l"], "label_column": "l"}, r"'l' cannot be text and answer"),
+        ({"a.b": TEXTS, "label": KINDS}, {}, r"t\.csv: template = .*: a column's name, without \."),
+        ({"text": TEXTS, "label": KINDS}, {"name": "a/b"}, r"name = 'a/b' has to be a folder's name"),
+        ({"text": TEXTS, "label": ["a  b", "c"] * 25}, {}, r"'choice' reads the label 'a  b' as None: .* one blank"),
+        ({"text": TEXTS, "label": KINDS}, {"name": "sst2"}, r"name = 'sst2' is a built-in dataset's"),
+    ],
+)
+def test_what_cannot_be_guessed(
+    tmp_path: Path, table: dict[str, list[str]], given: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        guessed(tmp_path, table, **given)
+    assert "\n" not in str(caught.value)
