@@ -4,14 +4,17 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tiny_runs import files_of, write_dataset
 
 from ia2 import store
 from ia2.errors import UserError
 from ia2.icl.splits import Draw, load_split
 from ia2.stages.create import create
-from ia2.stages.prepare import prepare
+from ia2.stages.prepare import prepare, render_pool
 from ia2.tasks import task
+from ia2.tasks.base import Row
 from ia2.tasks.pool import load_pool
 
 
@@ -27,6 +30,26 @@ def test_a_prepared_dataset_is_the_sampled_rows(tmp_path: Path) -> None:
             assert example.question == f"Input: {row['country']}\nOutput:"
             assert example.answer == f" {row['capital']}"
     assert not {one.question for one in pool.train} & {one.question for one in pool.validation}
+
+
+ROWS = st.lists(st.fixed_dictionaries({"country": st.sampled_from("abcdef"), "capital": st.sampled_from("XY")}))
+
+
+@given(train=ROWS, validation=ROWS, num_train=st.integers(0, 9), num_val=st.integers(0, 9))
+def test_no_question_is_in_a_pool_twice(train: list[Row], validation: list[Row], num_train: int, num_val: int) -> None:
+    settings = {"num_train_samples": num_train, "num_val_samples": num_val, "seed": 42}
+    pool = render_pool(task("capitals"), train, validation, settings)
+    questions = [example.question for example in (*pool.train, *pool.validation)]
+    assert len(set(questions)) == len(questions)
+    asked = {row["country"] for row in validation}
+    assert len(pool.validation) == min(num_val, len(asked))
+    shown = {example.question for example in pool.validation}
+    free = {task("capitals").spec.question(row) for row in train} - shown
+    assert len(pool.train) == min(num_train, len(free))
+    for examples, rows in ((pool.train, train), (pool.validation, validation)):
+        for one in examples:
+            first = next(i for i, row in enumerate(rows) if task("capitals").spec.question(row) == one.question)
+            assert one.idx == first
 
 
 def test_the_same_settings_give_the_same_bytes(tmp_path: Path) -> None:
