@@ -1,8 +1,9 @@
 """`ia2 fit`: from a file of labelled rows to an adapter that answers new ones, and a page that says how well.
 
 What is not given is guessed and said. The rows that measure are held out first and never seen again; of the rest, N
-teach and half as many choose the learning rate. The adapter that is kept is `a2t`, the method of the paper: choosing by
-the held-out rows would spoil what they measure, so where another method did better there, that is said instead.
+teach and half as many develop: they choose the learning rate, and the adapter that is kept. That is `tok` or `a2t`,
+whose dev losses are the same cross-entropy of the same rows. Choosing by the held-out rows would spoil what they
+measure, so where another method did better there, that is said instead.
 """
 
 import json
@@ -40,6 +41,8 @@ log = logging.getLogger(__name__)
 MOST_TRAIN_EXAMPLES = 32
 BATCH_SIZE = 4
 """The default of training: dev loss is measured once an epoch, which on a CPU takes half the time of every 2 steps."""
+COMPARABLE = ("tok", "a2t")
+"""Methods whose dev loss is the cross-entropy of the dev rows' own answers."""
 MOST_DEMONSTRATION_CHARACTERS = 6000
 """About 1,500 tokens: what a small model reads well, and a CPU in a second or two."""
 
@@ -97,7 +100,7 @@ def fit_from(config: FitConfig, models: Models | None = None) -> Adapter:
     shown = show(root)
     kept = _keep(comparison)
     _tell(shown, kept, dataset)
-    return Adapter(kept, shown.page, config.device, models)
+    return Adapter(kept.folder, shown.page, config.device, models)
 
 
 def _prepared(config: FitConfig, root: Path) -> str:
@@ -175,22 +178,21 @@ def _mean_length(pool: Pool) -> int:
     return max(1, round(mean(len(example.question + example.answer) for example in pool.train)))
 
 
-def _keep(comparison: Comparison) -> Path:
-    """Copy the `a2t` run of the chosen learning rate and lowest dev loss to `adapter`, a name that stays."""
-    choice = next(choice for method, choice in choices(comparison) if method == "a2t")
+def _keep(comparison: Comparison) -> Trained:
+    """Copy the run of lowest dev loss to `adapter`, a name that stays, out of those whose dev losses compare."""
+    chosen = [choice for method, choice in choices(comparison) if method in COMPARABLE]
     runs = [read_trained(folder) for folder in store.run_folders(comparison.root)]
-    chosen = min((run for run in runs if choice.accepts(run.config)), key=_dev_loss)
-    kept = comparison.root / "adapter"
-    with store.writing(kept) as temporary:
-        shutil.copytree(chosen.folder, temporary)
-    return kept
+    best = min((run for run in runs if any(choice.accepts(run.config) for choice in chosen)), key=_dev_loss)
+    with store.writing(comparison.root / "adapter") as temporary:
+        shutil.copytree(best.folder, temporary)
+    return read_trained(comparison.root / "adapter")
 
 
 def _dev_loss(run: Trained) -> float:
     return float(store.read_object(run.folder / "final_loss_statistics.json")["best_dev_loss"])
 
 
-def _tell(shown: Shown, kept: Path, dataset: str) -> None:
+def _tell(shown: Shown, kept: Trained, dataset: str) -> None:
     """What must not be overlooked, and how to go on."""
     for group in groups(shown.summary):
         for finding in findings(group):
@@ -198,10 +200,11 @@ def _tell(shown: Shown, kept: Path, dataset: str) -> None:
                 print(finding.text)
     rows = [row for row in rows_of(shown.summary) if row.trained_dataset == dataset and not row.with_icl]
     accuracy = {row.method: row.accuracy for row in rows}
-    best = max(accuracy, key=accuracy.__getitem__)
-    if accuracy[best] > accuracy["a2t"]:
-        print(f"On the held-out rows {best} did better than a2t, {accuracy[best]:.1f}% against {accuracy['a2t']:.1f}%.")
+    best, ours = max(accuracy, key=accuracy.__getitem__), kept.config.training_method
+    print(f"Kept: {ours}, of the lower dev loss of {' and '.join(COMPARABLE)}.")
+    if accuracy[best] > accuracy[ours]:
+        print(f"On the held-out rows {best} did better, {accuracy[best]:.1f}% against {accuracy[ours]:.1f}%.")
     print(
-        f"The adapter of a2t: {kept.resolve()}\n"
-        f"Answer new rows: ia2 predict --adapter {kept} --file new.csv --out out.csv"
+        f"The adapter: {kept.folder.resolve()}\n"
+        f"Answer new rows: ia2 predict --adapter {kept.folder} --file new.csv --out out.csv"
     )

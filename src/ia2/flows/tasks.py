@@ -51,6 +51,7 @@ def described(one: Task) -> str:
         f"from {one.source}; licence: {one.licence}",
         *([f"also as {' and '.join(f'{one.name}_{form}' for form in forms)}"] if forms else []),
     ]
-    lines = [textwrap.fill(fact, 118, initial_indent=INDENT, subsequent_indent=INDENT * 2) for fact in facts]
+    wrapper = textwrap.TextWrapper(118, INDENT, INDENT * 2, break_on_hyphens=False, break_long_words=False)
+    lines = [wrapper.fill(fact) for fact in facts]
     shown = f"{INDENT}{spec.question(one.example)!r} -> {spec.answer(one.example)!r}"
     return "\n".join([one.name, *lines, shown, ""])
