@@ -109,7 +109,7 @@ def _plain(runs: list[Path], questions: list[str], num_measured: int) -> tuple[f
     found, total = {}, 0.0
     for run in runs:
         started = time.perf_counter()
-        base, tokenizer = plain.load(model_folder(MODEL))
+        base, tokenizer = plain.load(model_folder(MODEL)), plain.load_tokenizer(model_folder(MODEL))
         model = plain.with_adapter(base, run)
         loaded = time.perf_counter()
         ids = [tokenizer(question).input_ids for question in questions[:num_measured]]

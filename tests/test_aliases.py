@@ -1,7 +1,5 @@
 """Aliases: one thing or several, a flag may be written as documented or as its field is named."""
 
-from collections.abc import Sequence
-
 import pytest
 
 from ia2.cli import SUBCOMMANDS, parse_arguments
@@ -10,17 +8,24 @@ from ia2.errors import UserError
 
 ALIASES = [(name, alias, field) for name, config in SUBCOMMANDS.items() for alias, field in config.aliases.items()]
 
-NEEDED = {"fit": ["rows.csv"], "tasks": ["--init", "rows.csv"]}
+NEEDED = {"fit": ["rows.csv"], "tasks": ["--init", "rows.csv"], "sweep": ["--training_methods", "tok"]}
 """What a subcommand cannot do without."""
+VALUES = {
+    "label_types": ("ground_truth", "icl_outputs"),
+    **dict.fromkeys(("lrs", "ce_loss_weights"), ("0.5", "0.25")),
+    **dict.fromkeys(("num_examples", "run_indices", "lora_rs", "lora_alphas", "tokl_top_ks"), ("3", "4")),
+}
+"""What a field takes that does not take every word."""
 
 
 @pytest.mark.parametrize(("subcommand", "alias", "field"), ALIASES)
-@pytest.mark.parametrize("values", [["base"], ["base", "act"]])
-def test_an_alias_gives_the_config_of_its_field(subcommand: str, alias: str, field: str, values: Sequence[str]) -> None:
-    needed = NEEDED.get(subcommand, [])
+@pytest.mark.parametrize("count", [1, 2])
+def test_an_alias_gives_the_config_of_its_field(subcommand: str, alias: str, field: str, count: int) -> None:
+    values = VALUES.get(field, ("base", "act"))[:count]
+    needed = [] if field == "training_methods" else NEEDED.get(subcommand, [])
     config = parse_arguments([subcommand, *needed, f"--{alias}", *values])
     assert config == parse_arguments([subcommand, *needed, f"--{field}", *values])
-    assert getattr(config, field) == tuple(values)
+    assert tuple(map(str, getattr(config, field))) == values
 
 
 @pytest.mark.parametrize("config", SUBCOMMANDS.values())

@@ -106,7 +106,11 @@ def test_the_commands_of_the_readme(command: str, config: Config) -> None:
 @pytest.mark.parametrize(
     ("command", "says"),
     [
-        ("", "which command? Given: none; valid: demo, fit, tasks, prepare, create, train, evaluate, predict, merge"),
+        (
+            "",
+            "which command? Given: none; valid: demo, fit, tasks, prepare, create, train, sweep, evaluate, results, "
+            "reparse, tables, predict, merge, run, status, clean",
+        ),
         ("fits", "which command? Given: 'fits'; valid: demo"),
         ("train", "training_method"),
         ("train --training_method", "--training_method needs a value"),

@@ -44,7 +44,13 @@ def fields(heading: str) -> dict[str, str]:
 
 
 LINKS = sorted(set(re.findall(r"\[`([\w.]+)`\]\(\.\./src/(ia2/[\w/]+)\.py\)", METHOD)))
-DEFINED_IN_FULL = ("ia2.training.losses", "ia2.measure.accuracy", "ia2.measure.calibration")
+DEFINED_IN_FULL = (
+    "ia2.training.losses",
+    "ia2.measure.accuracy",
+    "ia2.measure.calibration",
+    "ia2.measure.classes",
+    "ia2.measure.statistics",
+)
 
 
 @pytest.mark.parametrize(("name", "module"), LINKS)
@@ -151,8 +157,9 @@ def written(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -
     )
     shared = EvaluateConfig(root=root, model_id=model, device="cpu", num_generated_tokens_eval=1)
     evaluate(shared.model_copy(update={"model_types": ("a2t",), "eval_with_icl": True}), models)
-    on_labels = {"eval_datasets": ("sst2",), "num_examples": (2,), "run_indices": (0,), "uncertainty_analysis": True}
-    evaluate(shared.model_copy(update={"model_types": ("base",), **on_labels}), models)
+    on_labels = {"eval_datasets": ("sst2",), "num_examples": (2,), "run_indices": (0,)}
+    uncertain = {"uncertainty_analysis": True, "num_generated_tokens_eval": 2}
+    evaluate(shared.model_copy(update={"model_types": ("base",), **on_labels, **uncertain}), models)
     return Written(root)
 
 
@@ -170,11 +177,12 @@ def paths(value: object, prefix: str = "") -> Iterator[str]:
 def check_fields(heading: str, *contents: object) -> None:
     """Each field of the table is written in some of the contents, and each that is written stands in the table.
 
-    A field without fields of its own in the table (`config`, `task`) stands for all that is in it.
+    A field without fields of its own in the table (`config`, `task`) stands for all that is in it. One that is `absent
+    where` the examples do not define it may be missing.
     """
     named = fields(heading)
     found = {re.sub(r"\bwith(out)?_icl", "{pass}", path) for content in contents for path in paths(content)}
-    assert named.keys() - found == set()
+    assert {name for name, meaning in named.items() if "absent where" not in meaning} - found == set()
     parents = {name[: match.start()] for name in named for match in re.finditer(r"\[\]|\.", name)}
     closed = tuple(f"{name}{mark}" for name in named.keys() - parents for mark in (".", "["))
     assert {path for path in found - named.keys() - parents if not path.startswith(closed)} == set()
@@ -222,5 +230,9 @@ def test_fields_of_a_record(written: Written) -> None:
 
 
 def test_columns_of_the_examples(written: Written) -> None:
+    named = list(fields("The examples"))
+    uncertain = named[named.index("gold_rank") : named.index("seconds") + 1]
     for path in written.records():
-        assert list(pd.read_parquet(path.with_suffix(".parquet")).columns) == list(fields("The examples"))
+        asked = json.loads(path.read_text(encoding="utf-8"))["eval"]["uncertainty_analysis"]
+        expected = [name for name in named if asked or name not in uncertain]
+        assert list(pd.read_parquet(path.with_suffix(".parquet")).columns) == expected

@@ -15,7 +15,13 @@ SUBCOMMAND_OF = {
     "create_training_datasets.py": "create",
     "create_all_training_datasets.py": "create",
     "train_unified.py": "train",
+    "train_all_unified.py": "sweep",
+    "run.py": "run",
     "evaluate_batch_optimized.py": "evaluate",
+    "discover_all_results.py": "results",
+    "reparse_evaluations.py": "reparse",
+    "generate_latex_tables.py": "tables",
+    "run_table_generator.py": "tables",
 }
 
 

@@ -18,32 +18,10 @@ from typing import Annotated, Any
 
 import tyro
 
-from ia2.config import (
-    CONTINUE_SAME,
-    Config,
-    CreateConfig,
-    DemoConfig,
-    EvaluateConfig,
-    FitConfig,
-    MergeConfig,
-    PredictConfig,
-    PrepareConfig,
-    TasksConfig,
-    TrainConfig,
-)
+from ia2.config import CONTINUE_SAME, Config
 from ia2.errors import MachineError, UserError
+from ia2.flows.commands import SUBCOMMANDS, run
 
-SUBCOMMANDS: dict[str, type[Config]] = {
-    "demo": DemoConfig,
-    "fit": FitConfig,
-    "tasks": TasksConfig,
-    "prepare": PrepareConfig,
-    "create": CreateConfig,
-    "train": TrainConfig,
-    "evaluate": EvaluateConfig,
-    "predict": PredictConfig,
-    "merge": MergeConfig,
-}
 PLACE = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 
@@ -57,47 +35,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UserError, MachineError, OSError, MemoryError, KeyboardInterrupt) as error:
         return _failed(error)
     return 0
-
-
-def run(config: Config) -> None:
-    """Do what a config says; only now is the rest imported."""
-    match config:
-        case FitConfig():
-            from ia2.flows.fitting import fit_from
-
-            fit_from(config)
-        case TasksConfig():
-            from ia2.flows.tasks import show_tasks
-
-            show_tasks(config)
-        case PrepareConfig():
-            from ia2.flows.data import prepare_all
-
-            prepare_all(config)
-        case CreateConfig():
-            from ia2.flows.data import create_all
-
-            create_all(config)
-        case TrainConfig():
-            from ia2.flows.training import train
-
-            train(config)
-        case EvaluateConfig():
-            from ia2.flows.evaluation import evaluate
-
-            evaluate(config)
-        case PredictConfig():
-            from ia2.flows.prediction import predict_from
-
-            predict_from(config)
-        case MergeConfig():
-            from ia2.flows.merging import merge_adapter
-
-            merge_adapter(config)
-        case DemoConfig():
-            from ia2.flows.demo import demo
-
-            demo(config)
 
 
 def _failed(error: BaseException) -> int:

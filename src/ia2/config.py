@@ -23,6 +23,7 @@ CONTINUE_SAME = "same"
 
 LabelType = Literal["ground_truth", "icl_outputs"]
 StopRule = Literal["separator", "eos", "published"]
+Control = Literal["none", "wrong_labels"]
 Protocol = Literal["default", "published"]
 HpSelection = Literal["dev_loss", "performance"]
 DemoType = Literal["unique", "fixed", "shuffled"]
@@ -176,42 +177,14 @@ class CreateConfig(LowDataConfig, DemonstrationsConfig):
     """Replace files that were made with other settings."""
 
 
-class TrainConfig(LowDataConfig, DemonstrationsConfig, ModelConfig):
-    """Train one run: outputs/{method}/{dataset}/{name}."""
+class TrainingOptions(LowDataConfig, DemonstrationsConfig, ModelConfig):
+    """How runs are trained: what a run has one of and a sweep does not vary."""
 
     incidental: ClassVar[frozenset[str]] = ModelConfig.incidental | {
         *("no_prepare", "retrain", "protocol", "track", "wandb_log"),
         *("log_gradient_norms", "log_weight_norms", "log_checkpoints", "checkpoint_frequency"),
     }
 
-    training_method: str
-    """Training method: tok, act, a2t, t2a, ... (LoRA), or ia3-, prompt-, prefix- and one of them."""
-    dataset: str = "gsm8k"
-    """Training dataset."""
-    lora_type: str = "qkv"
-    """LoRA target modules: letters of q k v o (attention) and g u d (MLP)."""
-    lora_r: int = Field(default=8, ge=1)
-    """LoRA rank."""
-    lora_alpha: int = Field(default=8, ge=1)
-    """LoRA scaling parameter."""
-    ia3_type: str = "qkv"
-    """IA3 target modules, in the same letters."""
-    num_virtual_tokens: int = Field(default=20, ge=1)
-    """Virtual tokens of prompt and prefix tuning."""
-    num_generated_tokens: int | None = Field(default=None, ge=1)
-    """Number of tokens to generate and train on, T (default: what the task declares, else 1)."""
-    num_train_examples: int = Field(default=100, ge=1)
-    """Number of training examples (N)."""
-    lr: float = Field(default=1e-4, gt=0, allow_inf_nan=False)
-    """Learning rate (constant)."""
-    run_idx: int = Field(default=0, ge=0)
-    """Run index: seeds the split, the adapter and the order of the batches."""
-    label_type: LabelType = "icl_outputs"
-    """What tok is trained on: the dataset's answers, or the teacher's responses."""
-    ce_loss_weight: float = Field(default=0.002, ge=0, le=1)
-    """Weight w of the cross-entropy in tna: (1 - w) act + w tok."""
-    tokl_top_k: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
-    """How many of the teacher's most probable tokens tokl matches one by one; the rest counts as a remainder."""
     batch_size: int = Field(default=4, ge=1)
     """Examples of one optimiser step."""
     num_train_epochs: int = Field(default=50, ge=1)
@@ -258,6 +231,55 @@ class TrainConfig(LowDataConfig, DemonstrationsConfig, ModelConfig):
     """Train again where the run exists."""
 
     @property
+    def tracker(self) -> Literal["none", "tensorboard", "wandb"]:
+        return "wandb" if self.wandb_log else self.track
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_published(cls, data: Any) -> Any:  # noqa: ANN401 - whatever a config is made from
+        """Before validation, since pydantic ignores another instance that a validator of __init__ returns."""
+        if not isinstance(data, dict) or data.get("protocol") != "published":
+            return data
+        published = {"keep": "last", "stop": "published"}
+        unset = {
+            key for key in published if data.get(key, cls.model_fields[key].default) == cls.model_fields[key].default
+        }
+        return {**data, **{key: published[key] for key in unset}}
+
+
+class TrainConfig(TrainingOptions):
+    """Train one run: outputs/{method}/{dataset}/{name}."""
+
+    training_method: str
+    """Training method: tok, act, a2t, t2a, ... (LoRA), or ia3-, prompt-, prefix- and one of them."""
+    dataset: str = "gsm8k"
+    """Training dataset."""
+    lora_type: str = "qkv"
+    """LoRA target modules: letters of q k v o (attention) and g u d (MLP)."""
+    lora_r: int = Field(default=8, ge=1)
+    """LoRA rank."""
+    lora_alpha: int = Field(default=8, ge=1)
+    """LoRA scaling parameter."""
+    ia3_type: str = "qkv"
+    """IA3 target modules, in the same letters."""
+    num_virtual_tokens: int = Field(default=20, ge=1)
+    """Virtual tokens of prompt and prefix tuning."""
+    num_generated_tokens: int | None = Field(default=None, ge=1)
+    """Number of tokens to generate and train on, T (default: what the task declares, else 1)."""
+    num_train_examples: int = Field(default=100, ge=1)
+    """Number of training examples (N)."""
+    lr: float = Field(default=1e-4, gt=0, allow_inf_nan=False)
+    """Learning rate (constant)."""
+    run_idx: int = Field(default=0, ge=0)
+    """Run index: seeds the split, the adapter and the order of the batches."""
+    label_type: LabelType = "icl_outputs"
+    """What tok is trained on: the dataset's answers, or the teacher's responses."""
+    ce_loss_weight: float = Field(default=0.002, ge=0, le=1)
+    """Weight w of the cross-entropy in tna: (1 - w) act + w tok."""
+    tokl_top_k: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
+    """How many of the teacher's most probable tokens tokl matches one by one; the rest counts as a remainder."""
+
+    @property
     def method(self) -> Method:
         return parse_method(self.training_method)
 
@@ -276,22 +298,6 @@ class TrainConfig(LowDataConfig, DemonstrationsConfig, ModelConfig):
     def num_labels(self) -> int:
         """The labelled examples that stand as demonstrations: N."""
         return self.num_labelled_samples if self.ldr_mode else self.num_train_examples
-
-    @property
-    def tracker(self) -> Literal["none", "tensorboard", "wandb"]:
-        return "wandb" if self.wandb_log else self.track
-
-    @model_validator(mode="before")
-    @classmethod
-    def _as_published(cls, data: Any) -> Any:  # noqa: ANN401 - whatever a config is made from
-        """Before validation, since pydantic ignores another instance that a validator of __init__ returns."""
-        if not isinstance(data, dict) or data.get("protocol") != "published":
-            return data
-        published = {"keep": "last", "stop": "published"}
-        unset = {
-            key for key in published if data.get(key, cls.model_fields[key].default) == cls.model_fields[key].default
-        }
-        return {**data, **{key: published[key] for key in unset}}
 
     @model_validator(mode="after")
     def _combination(self) -> "TrainConfig":
@@ -342,18 +348,121 @@ def check_letters(field: str, letters: str, valid: str) -> None:
         raise UserError(f"{field}={letters!r}: give each wanted letter of {' '.join(valid)} once, for instance qkv")
 
 
-class EvaluateConfig(ModelConfig):
-    """Evaluate the base model and trained runs: outputs/evaluations/."""
+class SweepConfig(TrainingOptions):
+    """Train a grid of runs: every combination that makes sense, once, resumable."""
 
-    incidental: ClassVar[frozenset[str]] = ModelConfig.incidental | {"no_prepare", "token_budget", "protocol"}
+    incidental: ClassVar[frozenset[str]] = TrainingOptions.incidental | {
+        *("dry_run", "max_parallel", "gpus", "ray_address", "max_failures", "run_timeout", "sequential_first"),
+    }
+    aliases: ClassVar[dict[str, str]] = {
+        "training_method": "training_methods",
+        "dataset": "datasets",
+    }
+
+    training_methods: tuple[str, ...]
+    """Training methods: tok, act, a2t, ... (LoRA), or ia3-, prompt-, prefix- and one of them."""
+    datasets: tuple[str, ...] = ("gsm8k",)
+    """Training datasets."""
+    num_train_examples: tuple[Annotated[int, Field(ge=1)], ...] = (100,)
+    """Numbers of training examples (N)."""
+    lrs: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] = (1e-4,)
+    """Learning rates."""
+    run_indices: tuple[Annotated[int, Field(ge=0)], ...] = (0,)
+    """Run indices."""
+    num_generated_tokens: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """Numbers of tokens to generate and train on, T (default: what each task declares)."""
+    lora_types: tuple[str, ...] = ("qkv",)
+    """LoRA target modules."""
+    lora_rs: tuple[Annotated[int, Field(ge=1)], ...] = (8,)
+    """LoRA ranks."""
+    lora_alphas: tuple[Annotated[int, Field(ge=1)], ...] = (8,)
+    """LoRA scaling parameters."""
+    ia3_types: tuple[str, ...] = ("qkv",)
+    """IA3 target modules."""
+    num_virtual_tokens: tuple[Annotated[int, Field(ge=1)], ...] = (20,)
+    """Virtual tokens of prompt and prefix tuning."""
+    label_types: tuple[LabelType, ...] = ("icl_outputs",)
+    """What tok is trained on: the dataset's answers, or the teacher's responses."""
+    ce_loss_weights: tuple[Annotated[float, Field(ge=0, le=1)], ...] = (0.002,)
+    """Weights of the cross-entropy in tna."""
+    tokl_top_ks: tuple[Annotated[int, Field(ge=1)] | Literal["all"], ...] = ("all",)
+    """How many of the teacher's most probable tokens tokl matches."""
+    include_sequential: bool = False
+    """Add a2t where act is listed, and t2a where tok is."""
+    sequential_first: bool = False
+    """Begin a second phase as soon as its first is done, instead of after all first ones."""
+    max_parallel: int = Field(default=1, ge=1)
+    """Runs at the same time: one in this process, more in workers."""
+    gpus: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    """GPUs that workers are dealt out to in turn (default: all workers see what this process sees)."""
+    ray_address: str | None = None
+    """auto, or the host of a Ray cluster, whose nodes share the root (extra: ray)."""
+    run_timeout: float | None = Field(default=None, gt=0)
+    """Give up a run after so many seconds."""
+    max_failures: int | None = Field(default=None, ge=1)
+    """Begin nothing new after so many failures."""
+    dry_run: bool = False
+    """Print the plan and stop."""
+
+
+class StatusConfig(Config):
+    """Say what is below a root: data, targets, runs, records; what is being made, and what failed."""
+
+
+class CleanConfig(Config):
+    """Remove what killed commands left behind."""
+
+    targets: bool = False
+    """Remove the teacher's targets too; they are collected again when a run needs them."""
+    dry_run: bool = False
+    """Only say what would go."""
+
+
+class RunConfig(Config):
+    """Run an experiment: a function that returns configs, each of them a command."""
+
+    experiment: tyro.conf.Positional[str]
+    """File and function, as in experiments/paper.py:table1."""
+    only: tuple[str, ...] = ()
+    """Only these datasets of it."""
+    dry_run: bool = False
+    """Print the commands and stop."""
+
+
+class EvaluateConfig(Config):
+    """Evaluate the base model and trained runs: outputs/evaluations/.
+
+    What selects runs is a list of accepted values of a field of theirs; none given means all. A run whose method has no
+    such field passes.
+    """
+
+    incidental: ClassVar[frozenset[str]] = ModelConfig.incidental | {
+        *("no_prepare", "token_budget", "protocol", "dry_run"),
+    }
     aliases: ClassVar[dict[str, str]] = {
         "model_type": "model_types",
         "trained_dataset": "trained_datasets",
         "eval_dataset": "eval_datasets",
         "eval_dataset_name": "eval_datasets",
         "icl_source_dataset": "icl_source_datasets",
+        "num_train_examples": "num_examples",
+        "lr": "lrs",
+        "run_idx": "run_indices",
+        "label_type": "label_types",
+        "lora_type": "lora_types",
+        "lora_r": "lora_rs",
+        "lora_alpha": "lora_alphas",
+        "ia3_type": "ia3_types",
+        "ce_loss_weight": "ce_loss_weights",
+        "tokl_top_k": "tokl_top_ks",
     }
 
+    model_id: str | None = Field(default_factory=lambda: os.environ.get("IA2_MODEL_ID"))
+    """Base model (default: $IA2_MODEL_ID, else all found, each run on its own)."""
+    torch_dtype: Dtype = "auto"
+    """Number format of the base model; auto is float32 on a CPU and the checkpoint's own on a GPU."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
     model_types: tuple[str, ...] = ()
     """base and training methods (default: base and every method found)."""
     trained_datasets: tuple[str, ...] = ()
@@ -374,6 +483,22 @@ class EvaluateConfig(ModelConfig):
     """Label types (default: all found)."""
     lora_types: tuple[str, ...] = ()
     """LoRA target modules (default: all found)."""
+    lora_rs: tuple[int, ...] = ()
+    """LoRA ranks (default: all found)."""
+    lora_alphas: tuple[int, ...] = ()
+    """LoRA scaling parameters (default: all found)."""
+    ia3_types: tuple[str, ...] = ()
+    """IA3 target modules (default: all found)."""
+    num_virtual_tokens: tuple[int, ...] = ()
+    """Virtual tokens of prompt and prefix tuning (default: all found)."""
+    ce_loss_weights: tuple[float, ...] = ()
+    """Weights of the cross-entropy in tna (default: all found)."""
+    tokl_top_ks: tuple[int | Literal["all"], ...] = ()
+    """How many of the teacher's most probable tokens tokl matched (default: all found)."""
+    num_generated_tokens: tuple[int, ...] = ()
+    """Tokens that were trained on, T (default: all found)."""
+    ldr_mode: bool = False
+    """Only runs of the low-data regime (default: all found)."""
     num_generated_tokens_eval: int | None = Field(default=None, ge=1)
     """Tokens to generate (default: what the task declares, else 1)."""
     eval_with_icl: bool = False
@@ -384,6 +509,8 @@ class EvaluateConfig(ModelConfig):
     """Demonstrations at evaluation: the run's own training examples, or fresh draws from the rest of the pool."""
     stop: StopRule = "separator"
     """Where a response ends."""
+    control: Control = "none"
+    """wrong_labels: demonstrations with wrong answers, to see what a model takes from them."""
     chat_template: bool = False
     """Render prompts as turns of the model's chat template (for the base model; a trained run has its own setting)."""
     protocol: Protocol = "default"
@@ -394,6 +521,98 @@ class EvaluateConfig(ModelConfig):
     """Padded tokens of one batch; changes speed and memory only."""
     no_prepare: bool = False
     """Fail where data files are missing instead of making them."""
+    dry_run: bool = False
+    """Print what matches, what is done and what would run, and stop."""
+    advise: bool = False
+    """Say which method is reasonable, from the records or by measuring."""
+
+
+class ResultsConfig(Config):
+    """Gather all evaluation records in one table, a row for each record and metric, and show the summary."""
+
+    aliases: ClassVar[dict[str, str]] = {
+        "model_type": "model_types",
+        "trained_dataset": "trained_datasets",
+        "eval_dataset": "eval_datasets",
+        "eval_dataset_name": "eval_datasets",
+    }
+
+    model_types: tuple[str, ...] = ()
+    """base and training methods (default: all found)."""
+    trained_datasets: tuple[str, ...] = ()
+    """Datasets the runs were trained on (default: all found)."""
+    eval_datasets: tuple[str, ...] = ()
+    """Evaluation datasets (default: all found)."""
+    out: Path | None = None
+    """File to write, .csv or .parquet (default: reports/results.csv below the root)."""
+    hp_selection: HpSelection = "dev_loss"
+    """Summarised hyper-parameters: of lowest dev loss, or, as published, of highest accuracy on each evaluation set."""
+
+    @model_validator(mode="after")
+    def _known_ending(self) -> "ResultsConfig":
+        if self.out is not None and self.out.suffix not in (".csv", ".parquet"):
+            raise UserError(f"out={str(self.out)!r}: the name has to end in .csv or .parquet")
+        return self
+
+
+class ReparseConfig(Config):
+    """Read stored responses again with the task's reader, or another, without running a model."""
+
+    incidental: ClassVar[frozenset[str]] = Config.incidental | {"dry_run"}
+    aliases: ClassVar[dict[str, str]] = {
+        "model_type": "model_types",
+        "trained_dataset": "trained_datasets",
+        "dataset": "eval_datasets",
+        "datasets": "eval_datasets",
+        "eval_dataset": "eval_datasets",
+        "eval_dataset_name": "eval_datasets",
+    }
+
+    eval_datasets: tuple[str, ...] = ()
+    """Evaluation datasets (default: all found); a task file (.toml, .json) reads as it says."""
+    model_types: tuple[str, ...] = ()
+    """base and training methods (default: all found)."""
+    trained_datasets: tuple[str, ...] = ()
+    """Datasets the runs were trained on (default: all found)."""
+    parser: str | None = None
+    """Read with this parser: choice, line, number, boxed, after_marker, regex or exact (default: the task's)."""
+    marker: str | None = None
+    """What announces the answer (parser after_marker)."""
+    pattern: str | None = None
+    """Regular expression whose first group, or whole match, is the answer (parser regex)."""
+    dry_run: bool = False
+    """Show old and new numbers and write nothing."""
+
+
+class TablesConfig(Config):
+    """Write tables of methods against datasets, as LaTeX, Markdown and CSV: reports/tables/."""
+
+    aliases: ClassVar[dict[str, str]] = {
+        "metric": "metrics",
+        "model_type": "model_types",
+        "trained_dataset": "trained_datasets",
+        "eval_dataset": "eval_datasets",
+        "eval_dataset_name": "eval_datasets",
+    }
+
+    metrics: tuple[str, ...] = ("accuracy", "ece_equal_count")
+    """What each cell shows, with its sd over runs: names as in a record, without the pass."""
+    trained_datasets: tuple[str, ...] = ()
+    """Datasets the runs were trained on (default: all found)."""
+    eval_datasets: tuple[str, ...] = ()
+    """Evaluation datasets (default: all found)."""
+    model_types: tuple[str, ...] = ()
+    """base and training methods (default: all found)."""
+    model_id: str | None = None
+    """Base model (default: all found, each in tables of its own)."""
+    num_examples: tuple[int, ...] = ()
+    """Numbers of training examples N (default: all found, each in a table of its own)."""
+    label_types: tuple[LabelType, ...] = ()
+    """Label types (default: all found, each in a table of its own)."""
+    hp_selection: HpSelection = "dev_loss"
+    """Hyper-parameters: of lowest dev loss, or, as published, of highest accuracy on each evaluation set."""
+    compare: Literal["none", "published"] = "none"
+    """published: the paper's numbers below ours, where model, datasets, N and method agree."""
 
 
 class TasksConfig(Config):

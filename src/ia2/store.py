@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from ia2.config import LOW_DATA_FIELDS, Config, TrainConfig
 from ia2.errors import UserError
@@ -70,12 +70,12 @@ def writing(path: Path) -> Iterator[Path]:
     """A temporary name for `path`, a file or a folder, that replaces it only if the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name[:150]}.{os.getpid()}.tmp")
-    _remove(temporary)
+    remove(temporary)
     try:
         yield temporary
         _flush(temporary)
         if temporary.is_dir():
-            _remove(path)
+            remove(path)
         temporary.replace(path)
     except OSError as error:
         error.filename = error.filename or str(path)
@@ -85,7 +85,7 @@ def writing(path: Path) -> Iterator[Path]:
             raise OSError(int(told[1]), os.strerror(int(told[1])), str(path)) from error
         raise
     finally:
-        _remove(temporary)
+        remove(temporary)
 
 
 @contextmanager
@@ -94,8 +94,20 @@ def locked(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.name[:150]}.lock")):
         for leftover in [*path.parent.glob(f".{_escaped(path.name[:150])}.*.tmp"), *path.glob(".*.tmp")]:
-            _remove(leftover)
+            remove(leftover)
         yield
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process is making what belongs at `path` just now."""
+    lock = path.with_name(f".{path.name[:150]}.lock")
+    if not lock.exists():
+        return False
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 def _escaped(name: str) -> str:
@@ -109,7 +121,8 @@ def _flush(path: Path) -> None:
             os.fsync(stream.fileno())
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Remove a file or a whole folder, if it is there."""
     if path.is_dir():
         shutil.rmtree(path)
     else:

@@ -108,7 +108,7 @@ def finished(tmp_path: Path, tiny_model_folder: Path, capsys: pytest.CaptureFixt
     commands = {
         "train": ["train", "--training_method", "act", "--dataset", "capitals", *small, *model],
         "other lr": ["train", "--training_method", "act", "--dataset", "capitals", *small, "--lr", "0.01", *model],
-        "evaluate": ["evaluate", "--num_eval_examples", "3", *model],
+        "evaluate": ["evaluate", "--model_types", "act", "--num_eval_examples", "3", *model],
     }
     assert cli.main(commands["train"]) == 0
     assert cli.main(commands["evaluate"]) == 0

@@ -78,6 +78,7 @@ def test_a_second_fit_trains_nothing(
     assert f"ia2 predict --adapter {root / 'adapter'}" in told.out
 
 
+@pytest.mark.slow
 def test_changed_rows_are_noticed(fitted: Adapter, tmp_path: Path, tiny_model_folder: Path) -> None:
     file = write_rows(tmp_path / "rows.csv")
     settings = {"model": str(tiny_model_folder), "root": tmp_path / "store", "num_train_epochs": 1, "lrs": (1e-2,)}

@@ -49,6 +49,7 @@ def undisturbed(
         assert ended.code == 0, ended.stderr
         found[stage] = Undisturbed(before, ended, results(root))
     assert_whole(root)
+    assert len(list((root / "outputs" / "evaluations").rglob("*.json"))) == 3  # two adapters and their base
     return found
 
 

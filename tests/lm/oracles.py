@@ -72,6 +72,9 @@ class Witness:
     def see(self, seen: Seen) -> None:
         assert (seen.activations is not None) == self.activations
         for index, row in enumerate(seen.rows):
+            if seen.step == 0:  # a batch may be begun again
+                for record in (self.steps_of, self.logits_of, self.activations_of):
+                    record.pop(row, None)
             self.steps_of.setdefault(row, []).append(seen.step)
             self.logits_of.setdefault(row, []).append(seen.logits[index])
             if seen.activations is not None:

@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, top_k_accuracy_score
 
-from ia2.measure.accuracy import accuracy, label_accuracy, majority_class_accuracy, parse_rate
+from ia2.measure.accuracy import (
+    Agreement,
+    accuracy,
+    agreement,
+    label_accuracy,
+    majority_class_accuracy,
+    parse_rate,
+    top_k_accuracy,
+)
 
 
 def test_accuracy_is_the_percentage_over_all_examples() -> None:
@@ -60,3 +68,33 @@ def test_label_accuracy_agrees_with_scikit_learn() -> None:
 def test_label_accuracy_refuses(probabilities: np.ndarray, gold: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"want|finite"):
         label_accuracy(probabilities, gold)
+
+
+@pytest.mark.parametrize("k", [1, 5, 10])
+def test_top_k_accuracy_agrees_with_scikit_learn(k: int) -> None:
+    generator = np.random.default_rng(2)
+    probabilities, gold = generator.random((300, 20)), generator.integers(0, 20, 300)
+    rank = (probabilities > probabilities[np.arange(300), gold][:, None]).sum(axis=1)
+    assert top_k_accuracy(rank, k) == pytest.approx(100 * top_k_accuracy_score(gold, probabilities, k=k))
+
+
+def test_top_k_accuracy_by_hand() -> None:
+    assert [top_k_accuracy([0, 4, 5, 9, 10], k) for k in (1, 5, 10)] == [20.0, 40.0, 80.0]
+
+
+@pytest.mark.parametrize(("rank", "k"), [([], 1), ([-1], 1), ([0.5], 1), ([0], 0)])
+def test_top_k_accuracy_refuses(rank: list, k: int) -> None:
+    with pytest.raises(ValueError, match="want"):
+        top_k_accuracy(rank, k)
+
+
+def test_agreement_by_hand() -> None:
+    with_icl, without_icl = [True, True, True, False, False, False], [True, False, False, True, True, True]
+    assert agreement(with_icl, without_icl) == Agreement(both=1, only_with=2, only_without=3, neither=0)
+    assert agreement([False], [False]) == Agreement(0, 0, 0, 1)
+
+
+@pytest.mark.parametrize(("one", "other"), [([], []), ([True], [True, False]), ([1], [True]), ([True], [0.5])])
+def test_agreement_refuses(one: list, other: list) -> None:
+    with pytest.raises(ValueError, match="want"):
+        agreement(one, other)

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import brier_score_loss, log_loss
+from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 from ia2.measure.calibration import (
     ReliabilityBin,
+    auroc,
     brier,
     ece_equal_count,
     ece_equal_width,
@@ -141,6 +142,22 @@ def test_brier_by_hand_and_against_scikit_learn() -> None:
     assert brier(probabilities[np.arange(50), gold], squares) == pytest.approx(expected)
 
 
+def test_auroc_by_hand_with_ties() -> None:
+    # right .9 .5, wrong .5 .1: of the four pairs three are won and one is a tie
+    assert auroc([0.9, 0.5, 0.5, 0.1], np.array([True, True, False, False])) == 3.5 / 4
+    assert auroc([0.5, 0.5], np.array([True, False])) == 0.5
+    assert auroc([0.2, 0.8], np.array([True, False])) == 0.0
+
+
+@given(COARSE)
+def test_auroc_agrees_with_scikit_learn(rows: list) -> None:
+    confidence, correct = np.array([c / 8 for c, _ in rows]), np.array([hit for _, hit in rows])
+    if correct.all() or not correct.any():
+        assert auroc(confidence, correct) is None
+    else:
+        assert auroc(confidence, correct) == pytest.approx(roc_auc_score(correct, confidence))
+
+
 def test_entropy_in_nats() -> None:
     rows = np.array([[1.0, 0.0, 0.0, 0.0], [0.25] * 4, [0.5, 0.5, 0.0, 0.0]])
     assert entropy(rows) == pytest.approx([0.0, math.log(4), math.log(2)])
@@ -162,7 +179,7 @@ def test_entropy_in_nats() -> None:
     ],
 )
 def test_bad_confidences_are_refused(confidence: list, correct: np.ndarray) -> None:
-    for estimator in (ece_equal_count, ece_equal_width, ece_published, reliability_bins):
+    for estimator in (ece_equal_count, ece_equal_width, ece_published, reliability_bins, auroc):
         with pytest.raises(ValueError, match=r"want|differ|0\.\.1"):
             estimator(confidence, correct)
 

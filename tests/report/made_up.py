@@ -159,6 +159,12 @@ def examples(with_icl: bool, accuracy: float) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def rewrite(path: Path, **columns: Any) -> None:
+    """Replace columns of a record's examples."""
+    parquet = path.with_suffix(".parquet")
+    pd.read_parquet(parquet).assign(**columns).to_parquet(parquet)
+
+
 def _metrics(with_icl: bool, accuracy: float) -> dict[str, float]:
     when = "with_icl" if with_icl else "without_icl"
     values = {"accuracy": accuracy, "anywhere_accuracy": min(accuracy + 12.5, 100.0), "nll": 2.0 - accuracy / 100}

@@ -53,9 +53,9 @@ def test_a_full_page_has_every_section_and_is_well_formed(full_store: MadeUpStor
     page = page_of(full_store, STAGES)
     elements = Elements(page)
     assert not elements.open
-    anchors = ["findings", "done", "results", "accuracy", "calibration", "training", "examples", "costs"]
+    anchors = ["advice", "findings", "done", "results", "accuracy", "calibration", "training", "examples", "costs"]
     assert [value for tag, name, value in elements.attributes if (tag, name) == ("h2", "id")] == anchors
-    assert [value for value in elements.values("href") if value.startswith("#")][1:9] == [f"#{a}" for a in anchors]
+    assert [value for value in elements.values("href") if value.startswith("#")][1:10] == [f"#{a}" for a in anchors]
     assert elements.tags.count("svg") == 3
     assert len(page) < 2_000_000
 
@@ -111,7 +111,9 @@ def test_another_model_has_no_note_on_quantisation(store: MadeUpStore) -> None:
 def test_a_weak_teacher_is_a_warning_on_the_page(store: MadeUpStore) -> None:
     store.base((0.0, 40.0))
     page = page_of(store)
-    assert '<li class="warning">IA2 copies a weak teacher' in page
+    assert '<li class="warning">As a teacher it is weak: it is right in fewer than 50%' in page
+    assert '<p class="verdict">Reasonable: tok, given a weak teacher (N = 8, n = 40, teacher 40.0%' in page
+    assert "a good teacher and 4 to 16 labels: a2t; in the paper" in text_of(page)
 
 
 def test_evaluation_sets_are_grouped_with_out_of_distribution_starred_and_last(store: MadeUpStore) -> None:

@@ -2,7 +2,7 @@ import json
 
 import pandas as pd
 import pytest
-from made_up import MadeUpStore, config, settings
+from made_up import MadeUpStore, config, settings, training
 
 from ia2.errors import UserError
 from ia2.report.results import MEASURED, load_examples, read_results, tidy
@@ -51,6 +51,61 @@ def test_integers_stay_integers_beside_records_that_lack_them(store: MadeUpStore
     frame = tidy(read_results(store.root).records)
     assert pd.api.types.is_integer_dtype(frame["lora_r"])
     assert frame.loc[frame["method"] == "base", "lora_r"].isna().all()
+
+
+def twins(store: MadeUpStore, order: tuple[bool, ...]) -> None:
+    """A base record of both passes, and one of the pass without demonstrations with its uncertainty."""
+    for uncertain in order:
+        asked = settings(uncertainty_analysis=uncertain)
+        if uncertain:
+            metrics = {"without_icl_accuracy": 10.0, "without_icl_entropy": 1.5}
+            content = store.content("base", None, 0, metrics) | {"eval": asked}
+            store.write(content | {"peak_memory_bytes": None}, "base", "")
+        else:
+            store.base((10.0, 75.0), eval=asked)
+
+
+@pytest.mark.parametrize("order", [(False, True), (True, False)])
+def test_what_was_measured_with_and_without_uncertainty_counts_once(store: MadeUpStore, order: tuple) -> None:
+    twins(store, order)
+    frame = tidy(read_results(store.root).records).set_index("metric")
+    assert frame.index.is_unique
+    taken = frame["uncertainty_analysis"]
+    assert taken["without_icl_accuracy"]
+    assert taken["without_icl_entropy"]
+    assert not taken["with_icl_accuracy"], "a pass that only the other record has is kept"
+    assert not taken["without_icl_nll"]
+    assert not taken["peak_memory_bytes"]
+
+
+@pytest.mark.parametrize("uncertain", [False, True])
+def test_the_same_measurement_twice_is_an_error_that_names_both_files(store: MadeUpStore, uncertain: bool) -> None:
+    asked = settings(uncertainty_analysis=uncertain)
+    first = store.adapter(config("tok"), 70.0, 0.5, eval=asked)
+    store.adapter(config("tok", 1), 70.0, 0.5, eval=asked | {"run_idx": 1})
+    again = store.adapter(config("tok"), 70.0, 0.6, eval=asked)
+    with pytest.raises(UserError) as caught:
+        tidy(read_results(store.root).records)
+    assert str(caught.value) == f"{first} and {again} record the same run and settings: delete one"
+
+
+def test_each_dev_loss_is_a_column_of_its_own(store: MadeUpStore) -> None:
+    store.adapter(config("act"), 70.0, 0.5, train={**training(0.5), "dev_losses": {"act": 0.5}})
+    store.adapter(config("tok"), 70.0, 0.5)
+    frame = tidy(read_results(store.root).records).drop_duplicates("record").set_index("method")
+    assert frame["dev_loss_act"]["act"] == 0.5
+    assert pd.isna(frame["dev_loss_act"]["tok"])
+    assert {"dev_losses", "seconds"}.isdisjoint(frame.columns)
+    assert "dev_loss_act" in MEASURED
+
+
+def test_what_came_out_stands_behind_what_was_asked(store: MadeUpStore) -> None:
+    store.base((0.0, 75.0))
+    store.adapter(config("tok"), 70.0, 0.5)
+    columns = list(tidy(read_results(store.root).records).columns)
+    assert columns[:3] == ["record", "kind", "method"]
+    assert columns[-2:] == ["metric", "value"]
+    assert columns.index("lora_r") < columns.index("labels_train")
 
 
 def test_a_field_added_later_becomes_a_column(store: MadeUpStore) -> None:

@@ -2,13 +2,14 @@ import json
 import math
 
 import pytest
-from made_up import MadeUpStore, config, settings
+from made_up import MadeUpStore, config, settings, training
 
 from ia2.config import TrainConfig
 from ia2.errors import UserError
+from ia2.report.aggregation import aggregate
 from ia2.report.results import read_results
 from ia2.report.runs import TrainedRun, read_history, read_runs
-from ia2.report.selection import aggregate, choose, select
+from ia2.report.selection import choose, select
 
 
 def runs_with(losses: dict[float, list[float | None]], method: str = "act", **changes: object) -> list[TrainedRun]:
@@ -57,6 +58,54 @@ def test_without_a_dev_loss_there_is_no_choice_but_one_candidate_needs_none() ->
         choose(runs_with({1e-3: [0.4, None], 3e-4: [0.1, 0.2]}))
     (choice,) = choose(runs_with({1e-3: [None, None]}))
     assert choice.rule == "0.001, the only one trained"
+
+
+def tna(lr: float, weight: float, tok: float | None, dev_loss: float, run_idx: int = 0) -> TrainedRun:
+    settled = config("tna", run_idx, lr, label_type="icl_outputs", ce_loss_weight=weight)
+    return TrainedRun(settled, dev_loss, None, None if tok is None else {"act": 1.0, "tok": tok})
+
+
+def test_tna_is_chosen_over_rate_and_weight_by_the_cross_entropy_and_not_by_its_own_loss() -> None:
+    """Its own loss is least where the weight of the larger of its two losses is."""
+    runs = [tna(1e-3, 0.1, 0.9, 0.1), tna(1e-3, 0.5, 0.4, 5.0), tna(3e-4, 0.1, 0.6, 0.2), tna(3e-4, 0.5, 0.7, 6.0)]
+    (choice,) = choose(runs)
+    assert [choice.accepts(run.config) for run in runs] == [False, True, False, False]
+    assert choice.rule == (
+        "0.001 with ce_loss_weight 0.5, of lowest mean dev cross-entropy on the teacher's tokens over 1 run among "
+        "0.0003 with ce_loss_weight 0.1, 0.0003 with ce_loss_weight 0.5, 0.001 with ce_loss_weight 0.1, "
+        "0.001 with ce_loss_weight 0.5"
+    )
+    assert choice.chosen.dev_loss == 0.4
+
+
+def test_the_other_methods_are_chosen_by_their_own_loss() -> None:
+    apart = [({"act": 9.0}, 0.1, 1e-3), ({"act": 0.1}, 0.2, 3e-4)]
+    runs = [TrainedRun(config("act", 0, lr), loss, None, parts) for parts, loss, lr in apart]
+    assert choose(runs)[0].chosen.lr == 1e-3
+
+
+def test_candidates_of_tna_need_the_same_runs_and_their_cross_entropy() -> None:
+    some = [tna(1e-3, 0.1, 0.9, 0.1), tna(1e-3, 0.5, 0.4, 5.0), tna(1e-3, 0.1, 0.9, 0.1, run_idx=1)]
+    with pytest.raises(UserError, match=r"lr=0\.001 with ce_loss_weight 0\.5 lacks run_idx 1"):
+        choose(some)
+    with pytest.raises(
+        UserError, match=r"ce_loss_weight 0\.5 has no dev cross-entropy .* --retrain runs that are older"
+    ):
+        choose([tna(1e-3, 0.1, 0.9, 0.1), tna(1e-3, 0.5, None, 5.0)])
+    assert choose([tna(1e-3, 0.5, None, 5.0)])[0].rule == "0.001 with ce_loss_weight 0.5, the only one trained"
+
+
+def test_the_losses_of_a_run_are_read_from_its_folder_or_its_record(store: MadeUpStore) -> None:
+    of_folder, of_record = (tna(1e-3, weight, None, 0.5).config for weight in (0.1, 0.5))
+    folder = store.run(config("act"), 0.5)
+    (folder / "config.json").write_text(json.dumps({"config": of_folder.applicable()}))
+    (folder / "final_loss_statistics.json").write_text(
+        json.dumps({**training(0.5), "dev_losses": {"act": 2, "tok": 3}})
+    )
+    store.adapter(of_record, 60.0, 0.5, train={**training(0.5), "dev_losses": {"act": 4.0, "tok": 5.0}})
+    store.adapter(config("tok"), 60.0, 0.25)
+    losses = {run.config.ce_loss_weight: run.selection_loss for run in read_runs(store.root, records_of(store))}
+    assert losses == {0.1: 3, 0.5: 5, config("tok").ce_loss_weight: 0.25}
 
 
 def test_runs_are_read_from_folders_and_from_records_without_one(store: MadeUpStore) -> None:
@@ -170,6 +219,18 @@ def test_the_same_run_twice_is_an_error(store: MadeUpStore) -> None:
     assert str(second) in str(caught.value)
 
 
+@pytest.mark.parametrize("with_uncertainty", [(0,), (1,), (0, 1)])
+def test_runs_with_and_without_uncertainty_are_runs_of_one_configuration(
+    store: MadeUpStore, with_uncertainty: tuple
+) -> None:
+    for run_idx, accuracy in enumerate((60.0, 70.0)):
+        for uncertain in {False, run_idx in with_uncertainty}:
+            asked = settings(run_idx=run_idx, uncertainty_analysis=uncertain)
+            store.adapter(config("act", run_idx), accuracy, 0.5, eval=asked)
+    row = aggregate(selected(store)).query("metric == 'without_icl_accuracy'").iloc[0]
+    assert (row["mean"], row["n"], row["values"]) == (65.0, 2, (60.0, 70.0))
+
+
 def test_a_choice_accepts_its_own_runs_only() -> None:
     (choice,) = choose(runs_with({1e-3: [0.1], 3e-4: [0.2]}))
     asked: list[TrainConfig] = [
@@ -192,4 +253,5 @@ def test_the_published_protocol_picks_on_each_evaluation_set_and_says_so(store: 
     kept = {(r.settings.eval_dataset, r.run.lr) for r in chosen.records if r.run}
     assert kept == {("capitals", 1e-3), ("elsewhere", 3e-4)}
     assert all("on this very evaluation set (as published)" in choice.rule for choice in chosen.choices)
+    assert set(aggregate(chosen)["hp_selection"]) == {"performance"}
     assert all(chosen.rule_of(record) for record in chosen.records)

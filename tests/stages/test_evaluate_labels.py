@@ -12,6 +12,7 @@ import torch
 from tiny_runs import evaluation, files_of
 
 from ia2 import store
+from ia2.config import ModelConfig
 from ia2.errors import UserError
 from ia2.flows.evaluation import evaluate
 from ia2.lm.loading import LanguageModel
@@ -79,7 +80,7 @@ def test_label_measures_are_those_worked_out_one_by_one(
     write_task(tmp_path, answers, golds)
     stop = "eos" if end == "</s>" else "separator"
     record = record_of(tmp_path, tiny_model_folder, models, stop=stop, num_generated_tokens_eval=1)
-    shares = shares_by_hand(models.load(evaluation(tmp_path, tiny_model_folder)), texts, end)
+    shares = shares_by_hand(models.load(ModelConfig(model_id=str(tiny_model_folder))), texts, end)
     correct = np.array([texts[choice] == gold for choice, gold in zip(shares.argmax(axis=1), golds, strict=True)])
     metrics = record["metrics"]
     assert record["label_scores"] == ("full_sequence" if end else "first_token")

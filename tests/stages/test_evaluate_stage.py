@@ -16,7 +16,8 @@ from ia2 import store
 from ia2.config import CreateConfig
 from ia2.errors import UserError
 from ia2.flows.data import create_all
-from ia2.flows.evaluation import evaluate, select_runs
+from ia2.flows.evaluation import evaluate
+from ia2.flows.selection import select_runs
 from ia2.flows.training import train
 from ia2.lm.decoding import Decoding
 from ia2.lm.shelf import Models
@@ -128,7 +129,7 @@ def test_batched_equals_one_by_one(
         one_by_one.append(1)
         return Decoding(num_generated_tokens, stopper, 1, advance)
 
-    monkeypatch.setattr("ia2.stages.evaluate.Decoding", single)
+    monkeypatch.setattr("ia2.lm.answering.Decoding", single)
     for path, (record, examples) in zip(evaluate(config, models), batched, strict=True):
         alone, alone_examples = read(path)
         pd.testing.assert_frame_equal(alone_examples, examples, rtol=1e-4, atol=1e-6)
@@ -328,7 +329,7 @@ def test_filters(root: Path, tiny_model_folder: Path, filters: dict[str, Any], c
     ("asked", "says"),
     [
         ({"model_types": ("sft",)}, "unknown method 'sft'"),
-        ({"model_types": ("tok",)}, r"no trained run below .*outputs matches ia2 evaluate .*--model_types tok"),
+        ({"model_types": ("tok",)}, r"no trained run below .*outputs matches --model_types tok; .*: act"),
         ({"eval_datasets": ("capital",)}, "unknown dataset 'capital'"),
         (
             {"num_examples": (25,), "run_indices": (0,), "trained_datasets": ("capitals",)},

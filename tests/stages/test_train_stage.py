@@ -84,7 +84,7 @@ def test_the_saved_adapter_loads_with_plain_peft_and_gives_the_best_dev_loss(
     prompts = [(lm.tokenizer.bos_token_id, *lm.tokenizer(text, add_special_tokens=False).input_ids) for text in queries]
     lessons = from_targets(prompts, targets)
     with reading(PeftModel.from_pretrained(lm.model, str(folder))) as reader:  # type: ignore[arg-type]
-        loss = dev_loss(reader, Lesson(lessons.part(0, 4), lessons.part(4, 6), {"act": 1.0}), 4096)
+        loss = dev_loss(reader, Lesson(lessons.part(0, 4), lessons.part(4, 6), {"act": 1.0}), 4096).weighted
     assert loss == pytest.approx(statistics["best_dev_loss"], abs=1e-6)
     assert abs(loss - statistics["final_dev_loss"]) > 1e-4
 
@@ -146,6 +146,22 @@ def test_kinds_are_added_to_targets_that_are_there(tmp_path: Path, tiny_model_fo
         run_in(tmp_path, tiny_model_folder, models, training_method=method)
     (manifest,) = (tmp_path / "outputs" / "targets").glob("[!.]*/manifest.json")
     assert store.read_json(manifest)["kinds"] == ["activations", "distributions", "tokens"]
+
+
+def test_what_tna_is_chosen_by_does_not_depend_on_its_weight(
+    tmp_path: Path, tiny_model_folder: Path, models: Models
+) -> None:
+    """At a rate too small to move a weight all runs end where they began, at the same two losses."""
+    found = {}
+    for w in (0.0, 0.25, 1.0):
+        settings = {"training_method": "tna", "ce_loss_weight": w, "lr": 1e-30, "num_train_epochs": 1}
+        statistics = store.read_json(
+            run_in(tmp_path, tiny_model_folder, models, **settings) / "final_loss_statistics.json"
+        )
+        found[w] = statistics["dev_losses"]
+        assert statistics["best_dev_loss"] == pytest.approx((1 - w) * found[w]["act"] + w * found[w]["tok"])
+        assert statistics["phases"]["tna"]["dev_losses"] == found[w]
+    assert found[0.0] == found[0.25] == found[1.0]
 
 
 # Two phases
@@ -245,7 +261,7 @@ def test_weights_that_changed_in_place_get_targets_of_their_own(
 def test_a_run_without_dev_examples(tmp_path: Path, tiny_model_folder: Path, models: Models) -> None:
     folder = run_in(tmp_path, tiny_model_folder, models, num_dev_examples=0)
     statistics = json.loads((folder / "final_loss_statistics.json").read_text())
-    assert statistics["best_dev_loss"] is None
+    assert statistics["best_dev_loss"] is statistics["dev_losses"] is None
     assert statistics["stopped_by"] == "epochs"
 
 

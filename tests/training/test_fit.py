@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -13,13 +14,20 @@ from torch import Tensor
 
 from ia2.config import TrainConfig
 from ia2.errors import UserError
-from ia2.lm.adapters import new_adapter, peft_config, save_adapter, saved_adapter, snapshot
+from ia2.lm.adapters import new_adapter, peft_config, restore, save_adapter, saved_adapter, snapshot
 from ia2.lm.forward import Reader, reading
 from ia2.training import fit as fitting
-from ia2.training.fit import FitSettings, Fitted, History, Lesson, dev_loss, fit
-from ia2.training.lessons import from_answers
+from ia2.training.fit import DevLoss, FitSettings, Fitted, History, Lesson, dev_loss, fit
+from ia2.training.lessons import from_answers, from_targets
+from ia2.training.targets import Targets, add_kinds
+from ia2.training.variants import Loss
 
-LESSONS = from_answers(made_up_ids("questions", 4, 7, 5, 3, 6, 5, 4, 8), made_up_ids("answers", 2, 1, 3, 2, 1, 2, 3, 1))
+QUESTIONS, ANSWERS = (
+    made_up_ids("questions", 4, 7, 5, 3, 6, 5, 4, 8),
+    tuple(made_up_ids("answers", 2, 1, 3, 2, 1, 2, 3, 1)),
+)
+PROMPTED = [demos + question for demos, question in zip(made_up_ids("demos", *[9] * 8), QUESTIONS, strict=True)]
+LESSONS = from_answers(QUESTIONS, ANSWERS)
 LESSON = Lesson(train=LESSONS.part(0, 5), dev=LESSONS.part(5, 8), weights={"tok": 1.0})
 WITHOUT_DEV = replace(LESSON, dev=LESSONS.part(8, 8))
 BRISK = FitSettings(lr=0.1, batch_size=2, num_train_epochs=6, patience=100, dev_eval_steps=2, keep="best", seed="0/tok")
@@ -34,7 +42,7 @@ class Outcome:
     history: list[History] = field(default_factory=list)
 
     def dev_loss(self) -> float:
-        return dev_loss(self.reader, LESSON, 4096)
+        return dev_loss(self.reader, LESSON, 4096).weighted
 
     def weights(self) -> dict[str, Tensor]:
         return snapshot(self.student)
@@ -87,7 +95,7 @@ def test_the_saved_adapter_gives_the_best_dev_loss(student: PeftModel, tmp_path:
     outcome = run(student, BRISK)
     save_adapter(student, tmp_path, "tiny")
     with saved_adapter(tiny_model("llama"), tmp_path) as loaded, reading(loaded) as reader:
-        assert dev_loss(reader, LESSON, 4096) == pytest.approx(outcome.fitted.best_dev_loss, abs=1e-6)
+        assert dev_loss(reader, LESSON, 4096).weighted == pytest.approx(outcome.fitted.best_dev_loss, abs=1e-6)
 
 
 def test_the_best_weights_are_those_of_that_step(student: PeftModel) -> None:
@@ -108,7 +116,7 @@ def test_keep_last_leaves_the_last_weights(student: PeftModel) -> None:
 
 def test_without_dev_examples_the_last_weights_are_left(student: PeftModel) -> None:
     outcome = run(student, BRISK, WITHOUT_DEV)
-    assert (outcome.fitted.best_dev_loss, outcome.fitted.final_dev_loss) == (None, None)
+    assert (outcome.fitted.best_dev_loss, outcome.fitted.final_dev_loss, outcome.fitted.dev_losses) == (None,) * 3
     assert outcome.fitted.best_step == outcome.fitted.num_steps == 18
     assert equal(outcome.weights(), fresh_run(replace(BRISK, keep="last")))
     assert not any("dev_loss" in entry for entry in outcome.history)
@@ -168,7 +176,7 @@ def test_step_count(student: PeftModel, batch_size: int, epochs: int, steps: int
 def scripted(monkeypatch: pytest.MonkeyPatch, losses: Sequence[float]) -> None:
     """Dev losses as written, one for each evaluation."""
     script = iter(losses)
-    monkeypatch.setattr(fitting, "dev_loss", lambda *_: next(script))
+    monkeypatch.setattr(fitting, "dev_loss", lambda *_: DevLoss(loss := next(script), {"tok": loss}))
 
 
 def test_patience_counts_evaluations_without_improvement(student: PeftModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,15 +214,59 @@ def test_history(student: PeftModel) -> None:
 def test_the_first_train_loss_is_that_of_the_first_batch(student: PeftModel) -> None:
     settings = replace(BRISK, batch_size=5, num_train_epochs=1)
     with reading(student) as reader:
-        expected = dev_loss(reader, replace(LESSON, dev=LESSON.train), 4096)
+        expected = dev_loss(reader, replace(LESSON, dev=LESSON.train), 4096).weighted
     assert run(student, settings).history[1]["train_loss"] == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("token_budget", [1, 12, 4096])
 def test_dev_loss_is_the_same_whatever_the_batches(student: PeftModel, token_budget: int) -> None:
     with reading(student) as reader:
-        alone = [dev_loss(reader, replace(LESSON, dev=LESSON.dev.part(index, index + 1)), 4096) for index in range(3)]
-        assert dev_loss(reader, LESSON, token_budget) == pytest.approx(sum(alone) / 3, rel=1e-5)
+        apart = [replace(LESSON, dev=LESSON.dev.part(index, index + 1)) for index in range(3)]
+        alone = [dev_loss(reader, one, 4096).weighted for one in apart]
+        assert dev_loss(reader, LESSON, token_budget).weighted == pytest.approx(sum(alone) / 3, rel=1e-5)
+
+
+def joint(student: PeftModel, weights: dict[Loss, float]) -> Lesson:
+    """A lesson of activations and tokens together; what it matches is the student's own base model."""
+    with reading(student) as reader:
+        targets = add_kinds(reader, PROMPTED, Targets(ANSWERS), {"activations"}, token_budget=4096)
+    lessons = from_targets(QUESTIONS, targets)
+    return Lesson(lessons.part(0, 5), lessons.part(5, 8), weights)
+
+
+def test_the_dev_loss_is_the_weighted_sum_of_its_parts_and_they_do_not_know_the_weights(student: PeftModel) -> None:
+    losses = {}
+    for w in (0.25, 0.75):
+        lesson = joint(student, {"act": 1 - w, "tok": w})
+        with reading(student) as reader:
+            losses[w] = dev_loss(reader, lesson, 4096)
+            apart = {
+                name: dev_loss(reader, replace(lesson, weights={name: 1.0}), 4096).weighted for name in losses[w].parts
+            }
+        assert losses[w].parts == pytest.approx(apart, rel=1e-6)
+        assert losses[w].weighted == pytest.approx((1 - w) * apart["act"] + w * apart["tok"], rel=1e-6)
+    assert losses[0.25].parts == losses[0.75].parts
+    assert losses[0.25].weighted != losses[0.75].weighted
+
+
+def test_a_loss_without_weight_is_measured_and_not_trained(student: PeftModel) -> None:
+    start = snapshot(student)
+    settings = replace(BRISK, num_train_epochs=1, keep="last")
+    both = run(student, settings, joint(student, {"act": 1.0, "tok": 0.0}))
+    assert set(both.fitted.dev_losses or {}) == {"act", "tok"}
+    assert both.fitted.final_dev_loss == (both.fitted.dev_losses or {})["act"]
+    trained = both.weights()
+    restore(student, start)
+    assert equal(trained, run(student, settings, joint(student, {"act": 1.0})).weights())
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_the_parts_are_those_of_the_weights_that_are_left(
+    student: PeftModel, monkeypatch: pytest.MonkeyPatch, keep: Literal["best", "last"]
+) -> None:
+    scripted(monkeypatch, [9.0, 7.0, 8.0])  # after steps 0, 2 and 3
+    fitted = run(student, replace(BRISK, num_train_epochs=1, keep=keep)).fitted
+    assert fitted.dev_losses == {"tok": 7.0 if keep == "best" else 8.0}
 
 
 # Losses that are no numbers

@@ -16,6 +16,7 @@ from ia2.config import EvaluateConfig, HpSelection, LabelType, Protocol, TrainCo
 from ia2.flows.evaluation import evaluate
 from ia2.flows.training import train
 from ia2.lm.shelf import Models
+from ia2.report.advice import Advice, advice
 from ia2.report.captions import accuracy_caption
 from ia2.report.costs import stage_costs
 from ia2.report.page import render_page
@@ -123,16 +124,18 @@ def evaluations(comparison: Comparison) -> Iterator[EvaluateConfig]:
 
 @dataclass(frozen=True)
 class Shown:
-    """The page, and the summary rows that it shows."""
+    """The page, the summary rows that it shows, and what it advises."""
 
     page: Path
     summary: pd.DataFrame
+    advice: tuple[Advice, ...]
 
 
 def show(root: Path, hp_selection: HpSelection = "dev_loss") -> Shown:
     """Print the table, write the picture and the page, and say where they are."""
     results = read_results(root)
-    summary = summarise(select(results.records, read_runs(root, results.records), hp_selection))
+    selection = select(results.records, read_runs(root, results.records), hp_selection)
+    summary = summarise(selection)
     folder = root / "reports"
     for group in groups(summary):
         figure = accuracy_bars(group.rows, accuracy_caption(group.rows))
@@ -144,4 +147,4 @@ def show(root: Path, hp_selection: HpSelection = "dev_loss") -> Shown:
         temporary.write_text(html, encoding="utf-8")
     print(text_table(summary))
     print(f"\nThe page: {page.resolve()}")
-    return Shown(page, summary)
+    return Shown(page, summary, tuple(advice(groups(summary), selection.records)))

@@ -23,8 +23,8 @@ from ia2.errors import UserError
 from ia2.flows.comparison import Comparison, Shown, choices, compare, show
 from ia2.icl.splits import Draw
 from ia2.lm.shelf import Models
-from ia2.report.findings import findings
-from ia2.report.summary import groups, rows_of
+from ia2.report.advice import advice_text
+from ia2.report.summary import rows_of
 from ia2.stages.create import create
 from ia2.stages.predict import Prediction, predict, row_of
 from ia2.stages.prepare import prepare
@@ -132,7 +132,7 @@ def _guessed(config: FitConfig, root: Path) -> Path:
 def _discard_runs(root: Path, dataset: str) -> None:
     for folder in store.run_folders(root):
         if read_trained(folder).config.dataset == dataset:
-            shutil.rmtree(folder)
+            store.remove(folder)
 
 
 def _comparison(config: FitConfig, root: Path, dataset: str) -> Comparison:
@@ -193,11 +193,8 @@ def _dev_loss(run: Trained) -> float:
 
 
 def _tell(shown: Shown, kept: Trained, dataset: str) -> None:
-    """What must not be overlooked, and how to go on."""
-    for group in groups(shown.summary):
-        for finding in findings(group):
-            if finding.warning:
-                print(finding.text)
+    """What the held-out rows say, and how to go on."""
+    print(advice_text(shown.advice))
     rows = [row for row in rows_of(shown.summary) if row.trained_dataset == dataset and not row.with_icl]
     accuracy = {row.method: row.accuracy for row in rows}
     best, ours = max(accuracy, key=accuracy.__getitem__), kept.config.training_method

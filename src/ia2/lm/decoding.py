@@ -5,11 +5,13 @@ adapters with virtual tokens decode correctly in padded batches; and attention m
 padded slot, a shared prefix or a sliding window can never put a token where another expects it.
 
 Prompts are padded on the right. What all prompts begin with (virtual tokens, shared demonstrations) is computed once.
-Rows that have finished leave the batch.
+Rows that have finished leave the batch. A batch that memory does not hold is begun anew as a smaller one.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -17,11 +19,15 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from ia2.config import StopRule
-from ia2.errors import UserError
-from ia2.icl.encoding import Ids, budget_batches
+from ia2.errors import MachineError, UserError
+from ia2.icl.encoding import Ids
 from ia2.icl.prompts import SEPARATOR
 from ia2.lm.forward import Reader, repeated
+from ia2.lm.masks import attention_masks
+from ia2.lm.memory import fits
 from ia2.lm.prefixes import prefix_groups
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ class Observer(Protocol):
         ...
 
     def see(self, seen: Seen) -> None:
-        """Keep of a step what is wanted."""
+        """Keep of a step what is wanted. Step 0 makes void what was seen of its rows: memory may run out half-way."""
         ...
 
 
@@ -95,21 +101,49 @@ def decode(reader: Reader, prompts: Sequence[Ids], how: Decoding, observer: Obse
     if not prompts:
         return []
     check_context(reader, max(map(len, prompts)) + how.num_generated_tokens)
-    responses: dict[int, list[int]] = {index: [] for index in range(len(prompts))}
-    for state in start_batches(reader, prompts, how.token_budget):
-        num_rows = len(state.rows)
-        _decode_batch(state, how, observer, responses)
-        how.advance(num_rows)
+    responses: dict[int, list[int]] = {}
+
+    def answer(state: State) -> None:
+        answered = _decode_batch(state, how, observer)
+        responses.update(answered)
+        how.advance(len(answered))
+
+    over_batches(reader, prompts, how.token_budget, answer)
     return [tuple(responses[index]) for index in range(len(prompts))]
 
 
-def start_batches(reader: Reader, prompts: Sequence[Ids], token_budget: int) -> Iterator["State"]:
-    """Every prompt once, in batches that have read what their rows share and nothing else yet."""
+def over_batches(reader: Reader, prompts: Sequence[Ids], token_budget: int, work: Callable[["State"], object]) -> None:
+    """`work` on every prompt once, in batches that have read what their rows share and nothing else yet.
+
+    Where memory runs out, a batch is begun anew with half its rows at most, and so are those after it. MachineError
+    where a single prompt does not fit.
+    """
     for group in prefix_groups(prompts):
+        rests = {row: prompts[row][group.length :] for row in group.rows}
         prefix = _prefill_shared(reader, prompts[group.rows[0]][: group.length])
-        rests = [prompts[row][group.length :] for row in group.rows]
-        for chosen in budget_batches(rests, token_budget):
-            yield State(reader, prefix, [group.rows[i] for i in chosen], [rests[i] for i in chosen])
+        waiting = sorted(rests, key=lambda row: -len(rests[row]))
+        while waiting:
+            rows = {row: rests[row] for row in waiting[: max(1, token_budget // len(rests[waiting[0]]))]}
+            if fits(partial(_begin, work, reader, prefix, rows)):
+                waiting = waiting[len(rows) :]
+            else:
+                token_budget = _smaller_budget(reader, rows, group.length)
+
+
+def _begin(work: Callable[["State"], object], reader: Reader, prefix: DynamicCache, prompts: dict[int, Ids]) -> None:
+    work(State(reader, prefix, list(prompts), list(prompts.values())))
+
+
+def _smaller_budget(reader: Reader, rows: dict[int, Ids], num_shared: int) -> int:
+    """The padded tokens of half the rows that memory did not hold."""
+    longest = max(map(len, rows.values()))
+    if len(rows) == 1:
+        raise MachineError(
+            f"out of memory: a single prompt of {num_shared + longest} tokens and its response do not fit on "
+            f"{reader.device}; lower --max_icl_demos or --icl_max_demos, or use another --device"
+        )
+    log.warning("memory does not hold %d prompts at once; going on with %d", len(rows), len(rows) // 2)
+    return len(rows) // 2 * longest
 
 
 def check_context(reader: Reader, num_tokens: int) -> None:
@@ -187,8 +221,9 @@ class State:
         self.cache.batch_select_indices(indices.to(self.reader.device))
 
 
-def _decode_batch(state: State, how: Decoding, observer: Observer | None, responses: dict[int, list[int]]) -> None:
+def _decode_batch(state: State, how: Decoding, observer: Observer | None) -> dict[int, list[int]]:
     wants = observer is not None and observer.activations
+    responses: dict[int, list[int]] = {row: [] for row in state.rows}
     seen = state.first(wants)
     previous: Tensor | None = None
     while True:
@@ -198,40 +233,13 @@ def _decode_batch(state: State, how: Decoding, observer: Observer | None, respon
         for row, value in zip(state.rows, token.tolist(), strict=True):
             responses[row].append(value)
         if seen.step + 1 == how.num_generated_tokens:
-            return
+            return responses
         if how.stopper is not None:
             ended = how.stopper.ended(token, previous)
             if ended.all():
-                return
+                return responses
             if ended.any():
                 state.keep(~ended)
                 token = token[~ended]
         previous = token
         seen = state.next(token, wants)
-
-
-def attention_masks(reader: Reader, slots: Tensor, positions: Tensor) -> Tensor | dict[str, Tensor]:
-    """Which of the cache's slots [R, K], each holding a position (-1: padding), a query at `positions` [R, Q] may see.
-
-    In the form the model takes: [R, 1, Q, K], bool for sdpa and additive for eager attention, and for architectures
-    with several kinds of layer one mask for each kind.
-    """
-    config = reader.base.config
-    distance = positions[:, :, None] - slots[:, None, :]
-    causal = (slots[:, None, :] >= 0) & (distance >= 0)
-    window = getattr(config, "sliding_window", None)
-    windowed = causal if window is None else causal & (distance < window)
-    if reader.architecture.masks == "by_layer_type":
-        return {
-            "full_attention": _as_taken(causal, reader),
-            "sliding_attention": _as_taken(windowed, reader),
-        }
-    return _as_taken(windowed, reader)
-
-
-def _as_taken(allowed: Tensor, reader: Reader) -> Tensor:
-    allowed = allowed[:, None]
-    if reader.base.config._attn_implementation == "sdpa":
-        return allowed
-    dtype = reader.base.dtype
-    return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill(~allowed, torch.finfo(dtype).min)

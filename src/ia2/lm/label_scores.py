@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ia2.icl.encoding import Ids
-from ia2.lm.decoding import State, check_context, start_batches
+from ia2.lm.decoding import State, check_context, over_batches
 from ia2.lm.forward import Reader
 from ia2.lm.scoring import FirstTokenScores, Floats
 
@@ -50,8 +50,11 @@ def sequence_log_probabilities(
     """
     check_context(reader, max(map(len, prompts)) + max(map(len, labels)))
     scores = np.full((len(prompts), len(labels)), np.nan)
-    for state in start_batches(reader, prompts, token_budget):
+
+    def score(state: State) -> None:
         scores[state.rows] = _scored(state, labels).cpu().numpy()
+
+    over_batches(reader, prompts, token_budget, score)
     return scores
 
 

@@ -6,6 +6,7 @@ parsed is reported beside the accuracy instead of changing it.
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -57,3 +58,41 @@ def label_accuracy(label_probabilities: npt.ArrayLike, gold: npt.ArrayLike) -> f
     if not np.isfinite(probabilities).all():
         raise ValueError("label_probabilities: not all are finite")
     return accuracy(probabilities.argmax(axis=1) == indices)
+
+
+def top_k_accuracy(gold_rank: npt.ArrayLike, k: int) -> float:
+    """Percent of examples whose gold token is among the `k` most probable ones.
+
+    `gold_rank` [n] counts the tokens before the gold one, 0 for the most probable, so that k = 1 is accuracy of the
+    first token. ValueError where n is 0, a rank is negative or no integer, or k is below 1.
+    """
+    rank = np.asarray(gold_rank)
+    if rank.size and (not np.issubdtype(rank.dtype, np.integer) or rank.min() < 0):
+        raise ValueError("gold_rank: want integers from 0")
+    if k < 1:
+        raise ValueError(f"k={k}: want at least 1")
+    return accuracy(rank < k)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """On how many examples both of two passes are right, only one of them, or neither."""
+
+    both: int
+    only_with: int
+    only_without: int
+    neither: int
+
+
+def agreement(correct_with: npt.ArrayLike, correct_without: npt.ArrayLike) -> Agreement:
+    """Counts of the same n examples answered with and without demonstrations, in one order [n].
+
+    ValueError where lengths differ, n is 0 or values are not boolean.
+    """
+    one, other = np.asarray(correct_with), np.asarray(correct_without)
+    if one.shape != other.shape or one.ndim != 1 or one.size == 0:
+        raise ValueError(f"want two non-empty [n], got {list(one.shape)} and {list(other.shape)}")
+    if one.dtype != np.bool_ or other.dtype != np.bool_:
+        raise ValueError(f"want booleans, got {one.dtype} and {other.dtype}")
+    cases = (one & other, one & ~other, ~one & other, ~one & ~other)
+    return Agreement(*(int(case.sum()) for case in cases))

@@ -152,6 +152,23 @@ def entropy(probabilities: npt.ArrayLike) -> Floats:
     return np.maximum(total, 0.0)
 
 
+def auroc(confidence: npt.ArrayLike, correct: npt.ArrayLike) -> float | None:
+    """Area under the ROC curve of confidence: how often a right answer is surer than a wrong one, a tie counting half.
+
+    0.5 where confidence does not tell them apart, 1 where every right answer is surer than every wrong one. None where
+    all are right or all wrong, since there is no pair to compare. ValueError as in `reliability_bins`.
+    """
+    sure, right = _paired(confidence, correct)
+    num_right = int(right.sum())
+    num_wrong = right.size - num_right
+    if not (num_right and num_wrong):
+        return None
+    _, tie, size = np.unique(sure, return_inverse=True, return_counts=True)
+    middle_rank = np.cumsum(size) - (size - 1) / 2  # counted from 1, the same for all of a tie
+    surer = float(middle_rank[tie][right].sum()) - num_right * (num_right + 1) / 2
+    return surer / (num_right * num_wrong)
+
+
 def _expected_gap(bins: list[ReliabilityBin]) -> float:
     return sum(b.count * abs(b.accuracy - b.confidence) for b in bins) / sum(b.count for b in bins)
 

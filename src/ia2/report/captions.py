@@ -1,8 +1,33 @@
-"""What has to stand below a figure or table: n, what the interval is, and how the hyper-parameters were chosen."""
+"""What has to stand below a figure or table: n, what the interval is, and how the hyper-parameters were chosen.
+
+A number that was not measured is a dash, never 0.
+"""
+
+import math
 
 import pandas as pd
 
-from ia2.report.summary import rows_of
+from ia2.report.summary import SummaryRow, rows_of
+
+MISSING = "–"
+P_VALUES = "p: of the difference from tok with as many labels, paired permutation test over examples, uncorrected."
+
+
+def number(value: float, form: str) -> str:
+    """`value` formatted, or a dash where it was not measured."""
+    return MISSING if math.isnan(value) else format(value, form)
+
+
+def interval(row: SummaryRow) -> str:
+    """The 95% interval of accuracy in percent, `65.0 to 85.0`."""
+    if math.isnan(row.accuracy_low):
+        return MISSING
+    return f"{row.accuracy_low:.1f} to {row.accuracy_high:.1f}"
+
+
+def p_value(row: SummaryRow) -> str:
+    """p against tok, to three decimals."""
+    return "<0.001" if row.p_value < 0.0005 else number(row.p_value, ".3f")
 
 
 def num_runs(rows: pd.DataFrame) -> str:
@@ -14,7 +39,10 @@ def num_runs(rows: pd.DataFrame) -> str:
 
 
 def selection_rule(rows: pd.DataFrame) -> str:
-    """How the learning rate of each trained model among a group's summary rows was chosen."""
+    """How the hyper-parameters of each trained model among a group's summary rows were chosen.
+
+    The number is the learning rate; for `tna` ce_loss_weight stands beside it.
+    """
     chosen: dict[str, list[str]] = {}
     for row in rows_of(rows):
         if row.rule:
@@ -26,7 +54,17 @@ def selection_rule(rows: pd.DataFrame) -> str:
 def accuracy_caption(rows: pd.DataFrame) -> str:
     """For `accuracy_bars`."""
     spread = "; whiskers: ±1 sd over runs (ddof 1); circles: single runs" if rows["n"].max() > 1 else "; no spread"
-    return f"Bars: mean accuracy, {num_runs(rows)}{spread}. {selection_rule(rows)}"
+    return f"Bars: mean accuracy, {num_runs(rows)}{spread}. {_chance(rows)} {selection_rule(rows)}"
+
+
+def _chance(rows: pd.DataFrame) -> str:
+    """The interval of each model, and its p-value where it has one."""
+    told = [
+        f"{row.name} {interval(row)}" + ("" if math.isnan(row.p_value) else f" (p {p_value(row)})")
+        for row in rows_of(rows)
+    ]
+    meaning = f" {P_VALUES}" if rows["p_value"].notna().any() else ""
+    return f"95% bootstrap intervals over examples: {', '.join(told)}.{meaning}"
 
 
 def reliability_caption(rows: pd.DataFrame) -> str:
@@ -41,5 +79,6 @@ def reliability_caption(rows: pd.DataFrame) -> str:
 def dev_loss_caption(rows: pd.DataFrame) -> str:
     """For `dev_loss_curves`."""
     return (
-        f"A line per run ({num_runs(rows)}), of the chosen learning rate; dot: lowest dev loss. {selection_rule(rows)}"
+        f"A line per run ({num_runs(rows)}), of the chosen hyper-parameters; dot: lowest dev loss. "
+        f"{selection_rule(rows)}"
     )

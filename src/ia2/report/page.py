@@ -12,10 +12,12 @@ import pandas as pd
 from markupsafe import Markup
 
 from ia2.config import HpSelection
+from ia2.report.advice import RULES, RULES_NOTE, advice
 from ia2.report.captions import accuracy_caption, dev_loss_caption, reliability_caption
+from ia2.report.cases import cases
 from ia2.report.costs import StageCost
 from ia2.report.examples import example_answers
-from ia2.report.findings import THRESHOLDS, findings
+from ia2.report.findings import findings
 from ia2.report.plots import accuracy_bars, dev_loss_curves, reliability_diagram
 from ia2.report.results import Record, Results
 from ia2.report.runs import TrainedRun, read_runs
@@ -25,6 +27,7 @@ from ia2.report.styles import style_of
 from ia2.report.summary import Group, groups, rows_of, summarise
 from ia2.report.svg import inline_svg
 from ia2.report.tables import html_table
+from ia2.report.teacher import THRESHOLDS
 from ia2.report.templates import render, render_document
 
 EMBEDDED_MODEL = "smollm2-135m"
@@ -79,12 +82,23 @@ def what_was_done(data: PageData) -> Section | None:
     return Section("done", "What was done", render("what_was_done", **facts))
 
 
-def what_came_out(data: PageData) -> Section | None:
-    """The findings of each evaluation set, and the thresholds they were judged by."""
+def what_to_do(data: PageData) -> Section | None:
+    """The method to take on each evaluation set, what that rests on, and the rules it follows from."""
     if not data.groups:
         return None
-    judged = [(group.title, findings(group)) for group in data.groups]
-    return Section("findings", "In short", render("findings", groups=judged, thresholds=THRESHOLDS))
+    given = advice(data.groups, data.selection.records)
+    return Section("advice", "In short", render("advice", given=given, rules=RULES, notes=(RULES_NOTE, THRESHOLDS)))
+
+
+def what_came_out(data: PageData) -> Section | None:
+    """What each trained model gained on each evaluation set, and how much of it is format."""
+    found = [
+        (case.title, told)
+        for group in data.groups
+        for case in cases(group, data.selection.records)
+        if (told := findings(case))
+    ]
+    return Section("findings", "What was gained", render("findings", groups=found)) if found else None
 
 
 def results_table(data: PageData) -> Section | None:
@@ -152,6 +166,7 @@ def problems(data: PageData) -> Section | None:
 
 
 SECTIONS: list[Callable[[PageData], Section | None]] = [
+    what_to_do,
     what_came_out,
     problems,
     what_was_done,

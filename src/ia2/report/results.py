@@ -2,6 +2,9 @@
 
 A record that cannot be read whole is a problem that is shown, never a row: half a record is no measurement. A record of
 a newer schema stops the reading, because guessing at its meaning could show wrong numbers as right ones.
+
+A run recorded with and without its uncertainty is one measurement: what stands in both records is taken from the one
+with uncertainty, which holds more, and the same numbers.
 """
 
 import json
@@ -54,6 +57,7 @@ class Training(BaseModel):
     seconds: float
     trainable_parameters: int
     adapter_bytes: int
+    dev_losses: dict[str, float] | None = None
 
 
 class LabelsUsed(BaseModel):
@@ -66,9 +70,11 @@ class LabelsUsed(BaseModel):
 
 
 LABELS = frozenset({"labels_train", "labels_dev"})
-OUTCOMES = LABELS | {"train_seconds" if name == "seconds" else name for name in Training.model_fields}
-MEASURED = OUTCOMES | {"record", "metric", "value", "num_examples", "command"}
-"""Columns of the tidy frame that were measured; every other column is a field of the configuration."""
+DEV_LOSSES = frozenset({"dev_loss_act", "dev_loss_tok", "dev_loss_tokl"})
+OUTCOMES = LABELS | DEV_LOSSES | {"train_seconds" if name == "seconds" else name for name in Training.model_fields}
+MEASURED = OUTCOMES | {"record", "metric", "value", "num_examples", "command", "uncertainty_analysis"}
+"""Columns of the tidy frame that say what came out and where it is written; every other column is a field of the
+configuration, in which two different measurements differ."""
 
 
 class Record(BaseModel):
@@ -180,20 +186,40 @@ def load_examples(record: Record) -> pd.DataFrame:
 
 
 def tidy(records: Sequence[Record]) -> pd.DataFrame:
-    """One row per record and metric: `metric` and `value`, outcomes of the run, and every configuration field.
+    """One row per measurement: every configuration field, outcomes of the run, `metric` and `value`.
 
     Evaluation fields have their own names. A training field that an evaluation field shares its name with is called
-    `train_{field}` (`stop` is where an evaluated response ended, `train_stop` where a trained one did).
+    `train_{field}` (`stop` is where an evaluated response ended, `train_stop` where a trained one did). UserError where
+    two records measure the same metric of the same run with the same settings.
     """
+    fields = [_fields(record) for record in records]
     rows = [
-        {**fields, "metric": metric, "value": float(value)}
-        for record in records
-        for fields in [_fields(record)]
-        for metric, value in record.measured().items()
+        {**fields[place], "metric": metric, "value": float(value)}
+        for place, numbers in enumerate(_once(records, fields))
+        for metric, value in numbers.items()
     ]
     frame = pd.DataFrame(rows, columns=None if rows else ["record", "kind", "method", "metric", "value"])
+    last = [name for name in frame.columns if name in OUTCOMES] + ["metric", "value"]
+    frame = frame[[*frame.columns.drop(last), *last]]
     others = frame.columns.drop("value")
     return frame.astype(dict.fromkeys(others, object)).convert_dtypes().astype({"value": float})
+
+
+def _once(records: Sequence[Record], fields: Sequence[dict[str, Any]]) -> list[dict[str, float]]:
+    """What counts of each record: not what another of the same run and settings measured with its uncertainty too."""
+    numbers = [record.measured() for record in records]
+    first: dict[str, dict[str, int]] = {}
+    for place in sorted(range(len(records)), key=lambda place: not records[place].settings.uncertainty_analysis):
+        identity = json.dumps({name: value for name, value in fields[place].items() if name not in MEASURED})
+        known = first.setdefault(identity, {})
+        for metric in list(numbers[place]):
+            other = records[known.setdefault(metric, place)]
+            if other is records[place]:
+                continue
+            if other.settings.uncertainty_analysis == records[place].settings.uncertainty_analysis:
+                raise UserError(f"{other.path} and {records[place].path} record the same run and settings: delete one")
+            del numbers[place][metric]
+    return numbers
 
 
 def _fields(record: Record) -> dict[str, Any]:
@@ -202,8 +228,9 @@ def _fields(record: Record) -> dict[str, Any]:
     fields = {"record": str(record.path), "kind": record.kind, "method": record.method, **settings}
     fields |= {f"train_{name}" if name in settings else name: value for name, value in run.items()}
     outcome = record.train.model_dump() if record.train else {}
-    if "seconds" in outcome:
+    if record.train:
         outcome["train_seconds"] = outcome.pop("seconds")
+        outcome |= {f"dev_loss_{name}": loss for name, loss in (outcome.pop("dev_losses") or {}).items()}
     labels = {"labels_train": record.labels_used.train, "labels_dev": record.labels_used.dev}
     fields |= {"num_examples": record.num_examples, **labels, **outcome, "command": record.command}
     return {name: json.dumps(value) if isinstance(value, list | dict) else value for name, value in fields.items()}

@@ -5,7 +5,7 @@ folders; a run whose folder has gone is still known from its evaluation record.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,16 +21,30 @@ from ia2.store import read_json, run_folders
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A finished run. `dev_loss` is that of the weights that were saved: the best, or the last with keep=last."""
+    """A finished run. `dev_loss` is that of the weights that were saved: the best, or the last with keep=last.
+
+    `dev_losses` are the unweighted losses that it is made of; None for a run that is older than they are.
+    """
 
     config: TrainConfig
     dev_loss: float | None
     folder: Path | None = None
+    dev_losses: Mapping[str, float] | None = None
 
     @property
     def key(self) -> str:
         """The configuration as one text, equal exactly for equal configurations."""
         return config_key(self.config)
+
+    @property
+    def selection_loss(self) -> float | None:
+        """What its hyper-parameters are judged by, None where it was not measured: the dev loss.
+
+        For `tna`, whose dev loss is another for every weight, the dev cross-entropy on the teacher's tokens.
+        """
+        if self.config.method.variant == "tna":
+            return (self.dev_losses or {}).get("tok")
+        return self.dev_loss
 
 
 def config_key(config: TrainConfig, without: Iterable[str] = ()) -> str:
@@ -45,7 +59,7 @@ def read_runs(root: Path, records: Iterable[Record] = ()) -> tuple[TrainedRun, .
     runs = {run.key: run for run in map(_read_run, run_folders(root))}
     for record in records:
         if record.run is not None and record.train is not None:
-            run = TrainedRun(record.run, _saved_loss(record.run, record.train.model_dump()))
+            run = _run(record.run, record.train.model_dump())
             runs.setdefault(run.key, run)
     return tuple(runs.values())
 
@@ -71,9 +85,9 @@ def _read_run(folder: Path) -> TrainedRun:
         config = TrainConfig.model_validate(content["config"])
     except (KeyError, TypeError, ValidationError, UserError) as error:
         raise UserError(f"{path} does not describe a run ({error}); delete the folder to train it again") from None
-    return TrainedRun(config, _saved_loss(config, read_json(folder / "final_loss_statistics.json")), folder)
+    return _run(config, read_json(folder / "final_loss_statistics.json"), folder)
 
 
-def _saved_loss(config: TrainConfig, outcome: dict[str, Any]) -> float | None:
-    loss: float | None = outcome.get("final_dev_loss" if config.keep == "last" else "best_dev_loss")
-    return loss
+def _run(config: TrainConfig, outcome: dict[str, Any], folder: Path | None = None) -> TrainedRun:
+    saved = outcome.get("final_dev_loss" if config.keep == "last" else "best_dev_loss")
+    return TrainedRun(config, saved, folder, outcome.get("dev_losses"))

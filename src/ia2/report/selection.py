@@ -2,24 +2,36 @@
 
 Per cell (every field of the configuration but the hyper-parameters and the run) the candidate of lowest mean dev loss
 over runs is chosen, once, and kept for every evaluation set; no evaluation score enters. Fields are compared, never
-names. A mean over different configurations is no mean over runs, so what differs in any field is aggregated apart.
+names. The dev loss is the method's own, but for `tna`: `TrainedRun.selection_loss` says which.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
-import pandas as pd
 
 from ia2.config import HpSelection, TrainConfig
 from ia2.errors import UserError
-from ia2.report.results import MEASURED, Record, tidy
+from ia2.report.results import Record
 from ia2.report.runs import TrainedRun, config_key
 
-HYPERPARAMETERS = ("lr",)
-RUN_FIELDS = ("run_idx", "train_run_idx")
-MEANS = ("labels_train", "labels_dev", "train_seconds", "adapter_bytes")
-"""Outcomes of the runs that an aggregate carries, averaged."""
+Trial = TypeVar("Trial", TrainedRun, Record)
+
+
+@dataclass(frozen=True, order=True)
+class HyperParameters:
+    """The fields that are chosen and do not tell cells apart; the weight for `tna` only."""
+
+    lr: float
+    ce_loss_weight: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.lr:g}" + ("" if self.ce_loss_weight is None else f" with ce_loss_weight {self.ce_loss_weight:g}")
+
+
+HYPERPARAMETERS = tuple(field.name for field in fields(HyperParameters))
 
 
 @dataclass(frozen=True)
@@ -29,40 +41,44 @@ class Candidate:
     `accuracy`, the mean on an evaluation set, is there where that was chosen by.
     """
 
-    lr: float
+    hyperparameters: HyperParameters
     dev_loss: float | None
     run_indices: tuple[int, ...]
     accuracy: float | None = None
 
+    @property
+    def lr(self) -> float:
+        return self.hyperparameters.lr
+
 
 @dataclass(frozen=True)
 class Choice:
-    """The candidate that a cell is shown with, out of `candidates`; for one evaluation set, or (None) for all."""
+    """The candidate that a cell is shown with, out of `candidates`; for one evaluation set, or (None) for all.
+
+    `criterion` names the loss that the cell is judged by.
+    """
 
     cell: str
     chosen: Candidate
     candidates: tuple[Candidate, ...]
+    criterion: str
     eval_dataset: str | None = None
 
     @property
     def rule(self) -> str:
         """How it was chosen, for captions."""
+        chosen = self.chosen.hyperparameters
         if len(self.candidates) == 1:
-            return f"{self.chosen.lr:g}, the only one trained"
-        tried = ", ".join(f"{candidate.lr:g}" for candidate in self.candidates)
+            return f"{chosen}, the only one trained"
+        tried = ", ".join(str(candidate.hyperparameters) for candidate in self.candidates)
         runs = len(self.chosen.run_indices)
         if self.chosen.accuracy is not None:
-            return f"{self.chosen.lr:g}, of highest accuracy on this very evaluation set (as published) among {tried}"
-        return f"{self.chosen.lr:g}, of lowest mean dev loss over {runs} run{'s' if runs > 1 else ''} among {tried}"
+            return f"{chosen}, of highest accuracy on this very evaluation set (as published) among {tried}"
+        return f"{chosen}, of lowest mean {self.criterion} over {runs} run{'s' if runs > 1 else ''} among {tried}"
 
     def accepts(self, config: TrainConfig) -> bool:
         """Whether `config` is of this cell and has the chosen hyper-parameters."""
-        return cell_of(config) == self.cell and config.lr == self.chosen.lr
-
-    def concerns(self, record: Record) -> bool:
-        """Whether `record` is of this cell and of the evaluation set that was chosen for."""
-        same_set = self.eval_dataset in (None, record.settings.eval_dataset)
-        return same_set and record.run is not None and cell_of(record.run) == self.cell
+        return cell_of(config) == self.cell and hyperparameters_of(config) == self.chosen.hyperparameters
 
 
 @dataclass(frozen=True)
@@ -71,15 +87,33 @@ class Selection:
 
     records: tuple[Record, ...]
     choices: tuple[Choice, ...]
+    hp_selection: HpSelection = "dev_loss"
 
     def rule_of(self, record: Record) -> str | None:
         """How this record's hyper-parameters were chosen; None for the base model, which has none."""
-        return next((choice.rule for choice in self.choices if choice.concerns(record)), None)
+        choice = self.choice_of(record)
+        return None if choice is None else choice.rule
+
+    def choice_of(self, record: Record) -> Choice | None:
+        """The choice for this record's cell, on its evaluation set or on all."""
+        if record.run is None:
+            return None
+        cell = cell_of(record.run)
+        return self._from_place.get((cell, record.settings.eval_dataset)) or self._from_place.get((cell, None))
+
+    @cached_property
+    def _from_place(self) -> dict[tuple[str, str | None], Choice]:
+        return {(choice.cell, choice.eval_dataset): choice for choice in self.choices}
 
 
 def cell_of(config: TrainConfig) -> str:
     """The fields that runs share when they differ in nothing but hyper-parameters and run, as one text."""
     return config_key(config, without=(*HYPERPARAMETERS, "run_idx"))
+
+
+def hyperparameters_of(config: TrainConfig) -> HyperParameters:
+    """What is chosen of a configuration."""
+    return HyperParameters(config.lr, config.applicable().get("ce_loss_weight"))
 
 
 def choose(runs: Sequence[TrainedRun]) -> tuple[Choice, ...]:
@@ -103,20 +137,27 @@ def choose_by_performance(records: Sequence[Record]) -> tuple[Choice, ...]:
 
 
 def _best_on(cell: str, eval_dataset: str, members: Sequence[Record]) -> Choice:
-    by_lr: dict[float, list[Record]] = {}
-    for record in members:
-        assert record.run is not None
-        by_lr.setdefault(record.run.lr, []).append(record)
     candidates = tuple(
         Candidate(
-            lr,
+            hyperparameters,
             None,
             tuple(sorted(record.run.run_idx for record in found if record.run)),
             float(np.mean([record.metrics["without_icl_accuracy"] for record in found])),
         )
-        for lr, found in sorted(by_lr.items())
+        for hyperparameters, found in _by_hyperparameters(members).items()
     )
-    return Choice(cell, max(candidates, key=lambda one: one.accuracy or 0.0), candidates, eval_dataset)
+    best = max(candidates, key=lambda one: one.accuracy or 0.0)
+    return Choice(cell, best, candidates, "accuracy", eval_dataset)
+
+
+def _by_hyperparameters(members: Sequence[Trial]) -> dict[HyperParameters, list[Trial]]:
+    """What was tried, in ascending order of the hyper-parameters."""
+    tried: dict[HyperParameters, list[Trial]] = {}
+    for member in members:
+        config = member.config if isinstance(member, TrainedRun) else member.run
+        assert config is not None, "a base record has nothing that could be chosen"
+        tried.setdefault(hyperparameters_of(config), []).append(member)
+    return dict(sorted(tried.items()))
 
 
 def select(
@@ -130,82 +171,51 @@ def select(
     else:
         evaluated = {cell_of(record.run) for record in records if record.run}
         choices = choose([run for run in runs if cell_of(run.config) in evaluated])
-    kept = [
-        record
-        for record in records
-        if record.run is None or any(choice.concerns(record) and choice.accepts(record.run) for choice in choices)
-    ]
-    return Selection(tuple(kept), choices)
+    everything = Selection(tuple(records), choices, hp_selection)
+    return replace(everything, records=tuple(record for record in records if _is_chosen(record, everything)))
 
 
-def aggregate(selection: Selection) -> pd.DataFrame:
-    """One row per configuration, evaluation and metric: mean, sd (ddof 1, NaN for one run), n, values, records, rule.
-
-    `values` and `records` (paths) are in order of run_idx; outcomes such as train_seconds are averaged over the runs.
-    UserError where one run was measured twice with the same settings.
-    """
-    frame = tidy(selection.records)
-    frame["rule"] = frame["record"].map({str(r.path): selection.rule_of(r) for r in selection.records})
-    keys = ["metric", *(name for name in frame.columns if name not in MEASURED and name not in RUN_FIELDS)]
-    if frame.empty:
-        return frame
-    means = [name for name in MEANS if name in frame]
-    frame = frame.astype(dict.fromkeys(means, float)).sort_values("run_idx")
-    cells = frame.groupby(keys, dropna=False, sort=False)
-    return pd.DataFrame([dict(zip(keys, key, strict=True)) | _over_runs(cell) for key, cell in cells])
-
-
-def _over_runs(cell: pd.DataFrame) -> dict[str, object]:
-    """What the runs of one configuration come to in one metric; `cell` is in order of run_idx."""
-    runs, records = cell["run_idx"].tolist(), cell["record"].tolist()
-    twice = [record for run, record in zip(runs, records, strict=True) if runs.count(run) > 1]
-    if twice:
-        raise UserError(f"{twice[0]} and {twice[1]} record the same run and settings: delete one of them")
-    values = cell["value"].to_numpy()
-    return {
-        "mean": float(values.mean()),
-        "sd": float(values.std(ddof=1)) if len(values) > 1 else np.nan,
-        "n": len(values),
-        "values": tuple(values.tolist()),
-        "records": tuple(records),
-        **{name: float(cell[name].mean()) if name in cell else np.nan for name in MEANS},
-    }
+def _is_chosen(record: Record, selection: Selection) -> bool:
+    choice = selection.choice_of(record)
+    if record.run is None or choice is None:
+        return record.run is None
+    return hyperparameters_of(record.run) == choice.chosen.hyperparameters
 
 
 def _choose_in(cell: str, members: Sequence[TrainedRun]) -> Choice:
-    by_lr: dict[float, list[TrainedRun]] = {}
-    for run in members:
-        by_lr.setdefault(run.config.lr, []).append(run)
-    _same_runs(by_lr)
-    candidates = tuple(_candidate(lr, by_lr[lr]) for lr in sorted(by_lr))
+    tried, config = _by_hyperparameters(members), members[0].config
+    _same_runs(tried)
+    candidates = tuple(_candidate(hyperparameters, runs) for hyperparameters, runs in tried.items())
+    is_joint = config.method.variant == "tna"
+    criterion = "dev cross-entropy on the teacher's tokens" if is_joint else "dev loss"
     if len(candidates) == 1:
-        return Choice(cell, candidates[0], candidates)
-    unmeasured = [candidate.lr for candidate in candidates if candidate.dev_loss is None]
-    if unmeasured:
-        raise UserError(
-            f"{_title(members[0].config)}: lr={unmeasured[0]:g} has no dev loss to choose by; "
-            "train with dev examples (num_dev_examples), or keep one learning rate only"
-        )
-    return Choice(cell, min(candidates, key=_dev_loss), candidates)
+        return Choice(cell, candidates[0], candidates, criterion)
+    for candidate in candidates:
+        if candidate.dev_loss is None:
+            remedy = ", or --retrain runs that are older than this measure" if is_joint else ""
+            raise UserError(
+                f"{_title(config)}: lr={candidate.hyperparameters} has no {criterion} to choose by; "
+                f"train with dev examples (num_dev_examples){remedy}, or keep one candidate only"
+            )
+    return Choice(cell, min(candidates, key=_dev_loss), candidates, criterion)
 
 
-def _same_runs(by_lr: dict[float, list[TrainedRun]]) -> None:
-    indices = {lr: {run.config.run_idx for run in runs} for lr, runs in by_lr.items()}
+def _same_runs(tried: Mapping[HyperParameters, Sequence[TrainedRun]]) -> None:
+    indices = {candidate: {run.config.run_idx for run in runs} for candidate, runs in tried.items()}
     wanted = set().union(*indices.values())
-    for lr, found in sorted(indices.items()):
+    for candidate, found in indices.items():
         if found != wanted:
-            config = by_lr[lr][0].config
             missing = ", ".join(map(str, sorted(wanted - found)))
             raise UserError(
-                f"{_title(config)}: lr={lr:g} lacks run_idx {missing}, which another learning rate has; "
-                "candidates are compared over the same runs, so train the missing ones"
+                f"{_title(tried[candidate][0].config)}: lr={candidate} lacks run_idx {missing}, which another "
+                "candidate has; candidates are compared over the same runs, so train the missing ones"
             )
 
 
-def _candidate(lr: float, runs: Sequence[TrainedRun]) -> Candidate:
-    losses = [run.dev_loss for run in runs if run.dev_loss is not None]
+def _candidate(hyperparameters: HyperParameters, runs: Sequence[TrainedRun]) -> Candidate:
+    losses = [run.selection_loss for run in runs if run.selection_loss is not None]
     mean = float(np.mean(losses)) if len(losses) == len(runs) else None
-    return Candidate(lr, mean, tuple(sorted(run.config.run_idx for run in runs)))
+    return Candidate(hyperparameters, mean, tuple(sorted(run.config.run_idx for run in runs)))
 
 
 def _dev_loss(candidate: Candidate) -> float:

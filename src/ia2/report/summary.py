@@ -11,21 +11,34 @@ from typing import Any
 
 import pandas as pd
 
+from ia2.measure.statistics import standard_deviation
+from ia2.report.aggregation import MEANS, aggregate
+from ia2.report.intervals import Answered, chances
 from ia2.report.results import PASSES
-from ia2.report.selection import MEANS, Selection, aggregate
+from ia2.report.selection import HYPERPARAMETERS, Selection
 from ia2.report.styles import style_of
 
 SHOWN_METRICS = {
     "anywhere": "anywhere_accuracy",
     "ece": "ece_equal_count",
     "ece_floor": "ece_floor",
+    "ece_published": "ece_published",
     "nll": "nll",
     "parse_rate": "parse_rate",
 }
 
 PER_METRIC = frozenset({"metric", "mean", "sd", "n", "values", "records", *MEANS})
 # A field is shown beside a method's name where models of that name differ in it, unless the table says it elsewhere.
-SHOWN_ELSEWHERE = {"kind", "method", "dataset", "training_method", "eval_dataset", "lr", "rule"}
+SHOWN_ELSEWHERE = {
+    "kind",
+    "method",
+    "dataset",
+    "training_method",
+    "eval_dataset",
+    *HYPERPARAMETERS,
+    "rule",
+    "hp_selection",
+}
 NEVER_DETAILS = PER_METRIC | SHOWN_ELSEWHERE | {"train_num_train_examples", "train_model_id"}
 DETAIL_NAMES = {"num_train_examples": "N", "num_generated_tokens_eval": "T", "icl_source_dataset": "demonstrations of"}
 
@@ -35,8 +48,9 @@ class SummaryRow:
     """The columns of the summary. What was not measured is NaN.
 
     accuracy and anywhere are mean percents over n runs (accuracy_sd: ddof 1, NaN for one run); ece, ece_floor, nll and
-    parse_rate are means in their natural units; rule says how lr was chosen (empty for the base model);
-    accuracy_values and records (paths) are in order of run_idx.
+    parse_rate are means in their natural units; rule says how the hyper-parameters were chosen (empty for the base
+    model); accuracy_values and records (paths) are in order of run_idx. accuracy_low to accuracy_high is the 95%
+    interval over examples, p_value that of the difference from `tok` (report/intervals.py).
     """
 
     trained_dataset: str
@@ -66,6 +80,16 @@ class SummaryRow:
     train_seconds: float
     rule: str
     records: tuple[str, ...]
+    accuracy_low: float = math.nan
+    accuracy_high: float = math.nan
+    p_value: float = math.nan
+    ece_published: float = math.nan
+    hp_selection: str = "dev_loss"
+
+    @property
+    def accuracy_sd_published(self) -> float:
+        """sd of accuracy over runs with ddof 0, as the paper has it: 0 for one run."""
+        return standard_deviation(self.accuracy_values, ddof=0)
 
     @property
     def name(self) -> str:
@@ -109,7 +133,7 @@ def summarise(selection: Selection) -> pd.DataFrame:
         for with_icl, when in PASSES.items()
         if f"{when}_accuracy" in metrics.index
     ]
-    frame = pd.DataFrame(_detailed(found), columns=COLUMNS)
+    frame = pd.DataFrame(_detailed(_with_chances(found)), columns=COLUMNS)
     order = ["trained_dataset", "out_of_distribution", "eval_dataset", "order", "details"]
     return frame.sort_values(order, ignore_index=True)
 
@@ -157,11 +181,25 @@ def _row(metrics: pd.DataFrame, with_icl: bool) -> SummaryRow:
         train_seconds=score["train_seconds"],
         rule="" if pd.isna(score["rule"]) else str(score["rule"]),
         records=score["records"],
+        hp_selection=str(score["hp_selection"]),
     )
 
 
 def _mean(metrics: pd.DataFrame, metric: str) -> float:
     return float(metrics["mean"][metric]) if metric in metrics.index else math.nan
+
+
+def _with_chances(found: list[tuple[SummaryRow, dict[str, Any]]]) -> list[tuple[SummaryRow, dict[str, Any]]]:
+    """The rows with what chance could do to their accuracies."""
+    own = ("trained_dataset", "eval_dataset", "labels_train", "labels_dev")
+    models = [
+        Answered(row.method, row.with_icl, row.records, {**config, **{name: getattr(row, name) for name in own}})
+        for row, config in found
+    ]
+    return [
+        (replace(row, accuracy_low=chance.low, accuracy_high=chance.high, p_value=chance.p_value), config)
+        for (row, config), chance in zip(found, chances(models), strict=True)
+    ]
 
 
 def _detailed(found: list[tuple[SummaryRow, dict[str, Any]]]) -> list[SummaryRow]:

@@ -1,6 +1,6 @@
 """The results table, as text for the terminal and as HTML, from one list of columns.
 
-A number that was not measured is a dash, never 0.
+Where hyper-parameters were chosen as published, the paper's own measures stand beside ours.
 """
 
 import math
@@ -9,11 +9,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from ia2.report.captions import num_runs, selection_rule
+from ia2.report.captions import MISSING, P_VALUES, interval, num_runs, number, p_value, selection_rule
 from ia2.report.summary import SummaryRow, groups, rows_of
 from ia2.report.templates import render
-
-MISSING = "–"
 
 
 @dataclass(frozen=True)
@@ -24,15 +22,13 @@ class Column:
     meaning: str
     text: Callable[[SummaryRow], str]
     in_terminal: bool = True
-
-
-def number(value: float, form: str) -> str:
-    """`value` formatted, or a dash where it was not measured."""
-    return MISSING if math.isnan(value) else format(value, form)
+    as_published: bool = False
 
 
 def _accuracy(row: SummaryRow) -> str:
     spread = "" if math.isnan(row.accuracy_sd) else f" ± {row.accuracy_sd:.1f}"
+    if spread and row.hp_selection == "performance":
+        spread += f" ({row.accuracy_sd_published:.1f})"
     return number(row.accuracy, ".1f") + spread
 
 
@@ -47,11 +43,19 @@ def _seconds(row: SummaryRow) -> str:
 COLUMNS = (
     Column("Model", "", lambda r: r.name),
     Column("Accuracy %", "exact match of the parsed answer over all examples: mean ± sd over runs", _accuracy),
+    Column("95%", "interval of accuracy over examples: percentile bootstrap, all runs resampled jointly", interval),
+    Column("p", "against tok with as many labels: paired permutation test over examples, uncorrected", p_value),
     Column(
         "Anywhere %", "gold answer found anywhere in the whole response", lambda r: number(r.anywhere, ".1f"), False
     ),
     Column("n", "runs", lambda r: str(r.n)),
     Column("ECE", "calibration error of the first token, 15 equal-count bins", lambda r: number(r.ece, ".3f")),
+    Column(
+        "ECE (published)",
+        "the same with the confidence renormalised over the ten most probable tokens",
+        lambda r: number(r.ece_published, ".3f"),
+        as_published=True,
+    ),
     Column("floor", "the ECE a calibrated model would show at this n", lambda r: number(r.ece_floor, ".3f"), False),
     Column("NLL", "of the gold first token, in nats", lambda r: number(r.nll, ".2f")),
     Column("Labels", "gold labels used: training (or demonstrations) + dev", _labels),
@@ -65,8 +69,11 @@ def text_table(summary: pd.DataFrame) -> str:
     if summary.empty:
         return "No evaluation records."
     parts = [_text_group(group.title, group.rows) for group in groups(summary)]
+    published = ", in brackets ddof 0 as published" if is_published(summary) else ""
     notes = [
-        f"Accuracy: mean ± sd over runs (ddof 1), {num_runs(summary)}. Labels: training + dev. {MISSING}: not measured."
+        f"Accuracy: mean ± sd over runs (ddof 1{published}), {num_runs(summary)}; 95%: bootstrap interval over "
+        f"examples. {P_VALUES} Labels: training + dev. {MISSING}: not measured.",
+        selection_rule(summary),
     ]
     if summary["out_of_distribution"].any():
         notes.append("*: out of distribution, not the dataset trained on.")
@@ -75,12 +82,23 @@ def text_table(summary: pd.DataFrame) -> str:
 
 def html_table(rows: pd.DataFrame) -> str:
     """The rows of one group as an HTML table; cells are escaped."""
-    cells = [[column.text(row) for column in COLUMNS] for row in rows_of(rows)]
-    return render("results_table", columns=COLUMNS, rows=cells, missing=MISSING, rule=selection_rule(rows))
+    shown = columns_of(rows)
+    cells = [[column.text(row) for column in shown] for row in rows_of(rows)]
+    return render("results_table", columns=shown, rows=cells, missing=MISSING, rule=selection_rule(rows))
+
+
+def columns_of(rows: pd.DataFrame) -> list[Column]:
+    """The columns for these rows: the paper's own measures only where its way of choosing is taken."""
+    return [column for column in COLUMNS if is_published(rows) or not column.as_published]
+
+
+def is_published(rows: pd.DataFrame) -> bool:
+    """Whether hyper-parameters were chosen as published."""
+    return bool((rows["hp_selection"] == "performance").any())
 
 
 def _text_group(title: str, rows: pd.DataFrame) -> str:
-    shown = [column for column in COLUMNS if column.in_terminal]
+    shown = [column for column in columns_of(rows) if column.in_terminal]
     lines = [[column.heading for column in shown]]
     lines += [[column.text(row) for column in shown] for row in rows_of(rows)]
     widths = [max(len(line[place]) for line in lines) for place in range(len(shown))]

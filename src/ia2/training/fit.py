@@ -7,7 +7,7 @@ Everything random comes from the run's seed. Steps are separated from judging: `
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -44,12 +44,16 @@ class FitSettings:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a phase came to. Dev losses are None where there are no dev examples."""
+    """What a phase came to. Dev losses are None where there are no dev examples.
+
+    `dev_losses` are the phase's losses one by one and unweighted, for the weights that are left in the student.
+    """
 
     best_step: int
     num_steps: int
     best_dev_loss: float | None
     final_dev_loss: float | None
+    dev_losses: Mapping[Loss, float] | None
     final_train_loss: float
     stopped_by: Literal["patience", "epochs"]
     seconds: float
@@ -57,11 +61,24 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Lesson:
-    """What a phase is fitted on and judged by."""
+    """What a phase is fitted on and judged by. A loss of weight 0 is measured on the dev examples and not trained."""
 
     train: Lessons
     dev: Lessons
     weights: Mapping[Loss, float]
+
+    @property
+    def trained(self) -> dict[Loss, float]:
+        """The weights of the losses that the gradient is of."""
+        return {loss: weight for loss, weight in self.weights.items() if weight}
+
+
+@dataclass(frozen=True)
+class DevLoss:
+    """The phase's loss on the dev examples, which judges it, and the unweighted losses that it is the sum of."""
+
+    weighted: float
+    parts: Mapping[Loss, float]
 
 
 def fit(
@@ -74,8 +91,7 @@ def fit(
     started = time.perf_counter()
     judge = _Judge(student, settings.patience, settings.keep)
     if len(lesson.dev):
-        judge.see(0, _number("dev", dev_loss(reader, lesson, settings.token_budget), 0, settings))
-        note({"step": 0, "epoch": 0, "dev_loss": judge.last})
+        note({"step": 0, "epoch": 0, "dev_loss": judge.see(0, _dev_loss(reader, lesson, 0, settings))})
     last: _Step | None = None
     for last in _steps(student, reader, lesson, settings):
         entry: History = {"step": last.step, "epoch": last.epoch, "train_loss": last.loss}
@@ -84,18 +100,18 @@ def fit(
         if settings.log_weight_norms:
             entry["weight_norm"] = _norm(trainable_parameters(student).values())
         if len(lesson.dev) and (last.step % settings.dev_eval_steps == 0 or last.ends_epoch):
-            judge.see(last.step, _number("dev", dev_loss(reader, lesson, settings.token_budget), last.step, settings))
-            entry["dev_loss"] = judge.last
+            entry["dev_loss"] = judge.see(last.step, _dev_loss(reader, lesson, last.step, settings))
         note({**entry, "seconds": round(time.perf_counter() - started, 3)})
         if judge.gives_up:
             break
     assert last is not None
     judge.settle(last.step)
     return Fitted(
-        best_step=judge.best_step if judge.best is not None else last.step,
+        best_step=judge.best_step if judge.best else last.step,
         num_steps=last.step,
-        best_dev_loss=judge.best_loss,
-        final_dev_loss=judge.last if len(lesson.dev) else None,
+        best_dev_loss=judge.best.weighted if judge.best else None,
+        final_dev_loss=judge.last.weighted if judge.last else None,
+        dev_losses=judge.kept.parts if judge.kept else None,
         final_train_loss=last.loss,
         stopped_by="patience" if judge.gives_up else "epochs",
         seconds=round(time.perf_counter() - started, 3),
@@ -122,7 +138,7 @@ def _steps(student: PeftModel, reader: Reader, lesson: Lesson, settings: FitSett
         for start in range(0, len(indices), settings.batch_size):
             optimiser.zero_grad(set_to_none=True)
             chosen = indices[start : start + settings.batch_size]
-            loss = _loss(reader, lesson.train, chosen, lesson.weights).mean()
+            loss = weighted(example_losses(reader, lesson.train, chosen, lesson.trained), lesson.trained).mean()
             loss.backward()
             norm = _clip(student, settings)
             optimiser.step()
@@ -151,18 +167,19 @@ def _number(which: str, loss: float, step: int, settings: FitSettings) -> float:
     return loss
 
 
-def _loss(reader: Reader, lessons: Lessons, indices: list[int], weights: Mapping[Loss, float]) -> Tensor:
-    return weighted(example_losses(reader, lessons, indices, weights), weights)
-
-
 @torch.no_grad()
-def dev_loss(reader: Reader, lesson: Lesson, token_budget: int) -> float:
+def dev_loss(reader: Reader, lesson: Lesson, token_budget: int) -> DevLoss:
     """The phase's loss on the dev examples, each weighing the same whatever the batches."""
-    losses = [
-        _loss(reader, lesson.dev, chosen, lesson.weights)
-        for chosen in budget_batches(lesson.dev.examples, token_budget)
-    ]
-    return float(torch.cat(losses).mean())
+    batches = budget_batches(lesson.dev.examples, token_budget)
+    losses = [example_losses(reader, lesson.dev, chosen, lesson.weights) for chosen in batches]
+    parts = {loss: float(torch.cat([batch[loss] for batch in losses]).mean()) for loss in lesson.weights}
+    return DevLoss(sum(weight * parts[loss] for loss, weight in lesson.trained.items()), parts)
+
+
+def _dev_loss(reader: Reader, lesson: Lesson, step: int, settings: FitSettings) -> DevLoss:
+    loss = dev_loss(reader, lesson, settings.token_budget)
+    _number("dev", loss.weighted, step, settings)
+    return loss
 
 
 @dataclass
@@ -172,25 +189,32 @@ class _Judge:
     student: PeftModel
     patience: int
     keep: Literal["best", "last"]
-    best: dict[str, Tensor] | None = None
-    best_loss: float | None = None
+    best_weights: dict[str, Tensor] | None = None
+    best: DevLoss | None = None
     best_step: int = 0
-    last: float = field(default=float("nan"))
+    last: DevLoss | None = None
     evaluations_since: int = 0
 
-    def see(self, step: int, loss: float) -> None:
+    def see(self, step: int, loss: DevLoss) -> float:
+        """Take note of the dev loss after a step, and return it."""
         self.last = loss
-        if self.best_loss is None or loss < self.best_loss:
-            self.best, self.best_loss, self.best_step = snapshot(self.student), loss, step
+        if self.best is None or loss.weighted < self.best.weighted:
+            self.best_weights, self.best, self.best_step = snapshot(self.student), loss, step
             self.evaluations_since = 0
         else:
             self.evaluations_since += 1
+        return loss.weighted
 
     @property
     def gives_up(self) -> bool:
         return self.evaluations_since >= self.patience
 
+    @property
+    def kept(self) -> DevLoss | None:
+        """The dev loss of the weights that are to be saved; each epoch ends in an evaluation, so the last has one."""
+        return self.best if self.keep == "best" else self.last
+
     def settle(self, last_step: int) -> None:
         """Leave in the student the weights that are to be saved."""
-        if self.keep == "best" and self.best is not None and self.best_step != last_step:
-            restore(self.student, self.best)
+        if self.keep == "best" and self.best_weights is not None and self.best_step != last_step:
+            restore(self.student, self.best_weights)

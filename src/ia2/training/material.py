@@ -89,17 +89,13 @@ def lesson_of(material: Material, phase: Phase) -> Lesson:
         lessons = _gold_lessons(material, [episode.query for episode in material.episodes])
     else:
         dev = _dev_part(material, _teacher_lessons(material, frozenset({"tokens"})))
-        return Lesson(_gold_lessons(material, material.split.labelled), dev, _weights(material, phase))
+        return Lesson(_gold_lessons(material, material.split.labelled), dev, phase.weights(config.ce_loss_weight))
     train = lessons.part(0, len(material.split.train))
-    return Lesson(train, _dev_part(material, lessons), _weights(material, phase))
+    return Lesson(train, _dev_part(material, lessons), phase.weights(config.ce_loss_weight))
 
 
 def _dev_part(material: Material, lessons: Lessons) -> Lessons:
     return lessons.part(len(material.split.train), len(lessons))
-
-
-def _weights(material: Material, phase: Phase) -> dict[Any, float]:
-    return {loss: weight for loss, weight in phase.weights(material.config.ce_loss_weight).items() if weight}
 
 
 def _gold_lessons(material: Material, examples: Sequence[Example]) -> Lessons:

@@ -52,6 +52,10 @@ class _Recording:
         return "activations" in self.kinds
 
     def see(self, seen: Seen) -> None:
+        if not seen.step:  # a batch may be begun again
+            for row in seen.rows:
+                self.seen.pop(row, None)
+                self.distributions.pop(row, None)
         self.keep(seen.rows, seen.activations, seen.hidden)
 
     def keep(self, rows: Sequence[int], activations: Tensor | None, hidden: Tensor) -> None:

@@ -1,0 +1,63 @@
+"""Every command by name: the config that its flags are generated from, and the function that does it.
+
+The function is named, not imported, so that `ia2 --help` is instant. A new command is one entry here.
+"""
+
+from importlib import import_module
+
+from ia2.config import (
+    CleanConfig,
+    Config,
+    CreateConfig,
+    DemoConfig,
+    EvaluateConfig,
+    FitConfig,
+    MergeConfig,
+    PredictConfig,
+    PrepareConfig,
+    ReparseConfig,
+    ResultsConfig,
+    RunConfig,
+    StatusConfig,
+    SweepConfig,
+    TablesConfig,
+    TasksConfig,
+    TrainConfig,
+)
+
+COMMANDS: dict[str, tuple[type[Config], str]] = {
+    "demo": (DemoConfig, "ia2.flows.demo:demo"),
+    "fit": (FitConfig, "ia2.flows.fitting:fit_from"),
+    "tasks": (TasksConfig, "ia2.flows.tasks:show_tasks"),
+    "prepare": (PrepareConfig, "ia2.flows.data:prepare_all"),
+    "create": (CreateConfig, "ia2.flows.data:create_all"),
+    "train": (TrainConfig, "ia2.flows.training:train"),
+    "sweep": (SweepConfig, "ia2.flows.sweep.sweeping:sweep"),
+    "evaluate": (EvaluateConfig, "ia2.flows.evaluation:evaluate"),
+    "results": (ResultsConfig, "ia2.flows.results:gather"),
+    "reparse": (ReparseConfig, "ia2.flows.reparsing:reparse"),
+    "tables": (TablesConfig, "ia2.flows.tables:tables"),
+    "predict": (PredictConfig, "ia2.flows.prediction:predict_from"),
+    "merge": (MergeConfig, "ia2.flows.merging:merge_adapter"),
+    "run": (RunConfig, "ia2.flows.experiments:run_experiment"),
+    "status": (StatusConfig, "ia2.flows.status:status"),
+    "clean": (CleanConfig, "ia2.flows.cleaning:clean"),
+}
+"""Subcommand -> its config, and `module:function`."""
+
+SUBCOMMANDS: dict[str, type[Config]] = {name: config for name, (config, _) in COMMANDS.items()}
+
+ADVICE = "ia2.flows.advising:advise_from"
+"""What `ia2 evaluate --advise` does instead."""
+
+
+def name_of(config: Config) -> str:
+    """The subcommand that a config is of."""
+    return next(name for name, kind in SUBCOMMANDS.items() if type(config) is kind)
+
+
+def run(config: Config) -> None:
+    """Do what a config says; only now is the rest imported."""
+    advises = isinstance(config, EvaluateConfig) and config.advise
+    module, function = (ADVICE if advises else COMMANDS[name_of(config)][1]).split(":")
+    getattr(import_module(module), function)(config)

@@ -1,0 +1,134 @@
+"""What `ia2 evaluate` would do: every record asked for, and which of them are done. Nothing is written or loaded.
+
+Records of one base model stand together, so that it is loaded once.
+"""
+
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow
+from pyarrow import parquet
+
+from ia2 import store
+from ia2.config import EvaluateConfig
+from ia2.errors import UserError
+from ia2.flows.data import name_of
+from ia2.flows.evaluation_jobs import Job, Jobs
+from ia2.flows.selection import OF_BASE_TOO, Selection, fields_of, in_order, select
+from ia2.methods import parse_method
+from ia2.stages.evaluate import is_recorded
+from ia2.tasks import task
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every record asked for, the runs that nobody can read, and the datasets as they were given, by their names."""
+
+    jobs: tuple[Job, ...]
+    unreadable: Mapping[Path, UserError]
+    datasets: Mapping[str, str]
+
+    @property
+    def missing(self) -> list[Job]:
+        return [job for job in self.jobs if not job.done]
+
+    @property
+    def text(self) -> str:
+        """A line on the whole, and one for each kind of model, evaluation set and source of demonstrations."""
+        groups: dict[str, list[Job]] = {}
+        for job in self.jobs:
+            groups.setdefault(_title(job), []).append(job)
+        done = len(self.jobs) - len(self.missing)
+        whole = f"{_records(self.jobs)} asked for, {done} done, {len(self.missing)} to make"
+        lines = [f"  {title}: {_counts(jobs)}; {_varied(jobs)}" for title, jobs in groups.items()]
+        return "\n".join([whole, *lines, *(f"  cannot be read: {folder}" for folder in self.unreadable)])
+
+
+VARIED = {
+    "num_labels": "N",
+    "lr": "lr",
+    "run_idx": "run",
+    "label_type": "label_type",
+    "lora_type": "lora_type",
+    "ce_loss_weight": "ce_loss_weight",
+    "tokl_top_k": "tokl_top_k",
+    "num_generated_tokens": "T",
+}
+"""What the plan says of the runs of a group, and in which words."""
+
+
+def _title(job: Job) -> str:
+    asked, run = job.asked, job.trained.config if job.trained else None
+    who = f"{run.training_method} trained on {run.dataset}" if run else "base"
+    model = store.short_model_name(asked.model_id)
+    return f"{who} ({model}), evaluated on {asked.eval_dataset}, demonstrations from {asked.icl_source_dataset}"
+
+
+def _counts(jobs: Sequence[Job]) -> str:
+    done = sum(job.done for job in jobs)
+    return _records(jobs) + (f", {done} done" if done else "")
+
+
+def _records(jobs: Sequence[Job]) -> str:
+    return f"{len(jobs)} record{'' if len(jobs) == 1 else 's'}"
+
+
+def _varied(jobs: Sequence[Job]) -> str:
+    draws = [{"num_labels": job.asked.num_train_examples, "run_idx": job.asked.run_idx} for job in jobs]
+    known = [fields_of(job.trained.config) if job.trained else draw for job, draw in zip(jobs, draws, strict=True)]
+    values = {word: in_order(one[name] for one in known if name in one) for name, word in VARIED.items()}
+    return ", ".join(f"{word} {' '.join(map(str, found))}" for word, found in values.items() if found)
+
+
+def plan(root: Path, config: EvaluateConfig) -> Plan:
+    """What `config` asks for; UserError where nothing matches, or no evaluation set is said."""
+    for name in set(config.model_types) - {"base"}:
+        parse_method(name)
+    given = {name_of(dataset): dataset for dataset in (*config.eval_datasets, *config.icl_source_datasets)}
+    for name, dataset in given.items():
+        if not store.pool_path(root, name).exists():
+            task(dataset)  # refuses what it does not know
+    fields = ("trained_datasets", "eval_datasets", "icl_source_datasets")
+    config = config.model_copy(update={field: tuple(map(name_of, getattr(config, field))) for field in fields})
+    selection = select(root, config)
+    wants_runs = config.model_types != ("base",)
+    if wants_runs and selection.emptied_by:
+        _check_empty(config, selection)
+    jobs = list(Jobs(root, config, selection.runs, given).all(wants_runs))
+    models = list(dict.fromkeys(job.asked.model_id for job in jobs))
+    jobs.sort(key=lambda job: models.index(job.asked.model_id))
+    return Plan(tuple(_checked(root, job) for job in jobs), selection.unreadable if wants_runs else {}, given)
+
+
+def _check_empty(config: EvaluateConfig, selection: Selection) -> None:
+    """UserError where no run matches, but for the base model alone that is evaluated where no method was named."""
+    if config.model_types or selection.emptied_by not in OF_BASE_TOO:
+        unreadable = "".join(f"; one cannot be read: {error}" for error in selection.unreadable.values())
+        raise UserError(f"{selection.told}{unreadable}")
+    log.warning("%s: the base model alone is evaluated", selection.told)
+
+
+def _checked(root: Path, job: Job) -> Job:
+    """The job, with whether its record stands whole."""
+    examples = job.path.with_suffix(".parquet")
+    if job.path.exists() and not _is_parquet(examples):
+        log.warning("%s is damaged or missing; its record is made again", examples)
+        return job
+    try:
+        return dataclasses.replace(job, done=is_recorded(root, job.asked, job.trained, job.passes))
+    except UserError as error:
+        return dataclasses.replace(job, conflict=error)
+
+
+def _is_parquet(path: Path) -> bool:
+    """By its end, which says what it holds and which one that was cut has lost."""
+    try:
+        parquet.read_metadata(path)
+    except (OSError, pyarrow.ArrowInvalid):
+        return False
+    return True

@@ -1,0 +1,90 @@
+"""`ia2 status`: what is below a root, what is being made just now, what failed, and how much room it takes."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ia2 import store
+from ia2.config import StatusConfig
+from ia2.flows.sweep.work import FAILURE
+
+
+def status(config: StatusConfig) -> None:
+    """Print it; another shell's sweep is seen by what it writes."""
+    root = store.root_of(config)
+    print("\n".join([f"{root.resolve()}", *_data(root), *_targets(root), *_runs(root), *_records(root)]))
+    for title, lines in (("in progress", list(in_progress(root))), ("failed", list(failed(root)))):
+        if lines:
+            print("\n".join([f"{title}:", *(f"  {line}" for line in lines)]))
+
+
+def in_progress(root: Path) -> Iterator[str]:
+    """Runs that a process is at: the last step it wrote, its loss, and when."""
+    for folder in sorted((root / "outputs").glob("*/*/.*.tmp")):
+        history = folder / "history.jsonl"
+        name = f"{folder.parent.relative_to(root / 'outputs')}/{folder.name[1:].rsplit('.', 2)[0]}"
+        if not history.exists() or not store.is_locked(folder.with_name(folder.name[1:].rsplit(".", 2)[0])):
+            continue
+        entry = _last_entry(history)
+        loss = f", train loss {entry['train_loss']:.4g}" if "train_loss" in entry else ""
+        age = time.time() - history.stat().st_mtime
+        yield f"{name}: phase {entry.get('phase', '?')}, step {entry.get('step', 0)}{loss}, {age:.0f} s ago"
+
+
+def _last_entry(history: Path) -> dict[str, float]:
+    """The last whole line of a history that is being written."""
+    lines = history.read_text(encoding="utf-8").rpartition("\n")[0].splitlines()
+    return dict(json.loads(lines[-1])) if lines else {}
+
+
+def failed(root: Path) -> Iterator[str]:
+    """Runs that failed, and why: the last line of their traceback."""
+    for log in sorted((root / "outputs").glob(f"*/*/*/{FAILURE}")):
+        if not (log.parent / "config.json").exists():
+            lines = log.read_text(encoding="utf-8").strip().splitlines()
+            yield f"{log.parent.relative_to(root / 'outputs')}: {lines[-1] if lines else 'unknown'}"
+
+
+def _data(root: Path) -> Iterator[str]:
+    for path in sorted((root / "data").glob("*/main.json")):
+        splits = len(store.splits_on_disk(root, path.parent.name))
+        yield f"data     {path.parent.name}: {splits} splits, {in_words(size([path.parent]))}"
+
+
+def _targets(root: Path) -> Iterator[str]:
+    folders = [manifest.parent for manifest in (root / "outputs" / "targets").glob("*/manifest.json")]
+    if folders:
+        yield f"targets  {len(folders)} sets, {in_words(size(folders))}"
+
+
+def _runs(root: Path) -> Iterator[str]:
+    folders = store.run_folders(root)
+    counted = Counter(folder.relative_to(root / "outputs").parts[:2] for folder in folders)
+    for (method, dataset), number in sorted(counted.items()):
+        of_kind = [folder for folder in folders if folder.relative_to(root / "outputs").parts[:2] == (method, dataset)]
+        yield f"runs     {method} on {dataset}: {number}, {in_words(size(of_kind))}"
+
+
+def _records(root: Path) -> Iterator[str]:
+    folder = root / "outputs" / "evaluations"
+    number = sum(not path.name.startswith(".") for path in folder.rglob("*.json"))
+    if number:
+        yield f"records  {number}, {in_words(size([folder]))}"
+
+
+def size(paths: Iterable[Path]) -> int:
+    """Bytes of these files, and of all that is in these folders."""
+    files = (file for path in paths for file in (path.rglob("*") if path.is_dir() else [path]))
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def in_words(num_bytes: int) -> str:
+    """1234567 as `1.2 MB`."""
+    number, unit = float(num_bytes), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if number < 1000:
+            break
+        number, unit = number / 1000, larger
+    return f"{number:.0f} B" if unit == "B" else f"{number:.1f} {unit}"

@@ -1,0 +1,1 @@
+"""A grid of runs, planned, done by one process or many, and resumed: `ia2 sweep`."""

@@ -1,0 +1,57 @@
+"""How long a plan will take and what it will write, from what the store says similar work took; unknown otherwise."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import mean
+
+from ia2 import store
+from ia2.flows.sweep.plan import Job, Plan
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds, and bytes written."""
+
+    seconds: float
+    num_bytes: int
+
+
+class Costs:
+    """What finished work below a root took, by method, and for targets."""
+
+    def __init__(self, root: Path) -> None:
+        self._runs: dict[str, list[Cost]] = {}
+        for folder in store.run_folders(root):
+            method = folder.relative_to(root / "outputs").parts[0]
+            seconds = float(store.read_object(folder / "final_loss_statistics.json")["seconds"])
+            self._runs.setdefault(method, []).append(Cost(seconds, _size(folder)))
+        manifests = (root / "outputs" / "targets").glob("*/manifest.json")
+        self._targets = [Cost(float(store.read_object(one)["seconds"]), _size(one.parent)) for one in manifests]
+
+    def of(self, job: Job) -> Cost | None:
+        """What such a job took on average; None where none was ever done."""
+        found = self._targets if job.kinds else self._runs.get(job.config.training_method, [])
+        return _mean(found) if found else None
+
+    def applied(self, plan: Plan) -> Plan:
+        """The plan with its estimates; where there is none for a method, that of all runs."""
+        every = [cost for costs in self._runs.values() for cost in costs]
+        usual = _mean(every).seconds if every else 0.0
+        jobs = [replace(job, seconds=cost.seconds if (cost := self.of(job)) else usual) for job in plan.jobs]
+        return replace(plan, jobs=tuple(jobs))
+
+    def total(self, jobs: Iterable[Job]) -> tuple[Cost, int]:
+        """What the jobs together should take, and how many of them nothing is known of."""
+        found = [self.of(job) for job in jobs]
+        known = [cost for cost in found if cost is not None]
+        total = Cost(sum(cost.seconds for cost in known), sum(cost.num_bytes for cost in known))
+        return total, len(found) - len(known)
+
+
+def _mean(costs: list[Cost]) -> Cost:
+    return Cost(mean(cost.seconds for cost in costs), round(mean(cost.num_bytes for cost in costs)))
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

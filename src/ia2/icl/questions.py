@@ -1,0 +1,146 @@
+"""What an evaluation asks, read from the store, and how responses to it are marked.
+
+Whatever is wrong with the data (no examples, an answer that is no label, too few demonstrations) is found here, before
+a model has worked for it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from string import Formatter
+
+from ia2 import store
+from ia2.config import Control
+from ia2.errors import UserError
+from ia2.icl.controls import with_wrong_answers
+from ia2.icl.prompts import Episode, evaluation_episodes, fresh_episodes
+from ia2.icl.splits import load_split
+from ia2.tasks.answers import contains, parse, same
+from ia2.tasks.base import Example, TaskSpec
+from ia2.tasks.pool import Pool, load_pool
+
+FEWEST_EXAMPLES = 2
+"""A split of fewer cannot be created; a run of the low-data regime may have fewer labels."""
+
+NO_LABEL = -1
+"""In place of a label's index: the response is none of the labels."""
+
+
+@dataclass(frozen=True)
+class Questions:
+    """n queries of one dataset, each with what stands before it.
+
+    `labels` are those of a closed set as they follow a cue, in the form of the gold answers, and `gold_labels` say
+    which is right for each query; both are empty for free text.
+    """
+
+    dataset: str
+    spec: TaskSpec
+    episodes: tuple[Episode, ...]
+    labels: tuple[str, ...]
+    gold_labels: tuple[int, ...]
+
+    @property
+    def queries(self) -> list[Example]:
+        return [episode.query for episode in self.episodes]
+
+
+@dataclass(frozen=True)
+class Demonstrations:
+    """Where the demonstrations before a query come from: at most `most` of those of the split of (N, run)."""
+
+    dataset: str
+    num_train_examples: int
+    run_idx: int
+    most: int
+    pool: str
+    control: Control
+
+
+def read_questions(root: Path, dataset: str, most: int | None) -> Questions:
+    """The first `most` (None: all) evaluation examples of a dataset, with nothing before them.
+
+    UserError where there are none, or where an answer is none of the task's labels.
+    """
+    pool = load_pool(root, dataset)
+    queries = pool.validation[:most]
+    if not queries:
+        raise UserError(f"dataset {dataset!r} has no evaluation examples")
+    labels = label_answers(pool.spec)
+    bare = tuple(Episode((), query).instructed(pool.spec) for query in queries)
+    return Questions(dataset, pool.spec, bare, labels, _gold_labels(dataset, queries, labels))
+
+
+def label_answers(spec: TaskSpec) -> tuple[str, ...]:
+    """The labels of a task as they follow a cue; none for free text."""
+    columns = [column for _, column, _, _ in Formatter().parse(spec.answer_template) if column]
+    return tuple(spec.answer(dict.fromkeys(columns, label)) for label in spec.labels)
+
+
+def _gold_labels(dataset: str, queries: Sequence[Example], labels: Sequence[str]) -> tuple[int, ...]:
+    unknown = [query.answer for query in queries if labels and query.answer not in labels]
+    if unknown:
+        valid = ", ".join(map(repr, labels))
+        raise UserError(f"dataset {dataset!r}: the answer {unknown[0]!r} is none of its labels {valid}")
+    return tuple(labels.index(query.answer) for query in queries) if labels else ()
+
+
+def after_demonstrations(root: Path, questions: Questions, shown: Demonstrations) -> Questions:
+    """The same queries, each after its demonstrations; UserError where their split is missing or damaged."""
+    source = load_pool(root, shown.dataset)
+    episodes = _prompted(root, questions.queries, source, shown)
+    if shown.control == "wrong_labels":
+        labels = label_answers(source.spec)
+        lists = {episode.demonstrations for episode in episodes}
+        wrong = {demos: with_wrong_answers(demos, labels, shown.run_idx) for demos in lists}
+        episodes = [replace(episode, demonstrations=wrong[episode.demonstrations]) for episode in episodes]
+    return replace(questions, episodes=tuple(episode.instructed(questions.spec) for episode in episodes))
+
+
+def _prompted(root: Path, queries: Sequence[Example], source: Pool, shown: Demonstrations) -> list[Episode]:
+    path = store.split_path(root, shown.dataset, shown.num_train_examples, shown.run_idx)
+    if shown.num_train_examples < FEWEST_EXAMPLES:
+        raise UserError(
+            f"demonstrations come from a split of at least {FEWEST_EXAMPLES} training examples, and this run has "
+            f"{shown.num_train_examples}: evaluate it without demonstrations, or take those of a larger N"
+        )
+    split = load_split(path, source.train)
+    if shown.pool == "train":
+        return evaluation_episodes(queries, split.train_examples, shown.most, shown.run_idx)
+    rest = [source.train[index] for index in split.remaining]
+    if not rest:
+        raise UserError(
+            f"icl_pool=remaining: {path} leaves no examples to draw from; prepare more, or take icl_pool=train"
+        )
+    return fresh_episodes(queries, rest, shown.most, shown.run_idx)
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What n responses come to. `labels` [n] are indices of the labels given, NO_LABEL for none; empty for free text.
+
+    `anywhere` is the lenient counterpart of `correct`: the gold answer stands somewhere in the response.
+    """
+
+    parsed: list[str | None]
+    correct: list[bool]
+    anywhere: list[bool]
+    labels: list[int]
+
+
+def mark(questions: Questions, responses: Sequence[str]) -> Marks:
+    """Read and judge the response to each query; one that cannot be read is wrong."""
+    spec = questions.spec
+    golds = [parse(query.answer, spec) for query in questions.queries]
+    parsed = [parse(response, spec) for response in responses]
+    correct = [same(ours, gold, spec) for ours, gold in zip(parsed, golds, strict=True)]
+    anywhere = [
+        right or (gold is not None and contains(text, gold))
+        for right, text, gold in zip(correct, responses, golds, strict=True)
+    ]
+    indices = {parse(label, spec): index for index, label in reversed(list(enumerate(questions.labels)))}
+    given = [
+        gold if right else NO_LABEL if ours is None else indices.get(ours, NO_LABEL)
+        for ours, right, gold in zip(parsed, correct, questions.gold_labels or [NO_LABEL] * len(parsed), strict=True)
+    ]
+    return Marks(parsed, correct, anywhere, given if questions.labels else [])

@@ -1,0 +1,109 @@
+"""How far chance could move a mean: spread over runs, intervals over examples, and a paired test.
+
+Resampling is seeded, and depends on which values there are and never on their order: equal values are counted once and
+the counts drawn, which is the same distribution as drawing the examples one by one and takes no time to speak of.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+MOST_EXACT = 12
+"""Up to so many examples that differ, all sign patterns are tried."""
+ROUNDING = 9
+"""Decimals within which values, and sums of them, count as equal."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """From `low` to `high`, in the unit of what was averaged."""
+
+    low: float
+    high: float
+
+
+def standard_deviation(values: npt.ArrayLike, ddof: int = 1) -> float:
+    """Standard deviation of `values` [n] with divisor n - ddof; NaN where that is 0, since one run shows no spread.
+
+    NaN too where one of the values is: what was not measured has no spread either.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    return float(array.std(ddof=ddof)) if array.size > ddof else math.nan
+
+
+def mean_over_runs(scores: npt.ArrayLike) -> Floats:
+    """Mean over R runs of `scores` [R, n], for each of the n examples that all of them answered."""
+    array = np.asarray(scores, dtype=np.float64)
+    if array.ndim != 2 or array.size == 0:
+        raise ValueError(f"scores: want a non-empty [runs, examples], got {list(array.shape)}")
+    means: Floats = array.mean(axis=0)
+    return means
+
+
+def bootstrap_interval(scores: npt.ArrayLike, level: float = 0.95, seed: int = 0, num_draws: int = 10_000) -> Interval:
+    """Percentile bootstrap interval of the mean of `scores` [n], one per example, over examples.
+
+    Each draw takes n examples with replacement and averages them; the interval holds the middle `level` of the draws.
+    For a mean over runs, `scores` are `mean_over_runs`: the runs answered the same examples, so an example is drawn
+    with its answers of all runs. The interval is about other examples, with these very runs; where all scores are
+    equal it has no width, however few they are. ValueError where n is 0 or `level` is not between 0 and 1.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level={level}: want a number between 0 and 1")
+    values, counts = np.unique(_numbers(scores, "scores"), return_counts=True)
+    num = int(counts.sum())
+    drawn = np.random.default_rng(seed).multinomial(num, counts / num, size=num_draws)
+    low, high = np.quantile(drawn @ values / num, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high))
+
+
+def paired_permutation_test(
+    ours: npt.ArrayLike, theirs: npt.ArrayLike, seed: int = 0, num_draws: int = 10_000
+) -> float:
+    """Two-sided p-value of a difference in mean between two models, by scores [n] of the same examples in one order.
+
+    If the models were alike, the difference on each example could as well have had the other sign. p is the share of
+    sign patterns whose summed difference is at least as far from 0 as the one found: of all patterns where at most 12
+    examples differ, else (b + 1) / (m + 1) for b of m random ones, so that it is never 0. Examples without a difference
+    cannot change it; with none that differs it is 1. ValueError on empty, unequal or non-finite input.
+    """
+    one, other = _numbers(ours, "ours"), _numbers(theirs, "theirs")
+    if one.shape != other.shape:
+        raise ValueError(f"lengths differ: {one.size} and {other.size}")
+    differences = np.round(one - other, ROUNDING)
+    differences = differences[differences != 0]
+    found = abs(differences.sum())
+    if differences.size <= MOST_EXACT:
+        return float(_at_least(_all_sums(differences), found).mean())
+    return float((_at_least(_random_sums(differences, seed, num_draws), found).sum() + 1) / (num_draws + 1))
+
+
+def _at_least(sums: Floats, found: float) -> npt.NDArray[np.bool_]:
+    """Which sums are as far from 0 as `found`, whatever the order in which they were added up."""
+    return np.abs(sums) >= found - 10.0**-ROUNDING * (1 + found)
+
+
+def _all_sums(differences: Floats) -> Floats:
+    """The sum under each of the 2^n sign patterns."""
+    bits = np.arange(2**differences.size)[:, None] >> np.arange(differences.size) & 1
+    sums: Floats = (1 - 2 * bits) @ differences
+    return sums
+
+
+def _random_sums(differences: Floats, seed: int, num_draws: int) -> Floats:
+    """The sum under random sign patterns; of equal differences only how many are positive matters, a binomial."""
+    sizes, counts = np.unique(np.abs(differences), return_counts=True)
+    positive = np.random.default_rng(seed).binomial(counts, 0.5, size=(num_draws, counts.size))
+    sums: Floats = (2 * positive - counts) @ sizes
+    return sums
+
+
+def _numbers(values: npt.ArrayLike, name: str) -> Floats:
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or array.size == 0 or not np.isfinite(array).all():
+        raise ValueError(f"{name}: want a non-empty [n] of finite numbers, got {list(array.shape)}")
+    return array

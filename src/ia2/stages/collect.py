@@ -1,0 +1,25 @@
+"""The teacher's targets for one split, all kinds that its runs need in one pass: outputs/targets/{digest}."""
+
+import logging
+from pathlib import Path
+
+from ia2.config import TrainConfig
+from ia2.lm.shelf import Models
+from ia2.training.material import read_material, targets_of
+from ia2.training.variants import VARIANTS, Kind
+
+log = logging.getLogger(__name__)
+
+
+def kinds_of(config: TrainConfig) -> frozenset[Kind]:
+    """What a run needs of its teacher; nothing where it is trained on the dataset's own answers alone."""
+    phases = VARIANTS[config.method.variant]
+    kinds = frozenset[Kind]().union(*(phase.kinds(config.label_type) for phase in phases))
+    judged_by_teacher = config.ldr_mode and any(phase.uses_ground_truth(config.label_type) for phase in phases)
+    return kinds | {"tokens"} if judged_by_teacher else kinds
+
+
+def collect(root: Path, config: TrainConfig, kinds: frozenset[Kind], models: Models) -> None:
+    """Collect these kinds for the split of `config` (T resolved), unless they are there."""
+    targets_of(read_material(root, config, models), kinds)
+    log.info("targets of %s: %s", config.dataset, ", ".join(sorted(kinds)))

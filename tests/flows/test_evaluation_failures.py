@@ -1,0 +1,206 @@
+"""What goes wrong with one record stops no other, and what is stopped goes on where it was."""
+
+import dataclasses
+import json
+import logging
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ten_runs import NUM_RECORDS, Answers, Ten, assert_same_answers, rows_of
+from tiny_runs import assert_whole, files_of, leftovers, results
+
+from ia2 import cli, store
+from ia2.errors import MachineError, UserError
+from ia2.flows import evaluation as flow
+from ia2.flows.evaluation import evaluate
+from ia2.lm.shelf import Models
+
+
+@pytest.fixture
+def here(ten: Ten, tmp_path: Path) -> Ten:
+    return ten.copied(tmp_path / "root")
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def described_as(folder: Path, part: str, **changes: Any) -> None:
+    described = store.read_object(folder / "config.json")
+    store.write_json(folder / "config.json", {**described, part: {**described[part], **changes}})
+
+
+def of_another_base(folder: Path) -> None:
+    described_as(folder, "base", revision="other")
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "weights cut": (lambda folder: cut(folder / "adapter_model.safetensors"), "no adapter that loads"),
+    "weights gone": (lambda folder: (folder / "adapter_model.safetensors").unlink(), "no adapter that loads"),
+    "config cut": (lambda folder: cut(folder / "config.json"), "is not valid JSON"),
+    "adapter config cut": (lambda folder: cut(folder / "adapter_config.json"), "no adapter that loads"),
+    "another base": (of_another_base, "whose weights are not those of the"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Told:
+    """What a command said: its last line, and the failures of the summary."""
+
+    code: int
+    line: str
+    summary: list[str]
+
+
+@pytest.fixture
+def tell(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> Callable[[list[str]], Told]:
+    def told(command: list[str]) -> Told:
+        caplog.clear()
+        code = cli.main(command)
+        errors = [one.getMessage() for one in caplog.records if one.levelno == logging.ERROR]
+        return Told(code, capsys.readouterr().err.strip(), errors)
+
+    return told
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_adapter_stops_no_other(
+    here: Ten, together: Answers, damage: str, tell: Callable[[list[str]], Told]
+) -> None:
+    folder, (spoil, says) = here.run("ia3-tok"), DAMAGES[damage]
+    spoil(folder)
+    told = tell(here.command)
+    assert told.code == 1
+    assert told.line.startswith(f"ia2: 1 of {NUM_RECORDS} records could not be made, the others stand; {folder}: ")
+    assert says in told.line
+    (summary,) = told.summary
+    assert summary.startswith(str(folder))
+    assert says in summary
+    made = rows_of(here.records)
+    assert len(made) == NUM_RECORDS - 1
+    assert_same_answers(made, {name: rows for name, rows in together.items() if name in made})
+    assert leftovers(here.root) == []
+    before = {path: path.stat().st_mtime_ns for path in here.records}
+    assert tell(here.command).code == 1
+    assert {path: path.stat().st_mtime_ns for path in here.records} == before
+
+
+def test_one_failure_and_nothing_else_is_told_as_it_is(here: Ten) -> None:
+    of_another_base(here.run("ia3-tok"))
+    with pytest.raises(UserError, match="was trained on"):
+        evaluate(here.config("ia3-tok", run_indices=(0,)), Models())
+    of_another_base(here.run("ia3-tok", 1))
+    with pytest.raises(MachineError, match="2 of 2 records could not be made"):
+        evaluate(here.config("ia3-tok"), Models())
+
+
+def test_a_base_that_is_gone_stops_no_other(here: Ten, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("IA2_MODEL_ID", raising=False)
+    described_as(here.run("act", 0), "config", model_id="/no/such/model")
+    with pytest.raises(MachineError, match=r"1 of 2 records .*model_id='/no/such/model' could not be loaded"):
+        evaluate(here.config("act", model_id=None), Models())
+    assert [path.stem.startswith("tiny-llama") for path in here.records] == [True]
+
+
+@pytest.mark.parametrize("where", ["ia2.lm.shelf.load_model", "ia2.flows.evaluation.evaluate_run"])
+def test_memory_that_runs_out_elsewhere_is_told(here: Ten, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(where, fail)
+    with pytest.raises(MachineError, match="out of memory on the device 'auto'; use another --device"):
+        evaluate(here.config("act"), Models())
+
+
+def test_memory_that_one_record_lacks_stops_no_other(here: Ten, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, make = list[int](), flow.evaluate_run
+
+    def fail_first(*arguments: Any) -> dict[str, Any]:
+        asked.append(1)
+        if len(asked) == 1:
+            raise MachineError("out of memory: a single prompt does not fit")
+        return make(*arguments)
+
+    monkeypatch.setattr(flow, "evaluate_run", fail_first)
+    with pytest.raises(MachineError, match=r"1 of 2 records could not be made, .*: out of memory: a single prompt"):
+        evaluate(here.config("act"), Models())
+    assert len(here.records) == 1
+
+
+def test_a_mistake_of_ours_is_not_hidden(here: Ten, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("shapes")
+
+    monkeypatch.setattr(flow, "evaluate_run", fail)
+    with pytest.raises(RuntimeError, match="shapes"):
+        evaluate(here.config("act"), Models())
+
+
+def test_a_record_of_another_model_stops_no_other(here: Ten) -> None:
+    """Two models can be called the same; what is there stays as it is."""
+    (path,) = evaluate(here.config("act", run_indices=(0,)), Models())
+    record = json.loads(path.read_text(encoding="utf-8"))
+    store.write_json(path, {**record, "eval": {**record["eval"], "model_id": "org/tiny-llama"}})
+    before = files_of(here.root)
+    with pytest.raises(MachineError, match=rf"1 of 2 records .*{re.escape(str(path))} is of model_id='org/"):
+        evaluate(here.config("act"), Models())
+    after = files_of(here.root)
+    assert before == {name: content for name, content in after.items() if name in before}
+    assert len(after) == len(before) + 2
+
+
+# Stopped, and gone on with
+
+
+def test_an_interrupt_leaves_what_is_finished(
+    here: Ten, monkeypatch: pytest.MonkeyPatch, tell: Callable[[list[str]], Told]
+) -> None:
+    asked, make = list[int](), flow.evaluate_run
+
+    def stop_at_the_third(*arguments: Any) -> dict[str, Any]:
+        asked.append(1)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return make(*arguments)
+
+    monkeypatch.setattr(flow, "evaluate_run", stop_at_the_third)
+    told = tell(here.command)
+    assert told.code == 130
+    assert "the same command goes on from there" in told.line
+    assert len(here.records) == 2
+    assert_whole(here.root)
+    assert leftovers(here.root) == []
+    assert tell(here.command).code == 0
+    assert len(asked) == NUM_RECORDS + 1  # the third again, and none of the first two
+
+
+def recorded(here: Ten) -> dict[str, Any]:
+    return {
+        name: json.dumps(value, default=str)
+        for name, value in results(here.root).items()
+        if name.startswith("outputs/evaluations") and not name.endswith("parquet")
+    }
+
+
+def test_a_record_that_was_cut_is_made_again(here: Ten, caplog: pytest.LogCaptureFixture) -> None:
+    """Whether its JSON or its examples are cut, empty or gone; with one warning each, and to the same content."""
+    config = here.config("act", "tok", "base", eval_with_icl=False)
+    paths = evaluate(config, Models())
+    expected, answers = recorded(here), rows_of(paths)
+    cut(paths[0])
+    cut(paths[1].with_suffix(".parquet"))
+    paths[2].with_suffix(".parquet").unlink()
+    paths[3].with_suffix(".parquet").write_bytes(b"")
+    untouched = {path: path.stat().st_mtime_ns for path in paths[4:]}
+    caplog.clear()
+    assert evaluate(config, Models()) == paths
+    warnings = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
+    assert [str(path.with_suffix("")) in told for path, told in zip(paths, warnings, strict=False)] == [True] * 4
+    assert len(warnings) == 4
+    assert recorded(here) == expected
+    assert_same_answers(rows_of(paths), answers)
+    assert {path: path.stat().st_mtime_ns for path in paths[4:]} == untouched

@@ -1,0 +1,150 @@
+"""`ia2 run`, `status` and `clean`: what they do, and what they say."""
+
+import os
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+from tiny_runs import training, write_dataset
+
+from ia2 import store
+from ia2.cli import main
+from ia2.config import CleanConfig, Config, EvaluateConfig, RunConfig, SweepConfig
+from ia2.errors import UserError
+from ia2.flows.cleaning import clean
+from ia2.flows.commands import COMMANDS, name_of
+from ia2.flows.experiments import configs_of, run_experiment
+from ia2.flows.status import in_words
+from ia2.flows.training import train
+from ia2.lm.shelf import Models
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+RECIPE = """
+from ia2.config import CreateConfig, PrepareConfig
+
+def both():
+    return [
+        PrepareConfig(datasets=("capitals", "past_tense"), num_train_samples=20, num_val_samples=5),
+        CreateConfig(datasets=("capitals",), num_train_examples=(4,), num_runs=1),
+    ]
+
+def wrong():
+    return 3
+
+def _hidden():
+    return []
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    file = tmp_path / "recipe.py"
+    file.write_text(RECIPE)
+    return file
+
+
+def test_an_experiment_is_its_commands_in_order(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", f"{recipe}:both", "--root", str(tmp_path / "store"), "--dry_run"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split()[:3] for line in said] == [["[1/2]", "ia2", "prepare"], ["[2/2]", "ia2", "create"]]
+    assert not (tmp_path / "store").exists()
+    assert main(["run", f"{recipe}:both", "--root", str(tmp_path / "store")]) == 0
+    assert store.split_path(tmp_path / "store", "capitals", 4, 0).exists()
+    assert store.pool_path(tmp_path / "store", "past_tense").exists()
+
+
+def test_only_narrows_lists_and_leaves_out_what_has_nothing_left(recipe: Path, tmp_path: Path) -> None:
+    config = RunConfig(experiment=f"{recipe}:both", only=("past_tense",), root=tmp_path, dry_run=True)
+    (one,) = run_experiment(config)
+    assert name_of(one) == "prepare"
+    assert one.datasets == ("past_tense",)  # type: ignore[attr-defined]
+    with pytest.raises(UserError, match="has nothing on these datasets"):
+        run_experiment(config.model_copy(update={"only": ("sst2",)}))
+
+
+@pytest.mark.parametrize(
+    ("experiment", "message"),
+    [
+        ("recipe.py", "give file and function"),
+        ("recipe.py:nothing", "has no experiment 'nothing'; it has both, wrong"),
+        ("recipe.py:wrong", "does not return a list of configs"),
+        ("missing.py:both", "no such Python file"),
+    ],
+)
+def test_what_is_no_experiment(recipe: Path, experiment: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        configs_of(RunConfig(experiment=str(recipe.with_name(experiment))))
+
+
+@pytest.mark.parametrize(
+    "name", ["paper.py:table1", "paper.py:sample_efficiency", "paper.py:joint", "paper.py:adapters"]
+)
+def test_the_papers_grids_are_as_published(name: str) -> None:
+    configs = configs_of(RunConfig(experiment=f"{EXPERIMENTS}/{name}"))
+    sweeps = [one for one in configs if isinstance(one, SweepConfig)]
+    assert sweeps
+    for one in sweeps:
+        assert (one.keep, one.stop, one.run_indices) == ("last", "published", (0, 1, 2, 3, 4))
+        assert (one.lora_types, one.batch_size, one.num_train_epochs) == (("qko",), 4, 50)
+    assert all(one.protocol == "published" for one in configs if isinstance(one, EvaluateConfig))
+    assert len(configs_of(RunConfig(experiment=f"{EXPERIMENTS}/small.py:grid"))) == 4
+
+
+def test_every_command_has_a_function_that_can_be_found() -> None:
+    import importlib  # noqa: PLC0415
+
+    for config, place in COMMANDS.values():
+        module, function = place.split(":")
+        assert callable(getattr(importlib.import_module(module), function))
+        assert issubclass(config, Config)
+
+
+# Status and clean
+
+
+def test_status_and_clean_on_a_store(
+    tmp_path: Path, tiny_model_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_dataset(tmp_path, "made_up", [f"q{i}" for i in range(20)])
+    folder = train(training(tmp_path, tiny_model_folder, dataset="made_up"), Models())
+    broken = folder.with_name("broken")
+    broken.mkdir()
+    (broken / "failure.log").write_text("Traceback\nRuntimeError: made up\n")
+    left = folder.with_name(f".{folder.name}.1.tmp")
+    left.mkdir()
+    (left / "history.jsonl").write_text('{"phase": "act", "step": 3, "train_loss": 0.5}\n{"phase": "a')
+    words = ["--root", str(tmp_path)]
+    assert main(["status", *words]) == 0
+    out = capsys.readouterr().out
+    assert "data     made_up: 1 splits" in out
+    assert "targets  1 sets" in out
+    assert "runs     act on made_up: 1" in out
+    assert "act/made_up/broken: RuntimeError: made up" in out
+    assert "in progress" not in out, "nobody holds its lock"
+    with FileLock(folder.with_name(f".{folder.name}.lock")):
+        main(["status", *words])
+        assert f"act/made_up/{folder.name}: phase act, step 3, train loss 0.5" in capsys.readouterr().out
+        assert left not in clean(CleanConfig(root=tmp_path, dry_run=True))
+    assert left in clean(CleanConfig(root=tmp_path, dry_run=True))
+    assert left.exists()
+    clean(CleanConfig(root=tmp_path))
+    assert not left.exists()
+    assert not list(tmp_path.rglob(".*.lock"))
+    assert (folder / "adapter_model.safetensors").exists()
+    (targets,) = [path for path in clean(CleanConfig(root=tmp_path, targets=True)) if path.parent.name == "targets"]
+    assert not targets.exists()
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "words"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (1_234_567, "1.2 MB"), (5e13, "50.0 TB")]
+)
+def test_sizes_in_words(num_bytes: int, words: str) -> None:
+    assert in_words(num_bytes) == words
+
+
+def test_an_empty_root_is_said_to_be_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", "--root", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.strip() == os.path.realpath(tmp_path)
+    assert clean(CleanConfig(root=tmp_path)) == []

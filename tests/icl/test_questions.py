@@ -1,0 +1,99 @@
+"""What is asked, read from a store, and how responses to it are marked."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_runs import write_dataset
+
+from ia2 import store
+from ia2.errors import UserError
+from ia2.icl.questions import Demonstrations, Questions, after_demonstrations, mark, read_questions
+from ia2.icl.splits import Draw
+from ia2.stages.create import create
+
+INVENTED = [("a fine film", "1"), ("a dull film", "0"), ("good", "1"), ("bad", "0"), ("long", "0"), ("kind", "1")]
+SPEC: dict[str, Any] = {"name": "mood", "template": "Text:{text}\nLabel:", "answer_template": "{label}"}
+NAMED: dict[str, Any] = {**SPEC, "answer_template": " {label}", "parser": "line"}
+
+
+def write_labels(root: Path, spec: dict[str, Any], labels: tuple[str, ...] = ("0", "1"), mark: str = "") -> None:
+    rows = [
+        {"idx": i, "question": f"Text:{text}\nLabel:", "answer": mark + label}
+        for i, (text, label) in enumerate(INVENTED)
+    ]
+    task = {"parser": "choice", **spec, "labels": dict.fromkeys(labels, "a meaning")}
+    content = {"metadata": {"task": task}, "train_examples": rows, "val_examples": rows}
+    store.write_json(store.pool_path(root, "mood"), content)
+
+
+def shown(**changes: Any) -> Demonstrations:
+    fields: dict[str, Any] = {"dataset": "mood", "num_train_examples": 4, "run_idx": 0, "most": 3}
+    return Demonstrations(**{**fields, "pool": "train", "control": "none", **changes})
+
+
+@pytest.fixture
+def questions(tmp_path: Path) -> Questions:
+    write_labels(tmp_path, SPEC)
+    create(tmp_path, "mood", Draw(4, 0, num_dev_examples=0))
+    return read_questions(tmp_path, "mood", None)
+
+
+def test_queries_come_alone_with_their_labels(questions: Questions) -> None:
+    assert not any(episode.demonstrations for episode in questions.episodes)
+    assert questions.labels == ("0", "1")
+    assert questions.gold_labels == (1, 0, 1, 0, 0, 1)
+
+
+def test_labels_stand_as_the_answers_do(tmp_path: Path) -> None:
+    write_labels(tmp_path, NAMED, mark=" ")
+    assert read_questions(tmp_path, "mood", 2).labels == (" 0", " 1")
+
+
+@pytest.mark.parametrize("pool", ["train", "remaining"])
+def test_wrong_labels_change_the_answers_of_the_demonstrations_alone(
+    tmp_path: Path, questions: Questions, pool: str
+) -> None:
+    right = after_demonstrations(tmp_path, questions, shown(pool=pool))
+    wrong = after_demonstrations(tmp_path, questions, shown(pool=pool, control="wrong_labels"))
+    assert sum(len(episode.demonstrations) for episode in right.episodes) > 5
+    assert wrong.queries == right.queries == questions.queries
+    assert wrong.gold_labels == right.gold_labels
+    for one, other in zip(right.episodes, wrong.episodes, strict=True):
+        assert [demo.question for demo in one.demonstrations] == [demo.question for demo in other.demonstrations]
+        pairs = zip(one.demonstrations, other.demonstrations, strict=True)
+        assert all({a.answer, b.answer} == {"0", "1"} for a, b in pairs)
+
+
+def test_responses_are_marked_by_label_and_what_is_none_apart(questions: Questions) -> None:
+    marks = mark(questions, ["1", " 1.", "", "0", "either 0 or 1", "maybe"])
+    assert marks.parsed == ["1", "1", None, "0", None, None]
+    assert marks.correct == [True, False, False, True, False, False]
+    assert marks.anywhere == [True, False, False, True, True, False]
+    assert marks.labels == [1, 1, -1, 0, -1, -1]
+
+
+def test_a_readable_response_can_be_no_label(tmp_path: Path) -> None:
+    write_labels(tmp_path, NAMED, mark=" ")
+    marks = mark(read_questions(tmp_path, "mood", 3), [" 1", " 2", " 0\nand more"])
+    assert marks.parsed == ["1", "2", "0"]
+    assert marks.labels == [1, -1, 0]
+
+
+def test_free_text_has_no_labels(tmp_path: Path) -> None:
+    write_dataset(tmp_path, "words", [str(i) for i in range(6)])
+    free = read_questions(tmp_path, "words", None)
+    assert (free.labels, free.gold_labels) == ((), ())
+    assert mark(free, ["3", "4", ""]).labels == []
+
+
+@pytest.mark.parametrize(("num", "says"), [(3, r"mood/train/3_0\.json does not exist"), (1, "at least 2 training")])
+def test_demonstrations_without_a_split_are_refused(tmp_path: Path, questions: Questions, num: int, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        after_demonstrations(tmp_path, questions, shown(num_train_examples=num))
+
+
+def test_a_pass_with_demonstrations_never_goes_without(tmp_path: Path, questions: Questions) -> None:
+    create(tmp_path, "mood", Draw(6, 0, num_dev_examples=0))
+    with pytest.raises(UserError, match=r"icl_pool=remaining: .*mood/train/6_0\.json leaves no examples"):
+        after_demonstrations(tmp_path, questions, shown(num_train_examples=6, pool="remaining"))

@@ -1,0 +1,122 @@
+"""Memory that runs out makes batches smaller and changes nothing else; it is simulated, since no test may fill it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+from oracles import Witness, assert_same, plain_greedy
+from tiny import tiny_model
+
+from ia2.errors import MachineError
+from ia2.icl.encoding import Ids
+from ia2.lm.decoding import Decoding, State, decode
+from ia2.lm.forward import Reader, reading
+from ia2.lm.label_scores import sequence_log_probabilities
+from ia2.lm.memory import ran_out_of_memory
+from ia2.training.targets import collect
+
+ERRORS: dict[str, Callable[[], BaseException]] = {
+    "gpu": lambda: torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    "driver": lambda: RuntimeError("CUDA error: out of memory"),
+    "cpu": lambda: RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9"),
+    "python": MemoryError,
+}
+NUM_TOKENS = 4
+
+
+def made_up(*lengths: int, beginning: Ids = ()) -> list[Ids]:
+    generator = torch.Generator().manual_seed(3)
+    return [(*beginning, *torch.randint(3, 320, (length,), generator=generator).tolist()) for length in lengths]
+
+
+PROMPTS = [*made_up(5, 1, 9, 4, 3), *made_up(1, 2, 9, 4, 3, beginning=made_up(11)[0])]
+
+
+class Memory:
+    """Holds batches of so many rows; what is more runs out, at the prompt or at a later step."""
+
+    def __init__(self, most: int, step: int, error: Callable[[], BaseException]) -> None:
+        self.most = most
+        self.step = step
+        self.error = error
+        self.tried: list[int] = []
+
+    def run(self, state: State) -> None:
+        if state.step == 0:
+            self.tried.append(len(state.rows))
+        if state.step == self.step and len(state.rows) > self.most:
+            raise self.error()
+
+
+@contextmanager
+def memory(
+    monkeypatch: pytest.MonkeyPatch, most: int, step: int = 0, error: Callable[[], BaseException] = ERRORS["gpu"]
+) -> Iterator[tuple[Reader, Memory]]:
+    """A reader whose memory holds `most` rows."""
+    limited, run = Memory(most, step, error), State._run
+
+    def seen(state: State, *arguments: object, **named: object) -> object:
+        limited.run(state)
+        return run(state, *arguments, **named)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch, reading(tiny_model("llama")) as reader:
+        patch.setattr(State, "_run", seen)
+        yield reader, limited
+
+
+@pytest.mark.parametrize("kind", ERRORS)
+@pytest.mark.parametrize("step", [0, 2])
+def test_smaller_batches_give_the_same(kind: str, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    witness, finished = Witness(), list[int]()
+    how = Decoding(NUM_TOKENS, None, token_budget=1000, advance=finished.append)
+    with memory(monkeypatch, 2, step, ERRORS[kind]) as (reader, limited):
+        responses = decode(reader, PROMPTS, how, witness)
+    assert [size for size in limited.tried if size > 2] == [5, 3]  # longer rows, then a little shorter ones
+    assert sum(finished) == sum(size for size in limited.tried if size <= 2) == len(PROMPTS)
+    for row, prompt in enumerate(PROMPTS):
+        expected = plain_greedy(tiny_model("llama"), prompt, NUM_TOKENS)
+        assert_same(witness.plain(row, responses[row]), expected)
+
+
+def test_targets_hold_every_token_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    how = Decoding(NUM_TOKENS, None, token_budget=1000)
+    with reading(tiny_model("llama")) as reader:
+        expected = collect(reader, PROMPTS, how, {"activations", "distributions"})
+    with memory(monkeypatch, 2, step=2) as (reader, _):
+        found = collect(reader, PROMPTS, how, {"activations", "distributions"})
+    assert found.responses == expected.responses
+    for ours, theirs in zip(
+        (found.activations, found.distributions), (expected.activations, expected.distributions), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_labels_are_scored_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels: list[Ids] = [(40, 7), (40, 41, 7), (40,)]
+    with reading(tiny_model("llama")) as reader:
+        expected = sequence_log_probabilities(reader, PROMPTS, labels, 1000)
+    with memory(monkeypatch, 1, step=1) as (reader, limited):
+        found = sequence_log_probabilities(reader, PROMPTS, labels, 1000)
+    assert max(limited.tried) > 1
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_prompt_that_does_not_fit_alone_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        memory(monkeypatch, 0) as (reader, limited),
+        pytest.raises(MachineError, match=r"out of memory: a single prompt of 20 tokens .* on cpu; lower --max_icl"),
+    ):
+        decode(reader, made_up(20, 3, 4), Decoding(NUM_TOKENS, None, token_budget=1000))
+    assert limited.tried == [3, 1]
+
+
+def test_other_errors_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        memory(monkeypatch, 0, error=lambda: RuntimeError("shapes do not match")) as (reader, limited),
+        pytest.raises(RuntimeError, match="shapes"),
+    ):
+        decode(reader, PROMPTS, Decoding(NUM_TOKENS, None))
+    assert len(limited.tried) == 1
+    assert not ran_out_of_memory(ValueError("out of memory"))

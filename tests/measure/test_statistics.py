@@ -1,0 +1,193 @@
+"""Spread, bootstrap and permutation test: by hand, against scipy, and the laws that they keep."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from ia2.measure.statistics import (
+    bootstrap_interval,
+    mean_over_runs,
+    paired_permutation_test,
+    standard_deviation,
+)
+
+SCORES = st.lists(st.integers(0, 5), min_size=1, max_size=60).map(lambda counts: np.array(counts) / 5)
+PAIRS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=40).map(
+    lambda rows: tuple(np.array(column) / 5 for column in zip(*rows, strict=True))
+)
+
+
+def answers(share: float, num: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).random(num) < share
+
+
+# Spread
+
+
+def test_standard_deviation_by_hand() -> None:
+    # mean 66; deviations -6, -1, 7: squares 36 + 1 + 49 = 86
+    assert standard_deviation([60, 65, 73]) == pytest.approx(math.sqrt(86 / 2))
+    assert standard_deviation([60, 65, 73], ddof=0) == pytest.approx(math.sqrt(86 / 3))
+    assert math.isnan(standard_deviation([60]))
+    assert standard_deviation([60], ddof=0) == 0
+    assert math.isnan(standard_deviation([60, math.nan]))
+
+
+def test_mean_over_runs_by_hand() -> None:
+    assert mean_over_runs([[True, False, True], [True, False, False]]).tolist() == [1, 0, 0.5]
+    for wrong in ([True, False], [[]]):
+        with pytest.raises(ValueError, match="runs, examples"):
+            mean_over_runs(wrong)
+
+
+# Bootstrap
+
+
+def test_the_interval_of_two_examples_by_hand() -> None:
+    """Means of two draws of 0 and 1: 0 and 1 in a quarter of the draws each, 0.5 in half of them."""
+    wide, narrow = bootstrap_interval([0, 1]), bootstrap_interval([0, 1], level=0.4)
+    assert (wide.low, wide.high) == (0, 1)
+    assert (narrow.low, narrow.high) == (0.5, 0.5)
+
+
+def test_a_coin_has_the_interval_of_a_binomial() -> None:
+    interval = bootstrap_interval(np.arange(500) < 350)
+    binomial = stats.binom(500, 0.7)
+    assert (interval.low, interval.high) == pytest.approx(
+        (binomial.ppf(0.025) / 500, binomial.ppf(0.975) / 500), abs=3e-3
+    )
+
+
+@pytest.mark.parametrize("scores", [answers(0.8, 60, 1), answers(0.1, 200, 2), np.linspace(0, 1, 40) ** 3])
+def test_the_interval_is_that_of_scipy(scores: np.ndarray) -> None:
+    theirs = stats.bootstrap(
+        (scores.astype(float),), np.mean, n_resamples=10_000, method="percentile", rng=np.random.default_rng(3)
+    )
+    ours = bootstrap_interval(scores)
+    wanted = theirs.confidence_interval
+    assert (ours.low, ours.high) == pytest.approx(
+        (wanted.low, wanted.high), abs=0.1 * theirs.standard_error + 1 / scores.size
+    )
+
+
+def test_runs_are_resampled_with_their_examples() -> None:
+    """Three runs that answer alike say no more than one: pooling their answers would shrink the interval."""
+    run = answers(0.6, 80, 4)
+    joint = bootstrap_interval(mean_over_runs([run, run, run]))
+    alone, pooled = bootstrap_interval(run), bootstrap_interval(np.tile(run, 3))
+    assert (joint.low, joint.high) == pytest.approx((alone.low, alone.high))
+    assert pooled.high - pooled.low < 0.7 * (joint.high - joint.low)
+
+
+@given(SCORES)
+def test_an_interval_holds_the_mean_lies_among_the_scores_and_knows_no_order(scores: np.ndarray) -> None:
+    interval = bootstrap_interval(scores, num_draws=2000)
+    assert scores.min() - 1e-9 <= interval.low <= scores.mean() + 1e-9
+    assert scores.mean() - 1e-9 <= interval.high <= scores.max() + 1e-9
+    assert interval == bootstrap_interval(scores[::-1], num_draws=2000)
+
+
+def test_the_interval_narrows_with_n_and_with_the_level_and_repeats_with_its_seed() -> None:
+    def width(num: int, level: float = 0.95) -> float:
+        interval = bootstrap_interval(np.arange(num) < num // 2, level)
+        return interval.high - interval.low
+
+    assert width(100) == pytest.approx(2 * width(400), rel=0.1)
+    assert width(100, 0.68) == pytest.approx(width(100) / 2, rel=0.15)
+    uneven = np.linspace(0, 1, 30) ** 2
+    assert (
+        bootstrap_interval(uneven, seed=1) == bootstrap_interval(uneven, seed=1) != bootstrap_interval(uneven, seed=2)
+    )
+
+
+@pytest.mark.parametrize("level", [0, 1, 95])
+def test_a_level_outside_0_to_1_is_an_error(level: float) -> None:
+    with pytest.raises(ValueError, match=f"level={level}"):
+        bootstrap_interval([0, 1], level)
+
+
+# Permutation test
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "p"),
+    [
+        ([1, 1, 1], [0, 0, 0], 2 / 8),  # only +++ and --- are as far
+        ([1, 1, 1, 0], [0, 0, 0, 1], 10 / 16),  # the sum 2 is reached by 8 patterns with one odd sign and 2 with none
+        ([1, 0], [0, 1], 1),  # sum 0
+        ([1, 0.5], [0, 0], 2 / 4),  # sums 1.5, 0.5 and their negatives
+        ([1, 1, 0], [1, 0, 0], 1),  # one differs: + and - are as far
+        ([1, 1], [1, 1], 1),
+    ],
+)
+def test_p_by_hand(ours: list[float], theirs: list[float], p: float) -> None:
+    assert paired_permutation_test(ours, theirs) == p
+
+
+@pytest.mark.parametrize(("num", "share"), [(8, 0.4), (60, 0.65)])
+def test_p_is_that_of_scipy(num: int, share: float) -> None:
+    """With 8 examples both try all patterns; with 60 both draw some."""
+    ours = mean_over_runs([answers(0.75, num, seed) for seed in range(3)])
+    theirs = mean_over_runs([answers(share, num, seed) for seed in range(3, 6)])
+    wanted = stats.permutation_test(
+        (ours, theirs),
+        lambda one, other, axis: np.mean(one - other, axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        rng=np.random.default_rng(0),
+    )
+    p = paired_permutation_test(ours, theirs)
+    assert 0.01 < p < 0.9, "neither end would show much"
+    assert p == pytest.approx(wanted.pvalue, abs=1e-12 if num == 8 else 0.02)
+
+
+def test_drawing_some_patterns_agrees_with_trying_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = np.array([3, 2, 4, 0, 5, 4, 3, 2, 5, 1]) / 5, np.array([1, 3, 2, 1, 2, 3, 4, 0, 3, 0]) / 5
+    exact = paired_permutation_test(ours, theirs)
+    monkeypatch.setattr("ia2.measure.statistics.MOST_EXACT", 0)
+    drawn = paired_permutation_test(ours, theirs)
+    assert drawn != exact
+    assert drawn == pytest.approx(exact, abs=0.02)
+
+
+def test_a_difference_beyond_all_draws_has_the_least_p_and_not_zero() -> None:
+    assert paired_permutation_test(np.ones(200), np.zeros(200), num_draws=999) == 1 / 1000
+
+
+def test_p_is_uniform_between_models_that_are_alike() -> None:
+    """The level of the test: at most a share x of p-values lies below x."""
+    ps = [paired_permutation_test(answers(0.7, 50, seed), answers(0.7, 50, 1000 + seed)) for seed in range(300)]
+    for level in (0.05, 0.2, 0.5):
+        assert np.mean(np.array(ps) <= level) < level + 3 * math.sqrt(level * (1 - level) / 300)
+
+
+@given(PAIRS)
+def test_p_is_a_probability_is_symmetric_and_knows_no_order(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    ours, theirs = pair
+    p = paired_permutation_test(ours, theirs, num_draws=500)
+    assert 0 < p <= 1
+    assert p == paired_permutation_test(ours[::-1], theirs[::-1], num_draws=500)
+    assert paired_permutation_test(theirs, ours, num_draws=500) == p
+    assert paired_permutation_test(ours, ours) == 1
+
+
+def test_p_repeats_with_its_seed() -> None:
+    pair = answers(0.7, 100, 0), answers(0.6, 100, 1)
+    assert paired_permutation_test(*pair) == paired_permutation_test(*pair) != paired_permutation_test(*pair, seed=1)
+
+
+@pytest.mark.parametrize("scores", [[], [[0.5]], [math.nan], [math.inf]])
+def test_what_is_no_list_of_numbers_is_an_error(scores: list) -> None:
+    with pytest.raises(ValueError, match="finite numbers"):
+        bootstrap_interval(scores)
+    with pytest.raises(ValueError, match="finite numbers"):
+        paired_permutation_test(scores, [1])
+
+
+def test_unequal_lengths_are_an_error() -> None:
+    with pytest.raises(ValueError, match="lengths differ: 2 and 1"):
+        paired_permutation_test([1, 0], [1])
