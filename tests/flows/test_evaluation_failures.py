@@ -67,7 +67,12 @@ def tell(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -
     return told
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+RARE = ("weights gone", "adapter config cut", "another base")
+
+
+@pytest.mark.parametrize(
+    "damage", [pytest.param(one, marks=pytest.mark.slow) if one in RARE else one for one in DAMAGES]
+)
 def test_a_damaged_adapter_stops_no_other(
     here: Ten, together: Answers, damage: str, tell: Callable[[list[str]], Told]
 ) -> None:

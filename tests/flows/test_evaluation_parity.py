@@ -57,7 +57,7 @@ def test_many_adapters_together_are_as_each_in_a_process_of_its_own(
     assert_same_answers(rows_of(here.records), together)
 
 
-@pytest.mark.parametrize("token_budget", [1, 100_000])
+@pytest.mark.parametrize("token_budget", [pytest.param(1, marks=pytest.mark.slow), 100_000])
 def test_batches_and_order_change_nothing(
     here: Ten, together: Answers, token_budget: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,6 +66,7 @@ def test_batches_and_order_change_nothing(
     assert_same_answers(rows_of(evaluate(here.config(token_budget=token_budget), Models())), together)
 
 
+@pytest.mark.slow
 def test_memory_that_runs_out_changes_nothing(here: Ten, together: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
     run, ran_out = State._run, list[int]()
 

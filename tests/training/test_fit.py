@@ -252,7 +252,9 @@ def test_the_dev_loss_is_the_weighted_sum_of_its_parts_and_they_do_not_know_the_
 def test_a_loss_without_weight_is_measured_and_not_trained(student: PeftModel) -> None:
     start = snapshot(student)
     settings = replace(BRISK, num_train_epochs=1, keep="last")
-    both = run(student, settings, joint(student, {"act": 1.0, "tok": 0.0}))
+    lesson = joint(student, {"act": 1.0, "tok": 0.0})
+    assert lesson.trained == {"act": 1.0}, "what has no weight would cost a pass backwards"
+    both = run(student, settings, lesson)
     assert set(both.fitted.dev_losses or {}) == {"act", "tok"}
     assert both.fitted.final_dev_loss == (both.fitted.dev_losses or {})["act"]
     trained = both.weights()

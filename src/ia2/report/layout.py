@@ -23,7 +23,8 @@ from ia2.report.summary import DETAIL_NAMES, NEVER_DETAILS
 
 TOLD_BY_THE_GRID = {"model_id", "num_train_examples", "adapter", "label_type", "trained", "with_icl"}
 RULES: dict[HpSelection, str] = {
-    "dev_loss": "those of lowest mean dev loss over runs, chosen once for all evaluation sets",
+    "dev_loss": "those of lowest mean dev loss over runs (for tna, dev cross-entropy on the teacher's tokens), chosen "
+    "once for all evaluation sets",
     "performance": "those of highest accuracy on each evaluation set itself, as published, which flatters",
 }
 
