@@ -676,7 +676,7 @@ class PredictConfig(Config):
     repl: bool = False
     """Answer what is typed, line by line."""
     file: Path | None = None
-    """CSV or TSV whose columns are the task's fields."""
+    """CSV, TSV, JSON lines, JSON or parquet whose columns are the task's fields."""
     out: Path | None = None
     """CSV to write: the columns of --file plus answer and confidence (default: print)."""
     device: str = "auto"
