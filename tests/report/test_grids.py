@@ -9,7 +9,7 @@ from made_up import MadeUpStore, config, settings
 from ia2.config import HpSelection
 from ia2.errors import UserError
 from ia2.report.grids import Cell, Grid, GridColumn, shown, with_best
-from ia2.report.layout import grids, without_repeats
+from ia2.report.layout import grids
 from ia2.report.results import read_results
 from ia2.report.runs import read_runs
 from ia2.report.selection import select
@@ -19,7 +19,7 @@ TOK, ACT = GridColumn("tok", False), GridColumn("act", False)
 
 
 def grids_of(store: MadeUpStore, hp_selection: HpSelection = "dev_loss") -> list[Grid]:
-    records = without_repeats(read_results(store.root).records)
+    records = read_results(store.root).records
     return grids(select(records, read_runs(store.root, records), hp_selection), METRICS, hp_selection)
 
 
@@ -135,9 +135,8 @@ def test_what_was_measured_with_uncertainty_too_counts_once(store: MadeUpStore) 
         changes: dict[str, Any] = {"eval": settings(uncertainty_analysis=uncertainty)}
         changes["metrics"] = {"without_icl_accuracy": 70.0} | extra
         store.adapter(config("tok"), 70.0, 0.5, **changes)
-    (record,) = without_repeats(read_results(store.root).records)
-    assert record.metrics["without_icl_entropy"] == 1.5
-    assert without_repeats([record, record]) == [record]
+    (grid,) = grids_of(store)
+    assert numbers(grid) == {("capitals", "capitals"): {"tok": 70.0}}
 
 
 def test_records_read_by_another_reader_are_never_pooled(store: MadeUpStore) -> None:

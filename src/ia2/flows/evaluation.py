@@ -48,12 +48,12 @@ def evaluate(config: EvaluateConfig, models: Models | None = None) -> list[Path]
 
 
 def _ensure_data(root: Path, planned: Plan, no_prepare: bool) -> None:
-    """The evaluation sets and splits of the records, and every dataset that was named, prepared where they are not."""
+    """Every dataset that is named or asked, and the splits of the passes that show demonstrations, where missing."""
     for given in planned.datasets.values():
         ensure_pool(root, given, no_prepare)
     for dataset in {job.asked.eval_dataset for job in planned.jobs}:
         ensure_pool(root, dataset, no_prepare)
-    asked = [job.asked for job in planned.jobs]
+    asked = [job.asked for job in planned.jobs if True in job.passes]
     for source, num, run in sorted({(one.icl_source_dataset, one.num_train_examples, one.run_idx) for one in asked}):
         ensure_split(root, source, Draw(num, run), no_prepare)
 

@@ -56,6 +56,8 @@ class Jobs:
 
     def _of_run(self, trained: Trained) -> Iterator[Job]:
         run, passes = trained.config, (False, True) if self.config.eval_with_icl else (False,)
+        if self.config.control != "none" and True not in passes:
+            return  # nothing is shown that could be wrong: it would be the ordinary record under another name
         for eval_dataset, source in self._pairs(run.dataset):
             asked = self._evaluation(eval_dataset, source, (run.num_labels, run.run_idx), run.model_id)
             asked = dataclasses.replace(asked, chat_template=run.chat_template)

@@ -100,6 +100,8 @@ def plan(root: Path, config: EvaluateConfig) -> Plan:
     if wants_runs and selection.emptied_by:
         _check_empty(config, selection)
     jobs = list(Jobs(root, config, selection.runs, given).all(wants_runs))
+    if not jobs:
+        raise UserError(f"--control {config.control} changes what is shown: add base, or --eval_with_icl for the runs")
     models = list(dict.fromkeys(job.asked.model_id for job in jobs))
     jobs.sort(key=lambda job: models.index(job.asked.model_id))
     return Plan(tuple(_checked(root, job) for job in jobs), selection.unreadable if wants_runs else {}, given)

@@ -8,7 +8,7 @@ from ia2.config import TablesConfig
 from ia2.errors import UserError
 from ia2.report.grids import Grid
 from ia2.report.latex import latex_table
-from ia2.report.layout import grids, without_repeats
+from ia2.report.layout import grids
 from ia2.report.plain_tables import csv_table, markdown_table
 from ia2.report.published import beside_published
 from ia2.report.results import Record, read_results
@@ -35,7 +35,7 @@ def tables(config: TablesConfig) -> list[Path]:
 def _grids(root: Path, config: TablesConfig) -> list[Grid]:
     """The tables; UserError where no record passes the filters, or none has a metric."""
     results = read_results(root)
-    records = without_repeats([record for record in results.records if _passes(record, config)])
+    records = [record for record in results.records if _passes(record, config)]
     if not records:
         raise UserError(f"no evaluation record below {root} passes these filters, of {len(results.records)} there")
     measured = {re.sub("^with(out)?_icl_", "", name) for record in records for name in record.metrics}

@@ -15,8 +15,7 @@ from ia2.errors import UserError
 from ia2.methods import parse_method
 from ia2.report.aggregation import aggregate
 from ia2.report.grids import Cell, Grid, GridColumn, Line, Selected, with_best
-from ia2.report.results import PASSES, Record
-from ia2.report.runs import config_key
+from ia2.report.results import PASSES
 from ia2.report.selection import Selection
 from ia2.report.styles import style_of
 from ia2.report.summary import DETAIL_NAMES, NEVER_DETAILS
@@ -30,15 +29,6 @@ RULES: dict[HpSelection, str] = {
 
 Entry = Mapping[str, Any]
 """A metric of one configuration on one evaluation set, in one pass, with every field of the configuration."""
-
-
-def without_repeats(records: Sequence[Record]) -> list[Record]:
-    """The records; where one was measured with and without its uncertainty, the first alone, which has all numbers."""
-    kept: dict[str, Record] = {}
-    for record in sorted(records, key=lambda record: record.settings.uncertainty_analysis):
-        settings = record.settings.model_dump(mode="json", exclude={"uncertainty_analysis"})
-        kept[f"{settings} {config_key(record.run) if record.run else ''}"] = record
-    return list(kept.values())
 
 
 def grids(selection: Selection, metrics: Sequence[str], hp_selection: HpSelection) -> list[Grid]:
