@@ -171,4 +171,5 @@ def test_processes_draw_the_same_files(tmp_path: Path, caplog: pytest.LogCapture
     with caplog.at_level("INFO", "ia2"):
         create_all(CreateConfig(root=tmp_path / "one", num_workers=2, **common))
     assert caplog.messages[-1] == "6 splits stand, 1 of them new"
+    assert all(store.read_object(path)["settings"]["stratified"] for path in alone)
     assert [path.read_bytes() for path in alone] == [path.read_bytes() for path in shared]

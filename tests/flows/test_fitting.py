@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import ia2
+from ia2 import store
 from ia2.cli import main
 from ia2.errors import UserError
 from ia2.flows.fitting import Adapter, fit
@@ -40,6 +41,7 @@ def test_every_row_is_in_one_part_and_labels_are_in_proportion(fitted: Adapter) 
     (path,) = (root / "data" / "rows" / "train").glob("[!.]*.json")
     split = load_split(path, pool.train)
     num_train = len(split.train_examples)
+    assert store.read_object(path)["settings"]["stratified"]
     assert path.name == f"{num_train}_0.json"
     assert num_train + num_train // 2 <= len(pool.train)
     for examples in (pool.validation, split.train_examples, [episode.query for episode in split.dev]):
@@ -52,6 +54,15 @@ def test_three_methods_and_the_teacher_are_on_the_page(fitted: Adapter) -> None:
     assert all(f"<td>{name}" in page or name in page for name in ("tok", "act", "a2t", "teacher"))
     evaluated = {path.parts[-3] for path in (fitted.folder.parent / "outputs" / "evaluations").rglob("*.json")}
     assert {"tok", "act", "a2t"} <= evaluated
+
+
+def test_the_adapter_of_lowest_dev_loss_is_kept(fitted: Adapter) -> None:
+    outputs = fitted.folder.parent / "outputs"
+    runs = [folder for method in ("tok", "a2t") for folder in (outputs / method / "rows").glob("[!.]*")]
+    losses = {store.read_object(run / "final_loss_statistics.json")["best_dev_loss"]: run for run in runs}
+    assert len(losses) == 2
+    best = losses[min(losses)]
+    assert (fitted.folder / "config.json").read_bytes() == (best / "config.json").read_bytes()
 
 
 def test_the_adapter_answers_new_rows(fitted: Adapter, tmp_path: Path) -> None:
