@@ -1,0 +1,90 @@
+"""Configs of many runs: a grid, an experiment, what stands below a root, and tidying it."""
+
+from typing import Annotated, ClassVar, Literal
+
+import tyro
+from pydantic import Field
+
+from ia2.config.base import Config, LabelType
+from ia2.config.training import TrainingOptions
+
+
+class SweepConfig(TrainingOptions):
+    """Train a grid of runs: every combination that makes sense, once, resumable."""
+
+    incidental: ClassVar[frozenset[str]] = TrainingOptions.incidental | {
+        *("dry_run", "max_parallel", "gpus", "ray_address", "max_failures", "run_timeout", "sequential_first"),
+    }
+    aliases: ClassVar[dict[str, str]] = {
+        "training_method": "training_methods",
+        "dataset": "datasets",
+    }
+
+    training_methods: tuple[str, ...]
+    """Training methods: tok, act, a2t, ... (LoRA), or ia3-, prompt-, prefix- and one of them."""
+    datasets: tuple[str, ...] = ("gsm8k",)
+    """Training datasets."""
+    num_train_examples: tuple[Annotated[int, Field(ge=1)], ...] = (100,)
+    """Numbers of training examples (N)."""
+    lrs: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] = (1e-4,)
+    """Learning rates."""
+    run_indices: tuple[Annotated[int, Field(ge=0)], ...] = (0,)
+    """Run indices."""
+    num_generated_tokens: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """Numbers of tokens to generate and train on, T (default: what each task declares)."""
+    lora_types: tuple[str, ...] = ("qkv",)
+    """LoRA target modules."""
+    lora_rs: tuple[Annotated[int, Field(ge=1)], ...] = (8,)
+    """LoRA ranks."""
+    lora_alphas: tuple[Annotated[int, Field(ge=1)], ...] = (8,)
+    """LoRA scaling parameters."""
+    ia3_types: tuple[str, ...] = ("qkv",)
+    """IA3 target modules."""
+    num_virtual_tokens: tuple[Annotated[int, Field(ge=1)], ...] = (20,)
+    """Virtual tokens of prompt and prefix tuning."""
+    label_types: tuple[LabelType, ...] = ("icl_outputs",)
+    """What tok is trained on: the dataset's answers, or the teacher's responses."""
+    ce_loss_weights: tuple[Annotated[float, Field(ge=0, le=1)], ...] = (0.002,)
+    """Weights of the cross-entropy in tna."""
+    tokl_top_ks: tuple[Annotated[int, Field(ge=1)] | Literal["all"], ...] = ("all",)
+    """How many of the teacher's most probable tokens tokl matches."""
+    include_sequential: bool = False
+    """Add a2t where act is listed, and t2a where tok is."""
+    sequential_first: bool = False
+    """Begin a second phase as soon as its first is done, instead of after all first ones."""
+    max_parallel: int = Field(default=1, ge=1)
+    """Runs at the same time: one in this process, more in workers."""
+    gpus: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    """GPUs that workers are dealt out to in turn (default: all workers see what this process sees)."""
+    ray_address: str | None = None
+    """auto, or the host of a Ray cluster, whose nodes share the root (extra: ray)."""
+    run_timeout: float | None = Field(default=None, gt=0)
+    """Give up a run after so many seconds."""
+    max_failures: int | None = Field(default=None, ge=1)
+    """Begin nothing new after so many failures."""
+    dry_run: bool = False
+    """Print the plan and stop."""
+
+
+class RunConfig(Config):
+    """Run an experiment: a function that returns configs, each of them a command."""
+
+    experiment: tyro.conf.Positional[str]
+    """File and function, as in experiments/paper.py:table1."""
+    only: tuple[str, ...] = ()
+    """Only these datasets of it."""
+    dry_run: bool = False
+    """Print the commands and stop."""
+
+
+class StatusConfig(Config):
+    """Say what is below a root: data, targets, runs, records; what is being made, and what failed."""
+
+
+class CleanConfig(Config):
+    """Remove what killed commands left behind."""
+
+    targets: bool = False
+    """Remove the teacher's targets too; they are collected again when a run needs them."""
+    dry_run: bool = False
+    """Only say what would go."""

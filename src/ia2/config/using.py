@@ -1,0 +1,104 @@
+"""Configs of using the whole: your own rows, new texts, a merged model, the demo."""
+
+from pathlib import Path
+from typing import ClassVar
+
+import tyro
+from pydantic import Field, model_validator
+
+from ia2.config.base import Config, Dtype, Protocol
+from ia2.errors import UserError
+
+
+class FitConfig(Config):
+    """Teach a model your own labelled rows, compare IA2 with fine-tuning, and keep the adapter (./{file}-ia2)."""
+
+    aliases: ClassVar[dict[str, str]] = {"text_column": "text_columns"}
+
+    file: tyro.conf.Positional[Path]
+    """CSV, TSV, JSON lines, JSON or parquet of labelled rows, or a task file (.toml)."""
+    text_columns: tuple[str, ...] = ()
+    """The columns a query shows (default: guessed)."""
+    label_column: str | None = None
+    """The column of the answers (default: guessed)."""
+    model_id: str = "smollm2-135m"
+    """Base model: hub id, local folder, .gguf file, or `smollm2-135m` (embedded)."""
+    num_train_examples: int | None = Field(default=None, ge=2)
+    """Labelled rows to train on, N; half as many more choose the learning rate (default: what there is, at most 32)."""
+    lrs: tuple[float, ...] = (3e-4, 1e-3)
+    """Learning rates, of which dev loss picks one."""
+    num_runs: int = Field(default=1, ge=1)
+    """Runs of each method, each with its own training rows."""
+    num_train_epochs: int = Field(default=20, ge=1)
+    """At most so many passes over the training rows."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    overwrite: bool = False
+    """Start anew where the rows or the task have changed since the last time."""
+
+
+class PredictConfig(Config):
+    """Answer new texts with a trained adapter."""
+
+    adapter: Path
+    """Folder of a trained run."""
+    text: str | None = None
+    """One text to answer."""
+    repl: bool = False
+    """Answer what is typed, line by line."""
+    file: Path | None = None
+    """CSV, TSV, JSON lines, JSON or parquet whose columns are the task's fields."""
+    out: Path | None = None
+    """CSV to write: the columns of --file plus answer and confidence (default: print)."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    model_id: str | None = None
+    """Base model, where it has moved since training (default: the adapter's own)."""
+
+    @model_validator(mode="after")
+    def _one_input(self) -> "PredictConfig":
+        if (self.text is not None) + (self.file is not None) + self.repl != 1:
+            raise UserError("give exactly one of --text, --file and --repl")
+        if self.out is not None and self.file is None:
+            raise UserError("--out goes with --file")
+        return self
+
+
+class MergeConfig(Config):
+    """Fold a LoRA or IA3 adapter into its base model and write an ordinary model folder."""
+
+    adapter: Path
+    """Folder of a trained run."""
+    out: Path
+    """Folder to write."""
+    torch_dtype: Dtype = "auto"
+    """Number format to write; auto is the one the adapter was trained under. The sum is made in float32."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    model_id: str | None = None
+    """Base model, where it has moved since training (default: the adapter's own)."""
+
+
+class DemoConfig(Config):
+    """Teach the embedded model from its own in-context behaviour and show what came out (folder: ./ia2-demo)."""
+
+    model_id: str = "smollm2-135m"
+    """Base model: hub id, local folder, .gguf file, or `smollm2-135m` (embedded)."""
+
+    full: bool = False
+    """Add past_tense, with the irregular verbs as the out-of-distribution set."""
+    num_runs: int = Field(default=3, ge=1)
+    """Runs of each method, each with its own training examples."""
+    num_train_examples: int = Field(default=8, ge=2)
+    """Number of labelled training examples (N)."""
+    num_train_epochs: int = Field(default=50, ge=1)
+    """At most so many passes over the training examples."""
+    lrs: tuple[float, ...] = (3e-4, 1e-3)
+    """Learning rates, of which dev loss picks one."""
+    protocol: Protocol = "default"
+    """published: the last step's weights, the published stop rule and demonstrations, and the learning rate picked on
+    the evaluation set itself (folder: ./ia2-demo-published)."""
+    num_eval_examples: int | None = Field(default=None, ge=1)
+    """Only the first so many evaluation examples (default: all, about 100)."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
