@@ -15,13 +15,16 @@ from transformers import PreTrainedModel
 from ia2.config import TrainConfig
 from ia2.errors import UserError
 from ia2.lm.adapters import (
+    Beginning,
     new_adapter,
     peft_config,
     restore,
     save_adapter,
     saved_adapter,
+    saved_config,
     snapshot,
     target_modules,
+    trainable_adapters,
     trainable_parameters,
 )
 from ia2.methods import Adapter
@@ -140,7 +143,7 @@ def test_a_saved_adapter_can_be_trained_on(adapter: Adapter, tmp_path: Path) -> 
     with random_adapter(model, adapter) as adapted:
         weights = snapshot(adapted)
         save_adapter(adapted, tmp_path, "base")
-    with saved_adapter(model, tmp_path, trainable=True) as loaded:
+    with trainable_adapters(model, [Beginning(saved_config(model, tmp_path), 0, tmp_path)]) as (loaded, _):
         assert sorted(map(tensor_key, snapshot(loaded).values())) == sorted(map(tensor_key, weights.values()))
         assert not loaded.training
 
@@ -239,7 +242,7 @@ def test_adapters_are_float32_under_a_bfloat16_base(adapter: Adapter, tmp_path: 
         assert {weight.dtype for weight in snapshot(adapted).values()} == {torch.float32}
         save_adapter(adapted, tmp_path, "base")
         expected = logits_of(adapted)
-    with saved_adapter(model, tmp_path, trainable=True) as loaded:
+    with trainable_adapters(model, [Beginning(saved_config(model, tmp_path), 0, tmp_path)]) as (loaded, _):
         assert {weight.dtype for weight in snapshot(loaded).values()} == {torch.float32}
         assert torch.equal(logits_of(loaded), expected)
     assert {weight.dtype for weight in model.state_dict().values()} == {torch.bfloat16}

@@ -176,7 +176,7 @@ def test_step_count(student: PeftModel, batch_size: int, epochs: int, steps: int
 def scripted(monkeypatch: pytest.MonkeyPatch, losses: Sequence[float]) -> None:
     """Dev losses as written, one for each evaluation."""
     script = iter(losses)
-    monkeypatch.setattr(fitting, "dev_loss", lambda *_: DevLoss(loss := next(script), {"tok": loss}))
+    monkeypatch.setattr(fitting, "_judged", lambda *_: DevLoss(loss := next(script), {"tok": loss}))
 
 
 def test_patience_counts_evaluations_without_improvement(student: PeftModel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,12 +14,14 @@ class TrainingOptions(LowDataConfig, DemonstrationsConfig, ModelConfig):
     """How runs are trained: what a run has one of and a sweep does not vary."""
 
     incidental: ClassVar[frozenset[str]] = ModelConfig.incidental | {
-        *("no_prepare", "retrain", "protocol", "track", "wandb_log"),
+        *("no_prepare", "retrain", "protocol", "track", "wandb_log", "micro_batch_size"),
         *("log_gradient_norms", "log_weight_norms", "log_checkpoints", "checkpoint_frequency"),
     }
 
     batch_size: int = Field(default=4, ge=1)
     """Examples of one optimiser step."""
+    micro_batch_size: int | None = Field(default=None, ge=1)
+    """Examples of one forward and backward pass, where memory does not hold those of a step (default: all of them)."""
     num_train_epochs: int = Field(default=50, ge=1)
     """At most so many passes over the training examples."""
     patience: int = Field(default=5, ge=1)

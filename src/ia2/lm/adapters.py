@@ -1,12 +1,14 @@
 """Adapters through PEFT: made, attached to a base model, saved, loaded and taken off again.
 
 All train in float32 under whatever the base model is in. An adapter is attached within a context and leaves the base
-model bit-equal, so that one loaded model serves any number of runs.
+model bit-equal, so that one loaded model serves any number of runs. Several LoRA adapters may be attached at once, each
+for rows of its own in a batch; a name tells them apart.
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -109,19 +111,67 @@ def peft_config(model: PreTrainedModel, config: TrainConfig) -> PeftConfig:
             return PrefixTuningConfig(task_type=TaskType.CAUSAL_LM, num_virtual_tokens=config.num_virtual_tokens)
 
 
+ALONE = "default"
+"""PEFT's name for the adapter of a model that has one."""
+
+
 @contextmanager
-def new_adapter(model: PreTrainedModel, config: PeftConfig, seed: int) -> Iterator[PeftModel]:
+def new_adapter(model: PreTrainedModel, config: PeftConfig, seed: int, name: str = ALONE) -> Iterator[PeftModel]:
     """`model` with a fresh adapter, initialised from `seed` alone; the base is as before when the context ends."""
-    devices = [model.device] if model.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
+    with _drawing_from(model, seed):
         with warnings.catch_warnings():  # peft reads an attribute of transformers' that is on its way out
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
-            adapted = get_peft_model(model, config)
+            adapted = get_peft_model(model, config, adapter_name=name)
         if config.peft_type == PeftType.PREFIX_TUNING:
             _begin_with_words(adapted)
     with _taken_off(adapted):
         yield adapted
+
+
+@contextmanager
+def _drawing_from(model: PreTrainedModel, seed: int) -> Iterator[None]:
+    devices = [model.device] if model.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What a run's adapter is and starts from: weights drawn from `seed`, or those of a trained run's `folder`."""
+
+    config: PeftConfig
+    seed: int
+    folder: Path | None = None
+
+
+@contextmanager
+def trainable_adapters(
+    model: PreTrainedModel, beginnings: Sequence[Beginning]
+) -> Iterator[tuple[PeftModel, list[str]]]:
+    """`model` with an adapter for each beginning, all trainable, and their names; several are LoRA adapters.
+
+    Each starts from the weights that it would start from alone.
+    """
+    names = [ALONE] if len(beginnings) == 1 else [f"run{place}" for place in range(len(beginnings))]
+    first, *others = zip(names, beginnings, strict=True)
+    with new_adapter(model, first[1].config, first[1].seed, first[0]) as adapted:
+        for name, beginning in others:
+            with _drawing_from(model, beginning.seed):
+                adapted.add_adapter(name, beginning.config)
+        for name, beginning in (first, *others):
+            if beginning.folder is not None:
+                with _telling_of(beginning.folder, model):
+                    _fill(adapted, _saved(beginning.folder)[1], name)
+        if others:
+            _let_all_train(adapted, names)
+        yield adapted, names
+
+
+def _let_all_train(adapted: PeftModel, names: Sequence[str]) -> None:
+    """PEFT lets only the active adapter train."""
+    for key, parameter in adapted.named_parameters():
+        parameter.requires_grad_(any(f".{name}." in key for name in names))
 
 
 @torch.no_grad()
@@ -143,38 +193,53 @@ def _begin_with_words(adapted: PeftModel) -> None:
 
 
 @contextmanager
-def saved_adapter(model: PreTrainedModel, folder: Path, trainable: bool = False) -> Iterator[PeftModel]:
-    """`model` with the adapter in `folder`; UserError where the folder holds none that fits.
+def saved_adapter(model: PreTrainedModel, folder: Path) -> Iterator[PeftModel]:
+    """`model` with the adapter in `folder`, to be read with; UserError where the folder holds none that fits.
 
     PEFT's own loading will not train virtual tokens further, leaves its layers in the base where it fails half-way,
     and drops or skips weights of another model without an error.
     """
+    with _telling_of(folder, model), ExitStack() as stack:
+        config, weights = _saved(folder)
+        adapted = stack.enter_context(new_adapter(model, config, seed=0))
+        _fill(adapted, weights)
+        taken_off_later = stack.pop_all()
+    with taken_off_later:
+        adapted.requires_grad_(False)
+        yield adapted
+
+
+def saved_config(model: PreTrainedModel, folder: Path) -> PeftConfig:
+    """PEFT's description of the adapter in `folder`; UserError where there is none."""
+    with _telling_of(folder, model):
+        return _saved(folder)[0]
+
+
+def _saved(folder: Path) -> tuple[PeftConfig, dict[str, Tensor]]:
+    if not folder.is_dir():
+        raise FileNotFoundError("no such folder")
+    config = PeftConfig.from_pretrained(str(folder))
+    config.inference_mode, config.base_model_name_or_path = False, None
+    return config, load_file(folder / "adapter_model.safetensors")
+
+
+@contextmanager
+def _telling_of(folder: Path, model: PreTrainedModel) -> Iterator[None]:
+    """UserError that names the folder, for whatever goes wrong with what it holds."""
     try:
-        if not folder.is_dir():
-            raise FileNotFoundError("no such folder")
-        config = PeftConfig.from_pretrained(str(folder))
-        weights = load_file(folder / "adapter_model.safetensors")
-        config.inference_mode, config.base_model_name_or_path = False, None
-        with ExitStack() as stack:
-            adapted = stack.enter_context(new_adapter(model, config, seed=0))
-            _fill(adapted, weights)
-            taken_off_later = stack.pop_all()
+        yield
     except (ValueError, KeyError, TypeError, RuntimeError, OSError, SafetensorError) as error:
         raise UserError(
             f"{folder}: no adapter that loads on this {model.config.model_type} model "
             f"({' '.join(str(error).split())[:200]}); give the folder of a trained run, and the model it was trained on"
         ) from error
-    with taken_off_later:
-        if not trainable:
-            adapted.requires_grad_(False)
-        yield adapted
 
 
-def _fill(adapted: PeftModel, weights: dict[str, Tensor]) -> None:
-    wanted = get_peft_model_state_dict(adapted, save_embedding_layers=False).keys()
+def _fill(adapted: PeftModel, weights: dict[str, Tensor], name: str = ALONE) -> None:
+    wanted = get_peft_model_state_dict(adapted, adapter_name=name, save_embedding_layers=False).keys()
     if wanted != weights.keys():
         raise ValueError(f"its weights are not those of this model, for instance {min(wanted ^ weights.keys())}")
-    set_peft_model_state_dict(adapted, weights)
+    set_peft_model_state_dict(adapted, weights, adapter_name=name)
 
 
 @contextmanager
@@ -190,27 +255,32 @@ def _taken_off(adapted: PeftModel) -> Iterator[None]:
         base.requires_grad_(False)
 
 
-def save_adapter(adapted: PeftModel, folder: Path, model_id: str) -> None:
+def save_adapter(adapted: PeftModel, folder: Path, model_id: str, name: str = ALONE) -> None:
     """Write a plain PEFT folder: adapter_config.json and adapter_model.safetensors."""
-    adapted.active_peft_config.base_model_name_or_path = model_id
-    adapted.save_pretrained(str(folder), save_embedding_layers=False)
+    adapted.peft_config[name].base_model_name_or_path = model_id
+    adapted.save_pretrained(str(folder), save_embedding_layers=False, selected_adapters=[name])
     (folder / "README.md").unlink(missing_ok=True)
+    if name != ALONE:  # which PEFT writes into a folder of that name
+        for file in (folder / name).iterdir():
+            file.replace(folder / file.name)
+        (folder / name).rmdir()
 
 
-def trainable_parameters(adapted: PeftModel) -> dict[str, Tensor]:
-    """The adapter's live parameters by name."""
-    return {name: parameter for name, parameter in adapted.named_parameters() if parameter.requires_grad}
+def trainable_parameters(adapted: PeftModel, name: str = ALONE) -> dict[str, Tensor]:
+    """An adapter's live parameters by their name in the model."""
+    parameters = adapted.named_parameters()
+    return {key: parameter for key, parameter in parameters if parameter.requires_grad and f".{name}." in key}
 
 
-def snapshot(adapted: PeftModel) -> dict[str, Tensor]:
-    """A copy of the adapter's weights that training cannot change."""
-    return {name: parameter.detach().clone() for name, parameter in trainable_parameters(adapted).items()}
+def snapshot(adapted: PeftModel, name: str = ALONE) -> dict[str, Tensor]:
+    """A copy of an adapter's weights that training cannot change."""
+    return {key: parameter.detach().clone() for key, parameter in trainable_parameters(adapted, name).items()}
 
 
 @torch.no_grad()
-def restore(adapted: PeftModel, weights: dict[str, Tensor]) -> None:
+def restore(adapted: PeftModel, weights: dict[str, Tensor], name: str = ALONE) -> None:
     """Put a snapshot back, bit for bit."""
-    live = trainable_parameters(adapted)
+    live = trainable_parameters(adapted, name)
     assert live.keys() == weights.keys()
-    for name, parameter in live.items():
-        parameter.copy_(weights[name])
+    for key, parameter in live.items():
+        parameter.copy_(weights[key])

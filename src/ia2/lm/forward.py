@@ -5,8 +5,8 @@ tuning enter as the beginning of the key-value cache, computed once and shared b
 as PEFT's own forward, and it leaves positions within a batch what they are without an adapter.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -48,18 +48,29 @@ class Reader:
     def device(self) -> torch.device:
         return self.base.device
 
-    def read(self, batch: Batch, *, activations: bool, logits: bool) -> Reading:
-        """Teacher-force a batch. Rows are padded on the right, so causal attention alone keeps padding out."""
+    def read(self, batch: Batch, *, activations: bool, logits: bool, adapters: Sequence[str] | None = None) -> Reading:
+        """Teacher-force a batch. Rows are padded on the right, so causal attention alone keeps padding out.
+
+        `adapters` names each row's own adapter, where the model has several.
+        """
         cache = self.virtual_cache(len(batch))
         if activations:
             self.recorder.at(batch.rows, batch.columns)
-        states = self.run(input_ids=batch.input_ids, past_key_values=cache, use_cache=cache is not None)
+        with self._adapted_by(adapters):
+            states = self.run(input_ids=batch.input_ids, past_key_values=cache, use_cache=cache is not None)
         hidden = states[batch.rows, batch.columns]
         return Reading(
             activations=self.recorder.take().float() if activations else None,
             hidden=hidden,
             logits=self.logits(hidden) if logits else None,
         )
+
+    def _adapted_by(self, names: Sequence[str] | None) -> AbstractContextManager[Any]:
+        if names is None:
+            return nullcontext()
+        assert isinstance(self.model, PeftModel)
+        context: AbstractContextManager[Any] = self.model._enable_peft_forward_hooks(adapter_names=list(names))
+        return context
 
     def run(self, **inputs: Any) -> Tensor:
         """The decoder's last hidden states [B, S, D]; inputs are those of a transformers decoder."""

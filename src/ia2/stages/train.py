@@ -7,25 +7,26 @@ configuration, or on data that has changed, is an error instead of a result.
 import dataclasses
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from peft import PeftConfig, PeftModel
+from peft import PeftConfig
 from tqdm import tqdm
 
 from ia2 import store
 from ia2.config import TrainConfig
 from ia2.errors import UserError
-from ia2.lm.adapters import new_adapter, peft_config, save_adapter, saved_adapter, trainable_parameters
+from ia2.lm.adapters import ALONE, Beginning, peft_config, save_adapter, saved_config, trainable_adapters
 from ia2.lm.decoding import check_context
 from ia2.lm.forward import Reader, reading
 from ia2.lm.shelf import Models
-from ia2.training.fit import FitSettings, Fitted, History, Lesson, fit
+from ia2.training.fit import FitSettings, Fitted, History, Lesson, Student, fitting
 from ia2.training.material import Material, lesson_of, read_material
+from ia2.training.passes import Fit, Passes, drive
 from ia2.training.tracking import tracking
 from ia2.training.variants import VARIANTS, Phase
 
@@ -40,21 +41,101 @@ class Start:
     num_phases: int
 
 
+@dataclass(frozen=True)
+class Assignment:
+    """A run to be trained: its configuration (T resolved), and what it begins from if not from a fresh adapter."""
+
+    config: TrainConfig
+    start: Start | None = None
+
+
 def train_run(root: Path, config: TrainConfig, models: Models, start: Start | None = None) -> Path:
     """Train the run that `config` (T resolved) describes, from `start` or a fresh adapter, and return its folder."""
-    folder = store.run_folder(root, config)
-    with store.locked(folder):
-        if not config.retrain and is_trained(root, config, start):
+    (outcome,) = train_runs(root, [Assignment(config, start)], models)
+    if isinstance(outcome, UserError):
+        raise outcome
+    return outcome
+
+
+def train_runs(root: Path, assignments: Sequence[Assignment], models: Models) -> list[Path | UserError]:
+    """Train runs, several in the same forward passes, and return the folder of each, or why it came to nothing.
+
+    What several of them must share is said by `stacking`.
+    """
+    folders = [store.run_folder(root, assignment.config) for assignment in assignments]
+    left = [one for one in assignments if one.config.retrain or not is_trained(root, one.config, one.start)]
+    left.sort(key=lambda one: store.run_folder(root, one.config))  # all processes lock in one order
+    trained = dict(zip([store.run_folder(root, one.config) for one in left], _trained(root, left, models), strict=True))
+    for folder in folders:
+        if folder not in trained:
             log.info("%s is there", folder)
-            return folder
-        material = read_material(root, config, models)
-        with store.writing(folder) as temporary:
+    return [trained.get(folder, folder) for folder in folders]
+
+
+def _trained(root: Path, assignments: Sequence[Assignment], models: Models) -> list[Path | UserError]:
+    if not assignments:
+        return []
+    pupils = [_pupil(read_material(root, one.config, models), one) for one in assignments]
+    lm, config = pupils[0].material.lm, assignments[0].config
+    with (
+        trainable_adapters(lm.model, [pupil.beginning for pupil in pupils]) as (adapted, names),
+        reading(adapted) as reader,
+    ):
+        fits = [_learning(pupil, Student(adapted, name), reader) for pupil, name in zip(pupils, names, strict=True)]
+        return drive(fits, Passes(reader, micro_batch_size=config.micro_batch_size))
+
+
+@dataclass(frozen=True)
+class _Pupil:
+    """A run about to be trained: what it learns in each phase, and the adapter that it begins with."""
+
+    material: Material
+    assignment: Assignment
+    lessons: Mapping[Phase, Lesson]
+    beginning: Beginning
+
+    @property
+    def config(self) -> TrainConfig:
+        return self.material.config
+
+    @property
+    def folder(self) -> Path:
+        return store.run_folder(self.material.root, self.config)
+
+
+def _pupil(material: Material, assignment: Assignment) -> _Pupil:
+    """Targets that are missing are collected here, while the base model is bare."""
+    start, model = assignment.start, material.lm.model
+    phases = VARIANTS[material.config.method.variant][start.num_phases if start else 0 :]
+    beginning = Beginning(peft_config(model, material.config), material.config.run_idx)
+    if start is not None:
+        saved = saved_config(model, start.folder)
+        _check_kind(saved, beginning.config, start.folder)
+        beginning = Beginning(saved, material.config.run_idx, start.folder)
+    return _Pupil(material, assignment, {phase: lesson_of(material, phase) for phase in phases}, beginning)
+
+
+def _learning(pupil: _Pupil, student: Student, reader: Reader) -> Fit[Path]:
+    """A run under way: its phases one after the other, and its folder, complete or absent."""
+    config, start = pupil.config, pupil.assignment.start
+    with store.locked(pupil.folder):
+        if not config.retrain and is_trained(pupil.material.root, config, start):
+            return pupil.folder
+        for lesson in pupil.lessons.values():
+            check_context(reader, max(map(len, (*lesson.train.examples, *lesson.dev.examples))))
+        with store.writing(pupil.folder) as temporary:
             temporary.mkdir()
-            summary = _fit_phases(material, start, temporary)
+            fitted: dict[str, Fitted] = {}
+            with _history(temporary, config) as history:
+                learner = _Learner(config, student, temporary, history)
+                for phase, lesson in pupil.lessons.items():
+                    fitted[phase.name] = yield from learner.learn(phase, lesson)
+                save_adapter(student.model, temporary, config.model_id, student.adapter)
+            summary = _summary(fitted, student, temporary)
             store.write_json(temporary / "final_loss_statistics.json", summary)
-            store.write_json(temporary / "config.json", _description(material, start))
-    log.info("trained %s: %d parameters, %d steps", folder, summary["trainable_parameters"], summary["num_steps"])
-    return folder
+            store.write_json(temporary / "config.json", _description(pupil.material, start))
+    log.info("trained %s: %d parameters, %d steps", pupil.folder, summary["trainable_parameters"], summary["num_steps"])
+    return pupil.folder
 
 
 def is_trained(root: Path, config: TrainConfig, start: Start | None = None) -> bool:
@@ -81,27 +162,13 @@ def _adapter_digest(folder: Path) -> str:
     return store.file_digest(folder / "adapter_model.safetensors")
 
 
-def _fit_phases(material: Material, start: Start | None, folder: Path) -> dict[str, Any]:
-    config, lm = material.config, material.lm
-    phases = VARIANTS[config.method.variant][start.num_phases if start else 0 :]
-    if start is not None:
-        adapter = saved_adapter(lm.model, start.folder, trainable=True)
-    else:
-        adapter = new_adapter(lm.model, peft_config(lm.model, config), config.run_idx)
-    with adapter as student, reading(student) as reader, _history(folder, config) as history:
-        if start is not None:
-            _check_kind(student.active_peft_config, peft_config(lm.model, config), start.folder)
-        lessons = [lesson_of(material, phase) for phase in phases]
-        for lesson in lessons:
-            check_context(reader, max(map(len, (*lesson.train.examples, *lesson.dev.examples))))
-        learner = _Learner(config, student, reader, folder, history)
-        fitted = {phase.name: learner.learn(phase, lesson) for phase, lesson in zip(phases, lessons, strict=True)}
-        save_adapter(student, folder, config.model_id)
-        num_parameters = sum(parameter.numel() for parameter in trainable_parameters(student).values())
+def _summary(fitted: Mapping[str, Fitted], student: Student, folder: Path) -> dict[str, Any]:
+    """final_loss_statistics.json: what the last phase came to, what each did, and the size of the adapter."""
+    last = list(fitted.values())[-1]
     return {
-        **dataclasses.asdict(fitted[phases[-1].name]),
+        **dataclasses.asdict(last),
         "phases": {name: dataclasses.asdict(phase) for name, phase in fitted.items()},
-        "trainable_parameters": num_parameters,
+        "trainable_parameters": sum(parameter.numel() for parameter in student.parameters),
         "adapter_bytes": (folder / "adapter_model.safetensors").stat().st_size,
     }
 
@@ -121,15 +188,15 @@ class _Learner:
     """A student on its way through the phases of a run."""
 
     config: TrainConfig
-    student: PeftModel
-    reader: Reader
+    student: Student
     folder: Path
     history: Callable[[History], None]
 
-    def learn(self, phase: Phase, lesson: Lesson) -> Fitted:
+    def learn(self, phase: Phase, lesson: Lesson) -> Fit[Fitted]:
         total = self.config.num_train_epochs * -(-len(lesson.train) // self.config.batch_size)
         title = f"{self.config.training_method} {phase.name}"
-        with tqdm(total=total, desc=title, unit="step", leave=False, disable=None) as bar:
+        hidden = None if self.student.adapter == ALONE else True  # bars of several runs would overwrite each other
+        with tqdm(total=total, desc=title, unit="step", leave=False, disable=hidden) as bar:
 
             def note(entry: History) -> None:
                 bar.update(int(entry["step"]) - bar.n)
@@ -137,7 +204,7 @@ class _Learner:
                 self.history({"phase": phase.name, **entry})
                 self._checkpoint(phase, int(entry["step"]))
 
-            return fit(self.student, self.reader, lesson, self._settings(phase), note)
+            return (yield from fitting(self.student, lesson, self._settings(phase), note))
 
     def _settings(self, phase: Phase) -> FitSettings:
         names = {field.name for field in dataclasses.fields(FitSettings)}
@@ -148,7 +215,7 @@ class _Learner:
         if self.config.log_checkpoints and step and step % self.config.checkpoint_frequency == 0:
             folder = self.folder / "checkpoints" / f"{phase.name}_{step}"
             folder.mkdir(parents=True)
-            save_adapter(self.student, folder, self.config.model_id)
+            save_adapter(self.student.model, folder, self.config.model_id, self.student.adapter)
 
 
 @contextmanager

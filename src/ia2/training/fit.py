@@ -1,13 +1,13 @@
 """Fitting an adapter to lessons: Adam, dev loss, early stopping, and the weights of the lowest dev loss.
 
-Everything random comes from the run's seed. Steps are separated from judging: `_steps` only moves the weights,
-`_Judge` only decides which were best and when to stop.
+Everything random comes from the run's seed. A fit asks for its gradients and dev losses (see `passes`), so that it need
+not know whether it is alone. It moves the weights; `_Judge` decides which were best and when to stop.
 """
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -15,11 +15,11 @@ from peft import PeftModel
 from torch import Tensor
 
 from ia2.errors import UserError
-from ia2.icl.encoding import budget_batches
 from ia2.icl.prompts import seeded
-from ia2.lm.adapters import restore, snapshot, trainable_parameters
+from ia2.lm.adapters import ALONE, restore, snapshot, trainable_parameters
 from ia2.lm.forward import Reader
-from ia2.training.lessons import Lessons, example_losses, weighted
+from ia2.training.lessons import Lessons, Share, weighted
+from ia2.training.passes import Answer, Fit, Passes, Request, drive
 from ia2.training.variants import Loss
 
 History = dict[str, float | int | str]
@@ -39,7 +39,6 @@ class FitSettings:
     gradient_clip_val: float | None = None
     log_gradient_norms: bool = False
     log_weight_norms: bool = False
-    token_budget: int = 4096
 
 
 @dataclass(frozen=True)
@@ -81,6 +80,19 @@ class DevLoss:
     parts: Mapping[Loss, float]
 
 
+@dataclass(frozen=True)
+class Student:
+    """What is fitted: one adapter of a model, by its name."""
+
+    model: PeftModel
+    adapter: str = ALONE
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """Its live parameters."""
+        return list(trainable_parameters(self.model, self.adapter).values())
+
+
 def fit(
     student: PeftModel, reader: Reader, lesson: Lesson, settings: FitSettings, note: Callable[[History], None]
 ) -> Fitted:
@@ -88,76 +100,70 @@ def fit(
 
     Raises UserError where a loss is not a number: the weights are worthless then.
     """
-    started = time.perf_counter()
-    judge = _Judge(student, settings.patience, settings.keep)
+    (fitted,) = drive([fitting(Student(student), lesson, settings, note)], Passes(reader))
+    if isinstance(fitted, UserError):
+        raise fitted
+    return fitted
+
+
+def fitting(student: Student, lesson: Lesson, settings: FitSettings, note: Callable[[History], None]) -> Fit[Fitted]:
+    """`fit` under way: yields what it wants of the student, and trains it in place with what it is sent."""
+    asks, judge = _Dialogue(student, lesson, settings), _Judge(student, settings.patience, settings.keep)
+    parameters = student.parameters
+    optimiser = torch.optim.Adam(parameters, lr=settings.lr, fused=parameters[0].is_cuda)
     if len(lesson.dev):
-        note({"step": 0, "epoch": 0, "dev_loss": judge.see(0, _dev_loss(reader, lesson, 0, settings))})
-    last: _Step | None = None
-    for last in _steps(student, reader, lesson, settings):
-        entry: History = {"step": last.step, "epoch": last.epoch, "train_loss": last.loss}
+        note({"step": 0, "epoch": 0, "dev_loss": judge.see(0, (yield from asks.dev_loss(0)))})
+    step, loss = _Step(0, 0, (), ends_epoch=True), math.nan
+    for step in _steps(len(lesson.train), settings):
+        optimiser.zero_grad(set_to_none=True)
+        loss = yield from asks.gradient(step)
+        gradient_norm = _clip(parameters, settings)
+        optimiser.step()
+        entry: History = {"step": step.number, "epoch": step.epoch, "train_loss": loss}
         if settings.log_gradient_norms:
-            entry["gradient_norm"] = last.gradient_norm
+            entry["gradient_norm"] = gradient_norm
         if settings.log_weight_norms:
-            entry["weight_norm"] = _norm(trainable_parameters(student).values())
-        if len(lesson.dev) and (last.step % settings.dev_eval_steps == 0 or last.ends_epoch):
-            entry["dev_loss"] = judge.see(last.step, _dev_loss(reader, lesson, last.step, settings))
-        note({**entry, "seconds": round(time.perf_counter() - started, 3)})
+            entry["weight_norm"] = _norm(parameters)
+        if len(lesson.dev) and (step.number % settings.dev_eval_steps == 0 or step.ends_epoch):
+            entry["dev_loss"] = judge.see(step.number, (yield from asks.dev_loss(step.number)))
+        note({**entry, "seconds": asks.seconds})
         if judge.gives_up:
             break
-    assert last is not None
-    judge.settle(last.step)
-    return Fitted(
-        best_step=judge.best_step if judge.best else last.step,
-        num_steps=last.step,
-        best_dev_loss=judge.best.weighted if judge.best else None,
-        final_dev_loss=judge.last.weighted if judge.last else None,
-        dev_losses=judge.kept.parts if judge.kept else None,
-        final_train_loss=last.loss,
-        stopped_by="patience" if judge.gives_up else "epochs",
-        seconds=round(time.perf_counter() - started, 3),
-    )
+    judge.settle(step.number)
+    return judge.fitted(step.number, loss, asks.seconds)
 
 
 @dataclass(frozen=True)
 class _Step:
-    step: int
+    number: int
     epoch: int
-    loss: float
-    gradient_norm: float  # before clipping; nan where it was not wanted
+    indices: Sequence[int]
     ends_epoch: bool
 
 
-def _steps(student: PeftModel, reader: Reader, lesson: Lesson, settings: FitSettings) -> Iterator[_Step]:
-    """One optimiser step after another, in an order of the examples that the seed decides anew for each epoch."""
-    optimiser = torch.optim.Adam(trainable_parameters(student).values(), lr=settings.lr)
+def _steps(num_examples: int, settings: FitSettings) -> Iterator[_Step]:
+    """The examples of one optimiser step after another, in an order that the seed decides anew for each epoch."""
     order = seeded("epochs", settings.seed)
-    indices = list(range(len(lesson.train)))
-    step = 0
+    indices = list(range(num_examples))
+    number = 0
     for epoch in range(1, settings.num_train_epochs + 1):
         order.shuffle(indices)
-        for start in range(0, len(indices), settings.batch_size):
-            optimiser.zero_grad(set_to_none=True)
-            chosen = indices[start : start + settings.batch_size]
-            loss = weighted(example_losses(reader, lesson.train, chosen, lesson.trained), lesson.trained).mean()
-            loss.backward()
-            norm = _clip(student, settings)
-            optimiser.step()
-            step += 1
-            value = _number("training", loss.item(), step, settings)
-            yield _Step(step, epoch, value, norm, start + settings.batch_size >= len(indices))
+        for start in range(0, num_examples, settings.batch_size):
+            number += 1
+            stop = start + settings.batch_size
+            yield _Step(number, epoch, tuple(indices[start:stop]), ends_epoch=stop >= num_examples)
 
 
-def _clip(student: PeftModel, settings: FitSettings) -> float:
-    """Clip the gradient if that is wanted; its norm before, where it is wanted."""
+def _clip(parameters: Sequence[Tensor], settings: FitSettings) -> float:
+    """Clip the gradient if that is wanted; its norm before, where it is wanted, else nan."""
     if settings.gradient_clip_val is None and not settings.log_gradient_norms:
         return math.nan
-    parameters = trainable_parameters(student).values()
     limit = math.inf if settings.gradient_clip_val is None else settings.gradient_clip_val
     return float(torch.nn.utils.clip_grad_norm_(parameters, limit))
 
 
 @torch.no_grad()
-def _norm(tensors: Iterable[Tensor]) -> float:
+def _norm(tensors: Sequence[Tensor]) -> float:
     return float(torch.stack([tensor.float().norm() for tensor in tensors]).norm())
 
 
@@ -167,26 +173,63 @@ def _number(which: str, loss: float, step: int, settings: FitSettings) -> float:
     return loss
 
 
-@torch.no_grad()
 def dev_loss(reader: Reader, lesson: Lesson, token_budget: int) -> DevLoss:
     """The phase's loss on the dev examples, each weighing the same whatever the batches."""
-    batches = budget_batches(lesson.dev.examples, token_budget)
-    losses = [example_losses(reader, lesson.dev, chosen, lesson.weights) for chosen in batches]
-    parts = {loss: float(torch.cat([batch[loss] for batch in losses]).mean()) for loss in lesson.weights}
+    (answer,) = Passes(reader, token_budget).answer([_dev_request(lesson, ALONE)])
+    return _judged(answer, lesson)
+
+
+def _dev_request(lesson: Lesson, adapter: str) -> Request:
+    return Request(Share(lesson.dev, range(len(lesson.dev)), adapter), lesson.weights, gradient=False)
+
+
+def _judged(answer: Answer, lesson: Lesson) -> DevLoss:
+    parts = {loss: float(values.mean()) for loss, values in answer.losses.items()}
     return DevLoss(sum(weight * parts[loss] for loss, weight in lesson.trained.items()), parts)
 
 
-def _dev_loss(reader: Reader, lesson: Lesson, step: int, settings: FitSettings) -> DevLoss:
-    loss = dev_loss(reader, lesson, settings.token_budget)
-    _number("dev", loss.weighted, step, settings)
-    return loss
+@dataclass
+class _Dialogue:
+    """What a fit asks for, and the seconds it takes: its own, and its share of the passes that answer it."""
+
+    student: Student
+    lesson: Lesson
+    settings: FitSettings
+    _answered: float = 0.0
+    _since: float = field(default_factory=time.perf_counter)
+
+    @property
+    def seconds(self) -> float:
+        return round(self._answered + time.perf_counter() - self._since, 3)
+
+    def gradient(self, step: "_Step") -> Generator[Request, Answer, float]:
+        """The gradient of a step's examples, in the student's parameters, and their loss."""
+        share = Share(self.lesson.train, step.indices, self.student.adapter)
+        answer = yield from self._asked(Request(share, self.lesson.trained, gradient=True))
+        loss = float(weighted(answer.losses, self.lesson.trained).mean())
+        return _number("training", loss, step.number, self.settings)
+
+    def dev_loss(self, step: int) -> Generator[Request, Answer, DevLoss]:
+        """The dev loss after a step."""
+        answer = yield from self._asked(_dev_request(self.lesson, self.student.adapter))
+        loss = _judged(answer, self.lesson)
+        _number("dev", loss.weighted, step, self.settings)
+        return loss
+
+    def _asked(self, request: Request) -> Generator[Request, Answer, Answer]:
+        """The answer, which may take longer than what of it falls to this fit."""
+        own = time.perf_counter() - self._since
+        answer = yield request
+        self._answered += own + answer.seconds
+        self._since = time.perf_counter()
+        return answer
 
 
 @dataclass
 class _Judge:
     """Keeps a true copy of the best weights, and counts the evaluations since."""
 
-    student: PeftModel
+    student: Student
     patience: int
     keep: Literal["best", "last"]
     best_weights: dict[str, Tensor] | None = None
@@ -199,7 +242,8 @@ class _Judge:
         """Take note of the dev loss after a step, and return it."""
         self.last = loss
         if self.best is None or loss.weighted < self.best.weighted:
-            self.best_weights, self.best, self.best_step = snapshot(self.student), loss, step
+            self.best_weights = snapshot(self.student.model, self.student.adapter)
+            self.best, self.best_step = loss, step
             self.evaluations_since = 0
         else:
             self.evaluations_since += 1
@@ -209,12 +253,21 @@ class _Judge:
     def gives_up(self) -> bool:
         return self.evaluations_since >= self.patience
 
-    @property
-    def kept(self) -> DevLoss | None:
-        """The dev loss of the weights that are to be saved; each epoch ends in an evaluation, so the last has one."""
-        return self.best if self.keep == "best" else self.last
-
     def settle(self, last_step: int) -> None:
         """Leave in the student the weights that are to be saved."""
         if self.keep == "best" and self.best_weights is not None and self.best_step != last_step:
-            restore(self.student, self.best_weights)
+            restore(self.student.model, self.best_weights, self.student.adapter)
+
+    def fitted(self, last_step: int, train_loss: float, seconds: float) -> Fitted:
+        """What the phase came to. Each epoch ends in an evaluation, so the last weights have a dev loss too."""
+        kept = self.best if self.keep == "best" else self.last
+        return Fitted(
+            best_step=self.best_step if self.best else last_step,
+            num_steps=last_step,
+            best_dev_loss=self.best.weighted if self.best else None,
+            final_dev_loss=self.last.weighted if self.last else None,
+            dev_losses=kept.parts if kept else None,
+            final_train_loss=train_loss,
+            stopped_by="patience" if self.gives_up else "epochs",
+            seconds=seconds,
+        )

@@ -1,6 +1,6 @@
 """What a phase trains on: inputs without demonstrations, the response fed after each, and what to match there."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ia2.icl.encoding import Batch, Encoded, Ids, collate
+from ia2.lm.adapters import ALONE
 from ia2.lm.forward import Reader
 from ia2.training.losses import act_loss, act_loss_by_layer, spread_remainder, tok_loss, tokl_loss
 from ia2.training.targets import Targets
@@ -65,32 +66,85 @@ def from_targets(prompts: Sequence[Ids], targets: Targets, matching: Matching = 
     return Lessons(examples, targets.activations, targets.distributions, matching)
 
 
+@dataclass(frozen=True)
+class Share:
+    """Some examples of a run's lessons; `adapter` is the one that reads them."""
+
+    lessons: Lessons
+    indices: Sequence[int]
+    adapter: str = ALONE
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """B examples on the reader's device: what is fed, and what is to be matched at their M answer positions.
+
+    `owners` [M] says which example a position belongs to. `adapters` names that of each row where there are several.
+    """
+
+    batch: Batch
+    owners: Tensor
+    activations: Tensor | None  # [L, M, D]
+    distributions: Tensor | None  # [M, D], hidden states
+    matching: Matching
+    adapters: tuple[str, ...] | None = None
+
+
+def exercise_of(shares: Sequence[Share], losses: Collection[Loss], device: torch.device) -> Exercise:
+    """The examples of all shares, one share after the other, with what `losses` need of the teacher.
+
+    All shares are matched in the same way, so that one computation serves them.
+    """
+    (matching,) = {share.lessons.matching for share in shares}
+    batch = collate([share.lessons.examples[index] for share in shares for index in share.indices], device)
+    names = tuple(share.adapter for share in shares for _ in share.indices)
+    activations = _joined(shares, "activations", device).transpose(0, 1) if "act" in losses else None
+    distributions = _joined(shares, "distributions", device) if "tokl" in losses else None
+    adapters = None if set(names) == {ALONE} else names
+    return Exercise(batch, batch.rows, activations, distributions, matching, adapters)
+
+
+def _joined(shares: Sequence[Share], kind: Literal["activations", "distributions"], device: torch.device) -> Tensor:
+    parts = []
+    for share in shares:
+        values: Tensor | None = getattr(share.lessons, kind)
+        assert values is not None, "a phase needs a kind that was not collected"
+        parts.append(values[share.lessons.positions(share.indices)])
+    return torch.cat(parts).to(device)
+
+
+def losses_of(reader: Reader, exercise: Exercise, losses: Collection[Loss]) -> dict[Loss, Tensor]:
+    """Each loss of the examples, unweighted: [B] each, in float32 and differentiable; one forward pass."""
+    batch, rows, size = exercise.batch, exercise.owners, len(exercise.batch)
+    reading = reader.read(
+        batch, activations="act" in losses, logits=bool({"tok", "tokl"} & set(losses)), adapters=exercise.adapters
+    )
+    found: dict[Loss, Tensor] = {}
+    if reading.activations is not None and exercise.activations is not None:
+        found["act"] = _act(reading.activations, exercise, size)
+    if reading.logits is not None and "tok" in losses:
+        found["tok"] = tok_loss(reading.logits, batch.tokens, rows, size)
+    if reading.logits is not None and exercise.distributions is not None:
+        teacher = _teacher(reader, exercise.distributions, exercise.matching.top_k)
+        found["tokl"] = tokl_loss(reading.logits, teacher, rows, size)
+    return found
+
+
 def example_losses(
-    reader: Reader, lessons: Lessons, indices: Sequence[int], weights: Mapping[Loss, float]
+    reader: Reader, lessons: Lessons, indices: Sequence[int], losses: Collection[Loss]
 ) -> dict[Loss, Tensor]:
     """Each loss of a phase for some examples, unweighted: [B] each, in float32 and differentiable."""
-    batch = collate([lessons.examples[index] for index in indices], reader.device)
-    reading = reader.read(batch, activations="act" in weights, logits=bool({"tok", "tokl"} & set(weights)))
-    where = lessons.positions(indices)
-    losses: dict[Loss, Tensor] = {}
-    if reading.activations is not None:
-        target = _chosen(lessons.activations, where, reader).transpose(0, 1)
-        losses["act"] = _act(reading.activations, target, batch, lessons.matching)
-    if reading.logits is not None and "tok" in weights:
-        losses["tok"] = tok_loss(reading.logits, batch.tokens, batch.rows, len(batch))
-    if reading.logits is not None and "tokl" in weights:
-        teacher = _teacher(reader, _chosen(lessons.distributions, where, reader), lessons.matching.top_k)
-        losses["tokl"] = tokl_loss(reading.logits, teacher, batch.rows, len(batch))
-    return losses
+    return losses_of(reader, exercise_of([Share(lessons, indices)], losses, reader.device), losses)
 
 
-def _act(student: Tensor, target: Tensor, batch: Batch, matching: Matching) -> Tensor:
+def _act(student: Tensor, exercise: Exercise, size: int) -> Tensor:
+    target, matching = exercise.activations, exercise.matching
+    assert target is not None
     if matching.layers is not None:
         chosen = list(matching.layers)
         student, target = student[chosen], target[chosen]
-    if matching.act_norm == "layer":
-        return act_loss_by_layer(student, target, batch.rows, len(batch))
-    return act_loss(student, target, batch.rows, len(batch))
+    of_layers = act_loss_by_layer if matching.act_norm == "layer" else act_loss
+    return of_layers(student, target, exercise.owners, size)
 
 
 @torch.no_grad()
@@ -101,11 +155,6 @@ def _teacher(reader: Reader, hidden: Tensor, top_k: int | None) -> Tensor:
         return everything
     top = everything.topk(top_k, dim=-1)
     return spread_remainder(top.values, top.indices, everything.shape[-1])
-
-
-def _chosen(values: Tensor | None, where: Tensor, reader: Reader) -> Tensor:
-    assert values is not None, "a phase needs a kind that was not collected"
-    return values[where].to(reader.device)
 
 
 def weighted(losses: Mapping[Loss, Tensor], weights: Mapping[Loss, float]) -> Tensor:

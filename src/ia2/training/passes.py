@@ -1,0 +1,146 @@
+"""Forward and backward passes for fits, one or several at a time.
+
+A fit says what it wants next, a gradient or dev losses, and goes on when it has it. So whoever answers decides how: in
+one pass or in parts that memory holds, for one run or for several at once. A step of a few short rows is mostly
+overhead, which runs on the same frozen base can share: each has its own adapter, rows, optimiser and stopping.
+"""
+
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from ia2.errors import UserError
+from ia2.icl.encoding import budget_batches
+from ia2.lm.forward import Reader
+from ia2.training.lessons import Share, exercise_of, losses_of, weighted
+from ia2.training.variants import Loss
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a fit wants of some examples: the losses that `weights` names, and with `gradient` also that of their
+    weighted mean, in the `grad` of the adapter's parameters."""
+
+    share: Share
+    weights: Mapping[Loss, float]
+    gradient: bool
+
+    def __len__(self) -> int:
+        return len(self.share.indices)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The losses of the examples, unweighted [B] each, in the order they were read; and the seconds that fall to it."""
+
+    losses: Mapping[Loss, Tensor]
+    seconds: float
+
+
+Fit = Generator[Request, Answer, Result]
+"""A fit under way: yields what it wants, is sent the answer, returns what it came to."""
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Answers requests with forward and backward passes of `reader`.
+
+    `token_budget` is of padded tokens in a batch of dev examples, `micro_batch_size` of examples in a backward pass
+    (None: the whole batch of a step); both change speed and memory only.
+    """
+
+    reader: Reader
+    token_budget: int = 4096
+    micro_batch_size: int | None = None
+
+    def answer(self, requests: Sequence[Request]) -> list[Answer]:
+        """An answer to each; all of them want gradients, or none does."""
+        started = time.perf_counter()
+        found = self._gradients(requests) if requests[0].gradient else self._judgements(requests)
+        losses = [_concatenated(parts) for parts in found]
+        seconds = (time.perf_counter() - started) / len(requests)
+        return [Answer(one, seconds) for one in losses]
+
+    def _gradients(self, requests: Sequence[Request]) -> list[list[dict[Loss, Tensor]]]:
+        found: list[list[dict[Loss, Tensor]]] = [[] for _ in requests]
+        for parts in self._micro_batches(requests):
+            losses = self._losses(requests, parts)
+            total = sum(
+                weighted(one, requests[place].weights).sum() / len(requests[place]) for place, one in losses.items()
+            )
+            assert isinstance(total, Tensor)
+            total.backward()
+            for place, one in losses.items():
+                found[place].append({loss: values.detach() for loss, values in one.items()})
+        return found
+
+    def _micro_batches(self, requests: Sequence[Request]) -> Iterator[dict[int, list[int]]]:
+        """Request, by place -> some of its examples."""
+        size = self.micro_batch_size or max(map(len, requests))
+        chunks = [
+            [request.share.indices[start : start + size] for start in range(0, len(request), size)]
+            for request in requests
+        ]
+        for row in zip_longest(*chunks, fillvalue=()):
+            yield {place: list(chosen) for place, chosen in enumerate(row) if chosen}
+
+    @torch.no_grad()
+    def _judgements(self, requests: Sequence[Request]) -> list[list[dict[Loss, Tensor]]]:
+        found: list[list[dict[Loss, Tensor]]] = [[] for _ in requests]
+        every = [(place, index) for place, request in enumerate(requests) for index in request.share.indices]
+        examples = [requests[place].share.lessons.examples[index] for place, index in every]
+        for batch in budget_batches(examples, self.token_budget):
+            parts: dict[int, list[int]] = {}
+            for place, index in (every[chosen] for chosen in batch):
+                parts.setdefault(place, []).append(index)
+            for place, one in self._losses(requests, parts).items():
+                found[place].append(one)
+        return found
+
+    def _losses(self, requests: Sequence[Request], parts: Mapping[int, Sequence[int]]) -> dict[int, dict[Loss, Tensor]]:
+        """The losses of some examples of each request, out of one forward pass."""
+        wanted = requests[0].weights.keys()
+        assert all(request.weights.keys() == wanted for request in requests), "stacked runs have the same losses"
+        shares = [replace(requests[place].share, indices=indices) for place, indices in parts.items()]
+        losses = losses_of(self.reader, exercise_of(shares, wanted, self.reader.device), wanted)
+        sizes = [len(indices) for indices in parts.values()]
+        pieces = {loss: values.split(sizes) for loss, values in losses.items()}
+        return {place: {loss: pieces[loss][nth] for loss in pieces} for nth, place in enumerate(parts)}
+
+
+def _concatenated(parts: Sequence[Mapping[Loss, Tensor]]) -> dict[Loss, Tensor]:
+    return {loss: torch.cat([part[loss] for part in parts]) for loss in parts[0]}
+
+
+def drive(fits: Sequence[Fit[Result]], passes: Passes) -> list[Result | UserError]:
+    """Let all fits run to their ends, in step with one another, and return what each came to.
+
+    Where one raises UserError (its weights are worthless, say), that is what it came to, and the others go on.
+    """
+    ended: dict[int, Result | UserError] = {}
+    waiting: dict[int, Request] = {}
+
+    def resume(place: int, answer: Answer | None) -> None:
+        try:
+            waiting[place] = fits[place].send(answer)  # type: ignore[arg-type]  # None begins a generator
+        except StopIteration as stop:
+            ended[place] = stop.value
+        except UserError as error:
+            ended[place] = error
+
+    for place in range(len(fits)):
+        resume(place, None)
+    while waiting:
+        judged = any(not request.gradient for request in waiting.values())
+        chosen = [place for place, request in waiting.items() if request.gradient != judged]
+        answers = passes.answer([waiting.pop(place) for place in chosen])
+        for place, answer in zip(chosen, answers, strict=True):
+            resume(place, answer)
+    return [ended[place] for place in range(len(fits))]
