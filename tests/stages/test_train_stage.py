@@ -20,7 +20,7 @@ from ia2.flows.training import first_phase, resolve, train
 from ia2.lm.forward import reading
 from ia2.lm.loading import load_model
 from ia2.lm.shelf import Models
-from ia2.stages.train import Start, train_run
+from ia2.stages.train import Assignment, Start, train_run, train_runs
 from ia2.training.fit import Lesson, dev_loss
 from ia2.training.lessons import from_targets
 from ia2.training.targets import load_targets
@@ -275,3 +275,82 @@ def test_a_prompt_longer_than_the_context_is_an_error(
         run_in(tmp_path, tiny_model_folder, models, dataset="long", training_method=method, label_type=label_type)
     assert leftovers(tmp_path) == []
     assert store.run_folders(tmp_path) == []
+
+
+def test_targets_are_the_bare_models_also_where_a_second_phase_needs_them_first(
+    tmp_path: Path, tiny_model_folder: Path, models: Models
+) -> None:
+    """`tok` on ground truth collects nothing, so `t2a` does, after it: not from the adapter that it goes on with."""
+    run_in(tmp_path / "one", tiny_model_folder, models, training_method="t2a", label_type="ground_truth")
+    run_in(tmp_path / "other", tiny_model_folder, models)
+    ((one,), (other,)) = (
+        list((tmp_path / root / "outputs" / "targets").glob("*/activations.safetensors")) for root in ("one", "other")
+    )
+    assert one.read_bytes() == other.read_bytes()
+
+
+# Several runs in the same passes
+
+
+def stack(root: Path, model: Path) -> list[Assignment]:
+    changes: list[dict[str, Any]] = [{"run_idx": 0}, {"run_idx": 1, "lr": 3e-2}, {"run_idx": 0, "lora_r": 2}]
+    return [Assignment(resolve(training(root, model, **one))) for one in changes]
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    return dict(store.read_object(folder / "final_loss_statistics.json"))
+
+
+def test_runs_trained_together_are_those_trained_alone(tmp_path: Path, tiny_model_folder: Path, models: Models) -> None:
+    together = train_runs(tmp_path / "one", stack(tmp_path / "one", tiny_model_folder), models)
+    for assignment, folder in zip(stack(tmp_path / "other", tiny_model_folder), together, strict=True):
+        assert isinstance(folder, Path)
+        alone = train_run(tmp_path / "other", assignment.config, models)
+        assert folder.name == alone.name
+        assert {file.name for file in folder.iterdir()} == {file.name for file in alone.iterdir()} == RUN_FILES
+        assert (folder / "adapter_config.json").read_text() == (alone / "adapter_config.json").read_text()
+        assert described(folder) == described(alone)
+        for key in ("best_step", "num_steps", "trainable_parameters", "adapter_bytes"):
+            assert summary(folder)[key] == summary(alone)[key]
+        for key in ("best_dev_loss", "final_dev_loss", "final_train_loss"):
+            assert summary(folder)[key] == pytest.approx(summary(alone)[key], rel=1e-4)
+    assert leftovers(tmp_path) == []
+
+
+def described(folder: Path) -> dict[str, Any]:
+    return dict(store.read_object(folder / "config.json"))
+
+
+def test_of_runs_trained_together_only_those_are_trained_that_are_not_there(
+    tmp_path: Path, tiny_model_folder: Path, models: Models
+) -> None:
+    assignments = stack(tmp_path, tiny_model_folder)
+    known = train_run(tmp_path, assignments[1].config, models)
+    before = files_of(known)
+    outcomes = train_runs(tmp_path, assignments, models)
+    assert outcomes[1] == known
+    assert files_of(known) == before
+    assert [store.run_folder(tmp_path, one.config) for one in assignments] == outcomes
+
+
+def test_a_run_that_fails_leaves_nothing_and_takes_no_other_along(
+    tmp_path: Path, tiny_model_folder: Path, models: Models
+) -> None:
+    good, _, other = stack(tmp_path, tiny_model_folder)
+    bad = Assignment(good.config.model_copy(update={"lr": 1e30}))
+    outcomes = train_runs(tmp_path, [good, bad, other], models)
+    assert isinstance(outcomes[1], UserError)
+    assert "lower --lr" in str(outcomes[1])
+    assert not store.run_folder(tmp_path, bad.config).exists()
+    assert all(isinstance(outcomes[place], Path) for place in (0, 2))
+    assert leftovers(tmp_path) == []
+    assert_whole(tmp_path)
+
+
+def test_a_micro_batch_size_changes_neither_name_nor_result(
+    tmp_path: Path, tiny_model_folder: Path, models: Models
+) -> None:
+    whole = run_in(tmp_path / "one", tiny_model_folder, models)
+    parts = run_in(tmp_path / "other", tiny_model_folder, models, micro_batch_size=1)
+    assert whole.name == parts.name
+    assert summary(parts)["best_dev_loss"] == pytest.approx(summary(whole)["best_dev_loss"], rel=1e-4)

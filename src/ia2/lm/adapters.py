@@ -171,7 +171,7 @@ def trainable_adapters(
 def _let_all_train(adapted: PeftModel, names: Sequence[str]) -> None:
     """PEFT lets only the active adapter train."""
     for key, parameter in adapted.named_parameters():
-        parameter.requires_grad_(any(f".{name}." in key for name in names))
+        parameter.requires_grad_(any(_is_of(key, name) for name in names))
 
 
 @torch.no_grad()
@@ -269,7 +269,12 @@ def save_adapter(adapted: PeftModel, folder: Path, model_id: str, name: str = AL
 def trainable_parameters(adapted: PeftModel, name: str = ALONE) -> dict[str, Tensor]:
     """An adapter's live parameters by their name in the model."""
     parameters = adapted.named_parameters()
-    return {key: parameter for key, parameter in parameters if parameter.requires_grad and f".{name}." in key}
+    return {key: parameter for key, parameter in parameters if parameter.requires_grad and _is_of(key, name)}
+
+
+def _is_of(key: str, name: str) -> bool:
+    """Whether a parameter is of the adapter of that name, which stands within its key or ends it."""
+    return f".{name}." in f"{key}."
 
 
 def snapshot(adapted: PeftModel, name: str = ALONE) -> dict[str, Tensor]:
