@@ -16,8 +16,8 @@ from ia2.errors import UserError
 from ia2.lm.adapters import ALONE, Beginning, peft_config, snapshot, trainable_adapters
 from ia2.lm.forward import Reader, reading
 from ia2.training.fit import FitSettings, Fitted, History, Lesson, Student, fitting
-from ia2.training.lessons import Share, from_targets
-from ia2.training.passes import Passes, Request, drive
+from ia2.training.lessons import Share, exercise_of, from_targets, losses_of
+from ia2.training.passes import Request, drive, passes_of
 from ia2.training.targets import Targets, add_kinds
 from ia2.training.variants import Loss
 
@@ -53,7 +53,7 @@ def fits(shape: str, runs: list[tuple[int, Lesson, FitSettings]], passes: int | 
             fitting(Student(adapted, name), one, settings, history.append)
             for name, (_, one, settings), history in zip(names, runs, histories, strict=True)
         ]
-        outcomes = drive(made, Passes(reader, micro_batch_size=passes))
+        outcomes = drive(made, passes_of(reader, passes))
         weights = [
             {key.replace(f".{name}.", "."): value for key, value in snapshot(adapted, name).items()} for name in names
         ]
@@ -63,7 +63,7 @@ def fits(shape: str, runs: list[tuple[int, Lesson, FitSettings]], passes: int | 
     ]
 
 
-def losses_of(history: list[History]) -> list[float]:
+def numbers_in(history: list[History]) -> list[float]:
     return [float(entry[key]) for entry in history for key in ("train_loss", "dev_loss") if key in entry]
 
 
@@ -74,7 +74,7 @@ def assert_alike(one: dict[str, object], other: dict[str, object]) -> None:
         other["outcome"].best_step,
         other["outcome"].num_steps,
     )
-    assert losses_of(one["history"]) == pytest.approx(losses_of(other["history"]), rel=1e-4)  # type: ignore[arg-type]
+    assert numbers_in(one["history"]) == pytest.approx(numbers_in(other["history"]), rel=1e-4)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("losses", LOSSES)
@@ -90,7 +90,7 @@ def test_runs_together_come_to_what_each_comes_to_alone(shape: str, losses: str)
     for run, stacked in zip(runs, together, strict=True):
         (alone,) = fits(shape, [run])
         assert_alike(stacked, alone)
-    lengths = {len(losses_of(one["history"])) for one in together}  # type: ignore[arg-type]
+    lengths = {len(numbers_in(one["history"])) for one in together}  # type: ignore[arg-type]
     assert len(lengths) > 1, "the runs have to end at different steps for this test"
 
 
@@ -118,7 +118,7 @@ def gradients(micro_batch_size: int | None) -> tuple[list[Tensor], dict[Loss, Te
     with students("llama", [0]) as (adapted, names, reader):
         student = Student(adapted, names[0])
         request = Request(Share(one.train, (4, 0, 3, 1, 2)), one.trained, gradient=True)
-        (answer,) = Passes(reader, micro_batch_size=micro_batch_size).answer([request])
+        (answer,) = passes_of(reader, micro_batch_size).answer([request])
         found = [parameter.grad.clone() for parameter in student.parameters if parameter.grad is not None]
     return found, dict(answer.losses)
 
@@ -133,3 +133,24 @@ def test_a_step_in_micro_batches_has_the_gradient_of_the_whole(micro_batch_size:
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
     for name, values in losses.items():
         torch.testing.assert_close(values, apart[name], rtol=1e-5, atol=1e-6)
+
+
+def test_what_fills_a_shape_changes_no_loss() -> None:
+    one, wanted = lesson("llama", "tna").train, ("act", "tok")
+    with students("llama", [0]) as (_, _, reader), torch.no_grad():
+        exercise = exercise_of([Share(one, (4, 0, 3))], wanted, reader.device)
+        num_rows, num_tokens, num_positions = exercise.shape
+        filled = exercise.filled(num_tokens + 5, num_positions + 7)
+        assert filled.shape == (num_rows, num_tokens + 5, num_positions + 7)
+        expected = losses_of(reader, exercise, wanted)
+        found = losses_of(reader, filled, wanted)
+    assert expected.keys() == found.keys() == set(wanted)
+    for name, values in expected.items():
+        torch.testing.assert_close(found[name], values, rtol=1e-5, atol=1e-6)
+
+
+def test_a_copied_exercise_has_all_tensors_of_its_own() -> None:
+    exercise = exercise_of([Share(lesson("llama", "tna").train, (4, 0, 3))], ("act", "tok"), torch.device("cpu"))
+    for mine, given in zip(exercise.copied().tensors, exercise.tensors, strict=True):
+        assert torch.equal(mine, given)
+        assert mine.data_ptr() != given.data_ptr()

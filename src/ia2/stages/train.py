@@ -26,7 +26,7 @@ from ia2.lm.forward import Reader, reading
 from ia2.lm.shelf import Models
 from ia2.training.fit import FitSettings, Fitted, History, Lesson, Student, fitting
 from ia2.training.material import Material, lesson_of, read_material
-from ia2.training.passes import Fit, Passes, drive
+from ia2.training.passes import Fit, drive, passes_of
 from ia2.training.tracking import tracking
 from ia2.training.variants import VARIANTS, Phase
 
@@ -82,7 +82,7 @@ def _trained(root: Path, assignments: Sequence[Assignment], models: Models) -> l
         reading(adapted) as reader,
     ):
         fits = [_learning(pupil, Student(adapted, name), reader) for pupil, name in zip(pupils, names, strict=True)]
-        return drive(fits, Passes(reader, micro_batch_size=config.micro_batch_size))
+        return drive(fits, passes_of(reader, config.micro_batch_size))
 
 
 @dataclass(frozen=True)

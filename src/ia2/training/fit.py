@@ -18,8 +18,9 @@ from ia2.errors import UserError
 from ia2.icl.prompts import seeded
 from ia2.lm.adapters import ALONE, restore, snapshot, trainable_parameters
 from ia2.lm.forward import Reader
+from ia2.training.computation import Plainly
 from ia2.training.lessons import Lessons, Share, weighted
-from ia2.training.passes import Answer, Fit, Passes, Request, drive
+from ia2.training.passes import Answer, Fit, Passes, Request, drive, passes_of
 from ia2.training.variants import Loss
 
 History = dict[str, float | int | str]
@@ -100,7 +101,7 @@ def fit(
 
     Raises UserError where a loss is not a number: the weights are worthless then.
     """
-    (fitted,) = drive([fitting(Student(student), lesson, settings, note)], Passes(reader))
+    (fitted,) = drive([fitting(Student(student), lesson, settings, note)], passes_of(reader))
     if isinstance(fitted, UserError):
         raise fitted
     return fitted
@@ -175,7 +176,7 @@ def _number(which: str, loss: float, step: int, settings: FitSettings) -> float:
 
 def dev_loss(reader: Reader, lesson: Lesson, token_budget: int) -> DevLoss:
     """The phase's loss on the dev examples, each weighing the same whatever the batches."""
-    (answer,) = Passes(reader, token_budget).answer([_dev_request(lesson, ALONE)])
+    (answer,) = Passes(reader, Plainly(reader), token_budget).answer([_dev_request(lesson, ALONE)])
     return _judged(answer, lesson)
 
 

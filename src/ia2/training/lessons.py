@@ -1,11 +1,12 @@
 """What a phase trains on: inputs without demonstrations, the response fed after each, and what to match there."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ia2.icl.encoding import Batch, Encoded, Ids, collate
 from ia2.lm.adapters import ALONE
@@ -79,7 +80,8 @@ class Share:
 class Exercise:
     """B examples on the reader's device: what is fed, and what is to be matched at their M answer positions.
 
-    `owners` [M] says which example a position belongs to. `adapters` names that of each row where there are several.
+    `owners` [M] says which example a position belongs to; B is that of positions that only fill a shape (`filled`).
+    `adapters` names that of each row where there are several.
     """
 
     batch: Batch
@@ -88,6 +90,41 @@ class Exercise:
     distributions: Tensor | None  # [M, D], hidden states
     matching: Matching
     adapters: tuple[str, ...] | None = None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """B, S and M."""
+        return (*self.batch.input_ids.shape, len(self.owners))  # type: ignore[return-value]  # of two
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All that is computed with, in a fixed order."""
+        batch = self.batch
+        found = [batch.input_ids, batch.rows, batch.columns, batch.tokens, self.owners]
+        return [*found, *(one for one in (self.activations, self.distributions) if one is not None)]
+
+    def copied(self) -> "Exercise":
+        """The same with tensors of its own."""
+        batch = Batch(*(tensor.clone() for tensor in self.tensors[:4]))
+        activations, distributions = (
+            None if one is None else one.clone() for one in (self.activations, self.distributions)
+        )
+        return replace(
+            self, batch=batch, owners=self.owners.clone(), activations=activations, distributions=distributions
+        )
+
+    def filled(self, num_tokens: int, num_positions: int) -> "Exercise":
+        """The same examples as S tokens a row and M positions, so that others have its shape; nothing else changes."""
+        batch, short = self.batch, num_positions - len(self.owners)
+        more = (0, short)
+        at_positions = (functional.pad(one, more) for one in (batch.rows, batch.columns, batch.tokens))
+        return replace(
+            self,
+            batch=Batch(functional.pad(batch.input_ids, (0, num_tokens - batch.input_ids.shape[1])), *at_positions),
+            owners=functional.pad(self.owners, more, value=len(batch)),
+            activations=None if self.activations is None else functional.pad(self.activations, (0, 0, *more)),
+            distributions=None if self.distributions is None else functional.pad(self.distributions, (0, 0, *more)),
+        )
 
 
 def exercise_of(shares: Sequence[Share], losses: Collection[Loss], device: torch.device) -> Exercise:
@@ -115,7 +152,7 @@ def _joined(shares: Sequence[Share], kind: Literal["activations", "distributions
 
 def losses_of(reader: Reader, exercise: Exercise, losses: Collection[Loss]) -> dict[Loss, Tensor]:
     """Each loss of the examples, unweighted: [B] each, in float32 and differentiable; one forward pass."""
-    batch, rows, size = exercise.batch, exercise.owners, len(exercise.batch)
+    batch, rows, size = exercise.batch, exercise.owners, len(exercise.batch) + 1  # one for what fills a shape
     reading = reader.read(
         batch, activations="act" in losses, logits=bool({"tok", "tokl"} & set(losses)), adapters=exercise.adapters
     )
@@ -127,7 +164,7 @@ def losses_of(reader: Reader, exercise: Exercise, losses: Collection[Loss]) -> d
     if reading.logits is not None and exercise.distributions is not None:
         teacher = _teacher(reader, exercise.distributions, exercise.matching.top_k)
         found["tokl"] = tokl_loss(reading.logits, teacher, rows, size)
-    return found
+    return {loss: values[:-1] for loss, values in found.items()}
 
 
 def example_losses(

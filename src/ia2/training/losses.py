@@ -49,8 +49,9 @@ def tokl_loss(logits: Tensor, teacher: Tensor, rows: Tensor, num_examples: int) 
 
 def mean_over_tokens(values: Tensor, rows: Tensor, num_examples: int) -> Tensor:
     """The mean of values [M] over each example's own positions: [B]."""
-    total = torch.zeros(num_examples, device=values.device).index_add(0, rows, values)
-    return total / torch.bincount(rows, minlength=num_examples)
+    nothing = torch.zeros(num_examples, device=values.device)
+    counts = nothing.index_add(0, rows, torch.ones_like(values))  # bincount would wait for the device
+    return nothing.index_add(0, rows, values) / counts
 
 
 def spread_remainder(top_log_probabilities: Tensor, top_tokens: Tensor, num_tokens: int) -> Tensor:

@@ -17,7 +17,9 @@ from torch import Tensor
 from ia2.errors import UserError
 from ia2.icl.encoding import budget_batches
 from ia2.lm.forward import Reader
-from ia2.training.lessons import Share, exercise_of, losses_of, weighted
+from ia2.training.computation import Computation, Plainly
+from ia2.training.graphs import Graphs
+from ia2.training.lessons import Share, exercise_of
 from ia2.training.variants import Loss
 
 Result = TypeVar("Result")
@@ -48,6 +50,10 @@ Fit = Generator[Request, Answer, Result]
 """A fit under way: yields what it wants, is sent the answer, returns what it came to."""
 
 
+Parts = Mapping[int, Sequence[int]]
+"""Request, by its place -> some of its examples."""
+
+
 @dataclass(frozen=True)
 class Passes:
     """Answers requests with forward and backward passes of `reader`.
@@ -57,62 +63,69 @@ class Passes:
     """
 
     reader: Reader
+    computation: Computation
     token_budget: int = 4096
     micro_batch_size: int | None = None
 
     def answer(self, requests: Sequence[Request]) -> list[Answer]:
         """An answer to each; all of them want gradients, or none does."""
         started = time.perf_counter()
-        found = self._gradients(requests) if requests[0].gradient else self._judgements(requests)
-        losses = [_concatenated(parts) for parts in found]
-        seconds = (time.perf_counter() - started) / len(requests)
-        return [Answer(one, seconds) for one in losses]
-
-    def _gradients(self, requests: Sequence[Request]) -> list[list[dict[Loss, Tensor]]]:
         found: list[list[dict[Loss, Tensor]]] = [[] for _ in requests]
-        for parts in self._micro_batches(requests):
-            losses = self._losses(requests, parts)
-            total = sum(
-                weighted(one, requests[place].weights).sum() / len(requests[place]) for place, one in losses.items()
-            )
-            assert isinstance(total, Tensor)
-            total.backward()
-            for place, one in losses.items():
-                found[place].append({loss: values.detach() for loss, values in one.items()})
-        return found
+        gradient = requests[0].gradient
+        for parts in self._micro_batches(requests) if gradient else self._budget_batches(requests):
+            for place, losses in self._computed(requests, parts, gradient).items():
+                found[place].append(losses)
+        answers = [_concatenated(parts) for parts in found]
+        seconds = (time.perf_counter() - started) / len(requests)
+        return [Answer(losses, seconds) for losses in answers]
 
-    def _micro_batches(self, requests: Sequence[Request]) -> Iterator[dict[int, list[int]]]:
-        """Request, by place -> some of its examples."""
+    def _micro_batches(self, requests: Sequence[Request]) -> Iterator[Parts]:
         size = self.micro_batch_size or max(map(len, requests))
         chunks = [
             [request.share.indices[start : start + size] for start in range(0, len(request), size)]
             for request in requests
         ]
         for row in zip_longest(*chunks, fillvalue=()):
-            yield {place: list(chosen) for place, chosen in enumerate(row) if chosen}
+            yield {place: chosen for place, chosen in enumerate(row) if chosen}
 
-    @torch.no_grad()
-    def _judgements(self, requests: Sequence[Request]) -> list[list[dict[Loss, Tensor]]]:
-        found: list[list[dict[Loss, Tensor]]] = [[] for _ in requests]
+    def _budget_batches(self, requests: Sequence[Request]) -> Iterator[Parts]:
         every = [(place, index) for place, request in enumerate(requests) for index in request.share.indices]
         examples = [requests[place].share.lessons.examples[index] for place, index in every]
         for batch in budget_batches(examples, self.token_budget):
             parts: dict[int, list[int]] = {}
             for place, index in (every[chosen] for chosen in batch):
                 parts.setdefault(place, []).append(index)
-            for place, one in self._losses(requests, parts).items():
-                found[place].append(one)
-        return found
+            yield parts
 
-    def _losses(self, requests: Sequence[Request], parts: Mapping[int, Sequence[int]]) -> dict[int, dict[Loss, Tensor]]:
+    def _computed(self, requests: Sequence[Request], parts: Parts, gradient: bool) -> dict[int, dict[Loss, Tensor]]:
         """The losses of some examples of each request, out of one forward pass."""
         wanted = requests[0].weights.keys()
         assert all(request.weights.keys() == wanted for request in requests), "stacked runs have the same losses"
         shares = [replace(requests[place].share, indices=indices) for place, indices in parts.items()]
-        losses = losses_of(self.reader, exercise_of(shares, wanted, self.reader.device), wanted)
-        sizes = [len(indices) for indices in parts.values()]
+        exercise, sizes = exercise_of(shares, wanted, self.reader.device), list(map(len, parts.values()))
+        if gradient:
+            losses = self.computation.gradients(exercise, self._coefficients(requests, parts))
+        else:
+            losses = self.computation.losses(exercise, wanted)
         pieces = {loss: values.split(sizes) for loss, values in losses.items()}
         return {place: {loss: pieces[loss][nth] for loss in pieces} for nth, place in enumerate(parts)}
+
+    def _coefficients(self, requests: Sequence[Request], parts: Parts) -> dict[Loss, Tensor]:
+        """What makes each request's sum of losses the weighted mean over its examples, whatever parts they come in."""
+        return {
+            loss: torch.tensor(
+                [requests[place].weights[loss] / len(requests[place]) for place, own in parts.items() for _ in own],
+                device=self.reader.device,
+            )
+            for loss in requests[0].weights
+        }
+
+
+def passes_of(reader: Reader, micro_batch_size: int | None = None) -> Passes:
+    """The passes that suit the reader's device: on a GPU, shapes that come again are replayed as CUDA graphs."""
+    graphed = reader.device.type == "cuda" and micro_batch_size is None
+    computation: Computation = Graphs(reader, Plainly(reader)) if graphed else Plainly(reader)
+    return Passes(reader, computation, micro_batch_size=micro_batch_size)
 
 
 def _concatenated(parts: Sequence[Mapping[Loss, Tensor]]) -> dict[Loss, Tensor]:
