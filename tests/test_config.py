@@ -184,7 +184,11 @@ def test_identity_leaves_out_what_changes_no_result() -> None:
         "track",
         "wandb_log",
     }
-    assert left_out == {"root", "device", "device_map", "max_memory", "no_prepare", "retrain", "protocol"} | logging
+    assert (
+        left_out
+        == {"root", "device", "device_map", "max_memory", "no_prepare", "retrain", "protocol", "micro_batch_size"}
+        | logging
+    )
 
 
 def test_the_published_protocol_decides_keep_and_stop_but_no_name() -> None:

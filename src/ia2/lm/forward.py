@@ -21,7 +21,7 @@ from ia2.icl.encoding import Batch
 from ia2.lm.attention import architecture_of, attention_blocks, decoder_of
 from ia2.lm.capture import Recorder, capture
 from ia2.lm.placement import device_of
-from ia2.lm.virtual_tokens import prefix_cache
+from ia2.lm.virtual_tokens import prefix_cache, prompt_embeddings
 
 Model = PreTrainedModel | PeftModel
 
@@ -97,8 +97,7 @@ class Reader:
         if self.model.active_peft_config.peft_type == PeftType.PREFIX_TUNING:
             return repeated(prefix_cache(self.model), num_rows)
         cache = DynamicCache()
-        embeddings = self.model.get_prompt(1).to(self.base.dtype)
-        self.run(inputs_embeds=embeddings, past_key_values=cache, use_cache=True)
+        self.run(inputs_embeds=prompt_embeddings(self.model), past_key_values=cache, use_cache=True)
         return repeated(cache, num_rows)
 
     @property

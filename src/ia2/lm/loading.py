@@ -32,6 +32,7 @@ from ia2.errors import UserError
 from ia2.icl.encoding import Encoder
 from ia2.lm.attention import architecture_of
 from ia2.lm.decoding import Stopper
+from ia2.lm.fused import fuse_norms
 from ia2.lm.packed import pack_linears
 from ia2.lm.placement import placement, tell_placement
 from ia2.sources import PackageSource, cache_folder, extract_member, hub_resolves
@@ -119,12 +120,19 @@ def load_model(config: ModelConfig) -> LanguageModel:
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(_not_loaded(config.model_id, cached, error)) from error
     architecture_of(model)
-    model.eval().requires_grad_(False)
     if config.device_map is None:
         model.to(device)  # type: ignore[arg-type]  # transformers types it wrongly
     tell_placement(model)
-    pack_linears(model)
+    freeze(model)
     return LanguageModel(model, tokenizer, config.model_id, _revision(model, folder))
+
+
+def freeze(model: PreTrainedModel) -> None:
+    """Let a model answer only, as fast as its device can: nothing of it is trained or drawn at random."""
+    model.eval().requires_grad_(False)
+    if model.device.type == "cuda":
+        fuse_norms(model)
+    pack_linears(model)
 
 
 def load_tokenizer(model_id: str) -> PreTrainedTokenizerBase:

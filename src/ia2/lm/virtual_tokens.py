@@ -31,6 +31,14 @@ def begin_with_words(adapted: PeftModel) -> None:
     weight.copy_(start.reshape(weight.shape))
 
 
+def prompt_embeddings(adapted: PeftModel) -> Tensor:
+    """The embeddings [1, V, D] that a prompt consists of, in the model's dtype.
+
+    peft's own `get_prompt` copies token ids to the device each time, which a CUDA graph cannot hold.
+    """
+    return _table(adapted)[None].to(cast(PreTrainedModel, adapted.get_base_model()).dtype)
+
+
 def _table(adapted: PeftModel) -> Tensor:
     encoder: Any = adapted.prompt_encoder[adapted.active_adapter]
     table: Tensor = encoder.embedding.weight

@@ -2,7 +2,8 @@
 
 A step of a few short rows is mostly the starting of its thousands of kernels (five sixths of it for four rows of a
 hundred tokens on a model of 4B parameters). Rows and positions are filled up to few shapes, so that shapes come again;
-what fills them is left out of every loss. Long batches are bound by arithmetic and gain nothing.
+what fills them is left out of every loss. Long batches are bound by arithmetic and gain nothing; runs that are stacked
+are computed plainly, since peft finds each adapter's rows by copying a list to the device.
 """
 
 from collections import Counter
@@ -19,7 +20,7 @@ from ia2.training.variants import Loss
 
 MOST_TOKENS = 8192
 """Padded tokens of a batch that is worth a graph."""
-STEP_OF_TOKENS, STEP_OF_POSITIONS = 32, 16
+STEP_OF_TOKENS, STEP_OF_POSITIONS = 64, 16
 """Widths and numbers of positions are filled up to multiples of these; a position a row stays as it is."""
 WORTH = 2
 """A shape is recorded when it comes for the second time."""
@@ -46,7 +47,7 @@ class Graphs(Computation):
     def _computed(
         self, exercise: Exercise, wanted: tuple[Loss, ...], coefficients: Mapping[Loss, Tensor]
     ) -> Mapping[Loss, Tensor]:
-        if exercise.batch.input_ids.numel() > MOST_TOKENS:
+        if exercise.batch.input_ids.numel() > MOST_TOKENS or exercise.adapters is not None:
             return self._plainly(exercise, wanted, coefficients)
         exercise = exercise.filled(*_filled_shape(exercise))
         key = (exercise.shape, exercise.adapters, exercise.matching, wanted, bool(coefficients))

@@ -1,0 +1,33 @@
+"""Norms in one kernel: the same numbers, on every shape that has them."""
+
+import pytest
+import torch
+from tiny import SHAPES, tiny_model
+
+from ia2.lm.fused import NORMS, fuse_norms
+
+FUSED = {"llama", "mistral", "qwen2", "qwen3", "phi3"}
+IDS = torch.arange(3, 43).view(2, 20)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@torch.no_grad()
+def test_fused_norms_leave_the_results_as_they_are(shape: str) -> None:
+    model = tiny_model(shape)
+    expected = model(input_ids=IDS, use_cache=False).logits
+    wanted = [module for module in model.modules() if type(module).__name__.endswith("RMSNorm")]
+    assert fuse_norms(model) == (len(wanted) if shape in FUSED else 0)
+    assert (len(wanted) > 0) == (shape in FUSED | {"gemma3_text"})
+    torch.testing.assert_close(model(input_ids=IDS, use_cache=False).logits, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("norm", NORMS, ids=lambda norm: norm.__name__)
+def test_a_norm_is_what_its_formula_says(norm: type[torch.nn.Module]) -> None:
+    """x / sqrt(mean(x^2) + epsilon) * weight, in float64."""
+    one = norm(6, eps=1e-2)
+    with torch.no_grad():
+        one.weight.copy_(torch.arange(1.0, 7.0))  # type: ignore[operator,union-attr]
+    inputs = torch.randn(3, 6, generator=torch.Generator().manual_seed(0))
+    assert fuse_norms(one) == 1
+    exact = inputs.double() / (inputs.double().square().mean(dim=-1, keepdim=True) + 1e-2).sqrt()
+    torch.testing.assert_close(one(inputs).double(), exact * torch.arange(1.0, 7.0).double(), rtol=1e-6, atol=1e-6)
