@@ -21,7 +21,7 @@ def fuse_norms(model: nn.Module) -> int:
     """Let every norm of a known kind compute in one kernel; returns how many."""
     norms = [module for module in model.modules() if type(module) in NORMS]
     for norm in norms:
-        norm.forward = _Fused(norm)  # type: ignore[method-assign,assignment]
+        norm.forward = _Fused(norm)
     return len(norms)
 
 

@@ -9,6 +9,7 @@ are computed plainly, since peft finds each adapter's rows by copying a list to 
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,7 +37,7 @@ class Graphs(Computation):
     plainly: Computation
     _seen: Counter[Key] = field(default_factory=Counter)
     _recorded: dict[Key, "_Recorded"] = field(default_factory=dict)
-    _pool: tuple[int, int] = field(default_factory=torch.cuda.graph_pool_handle)
+    _pool: Any = field(default_factory=torch.cuda.graph_pool_handle)
 
     def losses(self, exercise: Exercise, wanted: Collection[Loss]) -> Mapping[Loss, Tensor]:
         return self._computed(exercise, tuple(wanted), {})

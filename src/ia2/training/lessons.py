@@ -94,7 +94,7 @@ class Exercise:
     @property
     def shape(self) -> tuple[int, int, int]:
         """B, S and M."""
-        return (*self.batch.input_ids.shape, len(self.owners))  # type: ignore[return-value]  # of two
+        return (*self.batch.input_ids.shape, len(self.owners))
 
     @property
     def tensors(self) -> list[Tensor]:
