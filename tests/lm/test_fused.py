@@ -1,10 +1,14 @@
 """Norms in one kernel: the same numbers, on every shape that has them."""
 
+from types import ModuleType
+
 import pytest
 import torch
 from tiny import SHAPES, tiny_model
+from transformers import PreTrainedModel
 
-from ia2.lm.fused import NORMS, fuse_norms
+from ia2.lm import fused
+from ia2.lm.fused import NORMS, fuse_kernels, fuse_norms
 
 FUSED = {"llama", "mistral", "qwen2", "qwen3", "phi3"}
 IDS = torch.arange(3, 43).view(2, 20)
@@ -31,3 +35,39 @@ def test_a_norm_is_what_its_formula_says(norm: type[torch.nn.Module]) -> None:
     assert fuse_norms(one) == 1
     exact = inputs.double() / (inputs.double().square().mean(dim=-1, keepdim=True) + 1e-2).sqrt()
     torch.testing.assert_close(one(inputs).double(), exact * torch.arange(1.0, 7.0).double(), rtol=1e-6, atol=1e-6)
+
+
+# liger-kernel needs a GPU; what it leaves behind in transformers can be seen without one
+
+
+class Made(torch.nn.Module):
+    """A model of a made-up module of transformers'."""
+
+
+def rotated(queries: torch.Tensor, by: float) -> torch.Tensor:
+    return queries + by
+
+
+def test_kernels_for_a_gpu_change_no_other_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("made_up")
+    vars(module).update(apply_rotary_pos_emb=rotated, Norm=torch.nn.LayerNorm)
+    monkeypatch.setitem(fused.sys.modules, "made_up", module)
+    monkeypatch.setattr(Made, "__module__", "made_up")
+    patched: list[object] = []
+
+    def apply(model: PreTrainedModel, config: dict[str, bool]) -> None:
+        assert config == {"cross_entropy": False, "fused_linear_cross_entropy": False}
+        patched.append(model)
+        vars(module).update(apply_rotary_pos_emb=lambda *_: 1 / 0, Norm=None)
+
+    monkeypatch.setattr(fused, "apply_liger_kernel", apply)
+    monkeypatch.setattr(fused, "is_liger_kernel_available", lambda: True)
+    model = Made()
+    model.config = type("Config", (), {"model_type": "made_up"})  # type: ignore[assignment]
+    for _ in range(2):
+        fuse_kernels(model)  # type: ignore[arg-type]
+    assert patched == [model, model]
+    assert vars(module)["Norm"] is torch.nn.LayerNorm
+    rope = vars(module)["apply_rotary_pos_emb"]
+    assert torch.equal(rope(torch.zeros(2), 3.0), torch.full((2,), 3.0))
+    assert rope.plain is rotated

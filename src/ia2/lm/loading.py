@@ -32,7 +32,7 @@ from ia2.errors import UserError
 from ia2.icl.encoding import Encoder
 from ia2.lm.attention import architecture_of
 from ia2.lm.decoding import Stopper
-from ia2.lm.fused import fuse_norms
+from ia2.lm.fused import fuse_kernels
 from ia2.lm.packed import pack_linears
 from ia2.lm.placement import placement, tell_placement
 from ia2.sources import PackageSource, cache_folder, extract_member, hub_resolves
@@ -131,7 +131,7 @@ def freeze(model: PreTrainedModel) -> None:
     """Let a model answer only, as fast as its device can: nothing of it is trained or drawn at random."""
     model.eval().requires_grad_(False)
     if model.device.type == "cuda":
-        fuse_norms(model)
+        fuse_kernels(model)
     pack_linears(model)
 
 
