@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from peft import PeftModel
-from plain import plain_forward
+from plain_forward import plain_forward
 from safetensors.torch import load_file
 from school import LR, NUM_EXAMPLES, NUM_STEPS, NUM_TOKENS, SHAPES, School, history, outspoken_model
 

@@ -11,7 +11,7 @@ from random import Random
 import pytest
 import torch
 from peft import PeftModel
-from plain import Plain, plain_forward
+from plain_forward import Plain, plain_forward
 from school import SHAPES, School
 from tiny import tiny_model, tiny_tokenizer
 from torch import Tensor
