@@ -1,122 +1,160 @@
-"""Evaluation of 12 adapters on 500 short queries: ours beside loading the model once per adapter and asking one by one.
+"""Evaluation at T = 1: ours beside a forward over one query after the other, logits of every position.
 
-    python benchmarks/bench_evaluate.py
+    python benchmarks/bench_evaluate.py                     on a CPU, with SmolLM2; for a GPU see gpu.py
 
-Ours is `ia2 evaluate` as it is, records and metrics included. The plain side is measured on a few adapters and queries
-and scaled, which is said; the tokens that both predict are compared.
+Both sides predict the first token of every query and say how probable it and the gold answer are.
 """
 
-import argparse
-import tempfile
-import time
-from pathlib import Path
-from statistics import median
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from random import Random
+from typing import Literal
+from unittest.mock import patch
 
-import pandas as pd
+import numpy as np
 import plain
+from comparing import Comparison
+from floors import distinct, forward
+from machine import timed
+from prompts import Ids, after_fresh, after_one_list, source
+from results import Result, side
+from running import Bench, evenly, main
 
-from ia2 import store
-from ia2.config import EvaluateConfig, TrainConfig
-from ia2.flows.evaluation import evaluate
-from ia2.flows.training import train
-from ia2.lm.loading import model_folder
-from ia2.lm.shelf import Models
-from ia2.tasks import task
-from ia2.tasks.base import Example
-from ia2.tasks.pool import Pool, pool_to_json
+from ia2.lm.decoding import Decoding, decode
+from ia2.lm.forward import Reader, reading
+from ia2.lm.prefixes import PrefixGroup
+from ia2.lm.scoring import FirstTokenScores
 
-MODEL = "smollm2-135m"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--num_adapters", type=int, default=12)
-    parser.add_argument("--num_queries", type=int, default=500)
-    parser.add_argument("--plain_adapters", type=int, default=2, help="adapters that the plain side is measured on")
-    parser.add_argument("--plain_queries", type=int, default=60, help="queries that the plain side is measured on")
-    parser.add_argument("--repeats", type=int, default=3)
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        compare(Path(folder), given)
+ONE_BATCH = 10**9
+"""A token budget that every prompt fits into."""
 
 
-def compare(root: Path, given: argparse.Namespace) -> None:
-    """Train small adapters, then time both sides in turns and print medians."""
-    questions = _write_dataset(root, given.num_queries)
-    models = Models()
-    runs = [train(_run(root, index), models) for index in range(given.num_adapters)]
-    ours, theirs = [], []
-    for _ in range(given.repeats):
-        seconds, tokens = _ours(root, models)
-        ours.append(seconds)
-        seconds, found = _plain(runs[: given.plain_adapters], questions, given.plain_queries)
-        theirs.append(seconds * given.num_adapters)
-        for run, answers in found.items():
-            assert tokens[run][: len(answers)] == answers, f"{run} is answered otherwise"
-    fast, slow = median(ours), median(theirs)
-    total = given.num_adapters * given.num_queries
-    print(f"{given.num_adapters} adapters x {given.num_queries} queries, T=1, {MODEL}, median of {given.repeats}")
-    print(f"ours   {fast:8.1f} s  {total / fast:8.1f} queries/s")
-    print(
-        f"plain  {slow:8.1f} s  {total / slow:8.1f} queries/s  (loading and {given.plain_queries} queries measured "
-        f"for {given.plain_adapters} adapters, scaled)"
-    )
-    print(f"ratio  {slow / fast:8.1f}")
+@dataclass(frozen=True)
+class EvaluateRow:
+    """`num_queries` queries of about `length` tokens, each after demonstrations of that length: one list for all, or
+    a fresh draw for each. The plain side answers `plain_queries` of them.
+
+    With `shared_rows`, so many of the prompts are read in one batch with and without prefix sharing, and the peaks of
+    memory above the weights compared.
+    """
+
+    name: str
+    bar: float
+    length: int
+    num_queries: int
+    plain_queries: int
+    num_demonstrations: int = 0
+    demonstrations: Literal["one list", "fresh"] = "one list"
+    shared_rows: int = 0
+
+    def small(self) -> "EvaluateRow":
+        return replace(
+            self, length=10, num_queries=9, plain_queries=9, num_demonstrations=min(self.num_demonstrations, 3)
+        )
+
+    def prompts(self, vocabulary: int) -> list[Ids]:
+        drawn = source(self.length, vocabulary)
+        queries = drawn.examples(self.num_queries)
+        if self.demonstrations == "one list":
+            return after_one_list(queries, drawn.examples(self.num_demonstrations))
+        return after_fresh(queries, drawn.examples(4 * self.num_demonstrations), self.num_demonstrations, Random(1))
+
+    def measure(self, bench: Bench) -> Result:
+        prompts = self.prompts(bench.shape.vocabulary)
+        gold = Random(2).choices(range(bench.shape.vocabulary), k=len(prompts))
+        rows = evenly(len(prompts), self.plain_queries)
+        with reading(bench.ours) as reader:
+            runs = bench.in_turns(
+                partial(_ours, reader, prompts, gold, Decoding(1, None)),
+                lambda _scores: [plain.score(bench.plain, prompts[row], gold[row]) for row in rows],
+            )
+            more = (_memory_shared(bench, reader, prompts[: self.shared_rows]),) if self.shared_rows else ()
+        lengths = [len(prompt) for prompt in prompts]
+        return Result(
+            row=self.name,
+            work=f"{len(prompts)} prompts of {min(lengths)} to {max(lengths)} tokens, T=1",
+            bar=self.bar,
+            ours=side(runs.ours),
+            plain=side(runs.plain, f"{len(rows)} prompts measured, scaled", len(rows) / len(prompts)),
+            phases=[forward(bench.shape, distinct(prompts), len(prompts))],
+            compared=_compared(bench, prompts, rows, runs.ours[-1].value, runs.plain[-1].value),
+            more=more,
+        )
 
 
-def _write_dataset(root: Path, num_queries: int) -> list[str]:
-    """`past_tense` with most of its verbs for validation; returns the questions in order."""
-    chosen = task("past_tense")
-    rows = chosen.load()
-    examples = [
-        Example(index, chosen.spec.question(row), chosen.spec.answer(row))
-        for index, row in enumerate([*rows.train, *rows.validation])
-    ]
-    pool = Pool(chosen.spec, tuple(examples[num_queries:]), tuple(examples[:num_queries]))
-    store.write_json(store.pool_path(root, "past_tense"), pool_to_json(pool, {}))
-    return [example.question for example in pool.validation]
+def _ours(reader: Reader, prompts: Sequence[Ids], gold: Sequence[int], how: Decoding) -> FirstTokenScores:
+    scores = FirstTokenScores(gold)
+    decode(reader, prompts, how, scores)
+    return scores
 
 
-def _run(root: Path, index: int) -> TrainConfig:
-    return TrainConfig(
-        root=root,
-        training_method="tok",
-        label_type="ground_truth",
-        dataset="past_tense",
-        model_id=MODEL,
-        num_train_examples=4,
-        num_train_epochs=2,
-        num_generated_tokens=1,
-        lr=1e-3,
-        run_idx=index,
-    )
+def _compared(
+    bench: Bench, prompts: Sequence[Ids], rows: Sequence[int], ours: FirstTokenScores, others: Sequence[plain.Score]
+) -> list[Comparison]:
+    comparison = bench.comparison()
+    for row, other in zip(rows, others, strict=True):
+        comparison.token(int(ours.token[row]), other.logits)
+    if bench.exact:
+        _compare_numbers(comparison, rows, ours, others)
+        return [comparison]
+    model, against = bench.in_float32(), bench.comparison("float32")
+    exact = [plain.score(model, prompts[row], int(ours.gold[row])) for row in rows]
+    for row, other in zip(rows, exact, strict=True):
+        against.token(int(ours.token[row]), other.logits)
+    _compare_numbers(against, rows, ours, exact)
+    return [comparison, against]
 
 
-def _ours(root: Path, models: Models) -> tuple[float, dict[str, list[str]]]:
-    """Seconds, and what each adapter answers first; the base model is in memory, as after training."""
-    for path in (root / "outputs").glob("evaluations/**/*.json"):
-        path.unlink()
-    config = EvaluateConfig(root=root, model_types=("tok",), model_id=MODEL, num_generated_tokens_eval=1)
-    started = time.perf_counter()
-    records = evaluate(config, models)
-    seconds = time.perf_counter() - started
-    tables = {path.name.split("__")[0]: pd.read_parquet(path.with_suffix(".parquet")) for path in records}
-    return seconds, {name: table.sort_values("idx")["response"].tolist() for name, table in tables.items()}
+def _compare_numbers(
+    comparison: Comparison, rows: Sequence[int], ours: FirstTokenScores, others: Sequence[plain.Score]
+) -> None:
+    """Log-probabilities: of the predicted token and of the gold answer's first."""
+    logs = [math.log(one.confidence) for one in others]
+    comparison.numbers("log confidences", np.log(ours.confidence[rows]), logs, unit=1.0)
+    golds = [one.gold_log_probability for one in others]
+    comparison.numbers("log-probabilities", ours.gold_log_probability[rows], golds, unit=1.0)
 
 
-def _plain(runs: list[Path], questions: list[str], num_measured: int) -> tuple[float, dict[str, list[str]]]:
-    """Seconds of one adapter on all questions, scaled from those of the first `num_measured`; and their answers."""
-    found, total = {}, 0.0
-    for run in runs:
-        started = time.perf_counter()
-        base, tokenizer = plain.load(model_folder(MODEL)), plain.load_tokenizer(model_folder(MODEL))
-        model = plain.with_adapter(base, run)
-        loaded = time.perf_counter()
-        ids = [tokenizer(question).input_ids for question in questions[:num_measured]]
-        found[run.name] = [tokenizer.decode(plain.greedy(model, prompt, 1)) for prompt in ids]
-        total += loaded - started + (time.perf_counter() - loaded) / num_measured * len(questions)
-    return total / len(runs), found
+def _memory_shared(bench: Bench, reader: Reader, prompts: Sequence[Ids]) -> str:
+    """Peaks of memory of one batch, where what its prompts share is read once, and where every prompt is read whole."""
+    work = partial(_ours, reader, prompts, [0] * len(prompts), Decoding(1, None, ONE_BATCH))
+    shared = timed(bench.device, work).peak_bytes
+    with patch("ia2.lm.decoding.prefix_groups", _one_group):
+        whole = timed(bench.device, work).peak_bytes
+    told = f"{shared / 1e6:.1f} MB with prefix sharing, {whole / 1e6:.1f} MB without"
+    return f"peak above the weights of one batch of {len(prompts)} prompts: {told} ({shared / whole:.2f}, bar 0.25)"
 
+
+def _one_group(prompts: Sequence[Ids]) -> list[PrefixGroup]:
+    """In place of `prefix_groups`: nothing is shared."""
+    return [PrefixGroup(tuple(range(len(prompts))), 0)]
+
+
+ON_CPU = (EvaluateRow("evaluate", 6, length=10, num_queries=200, plain_queries=100),)
+ON_GPU = (
+    EvaluateRow("evaluate", 8, length=100, num_queries=500, plain_queries=32),
+    EvaluateRow(
+        "evaluate-one-list",
+        8,
+        length=100,
+        num_queries=500,
+        plain_queries=16,
+        num_demonstrations=20,
+        shared_rows=32,
+    ),
+    EvaluateRow(
+        "evaluate-fresh",
+        1.3,
+        length=100,
+        num_queries=500,
+        plain_queries=16,
+        num_demonstrations=20,
+        demonstrations="fresh",
+    ),
+)
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(ON_CPU, __doc__, "smollm2-135m"))

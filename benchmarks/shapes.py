@@ -1,4 +1,4 @@
-"""Models for benchmarks that need no weights: the published shapes, randomly initialised."""
+"""Models for benchmarks that need no weights: a published shape, randomly initialised, and a tiny one for trying."""
 
 import torch
 from transformers import PreTrainedModel, Qwen3Config, Qwen3ForCausalLM
@@ -6,17 +6,44 @@ from transformers import PreTrainedModel, Qwen3Config, Qwen3ForCausalLM
 
 def qwen3_4b(device: torch.device, dtype: torch.dtype = torch.bfloat16, num_layers: int = 36) -> PreTrainedModel:
     """The shape of Qwen3-4B-Base: 36 layers (or fewer) of width 2560, 151,936 tokens, embeddings tied."""
-    config = Qwen3Config(
-        vocab_size=151936,
-        hidden_size=2560,
-        intermediate_size=9728,
-        num_hidden_layers=num_layers,
-        num_attention_heads=32,
-        num_key_value_heads=8,
-        head_dim=128,
-        max_position_embeddings=32768,
-        tie_word_embeddings=True,
+    return _random(
+        Qwen3Config(
+            vocab_size=151936,
+            hidden_size=2560,
+            intermediate_size=9728,
+            num_hidden_layers=num_layers,
+            num_attention_heads=32,
+            num_key_value_heads=8,
+            head_dim=128,
+            max_position_embeddings=32768,
+            tie_word_embeddings=True,
+        ),
+        device,
+        dtype,
     )
+
+
+def tiny(device: torch.device, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    """Two layers of width 64: the same architecture in a few milliseconds, with weights large enough to differ."""
+    return _random(
+        Qwen3Config(
+            vocab_size=512,
+            hidden_size=64,
+            intermediate_size=96,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=16,
+            max_position_embeddings=2048,
+            tie_word_embeddings=True,
+            initializer_range=0.2,
+        ),
+        device,
+        dtype,
+    )
+
+
+def _random(config: Qwen3Config, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:
     torch.manual_seed(0)
     with torch.device(device):
         model = Qwen3ForCausalLM._from_config(config, dtype=dtype)
