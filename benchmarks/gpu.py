@@ -1,13 +1,11 @@
 """Every row of the table that is measured on a GPU, on the shape of Qwen3-4B in bf16, in one process.
 
-    python benchmarks/gpu.py --out results.jsonl            all rows, about 8 minutes on an H200
+    python benchmarks/gpu.py --out results.jsonl            all rows; none is repeated after 90 s (--limit)
     python benchmarks/gpu.py collect-t200 collect-long      some of them
 
-Where ia2 is not installed, only this is needed beside torch, transformers, peft, accelerate, numpy, tqdm, filelock and
-safetensors, as wheels unpacked into one folder:
+Where ia2 is not installed, this is what it needs beside torch, transformers, peft, accelerate and their own needs:
 
-    pip install --target wheels --no-deps pydantic pydantic-core annotated-types typing-inspection tyro docstring-parser
-        lazy-loader
+    pip install --target wheels --python-version 3.12 --only-binary=:all: pydantic tyro lazy-loader
     PYTHONPATH=src:wheels python benchmarks/gpu.py --out results.jsonl
 
 To try the script itself, on a CPU, in seconds: `python benchmarks/gpu.py --model tiny --device cpu`, with `--dtype
