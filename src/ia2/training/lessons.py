@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate
 from typing import Literal
 
 import torch
@@ -40,8 +42,7 @@ class Lessons:
 
     def part(self, start: int, stop: int) -> "Lessons":
         """The examples start ... stop - 1 and their targets."""
-        lengths = [len(example.response) for example in self.examples]
-        positions = slice(sum(lengths[:start]), sum(lengths[:stop]))
+        positions = slice(self._starts[start], self._starts[stop])
         return Lessons(
             self.examples[start:stop],
             None if self.activations is None else self.activations[positions],
@@ -51,9 +52,12 @@ class Lessons:
 
     def positions(self, indices: Sequence[int]) -> Tensor:
         """Where the answer positions of some examples lie among all [M]."""
-        lengths = [len(example.response) for example in self.examples]
-        starts = [0, *torch.tensor(lengths).cumsum(0).tolist()]
-        return torch.cat([torch.arange(starts[index], starts[index + 1]) for index in indices])
+        return torch.cat([torch.arange(self._starts[index], self._starts[index + 1]) for index in indices])
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        """Where the positions of each example begin, and where the last ones end."""
+        return [0, *accumulate(len(example.response) for example in self.examples)]
 
 
 def from_answers(prompts: Sequence[Ids], answers: Sequence[Ids]) -> Lessons:
