@@ -14,6 +14,7 @@ class SweepConfig(TrainingOptions):
 
     incidental: ClassVar[frozenset[str]] = TrainingOptions.incidental | {
         *("dry_run", "max_parallel", "gpus", "ray_address", "max_failures", "run_timeout", "sequential_first"),
+        "stack",
     }
     aliases: ClassVar[dict[str, str]] = {
         "training_method": "training_methods",
@@ -52,6 +53,9 @@ class SweepConfig(TrainingOptions):
     """Add a2t where act is listed, and t2a where tok is."""
     sequential_first: bool = False
     """Begin a second phase as soon as its first is done, instead of after all first ones."""
+    stack: int = Field(default=1, ge=1)
+    """Runs of a worker at the same time, in the same forward passes: LoRA runs that differ in lr, lora_r, lora_alpha,
+    ce_loss_weight or run only. Each comes to what it would alone, up to rounding; pays where rows are few and short."""
     max_parallel: int = Field(default=1, ge=1)
     """Runs at the same time: one in this process, more in workers."""
     gpus: tuple[Annotated[int, Field(ge=0)], ...] = ()

@@ -1,6 +1,7 @@
 """`ia2 train`: data where it is missing, the first phase where a method has two, then the run itself."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from ia2 import store
@@ -11,7 +12,7 @@ from ia2.icl.ldr import LowDataDraw
 from ia2.icl.splits import Draw
 from ia2.lm.shelf import Models
 from ia2.methods import Method
-from ia2.stages.train import Start, train_run
+from ia2.stages.train import Assignment, Start, train_run, train_runs
 from ia2.tasks.pool import load_pool
 from ia2.training.variants import VARIANTS
 
@@ -31,6 +32,34 @@ def train(config: TrainConfig, models: Models | None = None) -> Path:
     if first is None:
         return train_run(root, config, models)
     return train_run(root, config, models, Start(train_run(root, first, models), num_phases=1))
+
+
+STACKED = frozenset({"lr", "run_idx", "lora_r", "lora_alpha", "ce_loss_weight"})
+"""Fields in which runs may differ that are trained in the same passes."""
+
+
+def stack_key(config: TrainConfig) -> str | None:
+    """What runs must share to be trained in the same passes; None for a run that is trained alone.
+
+    Only LoRA adapters can be told apart row by row.
+    """
+    if config.method.adapter != "lora" or config.continue_training is not None or config.tracker != "none":
+        return None
+    shared = {name: value for name, value in config.applicable().items() if name not in STACKED}
+    return store.json_text({**shared, "retrain": config.retrain, "micro_batch_size": config.micro_batch_size})
+
+
+def train_together(configs: Sequence[TrainConfig], models: Models) -> list[Path | UserError]:
+    """Train runs of one `stack_key`, first phases being there, in the same passes: the folder of each, or why not.
+
+    Each comes to what it would alone, up to rounding.
+    """
+    root, assignments = store.root_of(configs[0]), []
+    for config in map(resolve, configs):
+        first = first_phase(config)
+        start = None if first is None else Start(store.run_folder(root, first), num_phases=1)
+        assignments.append(Assignment(config, start))
+    return train_runs(root, assignments, models)
 
 
 def resolve(config: TrainConfig) -> TrainConfig:

@@ -34,7 +34,7 @@ from ia2.lm.attention import architecture_of
 from ia2.lm.decoding import Stopper
 from ia2.lm.fused import fuse_kernels
 from ia2.lm.packed import pack_linears
-from ia2.lm.placement import placement, tell_placement
+from ia2.lm.placement import is_spread, placement, tell_placement
 from ia2.sources import PackageSource, cache_folder, extract_member, hub_resolves
 
 
@@ -122,6 +122,8 @@ def load_model(config: ModelConfig) -> LanguageModel:
     architecture_of(model)
     if config.device_map is None:
         model.to(device)  # type: ignore[arg-type]  # transformers types it wrongly
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # graphs and kernels of others go by it
     tell_placement(model)
     freeze(model)
     return LanguageModel(model, tokenizer, config.model_id, _revision(model, folder))
@@ -130,7 +132,7 @@ def load_model(config: ModelConfig) -> LanguageModel:
 def freeze(model: PreTrainedModel) -> None:
     """Let a model answer only, as fast as its device can: nothing of it is trained or drawn at random."""
     model.eval().requires_grad_(False)
-    if model.device.type == "cuda":
+    if model.device.type == "cuda" and not is_spread(model.get_input_embeddings()):
         fuse_kernels(model)
     pack_linears(model)
 

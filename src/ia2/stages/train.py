@@ -60,7 +60,7 @@ def train_run(root: Path, config: TrainConfig, models: Models, start: Start | No
 def train_runs(root: Path, assignments: Sequence[Assignment], models: Models) -> list[Path | UserError]:
     """Train runs, several in the same forward passes, and return the folder of each, or why it came to nothing.
 
-    What several of them must share is said by `stacking`.
+    Several are LoRA runs of one method, model and dataset; they end, and fail, each for itself.
     """
     folders = [store.run_folder(root, assignment.config) for assignment in assignments]
     left = [one for one in assignments if one.config.retrain or not is_trained(root, one.config, one.start)]
