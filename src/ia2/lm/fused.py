@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import rms_norm
 from transformers import PreTrainedModel
@@ -62,13 +63,14 @@ def _for_this_model_alone(module: ModuleType) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _ByDevice:
-    """One function on a GPU, another elsewhere."""
+    """One function on the current GPU, whose kernels are started there, and another elsewhere."""
 
     on_gpu: Callable[..., Any]
     plain: Callable[..., Any]
 
     def __call__(self, queries: Tensor, *others: Any, **more: Any) -> Any:  # noqa: ANN401 - whatever the two take
-        return (self.on_gpu if queries.is_cuda else self.plain)(queries, *others, **more)
+        here = queries.is_cuda and queries.get_device() == torch.cuda.current_device()
+        return (self.on_gpu if here else self.plain)(queries, *others, **more)
 
 
 def fuse_norms(model: nn.Module) -> int:
