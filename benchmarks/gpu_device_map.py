@@ -4,8 +4,9 @@
     python benchmarks/gpu_device_map.py --num_layers 36    the whole shape
 
 Prints where the weights lie, seconds, each GPU's peak memory, and the greatest differences. The exit code is 1 if the
-model was not spread over both GPUs, a token differs, or a number differs by more than 1e-5 (bfloat16: 2e-2) of the
-greatest.
+model was not spread over both GPUs, a token differs in float32, or a number differs by more than 1e-5 (bfloat16: 2e-2)
+of the greatest. In bfloat16 the two placements round otherwise (one GPU fuses what a spread model does not), and a random
+model has ties at every turn, so there tokens are counted and not judged.
 """
 
 import argparse
@@ -90,9 +91,13 @@ def compare(folder: Path, dtype: Dtype, num_bytes: int) -> bool:
     differences = {"losses": difference(left.losses, right.losses)}
     if same_tokens:
         differences["activations"] = difference(left.targets.activations, right.targets.activations)
-    good = same_tokens and max(differences.values()) <= TOLERANCES[dtype] and set(right.devices) == {"0", "1"}
+    judged = same_tokens or dtype == "bfloat16"
+    good = judged and max(differences.values()) <= TOLERANCES[dtype] and set(right.devices) == {"0", "1"}
     told = ", ".join(f"{name} {value:.1e}" for name, value in differences.items())
-    print(f"  tokens {'equal' if same_tokens else 'DIFFER'}; greatest differences: {told}{'' if good else '  FAILED'}")
+    pairs = zip(left.targets.responses, right.targets.responses, strict=True)
+    print(
+        f"  {sum(one == other for one, other in pairs)} of {NUM_EXAMPLES} responses equal; greatest differences: {told}{'' if good else '  FAILED'}"
+    )
     return good
 
 
