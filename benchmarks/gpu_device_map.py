@@ -5,8 +5,8 @@
 
 Prints where the weights lie, seconds, each GPU's peak memory, and the greatest differences. The exit code is 1 if the
 model was not spread over both GPUs, a token differs in float32, or a number differs by more than 1e-5 (bfloat16: 2e-2)
-of the greatest. In bfloat16 the two placements round otherwise (one GPU fuses what a spread model does not), and a random
-model has ties at every turn, so there tokens are counted and not judged.
+of the greatest. In bfloat16 the two placements round otherwise (one GPU fuses what a spread model does not), and a
+random model has ties at every turn, so there tokens are counted and not judged.
 """
 
 import argparse
