@@ -95,9 +95,8 @@ def compare(folder: Path, dtype: Dtype, num_bytes: int) -> bool:
     good = judged and max(differences.values()) <= TOLERANCES[dtype] and set(right.devices) == {"0", "1"}
     told = ", ".join(f"{name} {value:.1e}" for name, value in differences.items())
     pairs = zip(left.targets.responses, right.targets.responses, strict=True)
-    print(
-        f"  {sum(one == other for one, other in pairs)} of {NUM_EXAMPLES} responses equal; greatest differences: {told}{'' if good else '  FAILED'}"
-    )
+    equal = f"{sum(one == other for one, other in pairs)} of {NUM_EXAMPLES} responses equal"
+    print(f"  {equal}; greatest differences: {told}{'' if good else '  FAILED'}")
     return good
 
 
