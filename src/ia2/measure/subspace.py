@@ -32,8 +32,9 @@ class Update:
     @cached_property
     def energy(self) -> Floats:
         """The share [r] of each direction in the squared Frobenius norm."""
-        squares: Floats = np.square(self.values / self.values.max())
-        return squares / squares.sum()
+        squares = np.square(self.values / self.values.max())
+        shares: Floats = squares / squares.sum()
+        return shares
 
 
 def decompose(b: npt.ArrayLike, a: npt.ArrayLike, scaling: float = 1.0) -> Update | None:

@@ -15,9 +15,9 @@ from typing import Any
 import pandas as pd
 
 from ia2 import store
-from ia2.config import Control, StopRule
+from ia2.config import Control
 from ia2.errors import UserError
-from ia2.icl.questions import Demonstrations, Marks, Questions, after_demonstrations, mark, read_questions
+from ia2.icl.questions import Demonstrations, Marks, Prompting, Questions, after_demonstrations, mark, read_questions
 from ia2.lm.adapters import saved_adapter
 from ia2.lm.answer_table import answer_table
 from ia2.lm.answering import Answers, Asking, answer
@@ -34,35 +34,16 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Prompting):
     """What is asked of a model: the `eval` part of a record."""
 
-    eval_dataset: str
-    icl_source_dataset: str
-    icl_max_demos: int
-    num_train_examples: int
-    run_idx: int
-    num_generated_tokens_eval: int
-    model_id: str
-    torch_dtype: str = "auto"
-    icl_pool: str = "train"
-    stop: StopRule = "separator"
-    num_eval_examples: int | None = None
     uncertainty_analysis: bool = False
-    chat_template: bool = False
     control: Control = "none"
 
     @property
     def demonstrations(self) -> Demonstrations:
         """What the pass with demonstrations shows."""
-        return Demonstrations(
-            dataset=self.icl_source_dataset,
-            num_train_examples=self.num_train_examples,
-            run_idx=self.run_idx,
-            most=self.icl_max_demos,
-            pool=self.icl_pool,
-            control=self.control,
-        )
+        return dataclasses.replace(super().demonstrations, control=self.control)
 
     def asking(self, token_budget: int) -> Asking:
         """How a pass puts its questions."""
@@ -73,10 +54,6 @@ class Evaluation:
             token_budget=token_budget,
             every_token=self.uncertainty_analysis,
         )
-
-    def split_path(self, root: Path) -> Path:
-        """The split that demonstrations come from."""
-        return store.split_path(root, self.icl_source_dataset, self.num_train_examples, self.run_idx)
 
 
 # Where a record lies
