@@ -47,6 +47,11 @@ class Selection:
     emptied_by: str | None = None
     told: str = ""  # why no run is left
 
+    @property
+    def told_unreadable(self) -> str:
+        """What to add where no run is left and some could not be read."""
+        return "".join(f"; one cannot be read: {error}" for error in self.unreadable.values())
+
 
 def select_runs(root: Path, config: SelectionConfig) -> list[Trained]:
     """The runs that pass every filter that was given."""
@@ -64,6 +69,15 @@ def select(root: Path, config: SelectionConfig) -> Selection:
             return Selection((), unreadable, name, told)
         runs = left
     return Selection(tuple(runs), unreadable)
+
+
+def select_some(root: Path, config: SelectionConfig) -> Selection:
+    """The same; UserError where no run is left."""
+    selection = select(root, config)
+    if not selection.runs:
+        told = selection.told or f"no trained run below {root / 'outputs'}; `ia2 train` makes one"
+        raise UserError(f"{told}{selection.told_unreadable}")
+    return selection
 
 
 def _runs_in(root: Path) -> tuple[list[Trained], dict[Path, UserError]]:

@@ -5,10 +5,10 @@ a model has worked for it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from string import Formatter
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ia2 import store
 from ia2.config import Control, StopRule
@@ -77,6 +77,27 @@ class Prompting:
     stop: StopRule = "separator"
     num_eval_examples: int | None = None
     chat_template: bool = False
+
+    said_elsewhere: ClassVar[frozenset[str]] = frozenset()
+    """Fields that no name needs to say."""
+
+    @property
+    def name(self) -> str:
+        """{eval}_on_{source}_demos{k}_T{T}, and a tail for every other setting that is not at its default."""
+        told = f"{self.eval_dataset}_on_{self.icl_source_dataset}_demos{self.icl_max_demos}"
+        unusual = {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.default is not MISSING
+            and field.name not in self.said_elsewhere
+            and getattr(self, field.name) != field.default
+        }
+        return f"{told}_T{self.num_generated_tokens_eval}{store.name_tail(unusual)}"
+
+    @property
+    def of_base(self) -> str:
+        """{model}_{N}_{run}: what takes the place of a run's name where no run is meant."""
+        return f"{store.short_model_name(self.model_id)}_{self.num_train_examples}_{self.run_idx}"
 
     @property
     def demonstrations(self) -> Demonstrations:

@@ -6,6 +6,7 @@ would be compared). Long demonstrations that many prompts begin with are read on
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -51,4 +52,42 @@ def cosines(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _cosines(one: Tensor, other: Tensor) -> Tensor:
-    return (one * other).sum(dim=-1) / (one.norm(dim=-1) * other.norm(dim=-1))
+    lengths: Tensor = torch.linalg.vector_norm(one, dim=-1) * torch.linalg.vector_norm(other, dim=-1)
+    return (one * other).sum(dim=-1).div(lengths)
+
+
+# In which order
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One model is read: which pairs, by index, can be compared from then on, and whose activations are then done."""
+
+    model: str
+    pairs: tuple[int, ...]
+    done: frozenset[str]
+
+
+def turns(models: Sequence[str], pairs: Sequence[tuple[str, str]]) -> list[Turn]:
+    """The models in their order, each pair at the turn of its later one; nobody is held longer than a pair needs."""
+    place = {model: index for index, model in enumerate(models)}
+    at = [max(place[one], place[other]) for one, other in pairs]
+    last = {model: max(t for t, pair in zip(at, pairs, strict=True) if model in pair) for model in models}
+    return [
+        Turn(
+            model=model,
+            pairs=tuple(index for index, turn in enumerate(at) if turn == number),
+            done=frozenset(other for other in models if last[other] == number),
+        )
+        for number, model in enumerate(models)
+    ]
+
+
+def most_held(order: Sequence[Turn]) -> int:
+    """Of how many models activations are held at once, at most."""
+    held, most = 0, 0
+    for turn in order:
+        held += 1
+        most = max(most, held)
+        held -= len(turn.done)
+    return most

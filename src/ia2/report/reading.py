@@ -52,6 +52,15 @@ def read_whole(path: Path, kind: type[Kind], newest: int) -> Kind | Problem:
     return record
 
 
+def is_parquet(path: Path) -> bool:
+    """By its end, which says what it holds and which one that was cut has lost."""
+    try:
+        pyarrow.parquet.read_metadata(path)
+    except (OSError, pyarrow.ArrowInvalid):
+        return False
+    return True
+
+
 def visible(paths: Iterable[Path]) -> list[Path]:
     """The paths in order, without what is being written."""
     return sorted(path for path in paths if not path.name.startswith("."))

@@ -3,8 +3,8 @@
 One file pair below outputs/similarity compares two models on the same responses. `method` names the student: a training
 method, `base` (the untrained student: the floor), or `teacher` (the base model with demonstrations, compared with other
 demonstrations: the ceiling that another draw of demonstrations leaves). `reference` is what it is compared with:
-`teacher`, `other_demonstrations` (a teacher shown others) or another method, of which each pair stands once. Where both
-are runs, `reference_run` is the other's configuration.
+`teacher`, `other_demonstrations` (a teacher shown others) or another method, of which each pair stands once, under the
+one that comes first in METHODS. Where both are runs, `reference_run` is the other's configuration.
 
 Every example counts the same, however long its response is: tokens are averaged within an example first. `n` is always
 a number of examples, `sd` the standard deviation over them (ddof 1; NaN for a single one).
@@ -19,12 +19,12 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from ia2.config import TrainConfig
+from ia2.measure.similarity import Mean
 from ia2.report.reading import Problem, read_whole, visible
 
 log = logging.getLogger(__name__)
 
 SCHEMA = 1
-BASE, TEACHER, OTHER_DEMONSTRATIONS = "base", "teacher", "other_demonstrations"
 COLUMNS = ("idx", "layer", "token", "cosine")
 
 
@@ -74,6 +74,8 @@ class Similarity(BaseModel):
     reference_adapter_sha256: str | None
     eval_sha256: str
     split_sha256: str
+    source_sha256: str
+    responses: str
     responses_sha256: str
     command: str = ""
 
@@ -89,15 +91,6 @@ class Similarities:
 
     found: tuple[Similarity, ...]
     problems: tuple[Problem, ...]
-
-
-@dataclass(frozen=True)
-class Overall:
-    """The mean over n examples; NaN where nothing was measured."""
-
-    mean: float
-    sd: float
-    n: int
 
 
 # Reading
@@ -116,13 +109,15 @@ def read_similarities(root: Path) -> tuple[Similarity, ...]:
 
 def examine_similarities(root: Path) -> Similarities:
     """Every comparison below `root`, and the files that are not whole; UserError where one is newer than this."""
-    outcomes = [read_whole(path, Similarity, SCHEMA) for path in visible(_folder(root).glob("*/*/*.json"))]
+    paths = visible((root / "outputs" / "similarity").glob("*/*/*.json"))
+    outcomes = [read_similarity(path) for path in paths]
     found = tuple(outcome for outcome in outcomes if isinstance(outcome, Similarity))
     return Similarities(found, tuple(outcome for outcome in outcomes if isinstance(outcome, Problem)))
 
 
-def _folder(root: Path) -> Path:
-    return root / "outputs" / "similarity"
+def read_similarity(path: Path) -> Similarity | Problem:
+    """One comparison, or why it cannot be counted; UserError where its schema is newer than this version's."""
+    return read_whole(path, Similarity, SCHEMA)
 
 
 # Averages
@@ -133,9 +128,9 @@ def cosines(similarity: Similarity) -> pd.DataFrame:
     return pd.read_parquet(similarity.parquet, columns=list(COLUMNS))
 
 
-def overall(similarity: Similarity) -> Overall:
+def overall(similarity: Similarity) -> Mean:
     """One number for the comparison: the mean over layers and tokens of each example, then over examples."""
-    return Overall(_number(similarity.mean), _number(similarity.sd), similarity.num_examples)
+    return Mean(_number(similarity.mean), _number(similarity.sd), similarity.num_examples)
 
 
 def by_layer(similarity: Similarity) -> pd.DataFrame:
@@ -156,9 +151,9 @@ def by_layer_and_token(similarity: Similarity) -> pd.DataFrame:
 
 def per_example(similarity: Similarity) -> pd.DataFrame:
     """idx, cosine, num_tokens: the mean over the layers and tokens of each example."""
-    frame = cosines(similarity)
-    grouped = frame.groupby("idx", sort=True)
-    return pd.DataFrame({"cosine": grouped["cosine"].mean(), "num_tokens": grouped["token"].max() + 1}).reset_index()
+    frame = cosines(similarity).astype({"cosine": float})
+    means = frame.groupby(["idx", "layer"], sort=True)["cosine"].mean().groupby(level="idx").mean()
+    return pd.DataFrame({"cosine": means, "num_tokens": frame.groupby("idx")["token"].max() + 1}).reset_index()
 
 
 def _means(frame: pd.DataFrame, keys: list[str]) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 
@@ -40,6 +40,8 @@ class Evaluation(Prompting):
     uncertainty_analysis: bool = False
     control: Control = "none"
 
+    said_elsewhere: ClassVar[frozenset[str]] = frozenset({"uncertainty_analysis"})
+
     @property
     def demonstrations(self) -> Demonstrations:
         """What the pass with demonstrations shows."""
@@ -61,22 +63,9 @@ class Evaluation(Prompting):
 
 def record_path(root: Path, asked: Evaluation, trained: Trained | None) -> Path:
     """{run name or model_N_run}__{eval}_on_{source}_demos{k}_T{T}.json, in the folder of its method and dataset."""
-    base = f"{store.short_model_name(asked.model_id)}_{asked.num_train_examples}_{asked.run_idx}"
-    name = f"{trained.folder.name if trained else base}__{asked.eval_dataset}_on_{asked.icl_source_dataset}"
-    name += f"_demos{asked.icl_max_demos}_T{asked.num_generated_tokens_eval}" + store.name_tail(_unusual(asked))
+    name = f"{trained.folder.name if trained else asked.of_base}__{asked.name}"
     method, dataset = (trained.config.training_method, trained.config.dataset) if trained else ("base", "")
     return store.evaluations_folder(root, method, dataset, asked.uncertainty_analysis) / f"{name}.json"
-
-
-def _unusual(asked: Evaluation) -> dict[str, Any]:
-    """Settings that no part of the name says and that are not at their default."""
-    return {
-        field.name: getattr(asked, field.name)
-        for field in dataclasses.fields(Evaluation)
-        if field.default is not dataclasses.MISSING
-        and field.name != "uncertainty_analysis"
-        and getattr(asked, field.name) != field.default
-    }
 
 
 def is_recorded(root: Path, asked: Evaluation, trained: Trained | None, passes: Sequence[bool]) -> bool:
