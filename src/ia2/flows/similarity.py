@@ -18,7 +18,6 @@ from ia2.errors import MachineError, UserError
 from ia2.flows.data import ensure_data
 from ia2.flows.evaluation_plan import by_name
 from ia2.flows.failures import Failure, raise_failures, telling_memory
-from ia2.flows.pairing import pairs, together
 from ia2.flows.selection import select_some
 from ia2.icl.questions import Prompting
 from ia2.lm.loading import LanguageModel
@@ -28,6 +27,7 @@ from ia2.report.similarities import Similarity, read_similarity
 from ia2.report.similarity_table import similarity_table
 from ia2.stages.similarity import Comparing, check_student, compare, is_compared, place_of
 from ia2.training.comparisons import Comparison, Side
+from ia2.training.pairing import pairs, together
 from ia2.training.scenes import check_other_demonstrations
 from ia2.training.trained import Trained
 

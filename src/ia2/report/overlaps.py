@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Literal
 
 import pandas as pd
-import pyarrow
 from pydantic import BaseModel, ConfigDict
 
 from ia2.config import TrainConfig
@@ -64,6 +63,10 @@ class Overlap(BaseModel):
         """The file of its rows, one for each layer and projection."""
         return self.path.with_suffix(".parquet")
 
+    def rows(self) -> pd.DataFrame:
+        """Its ROW_COLUMNS."""
+        return pd.read_parquet(self.parquet, columns=list(ROW_COLUMNS))
+
     def described(self) -> dict[str, str | int | float]:
         """The PAIR_COLUMNS."""
         a, b = self.config_a, self.config_b
@@ -97,26 +100,14 @@ def read_overlaps(root: Path) -> pd.DataFrame:
 
 def examine_overlaps(root: Path) -> Overlaps:
     """Every pair below `root`, and the files that are not whole; UserError where one is newer than this."""
-    outcomes = [_read(path) for path in visible((root / "outputs" / "subspace").glob("*/*.json"))]
-    read = [outcome for outcome in outcomes if isinstance(outcome, _Read)]
+    outcomes = [read_overlap(path) for path in visible((root / "outputs" / "subspace").glob("*/*.json"))]
+    found = tuple(outcome for outcome in outcomes if isinstance(outcome, Overlap))
     columns = [*PAIR_COLUMNS, *ROW_COLUMNS]
-    frames = [one.rows.assign(**one.overlap.described()) for one in read if len(one.rows)]
+    frames = [one.rows().assign(**one.described()) for one in found if one.num_rows]
     frame = pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
-    problems = tuple(outcome for outcome in outcomes if isinstance(outcome, Problem))
-    return Overlaps(frame, tuple(one.overlap for one in read), problems)
+    return Overlaps(frame, found, tuple(outcome for outcome in outcomes if isinstance(outcome, Problem)))
 
 
-@dataclass(frozen=True)
-class _Read:
-    overlap: Overlap
-    rows: pd.DataFrame
-
-
-def _read(path: Path) -> _Read | Problem:
-    overlap = read_whole(path, Overlap, SCHEMA)
-    if isinstance(overlap, Problem):
-        return overlap
-    try:
-        return _Read(overlap, pd.read_parquet(overlap.parquet, columns=list(ROW_COLUMNS)))
-    except (OSError, pyarrow.ArrowException) as error:
-        return Problem(path, f"its rows cannot be read ({error})")
+def read_overlap(path: Path) -> Overlap | Problem:
+    """One pair, or why it cannot be counted; UserError where its schema is newer than this version's."""
+    return read_whole(path, Overlap, SCHEMA)

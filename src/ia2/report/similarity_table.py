@@ -1,11 +1,10 @@
 """Similarities as text for the terminal: every model beside the controls, then pairs of methods."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from ia2.methods import BASE, METHODS, OTHER_DEMONSTRATIONS, TEACHER
 from ia2.report.similarities import Similarity, overall
-from ia2.report.text import aligned, differences, mean_and_sd
+from ia2.report.text import aligned, mean_and_sd, settings_of, told_apart
 from ia2.store import short_model_name
 
 NOTE = (
@@ -44,35 +43,18 @@ def _section(title: str, found: Sequence[Similarity]) -> str:
             rows.setdefault(name, {}).setdefault(one.reference, []).append(mean)
         else:
             beside.setdefault(name, []).append(mean)
-    lines = [[name, *(_cell(row.get(control, [])) for control in CONTROLS), _runs(row)] for name, row in rows.items()]
-    text = [title, *aligned(["", *CONTROLS.values(), "runs"], lines)]
+    lines = [
+        [name, *(mean_and_sd(row.get(control, [])) for control in CONTROLS), str(max(map(len, row.values())))]
+        for name, row in rows.items()
+    ]
+    text = [title, *aligned(["cosine with", *CONTROLS.values(), "runs"], lines)]
     if beside:
-        lines = [[name, _cell(values), str(len(values))] for name, values in beside.items()]
+        lines = [[name, mean_and_sd(values), str(len(values))] for name, values in beside.items()]
         text += aligned(["between methods", "cosine", "runs"], lines)
     return "\n".join(text)
-
-
-def _cell(values: Sequence[float]) -> str:
-    return mean_and_sd(values)
-
-
-def _runs(row: dict[str, list[float]]) -> str:
-    return str(max(map(len, row.values())))
 
 
 def _names(found: Sequence[Similarity]) -> list[str]:
     """The method, or both, with what tells it from others of its name."""
     names = [one.method if one.reference in CONTROLS else f"{one.method}, {one.reference}" for one in found]
-    settings = [_settings(one) for one in found]
-    for name in set(names):
-        places = [place for place, other in enumerate(names) if other == name]
-        for place, told in zip(places, differences([settings[place] for place in places]), strict=True):
-            names[place] = f"{name} [{told}]" if told else name
-    return names
-
-
-def _settings(one: Similarity) -> dict[str, Any]:
-    """What decides a run but for its index; and the dataset, where it is not the one that is asked."""
-    runs = [run for run in (one.run, one.reference_run) if run is not None]
-    fields = {name: value for run in runs for name, value in run.applicable().items()}
-    return {name: value for name, value in fields.items() if name not in ("run_idx", "training_method")}
+    return told_apart(names, [settings_of(one.run, one.reference_run) for one in found])

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ia2.config import TrainConfig
 from ia2.measure.statistics import standard_deviation
 from ia2.report.captions import number
 
@@ -29,8 +30,23 @@ def mean_and_sd(values: Iterable[float], form: str = ".3f") -> str:
     return mean if np.isnan(sd) else f"{mean} ± {number(sd, form)}"
 
 
-def differences(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What tells each of several settings from the others, such as `lr 0.001`; empty where nothing does."""
-    names = dict.fromkeys(name for one in settings for name in one)
-    differing = [name for name in names if len({str(one.get(name)) for one in settings}) > 1]
-    return [", ".join(f"{name} {one[name]}" for name in differing if name in one) for one in settings]
+def told_apart(names: Sequence[str], settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Each name, with those settings in brackets in which others of the same name differ: `act [lr 0.001]`."""
+    told = list(names)
+    for name in set(names):
+        places = [place for place, other in enumerate(names) if other == name]
+        values: dict[str, set[str]] = {}
+        for place in places:
+            for field in settings[place]:
+                values.setdefault(field, {str(settings[other].get(field)) for other in places})
+        differing = [field for field, found in values.items() if len(found) > 1]
+        for place in places:
+            details = [f"{field} {settings[place][field]}" for field in differing if field in settings[place]]
+            told[place] = f"{name} [{', '.join(details)}]" if details else name
+    return told
+
+
+def settings_of(*runs: TrainConfig | None) -> dict[str, Any]:
+    """What decides these runs but for their method and index."""
+    fields = {name: value for run in runs if run for name, value in run.applicable().items()}
+    return {name: value for name, value in fields.items() if name not in ("run_idx", "training_method")}

@@ -6,6 +6,7 @@ from pathlib import Path
 from ia2 import store
 from ia2.icl.questions import Prompting
 from ia2.methods import BASE
+from ia2.training.pairing import name_beside
 from ia2.training.trained import Trained
 
 
@@ -49,18 +50,12 @@ class Comparison:
         return self.student.trained.config.dataset if self.student.trained else self.asked.icl_source_dataset
 
     def path(self, root: Path) -> Path:
-        """The JSON that says what came out. The name tells the reference by the fields that it alone has."""
-        trained = self.student.trained
-        name = f"{trained.folder.name if trained else self.asked.of_base}_vs_{self.reference.name}"
-        name += f"{store.name_tail(self._alone())}__{self.asked.name}.json"
-        return root / "outputs" / "similarity" / self.student.name / self.trained_dataset / name
-
-    def _alone(self) -> dict[str, object]:
-        """The fields that the reference's method has and the student's has not, where they are not at their default."""
-        if self.reference.trained is None or self.student.trained is None:
-            return {}
-        config, own = self.reference.trained.config, self.student.trained.config.applicable().keys()
-        return {key: value for key, value in config.changed().items() if key in config.applicable().keys() - own}
+        """The JSON that says what came out."""
+        trained, reference = self.student.trained, self.reference.trained
+        name = f"{trained.folder.name if trained else self.asked.of_base}_vs_"
+        name += name_beside(trained, reference) if trained and reference else self.reference.name
+        folder = root / "outputs" / "similarity" / self.student.name / self.trained_dataset
+        return folder / f"{name}__{self.asked.name}.json"
 
     def rests_on(self, root: Path) -> dict[str, str | None]:
         """sha256 of the files that decide it, but for the responses, which follow from them; None for no adapter."""

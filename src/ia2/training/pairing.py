@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal
 
+from ia2 import store
 from ia2.config import METHOD_FIELDS
-from ia2.flows.selection import fields_of
 from ia2.methods import METHODS
 from ia2.training.trained import Trained
 
@@ -46,10 +46,19 @@ def relation_of(one: Trained, other: Trained) -> Relation | None:
 
 
 def _fields(run: Trained) -> dict[str, Any]:
-    return {**fields_of(run.config), "revision": run.description["base"]["revision"]}
+    """What decides a run, in either regime, and which weights its base model has."""
+    regime = {"ldr_mode": run.config.ldr_mode}
+    return {**run.config.applicable(), **regime, "revision": run.description["base"]["revision"]}
+
+
+def name_beside(run: Trained, other: Trained) -> str:
+    """How a name that begins with that of `run` tells `other`, of another method, by the fields that it alone has."""
+    own, given = run.config.applicable().keys(), other.config.changed()
+    alone = {key: value for key, value in given.items() if key in other.config.applicable().keys() - own}
+    return f"{other.config.training_method}{store.name_tail(alone)}"
 
 
 def together(run: Trained) -> str:
     """A key to sort runs by, so that methods that are compared stand together."""
-    shared = {name: value for name, value in fields_of(run.config).items() if name not in METHOD_FIELDS}
-    return json.dumps({**shared, "training_method": None}, sort_keys=True)
+    left_out = METHOD_FIELDS | {"training_method"}
+    return json.dumps({name: value for name, value in _fields(run).items() if name not in left_out}, sort_keys=True)
