@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ia2.errors import UserError
 from ia2.icl.encoding import Encoded, Ids
-from ia2.lm.comparing import cosines, forced_activations
+from ia2.lm.comparing import Turn, cosines, forced_activations, most_held, turns
 from ia2.lm.forward import Reader, reading
 from ia2.methods import ADAPTERS, Adapter
 
@@ -115,3 +115,20 @@ def test_cosines_are_worked_out_in_float32() -> None:
     large = torch.full((1, 1, 4), 300.0, dtype=torch.float16)
     found = cosines(large, large)
     assert (found.dtype, found.item()) == (torch.float32, pytest.approx(1))
+
+
+def test_each_pair_is_compared_at_the_turn_of_its_later_model_and_nobody_is_held_longer() -> None:
+    """Worked out by hand: b is needed by d alone, c by nobody after its own turn."""
+    order = turns(["a", "b", "c", "d"], [("b", "a"), ("a", "c"), ("d", "b")])
+    assert order == [
+        Turn("a", (), frozenset()),
+        Turn("b", (0,), frozenset()),
+        Turn("c", (1,), frozenset({"a", "c"})),
+        Turn("d", (2,), frozenset({"b", "d"})),
+    ]
+    assert most_held(order) == 3
+
+
+def test_who_is_compared_with_one_model_alone_is_held_beside_it_alone() -> None:
+    students = [f"student {number}" for number in range(9)]
+    assert most_held(turns(["teacher", *students], [(student, "teacher") for student in students])) == 2

@@ -36,7 +36,7 @@ def evaluate(config: EvaluateConfig, models: Models | None = None) -> list[Path]
     _ensure_data(root, planned, config.no_prepare)
     failures = [Failure(folder, error) for folder, error in planned.unreadable.items()]
     failures += _Maker(root, config, models or Models()).make(planned.missing)
-    raise_failures(failures, len(planned.jobs) + len(planned.unreadable), "records")
+    raise_failures(failures, len(planned.jobs) + len(planned.unreadable))
     return [job.path for job in planned.jobs]
 
 

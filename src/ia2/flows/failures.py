@@ -31,8 +31,8 @@ def telling_memory(device: str) -> Iterator[None]:
         raise MachineError(f"out of memory on the device {device!r}; use another --device") from None
 
 
-def raise_failures(failures: Sequence[Failure], num_asked: int, things: str) -> None:
-    """Raise what went wrong, if anything did, after a summary of it; `things` are what was asked for.
+def raise_failures(failures: Sequence[Failure], num_asked: int, told: str = "") -> None:
+    """Raise what went wrong, if anything did, after a summary of it; `told` says how many of what (default: records).
 
     Where nothing but one and the same failure comes out, that is the error.
     """
@@ -42,7 +42,5 @@ def raise_failures(failures: Sequence[Failure], num_asked: int, things: str) -> 
         raise failures[0].error
     for failure in failures:
         log.error("%s: %s", failure.what, failure.error)
-    first = failures[0]
-    raise MachineError(
-        f"{len(failures)} of {num_asked} {things} could not be made, the others stand; {first.what}: {first.error}"
-    )
+    told = told or f"{len(failures)} of {num_asked} records could not be made"
+    raise MachineError(f"{told}, the others stand; {failures[0].what}: {failures[0].error}")

@@ -7,7 +7,8 @@ rests on one teacher is made together; a stopped command goes on with the next t
 """
 
 import logging
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -25,7 +26,7 @@ from ia2.lm.shelf import Models
 from ia2.methods import BASE, OTHER_DEMONSTRATIONS, TEACHER
 from ia2.report.similarities import Similarity, read_similarity
 from ia2.report.similarity_table import similarity_table
-from ia2.stages.similarity import Comparing, check_student, compare, is_compared, place_of
+from ia2.stages.similarity import MISSING, STANDS, Comparing, check_student, compare, place_of, state_of
 from ia2.training.comparisons import Comparison, Side
 from ia2.training.pairing import pairs, together
 from ia2.training.scenes import check_other_demonstrations
@@ -54,7 +55,8 @@ def similarity(config: SimilarityConfig, models: Models | None = None) -> list[P
     if made:
         print(f"{similarity_table(made)}\n\n{len(made)} comparisons below {root / 'outputs' / 'similarity'}")
     failures = [Failure(folder, error) for folder, error in selection.unreadable.items()] + maker.failures
-    raise_failures(failures, len(maker.paths) + len(failures), "comparisons")
+    told = f"{len(failures)} teachers or runs could not be compared"
+    raise_failures(failures, len(failures) + len(maker.paths), told)
     return maker.paths
 
 
@@ -114,16 +116,23 @@ class _Maker:
         """Make what is missing beside one teacher."""
         wanted = comparisons_with(asked, runs, self._can_show_others(asked))
         revision = str(runs[0].description["base"]["revision"])
-        missing = wanted
-        failed: dict[Path, UserError | MachineError] = {}
+        failing: dict[str, UserError] = {}
         try:
-            missing = [one for one in wanted if not is_compared(self.root, one, revision)]
-            if missing:
-                failed = self._compare(missing)
+            if missing := self._missing(wanted, revision):
+                failing = self._compare(missing)
         except (UserError, MachineError) as error:
-            failed = dict.fromkeys((one.path(self.root) for one in missing), error)
-        self.failures += [Failure(path, error) for path, error in failed.items()]
-        self.paths += [path for path in (one.path(self.root) for one in wanted) if path not in failed]
+            self.failures.append(Failure(Path(asked.name), error))
+            return
+        self.failures += [Failure(Path(folder), error) for folder, error in failing.items()]
+        self.paths += [one.path(self.root) for one in _without(wanted, failing)]
+
+    def _missing(self, wanted: Sequence[Comparison], revision: str) -> list[Comparison]:
+        """What does not stand; what did, and is to be made again, is told."""
+        states = [state_of(self.root, one, revision) for one in wanted]
+        for state, number in Counter(states).items():
+            if state not in (STANDS, MISSING):
+                log.warning("%d comparison%s made again: %s", number, "s are" if number > 1 else " is", state)
+        return [one for one, state in zip(wanted, states, strict=True) if state != STANDS]
 
     def _can_show_others(self, asked: Prompting) -> bool:
         try:
@@ -133,8 +142,8 @@ class _Maker:
             return False
         return True
 
-    def _compare(self, wanted: Sequence[Comparison]) -> dict[Path, UserError | MachineError]:
-        """Make comparisons with one teacher; returns those of runs that cannot be read, and why."""
+    def _compare(self, wanted: Sequence[Comparison]) -> dict[str, UserError]:
+        """Make comparisons with one teacher; returns the sides that cannot be read, by their keys, and why."""
         asked, config = wanted[0].asked, self.config
         with telling_memory(config.device):
             lm = self.models.load(
@@ -142,11 +151,15 @@ class _Maker:
             )
             failing = _failing(wanted, lm)
             with store.locked(place_of(self.root, asked)):
-                usable = [one for one in wanted if not any(side.key in failing for side in one.sides)]
-                left = [one for one in usable if not is_compared(self.root, one, lm.revision)]
+                usable = _without(wanted, failing)
+                left = [one for one in usable if state_of(self.root, one, lm.revision) != STANDS]
                 if left:
                     compare(self.root, left, Comparing(lm, config.token_budget, config.command("similarity")))
-        return {one.path(self.root): failing[side.key] for one in wanted for side in one.sides if side.key in failing}
+        return failing
+
+
+def _without(wanted: Sequence[Comparison], failing: Collection[str]) -> list[Comparison]:
+    return [one for one in wanted if not any(side.key in failing for side in one.sides)]
 
 
 def _failing(wanted: Sequence[Comparison], lm: LanguageModel) -> dict[str, UserError]:

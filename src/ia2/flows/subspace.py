@@ -46,7 +46,7 @@ def subspace(config: SubspaceConfig) -> list[Path]:
     found = [one for one in map(read_overlap, paths) if isinstance(one, Overlap)]
     if found:
         print(f"{overlap_table(found)}\n\n{len(found)} pairs below {root / 'outputs' / 'subspace'}")
-    raise_failures(failures, len(paths) + len(failures), "pairs")
+    raise_failures(failures, len(failures) + len(paths), f"{len(failures)} runs or pairs could not be compared")
     return paths
 
 

@@ -6,7 +6,6 @@ grow with the number of examples. A comparison's JSON is written last: one that 
 """
 
 import dataclasses
-import logging
 import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,35 +34,35 @@ from ia2.report.similarities import SCHEMA
 from ia2.training.comparisons import Comparison, Side
 from ia2.training.scenes import TOKENS, Scene, read_scene, responses_folder
 
-log = logging.getLogger(__name__)
-
 ACTIVATION_BYTES = 256 * 2**20
 """So much memory is held in activations at most, unless those of a single example take more."""
 ROWS = pa.schema([("idx", pa.int64()), ("layer", pa.int32()), ("token", pa.int32()), ("cosine", pa.float32())])
 
 
-def is_compared(root: Path, comparison: Comparison, revision: str) -> bool:
-    """Whether the comparison stands, of the adapters, data, responses and base model (`revision`) as they are now.
+STANDS, MISSING = "stands", "missing"
 
-    One that is damaged, or rests on what has changed since, is made again. UserError where one of something else has
-    its name, since two models can be called the same.
+
+def state_of(root: Path, comparison: Comparison, revision: str) -> str:
+    """STANDS, MISSING, or why it is to be made again: damaged, or resting on what has changed since.
+
+    It rests on adapters, data, responses and the base model (`revision`). UserError where one of something else has its
+    name, since two models can be called the same.
     """
     path, model_id = comparison.path(root), comparison.asked.model_id
-    if not path.exists() or not is_parquet(path.with_suffix(".parquet")):
-        return False
+    if not path.exists():
+        return MISSING
+    if not is_parquet(path.with_suffix(".parquet")):
+        return "the parquet is damaged or missing"
     try:
         known = store.read_object(path)
         wanted = {**comparison.rests_on(root), "base_revision": revision, **_responses_on_disk(root, known)}
         changed = [name for name, value in wanted.items() if known[name] != value]
         was = known["model_id"]
     except (UserError, KeyError, TypeError):
-        log.warning("%s is damaged and is made again", path)
-        return False
+        return "the JSON is damaged"
     if was != model_id:
         raise UserError(f"{path} is of model_id={was!r}, not {model_id!r}; rename one of them, or use another --root")
-    if changed:
-        log.warning("%s is made again: %s is not that of the files that are there", path, ", ".join(changed))
-    return not changed
+    return f"{', '.join(changed)} is not that of the files that are there" if changed else STANDS
 
 
 def _responses_on_disk(root: Path, known: Mapping[str, Any]) -> dict[str, str]:
