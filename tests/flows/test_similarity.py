@@ -206,26 +206,43 @@ def test_the_summary_is_that_of_the_rows(compared: Path) -> None:
 # What is made, and how often
 
 
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many prompts were answered, at each decoding."""
+    sizes: list[int] = []
+
+    def counted(reader: Reader, prompts: Sequence[Ids], how: Decoding) -> list[Ids]:
+        sizes.append(len(prompts))
+        return decode(reader, prompts, how)
+
+    monkeypatch.setattr(scenes, "decode", counted)
+    return sizes
+
+
 def test_a_model_is_read_once_for_all_comparisons(
-    trained: Path, tmp_path: Path, models: Models, monkeypatch: pytest.MonkeyPatch
+    trained: Path, tmp_path: Path, models: Models, monkeypatch: pytest.MonkeyPatch, decoded: list[int]
 ) -> None:
     read: list[str] = []
-    decoded: list[int] = []
 
     def counted(reader: Reader, examples: Sequence[Encoded], budget: int) -> Tensor:
         read.append(type(reader.model).__name__)
         return forced(reader, examples, budget)
 
-    def once(reader: Reader, prompts: Sequence[Ids], how: Decoding) -> list[Ids]:
-        decoded.append(len(prompts))
-        return decode(reader, prompts, how)
-
     forced = stage.forced_activations
     monkeypatch.setattr(stage, "forced_activations", counted)
-    monkeypatch.setattr(scenes, "decode", once)
     similarity(asked(shutil.copytree(trained, tmp_path / "root")), models)
     assert decoded == [ASKED]
     assert len(read) == 3 + len(KINDS), "teacher, other teacher, untrained student, runs"
+
+
+def test_responses_are_decoded_once_for_runs_that_come_later_too(
+    trained: Path, tmp_path: Path, models: Models, decoded: list[int]
+) -> None:
+    root = shutil.copytree(trained, tmp_path / "root")
+    similarity(asked(root, model_types=("act",)), models)
+    similarity(asked(root, model_types=("act", "tok")), models)
+    assert decoded == [ASKED]
+    assert ("tok", "act") in found(root)
 
 
 def test_memory_does_not_grow_with_the_number_of_examples(

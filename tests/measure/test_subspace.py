@@ -14,6 +14,7 @@ from ia2.measure.subspace import (
     decompose,
     effective_rank,
     energy_overlap,
+    energy_shares,
     subspace_overlap,
 )
 
@@ -37,7 +38,7 @@ def basis(generator: np.random.Generator, width: int, rank: int) -> Floats:
 
 
 def energies(first: Update, second: Update) -> tuple[Floats, Floats]:
-    return first.energy, second.energy
+    return energy_shares(first), energy_shares(second)
 
 
 # The decomposition

@@ -9,7 +9,6 @@ that is not square: an overlap means something beside its chance level only.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -28,13 +27,6 @@ class Update:
     @property
     def rank(self) -> int:
         return len(self.values)
-
-    @cached_property
-    def energy(self) -> Floats:
-        """The share [r] of each direction in the squared Frobenius norm."""
-        squares = np.square(self.values / self.values.max())
-        shares: Floats = squares / squares.sum()
-        return shares
 
 
 def decompose(b: npt.ArrayLike, a: npt.ArrayLike, scaling: float = 1.0) -> Update | None:
@@ -57,6 +49,13 @@ def decompose(b: npt.ArrayLike, a: npt.ArrayLike, scaling: float = 1.0) -> Updat
     return Update(out_basis @ left[:, kept], values[kept], in_basis @ right[kept].T)
 
 
+def energy_shares(update: Update) -> Floats:
+    """The share [r] of each direction in the squared Frobenius norm, sigma_i^2 / sum_k sigma_k^2."""
+    squares = np.square(update.values / update.values.max())
+    shares: Floats = squares / squares.sum()
+    return shares
+
+
 def subspace_overlap(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
     """||U1' U2||_F^2 / min(r1, r2) of orthonormal bases [d, r1] and [d, r2] (Hu et al. 2021, section 7.2).
 
@@ -73,7 +72,7 @@ def chance_overlap(rank: int, other_rank: int, width: int) -> float:
 
 
 def energy_overlap(first: Floats, second: Floats, energies: tuple[Floats, Floats]) -> float:
-    """sum_ij p_i q_j (u_i . v_j)^2 / sqrt(sum_i p_i^2 sum_j q_j^2), p and q the `Update.energy` of each direction.
+    """sum_ij p_i q_j (u_i . v_j)^2 / sqrt(sum_i p_i^2 sum_j q_j^2), p and q the `energy_shares`.
 
     It is the cosine between the two matrices D D' (for the left side; D' D for the right), so directions count by what
     the update puts into them: 1 where those matrices are proportional, 0 where the subspaces are orthogonal.
@@ -94,7 +93,8 @@ def effective_rank(update: Update) -> float:
     Roy and Vetterli (2007) define it with the singular values themselves; here they are squared, so that a direction
     counts by its energy.
     """
-    p = update.energy[update.energy > 0]
+    shares = energy_shares(update)
+    p = shares[shares > 0]
     return float(np.exp(-(p * np.log(p)).sum()))
 
 

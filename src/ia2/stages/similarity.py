@@ -228,7 +228,8 @@ def _config(side: Side) -> dict[str, Any] | None:
 
 def _write(path: Path, content: dict[str, Any], rows: Path) -> None:
     """Move the rows to their place, and write the JSON; one that stood before must not stand beside the new rows."""
-    path.unlink(missing_ok=True)
-    with store.writing(path.with_suffix(".parquet")) as temporary:
-        rows.replace(temporary)
-    store.write_json(path, content)
+    with store.locked(path.with_suffix("")):
+        path.unlink(missing_ok=True)
+        with store.writing(path.with_suffix(".parquet")) as temporary:
+            rows.replace(temporary)
+        store.write_json(path, content)

@@ -25,6 +25,7 @@ from ia2.measure.subspace import (
     decompose,
     effective_rank,
     energy_overlap,
+    energy_shares,
     subspace_overlap,
 )
 from ia2.report.overlaps import ROW_COLUMNS, SCHEMA
@@ -65,8 +66,8 @@ def pair_path(root: Path, pair: Pair) -> Path:
     """The JSON that says how two runs overlap."""
     one, other = pair.one, pair.other
     second = name_beside(one, other) if pair.relation == "methods" else f"run{other.config.run_idx}"
-    name = f"{one.config.training_method}_{one.folder.name}_vs_{second}.json"
-    return root / "outputs" / "subspace" / one.config.dataset / name
+    name = store.fitting_name(f"{one.config.training_method}_{one.folder.name}_vs_{second}")
+    return root / "outputs" / "subspace" / one.config.dataset / f"{name}.json"
 
 
 def is_overlapped(root: Path, pair: Pair) -> bool:
@@ -112,7 +113,7 @@ def overlap_rows(one: Updates, other: Updates) -> pd.DataFrame:
 
 
 def _row(place: Place, one: Update, other: Update) -> dict[str, Any]:
-    energies, ranks = (one.energy, other.energy), (one.rank, other.rank)
+    energies, ranks = (energy_shares(one), energy_shares(other)), (one.rank, other.rank)
     layer, projection = place
     return {
         **{"layer": layer, "projection": projection, "rank_a": one.rank, "rank_b": other.rank},

@@ -42,7 +42,7 @@ def relation_of(one: Trained, other: Trained) -> Relation | None:
     differing = {name for name in first.keys() & second.keys() if first[name] != second[name]}
     if differing == {"training_method"}:
         return "methods"
-    return "runs" if differing == {"run_idx"} and first.keys() == second.keys() else None
+    return "runs" if differing == {"run_idx"} else None
 
 
 def _fields(run: Trained) -> dict[str, Any]:
