@@ -14,9 +14,11 @@ import pandas as pd
 import pytest
 
 from ia2.cli import SUBCOMMANDS
-from ia2.config import CreateConfig, EvaluateConfig, PrepareConfig, TrainConfig
+from ia2.config import CreateConfig, EvaluateConfig, PrepareConfig, SimilarityConfig, SubspaceConfig, TrainConfig
 from ia2.flows.data import create_all, prepare_all
 from ia2.flows.evaluation import evaluate
+from ia2.flows.similarity import similarity
+from ia2.flows.subspace import subspace
 from ia2.flows.training import train
 from ia2.lm.shelf import Models
 from ia2.methods import METHODS
@@ -49,6 +51,8 @@ DEFINED_IN_FULL = (
     "ia2.measure.accuracy",
     "ia2.measure.calibration",
     "ia2.measure.classes",
+    "ia2.measure.similarity",
+    "ia2.measure.subspace",
     "ia2.measure.statistics",
 )
 
@@ -160,6 +164,8 @@ def written(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -
     on_labels = {"eval_datasets": ("sst2",), "num_examples": (2,), "run_indices": (0,)}
     uncertain = {"uncertainty_analysis": True, "num_generated_tokens_eval": 2}
     evaluate(shared.model_copy(update={"model_types": ("base",), **on_labels, **uncertain}), models)
+    similarity(SimilarityConfig(root=root, model_id=model, device="cpu", icl_max_demos=1), models)
+    subspace(SubspaceConfig(root=root, model_id=model))
     return Written(root)
 
 
@@ -236,3 +242,20 @@ def test_columns_of_the_examples(written: Written) -> None:
         asked = json.loads(path.read_text(encoding="utf-8"))["eval"]["uncertainty_analysis"]
         expected = [name for name in named if asked or name not in uncertain]
         assert list(pd.read_parquet(path.with_suffix(".parquet")).columns) == expected
+
+
+def test_fields_of_a_comparison(written: Written) -> None:
+    found = [
+        json.loads(path.read_text(encoding="utf-8")) for path in written.root.glob("outputs/similarity/*/*/[!.]*.json")
+    ]
+    assert {one["method"] for one in found} == {"base", "teacher", "act", "a2t"}
+    check_fields("The comparison", *found)
+    check_fields("The responses", written.json("outputs/responses/*/manifest.json"))
+    for path in written.root.glob("outputs/similarity/*/*/[!.]*.parquet"):
+        assert list(pd.read_parquet(path).columns) == list(fields("The cosines"))
+
+
+def test_fields_of_a_pair(written: Written) -> None:
+    check_fields("The pair", written.json("outputs/subspace/capitals/*.json"))
+    rows = pd.read_parquet(written.only("outputs/subspace/capitals/*.parquet"))
+    assert list(rows.columns) == list(fields("The layers and projections"))

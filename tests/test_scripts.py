@@ -22,6 +22,8 @@ SUBCOMMAND_OF = {
     "reparse_evaluations.py": "reparse",
     "generate_latex_tables.py": "tables",
     "run_table_generator.py": "tables",
+    "activation_similarity_analysis.py": "similarity",
+    "subspace_overlap_analysis.py": "subspace",
 }
 
 

@@ -393,3 +393,12 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: py
         store.write_json(tmp_path / "value.json", "new")
     assert store.read_json(tmp_path / "value.json") == "old"
     assert names(tmp_path) == ["value.json"]
+
+
+def test_a_name_that_no_file_could_have_ends_in_a_digest() -> None:
+    long = "run" * 100
+    names = [store.fitting_name(name) for name in ("short", long, long + "s")]
+    assert names[0] == "short"
+    assert [len(name) for name in names[1:]] == [230, 230]
+    assert names[1] != names[2]
+    assert names[1].startswith("run" * 69)

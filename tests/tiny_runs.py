@@ -10,9 +10,12 @@ import pandas as pd
 from ia2 import store
 from ia2.config import EvaluateConfig, TrainConfig
 from ia2.icl.splits import load_split
+from ia2.report.overlaps import examine_overlaps
+from ia2.report.similarities import examine_similarities
 from ia2.tasks.pool import load_pool
 from ia2.training.targets import load_targets
 
+NO_RUNS = ("evaluations", "targets", "similarity")
 RUN_FILES = {
     "adapter_config.json",
     "adapter_model.safetensors",
@@ -100,12 +103,14 @@ def assert_whole(root: Path) -> None:
         for split in (root / "data" / f"{path.parent.name}-ldr" / "train").glob("[!.]*.json"):
             assert load_split(split, pool.train).labelled
     for folder in (root / "outputs").glob("*/*/*"):
-        if folder.is_dir() and not folder.name.startswith(".") and folder.parts[-3] not in ("evaluations", "targets"):
+        if folder.is_dir() and not folder.name.startswith(".") and folder.parts[-3] not in NO_RUNS:
             assert {file.name for file in folder.iterdir()} >= RUN_FILES, folder
     for manifest in (root / "outputs" / "targets").glob("[!.]*/manifest.json"):
         assert load_targets(manifest.parent, store.read_json(manifest)["kinds"]) is not None
     for record in (root / "outputs" / "evaluations").rglob("[!.]*.json"):
         assert len(pd.read_parquet(record.with_suffix(".parquet"))) > 0
+    assert examine_similarities(root).problems == ()
+    assert examine_overlaps(root).problems == ()
 
 
 def results(root: Path) -> dict[str, Any]:

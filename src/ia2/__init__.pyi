@@ -6,6 +6,8 @@ from .config import MergeConfig as MergeConfig
 from .config import ModelConfig as ModelConfig
 from .config import PredictConfig as PredictConfig
 from .config import PrepareConfig as PrepareConfig
+from .config import SimilarityConfig as SimilarityConfig
+from .config import SubspaceConfig as SubspaceConfig
 from .config import SweepConfig as SweepConfig
 from .config import TrainConfig as TrainConfig
 from .errors import MachineError as MachineError
@@ -18,6 +20,8 @@ from .flows.fitting import Adapter as Adapter
 from .flows.fitting import fit as fit
 from .flows.merging import merge_adapter as merge_adapter
 from .flows.prediction import predict_from as predict_from
+from .flows.similarity import similarity as similarity
+from .flows.subspace import subspace as subspace
 from .flows.sweep.sweeping import sweep as sweep
 from .flows.training import train as train
 from .lm.loading import LanguageModel as LanguageModel

@@ -5,7 +5,7 @@ border, and nowhere else. How a method looks in plots and tables stands in repor
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 from ia2.errors import UserError
 
@@ -15,6 +15,11 @@ Variant = Literal["tok", "tokl", "act", "tna", "a2t", "t2a"]
 ADAPTERS: tuple[Adapter, ...] = get_args(Adapter)
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
 LORA_LETTERS = "qkvogud"
+
+BASE: Final = "base"
+TEACHER: Final = "teacher"
+OTHER_DEMONSTRATIONS: Final = "other_demonstrations"
+"""The base model where it stands beside methods: alone, with demonstrations, and with others as a control."""
 
 
 @dataclass(frozen=True)

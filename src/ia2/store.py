@@ -20,6 +20,8 @@ from ia2.config import LOW_DATA_FIELDS, Config, TrainConfig
 from ia2.errors import UserError
 
 LONGEST_TAIL = 200
+LONGEST_NAME = 230
+"""File systems take 255 bytes, of which an ending and a temporary name need some."""
 
 
 def root_of(config: Config) -> Path:
@@ -264,6 +266,11 @@ NAMED_FIELDS = LOW_DATA_FIELDS | {
 def _tail(config: TrainConfig) -> str:
     told = config.applicable().keys() - NAMED_FIELDS
     return name_tail({key: value for key, value in config.changed().items() if key in told})
+
+
+def fitting_name(name: str) -> str:
+    """The name, or its beginning and a digest of it where no file could be called so."""
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 21]}+{value_digest(name)}"
 
 
 def name_tail(fields: dict[str, Any]) -> str:

@@ -97,3 +97,33 @@ def test_a_pass_with_demonstrations_never_goes_without(tmp_path: Path, questions
     create(tmp_path, "mood", Draw(6, 0, num_dev_examples=0))
     with pytest.raises(UserError, match=r"icl_pool=remaining: .*mood/train/6_0\.json leaves no examples"):
         after_demonstrations(tmp_path, questions, shown(num_train_examples=6, pool="remaining"))
+
+
+@pytest.mark.parametrize("pool", ["train", "remaining"])
+def test_other_demonstrations_are_as_many_and_others(tmp_path: Path, pool: str) -> None:
+    write_dataset(tmp_path, "words", [str(i) for i in range(60)])
+    create(tmp_path, "words", Draw(4, 0, num_dev_examples=2))
+    asked, source = read_questions(tmp_path, "words", None), {"dataset": "words", "pool": pool}
+    ours = after_demonstrations(tmp_path, asked, shown(**source))
+    others = after_demonstrations(tmp_path, asked, shown(**source, control="other_demonstrations"))
+    assert others == after_demonstrations(tmp_path, asked, shown(**source, control="other_demonstrations"))
+    assert others.queries == ours.queries
+    pairs = zip(ours.episodes, others.episodes, strict=True)
+    lists = [(one.demonstrations, other.demonstrations) for one, other in pairs]
+    assert all(len(one) == len(other) == 3 and set(one) != set(other) for one, other in lists)
+    split = store.read_json(store.split_path(tmp_path, "words", 4, 0))
+    used = {example["question"] for part in ("train", "dev") for example in split[part]["examples"]}
+    assert not {demo.question for _, other in lists for demo in other} & used
+    assert len({other for _, other in lists}) == (1 if pool == "train" else len(lists))
+
+
+def test_other_demonstrations_are_never_fewer(tmp_path: Path, questions: Questions) -> None:
+    """Six examples, of which four train: two are left, and three are shown."""
+    assert len(questions.queries) == 6
+    with pytest.raises(UserError, match=r"2 examples of 'mood' are neither .*, 3 are needed"):
+        after_demonstrations(tmp_path, questions, shown(control="other_demonstrations"))
+    create(tmp_path, "mood", Draw(6, 0, num_dev_examples=0))
+    with pytest.raises(UserError, match="0 examples"):
+        after_demonstrations(
+            tmp_path, questions, shown(num_train_examples=6, pool="remaining", control="other_demonstrations")
+        )

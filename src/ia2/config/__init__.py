@@ -5,6 +5,8 @@ models. They are frozen and refuse unknown keys, so that what a run was made wit
 No torch here: `ia2 --help` must be instant.
 """
 
+from ia2.config.analyses import SimilarityConfig as SimilarityConfig
+from ia2.config.analyses import SubspaceConfig as SubspaceConfig
 from ia2.config.base import CONTINUE_SAME as CONTINUE_SAME
 from ia2.config.base import DEFAULT_MODEL_ID as DEFAULT_MODEL_ID
 from ia2.config.base import Config as Config
@@ -25,6 +27,8 @@ from ia2.config.evaluation import EvaluateConfig as EvaluateConfig
 from ia2.config.reports import ReparseConfig as ReparseConfig
 from ia2.config.reports import ResultsConfig as ResultsConfig
 from ia2.config.reports import TablesConfig as TablesConfig
+from ia2.config.selecting import AskingConfig as AskingConfig
+from ia2.config.selecting import SelectionConfig as SelectionConfig
 from ia2.config.sweep import CleanConfig as CleanConfig
 from ia2.config.sweep import RunConfig as RunConfig
 from ia2.config.sweep import StatusConfig as StatusConfig

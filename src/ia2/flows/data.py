@@ -3,7 +3,7 @@
 import logging
 import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
 from pathlib import Path
@@ -114,3 +114,13 @@ def ensure_split(root: Path, dataset: str, draw: Draw | LowDataDraw, no_prepare:
         more = " --ldr_mode" if isinstance(draw, LowDataDraw) else ""
         raise UserError(f"{path} does not exist; `ia2 create --datasets {dataset}{more}` makes it")
     create(root, dataset, draw)
+
+
+def ensure_data(
+    root: Path, datasets: Iterable[str], splits: Iterable[tuple[str, int, int]], no_prepare: bool = False
+) -> None:
+    """Every dataset, and every split (dataset, N, run), where missing; UserError with `no_prepare`."""
+    for dataset in datasets:
+        ensure_pool(root, dataset, no_prepare)
+    for source, num, run in sorted(splits):
+        ensure_split(root, source, Draw(num, run), no_prepare)

@@ -12,21 +12,14 @@ from typing import Any
 from ia2 import store
 from ia2.config import EvaluateConfig, ModelConfig
 from ia2.errors import MachineError, UserError
-from ia2.flows.data import ensure_pool, ensure_split
+from ia2.flows.data import ensure_data
 from ia2.flows.evaluation_jobs import Job
 from ia2.flows.evaluation_plan import Plan, plan
-from ia2.icl.splits import Draw
-from ia2.lm.memory import ran_out_of_memory
+from ia2.flows.failures import Failure, raise_failures, telling_memory
 from ia2.lm.shelf import Models
 from ia2.stages.evaluate import Answering, evaluate_run, write_record
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Failure:
-    what: Path
-    error: UserError | MachineError
 
 
 def evaluate(config: EvaluateConfig, models: Models | None = None) -> list[Path]:
@@ -41,21 +34,18 @@ def evaluate(config: EvaluateConfig, models: Models | None = None) -> list[Path]
         return [job.path for job in planned.jobs]
     log.info("%s", planned.text)
     _ensure_data(root, planned, config.no_prepare)
-    failures = [_Failure(folder, error) for folder, error in planned.unreadable.items()]
+    failures = [Failure(folder, error) for folder, error in planned.unreadable.items()]
     failures += _Maker(root, config, models or Models()).make(planned.missing)
-    _tell(failures, len(planned.jobs) + len(planned.unreadable))
+    raise_failures(failures, len(planned.jobs) + len(planned.unreadable))
     return [job.path for job in planned.jobs]
 
 
 def _ensure_data(root: Path, planned: Plan, no_prepare: bool) -> None:
     """Every dataset that is named or asked, and the splits of the passes that show demonstrations, where missing."""
-    for given in planned.datasets.values():
-        ensure_pool(root, given, no_prepare)
-    for dataset in {job.asked.eval_dataset for job in planned.jobs}:
-        ensure_pool(root, dataset, no_prepare)
-    asked = [job.asked for job in planned.jobs if True in job.passes]
-    for source, num, run in sorted({(one.icl_source_dataset, one.num_train_examples, one.run_idx) for one in asked}):
-        ensure_split(root, source, Draw(num, run), no_prepare)
+    asked = {job.asked.eval_dataset for job in planned.jobs}
+    shown = [job.asked for job in planned.jobs if True in job.passes]
+    splits = {(one.icl_source_dataset, one.num_train_examples, one.run_idx) for one in shown}
+    ensure_data(root, [*planned.datasets.values(), *asked], splits, no_prepare)
 
 
 @dataclass(frozen=True)
@@ -66,14 +56,14 @@ class _Maker:
     config: EvaluateConfig
     models: Models
 
-    def make(self, jobs: list[Job]) -> list[_Failure]:
+    def make(self, jobs: list[Job]) -> list[Failure]:
         """Make every record that can be made; returns what went wrong with the others."""
         failures = []
         for number, job in enumerate(jobs, 1):
             try:
                 record = self._record(job)
             except (UserError, MachineError) as error:
-                failures.append(_Failure(job.trained.folder if job.trained else job.path, error))
+                failures.append(Failure(job.trained.folder if job.trained else job.path, error))
                 log.warning("[%d/%d] %s: failed", number, len(jobs), job.path.stem)
             else:
                 log.info("[%d/%d] %s: %s", number, len(jobs), job.path.stem, _accuracies(record))
@@ -82,17 +72,14 @@ class _Maker:
     def _record(self, job: Job) -> dict[str, Any]:
         if job.conflict is not None:
             raise job.conflict
-        try:
-            given = {"torch_dtype": self.config.torch_dtype, **self.config.placement()}
-            lm = self.models.load(ModelConfig(model_id=job.asked.model_id, **given))
+        with telling_memory(self.config.device):
+            lm = self.models.load(
+                ModelConfig(model_id=job.asked.model_id, torch_dtype=self.config.torch_dtype, **self.config.placement())
+            )
             with store.locked(job.path.with_suffix("")):
                 model = Answering(lm, job.trained, self.config.token_budget)
                 record = evaluate_run(self.root, job.asked, model, job.passes)
                 write_record(job.path, record, self.config.command("evaluate"))
-        except (RuntimeError, MemoryError) as error:
-            if not ran_out_of_memory(error):
-                raise
-            raise MachineError(f"out of memory on the device {self.config.device!r}; use another --device") from None
         return record
 
 
@@ -101,18 +88,4 @@ def _accuracies(record: dict[str, Any]) -> str:
         f"{key.removesuffix('_accuracy')} {record['metrics'][key]:.1f}%"
         for key in ("without_icl_accuracy", "with_icl_accuracy")
         if key in record["metrics"]
-    )
-
-
-def _tell(failures: list[_Failure], num_asked: int) -> None:
-    """Raise what went wrong, if anything did, after a summary of it."""
-    if not failures:
-        return
-    if len(failures) == num_asked and len({str(failure.error) for failure in failures}) == 1:
-        raise failures[0].error
-    for failure in failures:
-        log.error("%s: %s", failure.what, failure.error)
-    first = failures[0]
-    raise MachineError(
-        f"{len(failures)} of {num_asked} records could not be made, the others stand; {first.what}: {first.error}"
     )

@@ -8,17 +8,16 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import pyarrow
-from pyarrow import parquet
+from typing import TypeVar
 
 from ia2 import store
-from ia2.config import EvaluateConfig
+from ia2.config import AskingConfig, EvaluateConfig
 from ia2.errors import UserError
 from ia2.flows.data import name_of
 from ia2.flows.evaluation_jobs import Job, Jobs
 from ia2.flows.selection import OF_BASE_TOO, Selection, fields_of, in_order, select
 from ia2.methods import parse_method
+from ia2.report.reading import is_parquet
 from ia2.stages.evaluate import is_recorded
 from ia2.tasks import task
 
@@ -87,14 +86,7 @@ def _varied(jobs: Sequence[Job]) -> str:
 
 def plan(root: Path, config: EvaluateConfig) -> Plan:
     """What `config` asks for; UserError where nothing matches, or no evaluation set is said."""
-    for name in set(config.model_types) - {"base"}:
-        parse_method(name)
-    given = {name_of(dataset): dataset for dataset in (*config.eval_datasets, *config.icl_source_datasets)}
-    for name, dataset in given.items():
-        if not store.pool_path(root, name).exists():
-            task(dataset)  # refuses what it does not know
-    fields = ("trained_datasets", "eval_datasets", "icl_source_datasets")
-    config = config.model_copy(update={field: tuple(map(name_of, getattr(config, field))) for field in fields})
+    config, given = by_name(root, config)
     selection = select(root, config)
     wants_runs = config.model_types != ("base",)
     if wants_runs and selection.emptied_by:
@@ -107,30 +99,35 @@ def plan(root: Path, config: EvaluateConfig) -> Plan:
     return Plan(tuple(_checked(root, job) for job in jobs), selection.unreadable if wants_runs else {}, given)
 
 
+AnyAsking = TypeVar("AnyAsking", bound=AskingConfig)
+
+
+def by_name(root: Path, config: AnyAsking) -> tuple[AnyAsking, dict[str, str]]:
+    """The config with datasets by their names, and how each was given; UserError for methods and datasets unknown."""
+    for name in set(config.model_types) - {"base"}:
+        parse_method(name)
+    given = {name_of(dataset): dataset for dataset in (*config.eval_datasets, *config.icl_source_datasets)}
+    for name, dataset in given.items():
+        if not store.pool_path(root, name).exists():
+            task(dataset)  # refuses what it does not know
+    fields = ("trained_datasets", "eval_datasets", "icl_source_datasets")
+    return config.model_copy(update={field: tuple(map(name_of, getattr(config, field))) for field in fields}), given
+
+
 def _check_empty(config: EvaluateConfig, selection: Selection) -> None:
     """UserError where no run matches, but for the base model alone that is evaluated where no method was named."""
     if config.model_types or selection.emptied_by not in OF_BASE_TOO:
-        unreadable = "".join(f"; one cannot be read: {error}" for error in selection.unreadable.values())
-        raise UserError(f"{selection.told}{unreadable}")
+        raise UserError(f"{selection.told}{selection.told_unreadable}")
     log.warning("%s: the base model alone is evaluated", selection.told)
 
 
 def _checked(root: Path, job: Job) -> Job:
     """The job, with whether its record stands whole."""
     examples = job.path.with_suffix(".parquet")
-    if job.path.exists() and not _is_parquet(examples):
+    if job.path.exists() and not is_parquet(examples):
         log.warning("%s is damaged or missing; its record is made again", examples)
         return job
     try:
         return dataclasses.replace(job, done=is_recorded(root, job.asked, job.trained, job.passes))
     except UserError as error:
         return dataclasses.replace(job, conflict=error)
-
-
-def _is_parquet(path: Path) -> bool:
-    """By its end, which says what it holds and which one that was cut has lost."""
-    try:
-        parquet.read_metadata(path)
-    except (OSError, pyarrow.ArrowInvalid):
-        return False
-    return True

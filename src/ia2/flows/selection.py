@@ -1,4 +1,4 @@
-"""Which runs an evaluation is about: fields of their configs are compared, never names or beginnings of names.
+"""Which runs a command is about: fields of their configs are compared, never names or beginnings of names.
 
 A folder that does not say what it holds can be neither in nor out, so it is told apart. Where no run is left, the
 filter that left none is named, with the values that were there before it.
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ia2 import store
-from ia2.config import EvaluateConfig, TrainConfig
+from ia2.config import SelectionConfig, TrainConfig
 from ia2.errors import UserError
 from ia2.flows.data import name_of
 from ia2.training.trained import Trained, read_trained
@@ -33,7 +33,7 @@ FILTERS = {
     "num_generated_tokens": "num_generated_tokens",
     "ldr_mode": "ldr_mode",
 }
-"""Flag of an evaluation -> the field of a run that it filters by."""
+"""Flag of a selection -> the field of a run that it filters by."""
 OF_BASE_TOO = {"trained_datasets", "model_id", "num_examples", "run_indices"}
 """Filters that say something about the base model as well: where no run passes them, it may still be meant."""
 
@@ -47,13 +47,18 @@ class Selection:
     emptied_by: str | None = None
     told: str = ""  # why no run is left
 
+    @property
+    def told_unreadable(self) -> str:
+        """What to add where no run is left and some could not be read."""
+        return "".join(f"; one cannot be read: {error}" for error in self.unreadable.values())
 
-def select_runs(root: Path, config: EvaluateConfig) -> list[Trained]:
+
+def select_runs(root: Path, config: SelectionConfig) -> list[Trained]:
     """The runs that pass every filter that was given."""
     return list(select(root, config).runs)
 
 
-def select(root: Path, config: EvaluateConfig) -> Selection:
+def select(root: Path, config: SelectionConfig) -> Selection:
     """What the store holds of the runs that `config` asks for."""
     runs, unreadable = _runs_in(root)
     for name, accepted in filters(config).items():
@@ -66,6 +71,15 @@ def select(root: Path, config: EvaluateConfig) -> Selection:
     return Selection(tuple(runs), unreadable)
 
 
+def select_some(root: Path, config: SelectionConfig) -> Selection:
+    """The same; UserError where no run is left."""
+    selection = select(root, config)
+    if not selection.runs:
+        told = selection.told or f"no trained run below {root / 'outputs'}; `ia2 train` makes one"
+        raise UserError(f"{told}{selection.told_unreadable}")
+    return selection
+
+
 def _runs_in(root: Path) -> tuple[list[Trained], dict[Path, UserError]]:
     runs, unreadable = [], {}
     for folder in store.run_folders(root):
@@ -76,7 +90,7 @@ def _runs_in(root: Path) -> tuple[list[Trained], dict[Path, UserError]]:
     return runs, unreadable
 
 
-def filters(config: EvaluateConfig) -> dict[str, tuple[Any, ...]]:
+def filters(config: SelectionConfig) -> dict[str, tuple[Any, ...]]:
     """The filters that were given, each with the values it accepts."""
     given: dict[str, tuple[Any, ...]] = {
         **{name: getattr(config, name) for name in FILTERS},

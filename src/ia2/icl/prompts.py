@@ -71,10 +71,13 @@ def evaluation_episodes(
 
 
 def fresh_episodes(
-    queries: Sequence[Example], pool: Sequence[Example], num_demonstrations: int, run_idx: int
+    queries: Sequence[Example], pool: Sequence[Example], num_demonstrations: int, run_idx: int, purpose: str = "fresh"
 ) -> list[Episode]:
-    """Every query after its own draw of `num_demonstrations` examples of `pool` (`icl_pool = remaining`)."""
-    draw = seeded("fresh", run_idx)
+    """Every query after its own draw of `num_demonstrations` examples of `pool` (`icl_pool = remaining`).
+
+    Another `purpose` makes other draws.
+    """
+    draw = seeded(purpose, run_idx)
     size = min(num_demonstrations, len(pool))
     return [
         Episode(tuple(demo for demo in draw.sample(list(pool), size) if demo.question != query.question), query)

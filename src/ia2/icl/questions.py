@@ -5,12 +5,13 @@ a model has worked for it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from string import Formatter
+from typing import ClassVar, Literal
 
 from ia2 import store
-from ia2.config import Control
+from ia2.config import Control, StopRule
 from ia2.errors import UserError
 from ia2.icl.controls import with_wrong_answers
 from ia2.icl.prompts import Episode, evaluation_episodes, fresh_episodes
@@ -47,14 +48,72 @@ class Questions:
 
 @dataclass(frozen=True)
 class Demonstrations:
-    """Where the demonstrations before a query come from: at most `most` of those of the split of (N, run)."""
+    """Where the demonstrations before a query come from: at most `most` of those of the split of (N, run).
+
+    The control `other_demonstrations` shows as many that were drawn anew, from what the split leaves.
+    """
 
     dataset: str
     num_train_examples: int
     run_idx: int
     most: int
     pool: str
-    control: Control
+    control: Control | Literal["other_demonstrations"]
+
+
+@dataclass(frozen=True)
+class Prompting:
+    """What a model is asked, what may be shown before it, and how its responses end."""
+
+    eval_dataset: str
+    icl_source_dataset: str
+    icl_max_demos: int
+    num_train_examples: int
+    run_idx: int
+    num_generated_tokens_eval: int
+    model_id: str
+    torch_dtype: str = "auto"
+    icl_pool: str = "train"
+    stop: StopRule = "separator"
+    num_eval_examples: int | None = None
+    chat_template: bool = False
+
+    said_elsewhere: ClassVar[frozenset[str]] = frozenset()
+    """Fields that no name needs to say."""
+
+    @property
+    def name(self) -> str:
+        """{eval}_on_{source}_demos{k}_T{T}, and a tail for every other setting that is not at its default."""
+        told = f"{self.eval_dataset}_on_{self.icl_source_dataset}_demos{self.icl_max_demos}"
+        unusual = {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.default is not MISSING
+            and field.name not in self.said_elsewhere
+            and getattr(self, field.name) != field.default
+        }
+        return f"{told}_T{self.num_generated_tokens_eval}{store.name_tail(unusual)}"
+
+    @property
+    def of_base(self) -> str:
+        """{model}_{N}_{run}: what takes the place of a run's name where no run is meant."""
+        return f"{store.short_model_name(self.model_id)}_{self.num_train_examples}_{self.run_idx}"
+
+    @property
+    def demonstrations(self) -> Demonstrations:
+        """What is shown where anything is."""
+        return Demonstrations(
+            dataset=self.icl_source_dataset,
+            num_train_examples=self.num_train_examples,
+            run_idx=self.run_idx,
+            most=self.icl_max_demos,
+            pool=self.icl_pool,
+            control="none",
+        )
+
+    def split_path(self, root: Path) -> Path:
+        """The split that demonstrations come from."""
+        return store.split_path(root, self.icl_source_dataset, self.num_train_examples, self.run_idx)
 
 
 def read_questions(root: Path, dataset: str, most: int | None) -> Questions:
@@ -105,14 +164,31 @@ def _prompted(root: Path, queries: Sequence[Example], source: Pool, shown: Demon
             f"{shown.num_train_examples}: evaluate it without demonstrations, or take those of a larger N"
         )
     split = load_split(path, source.train)
+    rest = [source.train[index] for index in split.remaining]
+    if shown.control == "other_demonstrations":
+        return _other_episodes(queries, rest, split.train_examples, shown)
     if shown.pool == "train":
         return evaluation_episodes(queries, split.train_examples, shown.most, shown.run_idx)
-    rest = [source.train[index] for index in split.remaining]
     if not rest:
         raise UserError(
             f"icl_pool=remaining: {path} leaves no examples to draw from; prepare more, or take icl_pool=train"
         )
     return fresh_episodes(queries, rest, shown.most, shown.run_idx)
+
+
+def _other_episodes(
+    queries: Sequence[Example], rest: Sequence[Example], own: Sequence[Example], shown: Demonstrations
+) -> list[Episode]:
+    """As many demonstrations as otherwise, drawn anew from `rest`: one list for all queries, or one for each."""
+    size = min(shown.most, len(own if shown.pool == "train" else rest))
+    if len(rest) < size or not size:
+        raise UserError(
+            f"{len(rest)} examples of {shown.dataset!r} are neither training nor dev examples, {size or 1} are needed "
+            "to show other demonstrations; prepare more, or lower --icl_max_demos"
+        )
+    if shown.pool == "train":
+        return evaluation_episodes(queries, rest, size, shown.run_idx)
+    return fresh_episodes(queries, rest, size, shown.run_idx, purpose="other")
 
 
 @dataclass(frozen=True)

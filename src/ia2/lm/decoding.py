@@ -113,14 +113,21 @@ def decode(reader: Reader, prompts: Sequence[Ids], how: Decoding, observer: Obse
     return [tuple(responses[index]) for index in range(len(prompts))]
 
 
-def over_batches(reader: Reader, prompts: Sequence[Ids], token_budget: int, work: Callable[["State"], object]) -> None:
+def over_batches(
+    reader: Reader,
+    prompts: Sequence[Ids],
+    token_budget: int,
+    work: Callable[["State"], object],
+    after: Sequence[Ids] | None = None,
+) -> None:
     """`work` on every prompt once, in batches that have read what their rows share and nothing else yet.
 
-    Where memory runs out, a batch is begun anew with half its rows at most, and so are those after it. MachineError
-    where a single prompt does not fit.
+    What is to be read `after` each prompt, in the same pass, is never part of what rows share. Where memory runs out, a
+    batch is begun anew with half its rows at most, and so are those after it. MachineError where a single prompt does
+    not fit.
     """
     for group in prefix_groups(prompts):
-        rests = {row: prompts[row][group.length :] for row in group.rows}
+        rests = {row: prompts[row][group.length :] + (after[row] if after else ()) for row in group.rows}
         prefix = _prefill_shared(reader, prompts[group.rows[0]][: group.length])
         waiting = sorted(rests, key=lambda row: -len(rests[row]))
         while waiting:

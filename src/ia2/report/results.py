@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-import pyarrow
-import pyarrow.parquet
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ia2.config import TrainConfig
 from ia2.errors import UserError
 from ia2.measure.calibration import ReliabilityBin
+from ia2.report.reading import Problem, read_whole, visible
 
 SCHEMA = 1
 PASSES = {False: "without_icl", True: "with_icl"}
@@ -126,14 +125,6 @@ class Record(BaseModel):
 
 
 @dataclass(frozen=True)
-class Problem:
-    """A file that should have been readable, and why it was not."""
-
-    path: Path
-    reason: str
-
-
-@dataclass(frozen=True)
 class Results:
     """All that could be read below a root, in order of path, and what could not."""
 
@@ -144,39 +135,14 @@ class Results:
 
 def read_results(root: Path) -> Results:
     """Every evaluation record below `root`; UserError where one was written by a newer version."""
-    records: list[Record] = []
-    problems: list[Problem] = []
-    for path in sorted((root / "outputs" / "evaluations").rglob("*.json")):
-        if path.name.startswith("."):
-            continue
-        outcome = read_record(path)
-        if isinstance(outcome, Problem):
-            problems.append(outcome)
-        else:
-            records.append(outcome)
-    return Results(root, tuple(records), tuple(problems))
+    outcomes = [read_record(path) for path in visible((root / "outputs" / "evaluations").rglob("*.json"))]
+    records = tuple(outcome for outcome in outcomes if isinstance(outcome, Record))
+    return Results(root, records, tuple(outcome for outcome in outcomes if isinstance(outcome, Problem)))
 
 
 def read_record(path: Path) -> Record | Problem:
     """One record, or the reason why it cannot be counted; UserError where its schema is newer than this version's."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        schema = content["schema"]
-    except (ValueError, KeyError, TypeError) as error:
-        return Problem(path, f"not a whole record ({error or type(error).__name__})")
-    if not isinstance(schema, int) or schema > SCHEMA:
-        raise UserError(f"{path} has schema {schema!r}, newer than {SCHEMA}, which this version reads: update ia2")
-    try:
-        record = Record.model_validate({**content, "path": path})
-        pyarrow.parquet.read_metadata(path.with_suffix(".parquet"))
-    except ValidationError as error:
-        first = error.errors()[0]
-        return Problem(path, f"field {'.'.join(map(str, first['loc'])) or 'record'}: {first['msg']}")
-    except UserError as error:
-        return Problem(path, f"field run: {error}")
-    except (OSError, pyarrow.ArrowException) as error:
-        return Problem(path, f"its rows cannot be read ({error})")
-    return record
+    return read_whole(path, Record, SCHEMA)
 
 
 def load_examples(record: Record) -> pd.DataFrame:

@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 
 from ia2 import store
-from ia2.config import Control, StopRule
+from ia2.config import Control
 from ia2.errors import UserError
-from ia2.icl.questions import Demonstrations, Marks, Questions, after_demonstrations, mark, read_questions
+from ia2.icl.questions import Demonstrations, Marks, Prompting, Questions, after_demonstrations, mark, read_questions
 from ia2.lm.adapters import saved_adapter
 from ia2.lm.answer_table import answer_table
 from ia2.lm.answering import Answers, Asking, answer
@@ -34,35 +34,18 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Prompting):
     """What is asked of a model: the `eval` part of a record."""
 
-    eval_dataset: str
-    icl_source_dataset: str
-    icl_max_demos: int
-    num_train_examples: int
-    run_idx: int
-    num_generated_tokens_eval: int
-    model_id: str
-    torch_dtype: str = "auto"
-    icl_pool: str = "train"
-    stop: StopRule = "separator"
-    num_eval_examples: int | None = None
     uncertainty_analysis: bool = False
-    chat_template: bool = False
     control: Control = "none"
+
+    said_elsewhere: ClassVar[frozenset[str]] = frozenset({"uncertainty_analysis"})
 
     @property
     def demonstrations(self) -> Demonstrations:
         """What the pass with demonstrations shows."""
-        return Demonstrations(
-            dataset=self.icl_source_dataset,
-            num_train_examples=self.num_train_examples,
-            run_idx=self.run_idx,
-            most=self.icl_max_demos,
-            pool=self.icl_pool,
-            control=self.control,
-        )
+        return dataclasses.replace(super().demonstrations, control=self.control)
 
     def asking(self, token_budget: int) -> Asking:
         """How a pass puts its questions."""
@@ -74,32 +57,15 @@ class Evaluation:
             every_token=self.uncertainty_analysis,
         )
 
-    def split_path(self, root: Path) -> Path:
-        """The split that demonstrations come from."""
-        return store.split_path(root, self.icl_source_dataset, self.num_train_examples, self.run_idx)
-
 
 # Where a record lies
 
 
 def record_path(root: Path, asked: Evaluation, trained: Trained | None) -> Path:
     """{run name or model_N_run}__{eval}_on_{source}_demos{k}_T{T}.json, in the folder of its method and dataset."""
-    base = f"{store.short_model_name(asked.model_id)}_{asked.num_train_examples}_{asked.run_idx}"
-    name = f"{trained.folder.name if trained else base}__{asked.eval_dataset}_on_{asked.icl_source_dataset}"
-    name += f"_demos{asked.icl_max_demos}_T{asked.num_generated_tokens_eval}" + store.name_tail(_unusual(asked))
+    name = f"{trained.folder.name if trained else asked.of_base}__{asked.name}"
     method, dataset = (trained.config.training_method, trained.config.dataset) if trained else ("base", "")
     return store.evaluations_folder(root, method, dataset, asked.uncertainty_analysis) / f"{name}.json"
-
-
-def _unusual(asked: Evaluation) -> dict[str, Any]:
-    """Settings that no part of the name says and that are not at their default."""
-    return {
-        field.name: getattr(asked, field.name)
-        for field in dataclasses.fields(Evaluation)
-        if field.default is not dataclasses.MISSING
-        and field.name != "uncertainty_analysis"
-        and getattr(asked, field.name) != field.default
-    }
 
 
 def is_recorded(root: Path, asked: Evaluation, trained: Trained | None, passes: Sequence[bool]) -> bool:

@@ -1,0 +1,7 @@
+"""Compare the LoRA updates of trained runs: the same as `ia2 subspace`."""
+
+import sys
+
+from ia2.cli import main
+
+sys.exit(main(["subspace", *sys.argv[1:]]))

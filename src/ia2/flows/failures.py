@@ -1,0 +1,46 @@
+"""What went wrong with one of many things: it stops no other, is told at the end, and the command then fails."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ia2.errors import MachineError, UserError
+from ia2.lm.memory import ran_out_of_memory
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What could not be made, and why."""
+
+    what: Path
+    error: UserError | MachineError
+
+
+@contextmanager
+def telling_memory(device: str) -> Iterator[None]:
+    """Tell a lack of memory as MachineError."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out_of_memory(error):
+            raise
+        raise MachineError(f"out of memory on the device {device!r}; use another --device") from None
+
+
+def raise_failures(failures: Sequence[Failure], num_asked: int, told: str = "") -> None:
+    """Raise what went wrong, if anything did, after a summary of it; `told` says how many of what (default: records).
+
+    Where nothing but one and the same failure comes out, that is the error.
+    """
+    if not failures:
+        return
+    if len(failures) == num_asked and len({str(failure.error) for failure in failures}) == 1:
+        raise failures[0].error
+    for failure in failures:
+        log.error("%s: %s", failure.what, failure.error)
+    told = told or f"{len(failures)} of {num_asked} records could not be made"
+    raise MachineError(f"{told}, the others stand; {failures[0].what}: {failures[0].error}")

@@ -1,0 +1,113 @@
+"""Subspace overlaps of LoRA updates: read strictly, as one frame.
+
+One file pair below outputs/subspace compares two runs. `relation` says which: `methods` are two methods of the same
+split and hyper-parameters, `runs` are two runs of the same method, the control. A layer and projection where either
+update is zero has no subspace, and no row.
+"""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+
+from ia2.config import TrainConfig
+from ia2.report.reading import Problem, read_whole, visible
+
+log = logging.getLogger(__name__)
+
+SCHEMA = 1
+MEASURES = (
+    "left_overlap",
+    "right_overlap",
+    "left_energy_overlap",
+    "right_energy_overlap",
+    "effective_rank_a",
+    "effective_rank_b",
+    "cosine",
+    "chance_left",
+    "chance_right",
+    "chance_left_energy",
+    "chance_right_energy",
+)
+ROW_COLUMNS = ("layer", "projection", "rank_a", "rank_b", *MEASURES)
+"""Columns of a parquet file."""
+PAIR_COLUMNS = (
+    *("run_a", "run_b", "method_a", "method_b", "dataset", "relation"),
+    *("model_id", "num_train_examples", "lr", "run_idx_a", "run_idx_b"),
+)
+"""What the frame says of the pair on each of its rows; runs are called {method}/{dataset}/{name}."""
+
+
+class Overlap(BaseModel):
+    """Two runs compared: outputs/subspace/{dataset}/{name}.json, their layers in the parquet beside it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+    path: Path
+    relation: Literal["methods", "runs"]
+    run_a: str
+    run_b: str
+    config_a: TrainConfig
+    config_b: TrainConfig
+    num_rows: int
+    num_absent: int
+    adapter_sha256_a: str
+    adapter_sha256_b: str
+    command: str = ""
+
+    @property
+    def parquet(self) -> Path:
+        """The file of its rows, one for each layer and projection."""
+        return self.path.with_suffix(".parquet")
+
+    def rows(self) -> pd.DataFrame:
+        """Its ROW_COLUMNS."""
+        return pd.read_parquet(self.parquet, columns=list(ROW_COLUMNS))
+
+    def described(self) -> dict[str, str | int | float]:
+        """The PAIR_COLUMNS."""
+        a, b = self.config_a, self.config_b
+        return {
+            **{"run_a": self.run_a, "run_b": self.run_b},
+            **{"method_a": a.training_method, "method_b": b.training_method},
+            **{"dataset": a.dataset, "relation": self.relation, "model_id": a.model_id},
+            **{"num_train_examples": a.num_labels, "lr": a.lr, "run_idx_a": a.run_idx, "run_idx_b": b.run_idx},
+        }
+
+
+@dataclass(frozen=True)
+class Overlaps:
+    """All that could be read below a root: the frame, the comparisons behind it, and what could not be read."""
+
+    frame: pd.DataFrame
+    found: tuple[Overlap, ...]
+    problems: tuple[Problem, ...]
+
+
+def read_overlaps(root: Path) -> pd.DataFrame:
+    """One row per (pair of runs, layer, projection): PAIR_COLUMNS and ROW_COLUMNS.
+
+    What is not whole is told and left out; UserError where a file was written by a newer version.
+    """
+    examined = examine_overlaps(root)
+    for problem in examined.problems:
+        log.warning("%s is not counted: %s", problem.path, problem.reason)
+    return examined.frame
+
+
+def examine_overlaps(root: Path) -> Overlaps:
+    """Every pair below `root`, and the files that are not whole; UserError where one is newer than this."""
+    outcomes = [read_overlap(path) for path in visible((root / "outputs" / "subspace").glob("*/*.json"))]
+    found = tuple(outcome for outcome in outcomes if isinstance(outcome, Overlap))
+    columns = [*PAIR_COLUMNS, *ROW_COLUMNS]
+    frames = [one.rows().assign(**one.described()) for one in found if one.num_rows]
+    frame = pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
+    return Overlaps(frame, found, tuple(outcome for outcome in outcomes if isinstance(outcome, Problem)))
+
+
+def read_overlap(path: Path) -> Overlap | Problem:
+    """One pair, or why it cannot be counted; UserError where its schema is newer than this version's."""
+    return read_whole(path, Overlap, SCHEMA)

@@ -1,0 +1,66 @@
+"""Files of ours read strictly: whole and understood, or a problem that is shown, or an error.
+
+A file that cannot be read whole is no measurement, and stands in no table. One of a newer schema stops the reading,
+because guessing at its meaning could show wrong numbers as right ones.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import pyarrow
+import pyarrow.parquet
+from pydantic import BaseModel, ValidationError
+
+from ia2.errors import UserError
+
+Kind = TypeVar("Kind", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A file that should have been readable, and why it was not."""
+
+    path: Path
+    reason: str
+
+
+def read_whole(path: Path, kind: type[Kind], newest: int) -> Kind | Problem:
+    """The JSON file as a `kind`, which has a field `path`, or the reason why it or the parquet beside it is not whole.
+
+    UserError where its schema is newer than `newest`.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        schema = content["schema"]
+    except (ValueError, KeyError, TypeError) as error:
+        return Problem(path, f"not a whole record ({error or type(error).__name__})")
+    if not isinstance(schema, int) or schema > newest:
+        raise UserError(f"{path} has schema {schema!r}, newer than {newest}, which this version reads: update ia2")
+    try:
+        record = kind.model_validate({**content, "path": path})
+        pyarrow.parquet.read_metadata(path.with_suffix(".parquet"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        return Problem(path, f"field {'.'.join(map(str, first['loc'])) or 'record'}: {first['msg']}")
+    except UserError as error:
+        return Problem(path, f"field run: {error}")
+    except (OSError, pyarrow.ArrowException) as error:
+        return Problem(path, f"its rows cannot be read ({error})")
+    return record
+
+
+def is_parquet(path: Path) -> bool:
+    """By its end, which says what it holds and which one that was cut has lost."""
+    try:
+        pyarrow.parquet.read_metadata(path)
+    except (OSError, pyarrow.ArrowInvalid):
+        return False
+    return True
+
+
+def visible(paths: Iterable[Path]) -> list[Path]:
+    """The paths in order, without what is being written."""
+    return sorted(path for path in paths if not path.name.startswith("."))

@@ -1,0 +1,168 @@
+"""Activation similarities: read strictly, and averaged to the frames that are shown.
+
+One file pair below outputs/similarity compares two models on the same responses. `method` names the student: a training
+method, `base` (the untrained student: the floor), or `teacher` (the base model with demonstrations, compared with other
+demonstrations: the ceiling that another draw of demonstrations leaves). `reference` is what it is compared with:
+`teacher`, `other_demonstrations` (a teacher shown others) or another method, of which each pair stands once, under the
+one that comes first in METHODS. Where both are runs, `reference_run` is the other's configuration.
+
+Every example counts the same, however long its response is: tokens are averaged within an example first. `n` is always
+a number of examples, `sd` the standard deviation over them (ddof 1; NaN for a single one).
+"""
+
+import logging
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+
+from ia2.config import TrainConfig
+from ia2.measure.similarity import Mean
+from ia2.report.reading import Problem, read_whole, visible
+
+log = logging.getLogger(__name__)
+
+SCHEMA = 1
+COLUMNS = ("idx", "layer", "token", "cosine")
+
+
+class LayerMean(BaseModel):
+    """What one layer comes to over all examples."""
+
+    model_config = ConfigDict(frozen=True)
+
+    layer: int
+    cosine: float | None
+    sd: float | None
+    n: int
+
+
+class Similarity(BaseModel):
+    """One comparison: outputs/similarity/{method}/{dataset}/{name}.json, its cosines in the parquet beside it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+    path: Path
+    method: str
+    reference: str
+    trained_dataset: str
+    eval_dataset: str
+    icl_source_dataset: str
+    icl_max_demos: int
+    num_train_examples: int
+    run_idx: int
+    num_generated_tokens_eval: int
+    model_id: str
+    torch_dtype: str
+    icl_pool: str
+    stop: str
+    num_eval_examples: int | None
+    chat_template: bool
+    run: TrainConfig | None
+    reference_run: TrainConfig | None
+    shows_demonstrations: bool
+    num_examples: int
+    num_tokens: int
+    num_layers: int
+    mean: float | None
+    sd: float | None
+    layers: tuple[LayerMean, ...]
+    base_revision: str
+    adapter_sha256: str | None
+    reference_adapter_sha256: str | None
+    eval_sha256: str
+    split_sha256: str
+    source_sha256: str
+    responses: str
+    responses_sha256: str
+    command: str = ""
+
+    @property
+    def parquet(self) -> Path:
+        """The file of its cosines: a row for each example, layer and token."""
+        return self.path.with_suffix(".parquet")
+
+
+@dataclass(frozen=True)
+class Similarities:
+    """All that could be read below a root, in order of path, and what could not."""
+
+    found: tuple[Similarity, ...]
+    problems: tuple[Problem, ...]
+
+
+# Reading
+
+
+def read_similarities(root: Path) -> tuple[Similarity, ...]:
+    """Every comparison below `root` that is whole; what is not is told and left out.
+
+    UserError where one was written by a newer version.
+    """
+    examined = examine_similarities(root)
+    for problem in examined.problems:
+        log.warning("%s is not counted: %s", problem.path, problem.reason)
+    return examined.found
+
+
+def examine_similarities(root: Path) -> Similarities:
+    """Every comparison below `root`, and the files that are not whole; UserError where one is newer than this."""
+    paths = visible((root / "outputs" / "similarity").glob("*/*/*.json"))
+    outcomes = [read_similarity(path) for path in paths]
+    found = tuple(outcome for outcome in outcomes if isinstance(outcome, Similarity))
+    return Similarities(found, tuple(outcome for outcome in outcomes if isinstance(outcome, Problem)))
+
+
+def read_similarity(path: Path) -> Similarity | Problem:
+    """One comparison, or why it cannot be counted; UserError where its schema is newer than this version's."""
+    return read_whole(path, Similarity, SCHEMA)
+
+
+# Averages
+
+
+def cosines(similarity: Similarity) -> pd.DataFrame:
+    """Every cosine: idx, layer, token (counted from 0 in the response), cosine."""
+    return pd.read_parquet(similarity.parquet, columns=list(COLUMNS))
+
+
+def overall(similarity: Similarity) -> Mean:
+    """One number for the comparison: the mean over layers and tokens of each example, then over examples."""
+    return Mean(_number(similarity.mean), _number(similarity.sd), similarity.num_examples)
+
+
+def by_layer(similarity: Similarity) -> pd.DataFrame:
+    """layer, cosine, sd, n: the mean over tokens, then over examples. From the JSON: no parquet is read."""
+    rows = [(one.layer, _number(one.cosine), _number(one.sd), one.n) for one in similarity.layers]
+    return pd.DataFrame(rows, columns=["layer", "cosine", "sd", "n"])
+
+
+def by_token(similarity: Similarity) -> pd.DataFrame:
+    """token, cosine, sd, n: the mean over layers, then over the n examples that have so many tokens."""
+    return _means(cosines(similarity), ["token"])
+
+
+def by_layer_and_token(similarity: Similarity) -> pd.DataFrame:
+    """layer, token, cosine, sd, n: the mean over the n examples that have so many tokens."""
+    return _means(cosines(similarity), ["layer", "token"])
+
+
+def per_example(similarity: Similarity) -> pd.DataFrame:
+    """idx, cosine, num_tokens: the mean over the layers and tokens of each example."""
+    frame = cosines(similarity).astype({"cosine": float})
+    means = frame.groupby(["idx", "layer"], sort=True)["cosine"].mean().groupby(level="idx").mean()
+    return pd.DataFrame({"cosine": means, "num_tokens": frame.groupby("idx")["token"].max() + 1}).reset_index()
+
+
+def _means(frame: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Within each example first, so that each counts the same."""
+    frame = frame.astype({"cosine": float})
+    of_examples = frame.groupby([*keys, "idx"], sort=True)["cosine"].mean()
+    grouped = of_examples.groupby(level=keys, sort=True)
+    return pd.DataFrame({"cosine": grouped.mean(), "sd": grouped.std(ddof=1), "n": grouped.count()}).reset_index()
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -1,0 +1,75 @@
+"""Two models compared on the responses of a teacher: who they are, where the outcome lies, what it rests on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ia2 import store
+from ia2.icl.questions import Prompting
+from ia2.methods import BASE
+from ia2.training.pairing import name_beside
+from ia2.training.trained import Trained
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two: a run, by its method, or the base model as BASE, TEACHER or OTHER_DEMONSTRATIONS."""
+
+    name: str
+    trained: Trained | None = None
+
+    @property
+    def key(self) -> str:
+        """What tells it from every other."""
+        return str(self.trained.folder) if self.trained else self.name
+
+    @property
+    def shows_demonstrations(self) -> bool:
+        return self.trained is None and self.name != BASE
+
+    @property
+    def adapter_digest(self) -> str | None:
+        """sha256 of the run's weights; None for the base model."""
+        return store.file_digest(self.trained.folder / "adapter_model.safetensors") if self.trained else None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models on the responses of the teacher that `asked` describes."""
+
+    asked: Prompting
+    student: Side
+    reference: Side
+
+    @property
+    def sides(self) -> tuple[Side, Side]:
+        return self.student, self.reference
+
+    @property
+    def trained_dataset(self) -> str:
+        """What the student was trained on; for the base model where demonstrations come from."""
+        return self.student.trained.config.dataset if self.student.trained else self.asked.icl_source_dataset
+
+    def path(self, root: Path) -> Path:
+        """The JSON that says what came out."""
+        trained, reference = self.student.trained, self.reference.trained
+        name = f"{trained.folder.name if trained else self.asked.of_base}_vs_"
+        name += name_beside(trained, reference) if trained and reference else self.reference.name
+        folder = root / "outputs" / "similarity" / self.student.name / self.trained_dataset
+        return folder / f"{store.fitting_name(f'{name}__{self.asked.name}')}.json"
+
+    def rests_on(self, root: Path) -> dict[str, str | None]:
+        """sha256 of the files that decide it, but for the responses, which follow from them; None for no adapter."""
+        return {
+            "adapter_sha256": self.student.adapter_digest,
+            "reference_adapter_sha256": self.reference.adapter_digest,
+            **data_digests(root, self.asked),
+        }
+
+
+def data_digests(root: Path, asked: Prompting) -> dict[str, str]:
+    """sha256 of the files that say what is asked and shown."""
+    return {
+        "eval_sha256": store.file_digest(store.pool_path(root, asked.eval_dataset)),
+        "split_sha256": store.file_digest(asked.split_path(root)),
+        "source_sha256": store.file_digest(store.pool_path(root, asked.icl_source_dataset)),
+    }
