@@ -41,6 +41,7 @@ def panel_grid(num_panels: int, height: float) -> tuple[Figure, list[Axes]]:
 
 
 def wrapped(title: str) -> str:
+    """The title of a panel, in lines that fit it."""
     return textwrap.fill(title, 30)
 
 
