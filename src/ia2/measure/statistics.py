@@ -21,6 +21,8 @@ ROUNDING = 9
 FEW_VALUES = 40
 """Up to so many different values, drawing their counts is quicker than drawing them one by one."""
 DRAWN_AT_ONCE = 500
+FEWEST_PAIRS = 3
+"""Of fewer points in a plane, neither a correlation nor a spread says anything."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,9 @@ def bootstrap_interval(scores: npt.ArrayLike, level: float = 0.95, seed: int = 0
     """
     if not 0 < level < 1:
         raise ValueError(f"level={level}: want a number between 0 and 1")
-    low, high = np.quantile(_drawn_means(_numbers(scores, "scores"), seed, num_draws), [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(
+        _drawn_means(_numbers(scores, "scores"), seed, num_draws), [(1 - level) / 2, (1 + level) / 2]
+    )
     return Interval(float(low), float(high))
 
 
@@ -84,6 +88,42 @@ def _drawn_means(scores: Floats, seed: int, num_draws: int) -> Floats:
     ordered, blocks = np.sort(scores), range(0, num_draws, DRAWN_AT_ONCE)
     sizes = [(min(DRAWN_AT_ONCE, num_draws - done), scores.size) for done in blocks]
     return np.concatenate([ordered[generator.integers(scores.size, size=size)].mean(axis=1) for size in sizes])
+
+
+def correlation(one: npt.ArrayLike, other: npt.ArrayLike) -> float:
+    """Pearson's r of two measures [n] of the same things; NaN for fewer than 3, or where one measure never varies."""
+    first, second = np.asarray(one, dtype=np.float64), np.asarray(other, dtype=np.float64)
+    if first.shape != second.shape:
+        raise ValueError(f"lengths differ: {first.size} and {second.size}")
+    if first.size < FEWEST_PAIRS or not (np.ptp(first) and np.ptp(second)):
+        return math.nan
+    return float(np.corrcoef(first, second)[0, 1])
+
+
+@dataclass(frozen=True)
+class Ellipse:
+    """Half axes along the principal directions; `angle` is that of the first from the x axis, in degrees."""
+
+    centre: tuple[float, float]
+    half_axes: tuple[float, float]
+    angle: float
+
+
+def covariance_ellipse(points: npt.ArrayLike, share: float) -> Ellipse | None:
+    """The ellipse around the mean of `points` [n, 2] that would hold `share` of a normal law of their covariance.
+
+    Covariance with ddof 1; the squared Mahalanobis radius is the chi-square quantile with 2 degrees of freedom,
+    -2 ln(1 - share). None for fewer than 3 points, which show no spread in two directions.
+    """
+    array = np.asarray(points, dtype=np.float64)
+    if array.shape[0] < FEWEST_PAIRS:
+        return None
+    variances, directions = np.linalg.eigh(np.cov(array.T, ddof=1))
+    radius = math.sqrt(-2 * math.log(1 - share))
+    long, short = (radius * math.sqrt(max(variance, 0.0)) for variance in variances[::-1])
+    x, y = directions[:, 1]
+    centre = array.mean(axis=0)
+    return Ellipse((float(centre[0]), float(centre[1])), (long, short), math.degrees(math.atan2(y, x)))
 
 
 def paired_permutation_test(
