@@ -25,6 +25,7 @@ ADAPTER_NAMES: dict[Adapter, str] = {
 }
 """What an adapter is called where it stands alone."""
 
+LineStyle = Literal["-", "--", ":", "-.", "none"]
 Fill = Literal["full", "none", "top", "left"]
 
 
@@ -32,7 +33,7 @@ Fill = Literal["full", "none", "top", "left"]
 class AdapterLook:
     """What tells adapters apart in any colour: matplotlib's line style, marker's filling, and hatching of bars."""
 
-    line: str
+    line: LineStyle
     fill: Fill
     hatch: str
 

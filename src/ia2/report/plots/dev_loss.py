@@ -13,14 +13,14 @@ LOG_RATIO = 20
 """A dev loss whose greatest value is so many times its least is drawn on a logarithmic axis."""
 
 
-def dev_loss_curves(series: pd.DataFrame, caption: str = "") -> Figure:
+def dev_loss_curves(series: pd.DataFrame, caption: str = "", columns: int = 2) -> Figure:
     """Dev loss against step, a panel per model and phase and a line per run; the dot is the lowest value.
 
     Losses of different phases have different units and share no axis. `series` is that of `dev_loss_series`.
     """
     panels = list(series.groupby(["panel", "phase"], sort=False))
     with rc_context(STYLE):
-        figure, grid = panel_grid(len(panels), height=2.2)
+        figure, grid = panel_grid(len(panels), height=2.2, columns=columns)
         for axes, ((name, phase), curves) in zip(grid, panels, strict=True):
             _losses(axes, curves)
             axes.set_title(wrapped(f"{name}: {phase} phase"), loc="left")

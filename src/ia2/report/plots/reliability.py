@@ -14,7 +14,7 @@ from ia2.report.styles import INK
 JOINED_BINS = 8
 
 
-def reliability_diagram(series: pd.DataFrame, caption: str = "") -> Figure:
+def reliability_diagram(series: pd.DataFrame, caption: str = "", columns: int = 2) -> Figure:
     """Accuracy against confidence, a panel per model: light dots are the bins of single runs, their area the count.
 
     The line joins the bins of all runs, in order of confidence, to at most 8 of about equal count. `series` is that of
@@ -22,7 +22,7 @@ def reliability_diagram(series: pd.DataFrame, caption: str = "") -> Figure:
     """
     panels = list(series.groupby("panel", sort=False))
     with rc_context(STYLE):
-        figure, grid = panel_grid(len(panels), height=2.35)
+        figure, grid = panel_grid(len(panels), height=2.5, columns=columns)
         for axes, (name, bins) in zip(grid, panels, strict=True):
             _reliability(axes, bins)
             axes.set_title(wrapped(str(name)), loc="left")
@@ -41,12 +41,12 @@ def _reliability(axes: Axes, bins: pd.DataFrame) -> None:
     axes.set(xlim=(-0.03, 1.03), ylim=(-0.05, 1.05), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
     axes.grid(visible=True)
     if not math.isnan(bins["ece"].iloc[0]):
-        axes.annotate(_ece(bins), (0.03, 0.97), xycoords="axes fraction", va="top", fontsize=8)
+        axes.set_xlabel(_ece(bins), fontsize=8)
 
 
 def _ece(bins: pd.DataFrame) -> str:
     ece, floor = bins["ece"].iloc[0], bins["ece_floor"].iloc[0]
-    return f"ECE {ece:.2f}" + ("" if math.isnan(floor) else f"\nfloor {floor:.2f}")
+    return f"ECE {ece:.2f}" + ("" if math.isnan(floor) else f", floor {floor:.2f}")
 
 
 def join_bins(bins: pd.DataFrame, num_joined: int = JOINED_BINS) -> pd.DataFrame:
