@@ -120,7 +120,7 @@ def cost_drawings(material: Material) -> Iterator[Drawing]:
 def adapter_drawings(material: Material) -> Iterator[Drawing]:
     """The adapters side by side, at each N that several were measured at, in each pass."""
     accuracies = material.measurements.points("accuracy")
-    sizes = [num for num, points in accuracies.groupby("num_examples") if len(_adapters(points)) > 1]
+    sizes = [num for num in material.sizes if len(_adapters(accuracies[accuracies["num_examples"] == num])) > 1]
     if not sizes:
         there = ", ".join(sorted(_adapters(accuracies))) or "none"
         yield Drawing("adapters", reason=f"two adapters at one N are needed to compare; evaluated: {there}")
