@@ -50,7 +50,7 @@ def overlaps(methods: tuple[str, ...], num_layers: int = 6, num_runs: int = 2) -
     for number, (a, b, relation) in enumerate(compared):
         for run in range(num_runs if relation == "methods" else 1):
             for layer in range(num_layers):
-                for projection, chance in (("q_proj", 8 / 576), ("k_proj", 8 / 192), ("v_proj", 8 / 192)):
+                for projection, chance in (("q_proj", 8 / 576), ("k_proj", 8 / 192), ("self_attn.v_proj", 8 / 192)):
                     overlap = float(np.clip(0.05 + 0.04 * number + 0.01 * layer + generator.normal(0, 0.02), 0, 1))
                     rows.append(
                         {

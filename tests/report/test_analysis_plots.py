@@ -76,7 +76,7 @@ def test_a_mark_for_each_run_and_the_correlation_within_an_evaluation_set() -> N
 
 
 def test_ellipses_are_those_of_the_covariance_and_need_three_runs() -> None:
-    points = [(0.5, 40.0), (0.6, 50.0), (0.7, 40.0)]
+    points = [(0.5, 80.0), (0.6, 98.0), (0.7, 80.0)]
     style = {"dataset": "made up", "name": "act (IA2)", "method": "act", "with_icl": False, "variation": 0}
     frame = pd.DataFrame(
         [style | {"similarity": x, "accuracy": y, "ece_equal_count": math.nan if x > 0.65 else 0.1} for x, y in points]
@@ -84,11 +84,12 @@ def test_ellipses_are_those_of_the_covariance_and_need_three_runs() -> None:
     accuracy, ece = similarity_against_performance(frame).axes
     drawn = [patch for patch in accuracy.patches if isinstance(patch, Ellipse)]
     assert len(drawn) == 3
-    # variances 0.01 and 100/3, no covariance; squared radius -2 ln(1 - p), which is chi-square's quantile
+    # variances 0.01 and 108, no covariance; squared radius -2 ln(1 - p), which is chi-square's quantile
     for patch, share in zip(drawn, (0.5, 0.8, 0.95), strict=True):
         radius = math.sqrt(stats.chi2(2).ppf(share))
-        assert patch.center == pytest.approx((0.6, 130 / 3))
-        assert sorted((patch.width, patch.height)) == pytest.approx([0.2 * radius, 2 * radius * math.sqrt(100 / 3)])
+        assert patch.center == pytest.approx((0.6, 86))
+        assert sorted((patch.width, patch.height)) == pytest.approx([0.2 * radius, 2 * radius * math.sqrt(108)])
+    assert accuracy.get_ylim()[1] <= 104, "an ellipse goes on, accuracy does not"
     assert not ece.patches, "of two runs with a calibration error"
     assert ece.get_title(loc="left") == "made up: n = 2"
 

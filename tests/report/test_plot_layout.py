@@ -25,6 +25,8 @@ VARIED = frame(
     [point("tok", num, 30 + num, name=NAMES[k], variation=k, details=NAMES[k][11:-1]) for num in (2, 8) for k in (0, 1)]
 )
 
+LONG = overlaps(FEW).assign(name=lambda rows: rows["name"] + " [lr 0.0003]")
+
 KINDS: dict[str, Callable[[], Figure]] = {
     "lines of few": lambda: metric_against_n(grid(FEW, (4, 8)), ACCURACY, TITLE, CAPTION),
     "lines of many": lambda: metric_against_n(grid(MANY, (2, 4, 8, 16, 32, 64, 128)), ACCURACY, TITLE, CAPTION),
@@ -47,6 +49,7 @@ KINDS: dict[str, Callable[[], Figure]] = {
     "performance of many": lambda: similarity_against_performance(
         pairs(SOME, ("capitals", "past_tense_irregular")), CAPTION
     ),
+    "bars of long names": lambda: overlap_bars(LONG, caption=CAPTION),
     "bars of few": lambda: overlap_bars(overlaps(FEW), caption=CAPTION),
     "bars of many": lambda: overlap_bars(overlaps(SOME[:6], 2), caption=CAPTION),
     "violins of few": lambda: overlap_violins(overlaps(FEW), "energy_overlap", CAPTION),

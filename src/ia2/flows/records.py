@@ -18,12 +18,15 @@ from ia2.report.results import Record, read_results
 log = logging.getLogger(__name__)
 
 
-def readable_records(root: Path) -> tuple[list[Record], tuple[Problem, ...]]:
-    """The records below `root`, and those that cannot be read, each of which is told. UserError where there is none."""
+def readable_records(root: Path, may_be_none: bool = False) -> tuple[list[Record], tuple[Problem, ...]]:
+    """The records below `root`, and those that cannot be read, each of which is told.
+
+    UserError where there is none, unless there may be.
+    """
     results = read_results(root)
     for problem in results.problems:
         log.warning("%s is not counted: %s", problem.path, problem.reason)
-    if not results.records:
+    if not results.records and not may_be_none:
         raise UserError(f"no evaluation record below {root / 'outputs' / 'evaluations'}; `ia2 evaluate` makes them")
     return list(results.records), results.problems
 

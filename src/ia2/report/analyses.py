@@ -12,14 +12,15 @@ import numpy as np
 import pandas as pd
 
 from ia2.config import TrainConfig
-from ia2.report.overlaps import Overlap
+from ia2.methods import TEACHER
+from ia2.report.overlaps import PAIR_COLUMNS, ROW_COLUMNS, Overlap
 from ia2.report.points import ALONG_A_LINE, Line, Name, names_of
 from ia2.report.results import Record
 from ia2.report.runs import TrainedRun, config_key
 from ia2.report.selection import cell_of, choose
-from ia2.report.similarities import OTHER_DEMONSTRATIONS, TEACHER, Similarity, by_layer, by_layer_and_token, overall
+from ia2.report.similarities import Similarity, by_layer, by_layer_and_token, overall
 from ia2.report.styles import style_of
-from ia2.report.summary import details
+from ia2.report.text import settings_of, told_apart
 
 NORMAL = 1.96
 SETTINGS = ("num_generated_tokens_eval", "icl_pool", "stop", "num_eval_examples", "chat_template")
@@ -40,23 +41,24 @@ class Compared:
 
     @property
     def title(self) -> str:
-        return OTHER if self.runs[0].reference == OTHER_DEMONSTRATIONS else self.name.whole
+        return OTHER if self.runs[0].method == TEACHER else self.name.whole
 
 
 def compared(similarities: Iterable[Similarity], runs: Sequence[TrainedRun]) -> list[Compared]:
-    """The models of chosen hyper-parameters that were compared with the teacher, in the order of the methods' table.
+    """The models of chosen hyper-parameters and what each has in common with its teacher, in the order of the methods.
 
-    UserError where hyper-parameters cannot be chosen fairly. Comparisons between methods are left out.
+    The teacher itself stands beside another draw of demonstrations. Comparisons between methods are left out.
+    UserError where hyper-parameters cannot be chosen fairly.
     """
-    wanted = [one for one in similarities if one.reference in (TEACHER, OTHER_DEMONSTRATIONS)]
+    wanted = [one for one in similarities if TEACHER in (one.method, one.reference)]
     cells = {cell_of(one.run) for one in wanted if one.run}
     choices = choose([run for run in runs if cell_of(run.config) in cells])
     shown = [one for one in wanted if one.run is None or any(choice.accepts(one.run) for choice in choices)]
-    groups: dict[tuple[Name, str, bool, str], list[Similarity]] = {}
-    for one, name in zip(shown, names_of([_line(one) for one in shown]), strict=True):
-        method = "base" if one.run is None else one.method
-        groups.setdefault((name, method, one.shows_demonstrations, one.reference), []).append(one)
-    found = [Compared(name, method, shows, tuple(of_it)) for (name, method, shows, _), of_it in groups.items()]
+    groups: dict[tuple[Name, str, bool], list[Similarity]] = {}
+    lines = [_line(one) for one in shown]
+    for one, line, name in zip(shown, lines, names_of(lines), strict=True):
+        groups.setdefault((name, line.method, line.with_icl), []).append(one)
+    found = [Compared(*of, tuple(of_it)) for of, of_it in groups.items()]
     return sorted(found, key=lambda one: (style_of(one.method, one.with_icl).order, one.name.variation))
 
 
@@ -114,35 +116,17 @@ def performance_pairs(models: Sequence[Compared], records: Iterable[Record]) -> 
     return pd.DataFrame(rows, columns=PAIRS)
 
 
-def overlap_series(frame: pd.DataFrame, pairs: Sequence[Overlap]) -> pd.DataFrame:
-    """The rows of these pairs, each with the name of its pair of models; methods before controls, in their order."""
-    in_order = sorted(zip(map(_place, pairs), _pair_names(pairs), pairs, strict=True), key=lambda one: one[:2])
-    of_pair = dict(list(frame.groupby(["run_a", "run_b"], sort=False)))
-    named = [
-        of_pair[pair.run_a, pair.run_b].assign(name=name)
-        for _, name, pair in in_order
-        if (pair.run_a, pair.run_b) in of_pair
-    ]
-    return pd.concat(named, ignore_index=True) if named else frame.assign(name="").head(0)
-
-
-def _pair_names(pairs: Sequence[Overlap]) -> list[str]:
-    """`tok – act`, and in what a pair differs from others of these methods."""
-    alike: dict[tuple[str, str, str], list[int]] = {}
-    for number, one in enumerate(pairs):
-        key = one.relation, one.config_a.training_method, one.config_b.training_method
-        alike.setdefault(key, []).append(number)
-    names = {}
-    for (_, a, b), numbers in alike.items():
-        configs = [_pair_fields(pairs[number]) for number in numbers]
-        for number, detail in zip(numbers, details(configs), strict=True):
-            names[number] = f"{a} – {b} [{detail}]" if detail else f"{a} – {b}"
-    return [names[number] for number in range(len(pairs))]
-
-
-def _pair_fields(pair: Overlap) -> dict[str, Any]:
-    other = {f"other {name}": value for name, value in _fields(pair.config_b).items()}
-    return {**_fields(pair.config_a), **other, "lr": pair.config_a.lr}
+def overlap_series(pairs: Sequence[Overlap]) -> pd.DataFrame:
+    """The rows of these pairs, each with the name of its pair of methods; methods before controls, in their order."""
+    names = told_apart(
+        [f"{one.config_a.training_method} – {one.config_b.training_method}" for one in pairs],
+        [settings_of(one.config_a, one.config_b) for one in pairs],
+    )
+    in_order = sorted(zip(map(_place, pairs), names, pairs, strict=True), key=lambda one: one[:2])
+    frames = [pair.rows().assign(**pair.described(), name=name) for _, name, pair in in_order if pair.num_rows]
+    return (
+        pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["name", *PAIR_COLUMNS, *ROW_COLUMNS])
+    )
 
 
 def _place(pair: Overlap) -> tuple[bool, int, int]:

@@ -1,6 +1,6 @@
 """Plots of the analyses of one place: similarity of activations, and overlap of the subspaces of updates."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -10,7 +10,7 @@ from ia2.report import plot_captions as captions
 from ia2.report.analyses import heat_map_series, layer_series, overlap_series, performance_pairs
 from ia2.report.captions import between, of_runs
 from ia2.report.material import Drawing, Material
-from ia2.report.overlaps import Overlaps
+from ia2.report.overlaps import Overlap
 from ia2.report.plots.overlap import Kind, overlap_bars, overlap_boxes, overlap_violins
 from ia2.report.plots.similarity import similarity_against_performance, similarity_by_layer, similarity_heat_maps
 
@@ -54,13 +54,13 @@ OVERLAPS: Mapping[str, tuple[Callable[[pd.DataFrame, Kind, str], Figure], str]] 
 KINDS: tuple[Kind, ...] = ("overlap", "energy_overlap")
 
 
-def overlap_drawings(overlaps: Overlaps, title: str) -> Iterator[Drawing]:
+def overlap_drawings(pairs: Sequence[Overlap], title: str) -> Iterator[Drawing]:
     """Every figure of the overlaps of one base model's runs on one dataset, at each N."""
-    sizes = sorted({one.config_a.num_labels for one in overlaps.found if one.num_rows})
+    sizes = sorted({one.config_a.num_labels for one in pairs if one.num_rows})
     if not sizes:
-        yield Drawing("subspace_overlap", reason="no pair of LoRA runs was compared; `ia2 subspace` compares them")
+        yield Drawing("subspace_overlap", reason="no pair of these methods has subspaces that could be compared")
     for num in sizes:
-        series = overlap_series(overlaps.frame, [one for one in overlaps.found if one.config_a.num_labels == num])
+        series = overlap_series([one for one in pairs if one.config_a.num_labels == num])
         for kind in KINDS:
             for shape, (draw, what) in OVERLAPS.items():
                 caption = captions.overlap_caption(series, f"{title}, N = {num}", what)

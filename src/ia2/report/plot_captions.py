@@ -88,7 +88,8 @@ def overlap_caption(overlaps: pd.DataFrame, title: str, what: str) -> str:
     return (
         f"{title}: overlap of the singular subspaces of two LoRA updates, 0 where they are orthogonal and 1 where they "
         f"are the same. {what} n = {between([*counts])} pairs of runs for each pair of methods. Dotted: what random "
-        "subspaces would show, mean over what is drawn. Hyper-parameters are not chosen: both runs of a pair have the "
+        "subspaces would show, mean over what is drawn. Runs of one index begin with the same A, so their right "
+        "subspaces are alike before anything is learned. Hyper-parameters are not chosen: both runs of a pair have the "
         f"same learning rate ({lrs})."
     )
 

@@ -11,15 +11,13 @@ from matplotlib.patches import Patch
 
 from ia2.methods import ADAPTERS, VARIANTS, Method, Variant, parse_method
 from ia2.report.captions import MISSING
-from ia2.report.plots.drawing import STYLE, WIDTH, add_caption, add_legend, look_of
+from ia2.report.plots.drawing import LETTER, STYLE, WIDTH, add_caption, add_legend, look_of
 from ia2.report.plots.lines import level, measure_axis, references, whiskers
 from ia2.report.quantities import Quantity
 from ia2.report.styles import ADAPTER_LOOKS, ADAPTER_NAMES, INK
 
 BAR = 0.19
 """Width of a bar; a variant has a place of width 1, with room for four."""
-LETTER = 0.085
-"""Width of a letter below the axes in inches, at most."""
 
 
 def adapters_compared(points: pd.DataFrame, quantity: Quantity, title: str = "", caption: str = "") -> Figure:

@@ -45,6 +45,8 @@ TEXT_LINE = 0.15
 """Height in inches of a line of the small text that legends and captions are set in."""
 LETTERS = 16
 """Letters of that text in an inch, at least."""
+LETTER = 0.085
+"""Width of a letter of tick labels in inches, at most."""
 SHADES = (0.0, 0.5, -0.45, 0.72)
 """How far the lines of one method are mixed with white, or (below 0) with black, one after the other."""
 

@@ -17,13 +17,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from ia2.measure.statistics import interval_over_runs
-from ia2.report.plots.drawing import STYLE, WIDTH, add_caption, add_legend
+from ia2.report.plots.drawing import LETTER, STYLE, WIDTH, add_caption, add_legend
 from ia2.report.styles import INK, STYLES
 
 Kind = Literal["overlap", "energy_overlap"]
 LABELS: Mapping[Kind, str] = {"overlap": "Subspace overlap", "energy_overlap": "Energy-weighted overlap"}
 CHANCES: Mapping[Kind, str] = {"overlap": "chance_{}", "energy_overlap": "chance_{}_energy"}
-SIDES = {"left": "Left singular vectors (output)", "right": "Right singular vectors (input)"}
+SIDES = {"left": "Left (output side)", "right": "Right (input side)"}
 COLOURS = {"methods": STYLES["tna"].colour, "runs": "#ffffff"}
 HATCHES = {"methods": "", "runs": "///"}
 MEANINGS = {"methods": "Two methods, same run", "runs": "Same method, other run (control)"}
@@ -51,7 +51,9 @@ def overlap_violins(overlaps: pd.DataFrame, kind: Kind = "overlap", caption: str
 def overlap_boxes(overlaps: pd.DataFrame, kind: Kind = "overlap", caption: str = "") -> Figure:
     """The same for each projection, whose chance differs: box the quartiles, whiskers 1.5 of their distance."""
     panels = {
-        f"{projection}, {side}": (rows, side) for side in SIDES for projection, rows in overlaps.groupby("projection")
+        f"{str(projection).rpartition('.')[2]}, {side}": (rows, side)
+        for side in SIDES
+        for projection, rows in overlaps.groupby("projection")
     }
     return _figure(panels, kind, _box, caption)
 
@@ -61,7 +63,8 @@ def _figure(panels: Mapping[str, tuple[pd.DataFrame, str]], kind: Kind, draw: Dr
     columns = len(panels) // len(SIDES) if len(panels) > len(SIDES) else len(SIDES)
     rows_of_panels = len(panels) // columns
     names = list(dict.fromkeys(name for rows, _ in panels.values() for name in rows["name"]))
-    size = (max(WIDTH, 1.75 * columns + 1.2), rows_of_panels * (0.24 * len(names) + 0.85))
+    width = 1.8 * columns + LETTER * max(map(len, names), default=0)
+    size = (max(WIDTH, width), rows_of_panels * (0.24 * len(names) + 0.85))
     with rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(rows_of_panels, columns, sharex=True, sharey=True, squeeze=False)

@@ -25,7 +25,7 @@ from ia2.report.plots.drawing import (
     panel_grid,
     wrapped,
 )
-from ia2.report.quantities import QUANTITIES
+from ia2.report.quantities import QUANTITIES, Quantity
 from ia2.report.styles import LINE
 
 COLOURS = "cividis"
@@ -109,6 +109,7 @@ def similarity_against_performance(pairs: pd.DataFrame, caption: str = "") -> Fi
         for axes, (dataset, runs, metric) in zip(grid, panels, strict=True):
             measured = runs.dropna(subset=[metric, "similarity"])
             handles |= _runs(axes, measured, metric)
+            _possible(axes, QUANTITIES[metric])
             axes.set_ylabel(QUANTITIES[metric].label)
             axes.set_title(wrapped(f"{dataset}: {_correlated(measured, metric)}"), loc="left")
         for axes in grid[-len(AGAINST) :]:
@@ -128,6 +129,14 @@ def _runs(axes: Axes, runs: pd.DataFrame, metric: str) -> dict[str, Artist]:
         _ellipses(axes, members[["similarity", metric]].to_numpy(dtype=float), look)
         handles[str(name)] = key(replace(look, line="none"), str(name))
     return handles
+
+
+def _possible(axes: Axes, quantity: Quantity) -> None:
+    """Cut the axis where the metric ends, since an ellipse does not."""
+    low, high = axes.get_ylim()
+    ends = [end for end in (quantity.low, quantity.high) if end is not None]
+    margin = 0.04 * (max(ends) - min(ends))
+    axes.set_ylim(max(low, min(ends) - margin), min(high, max(ends) + margin))
 
 
 def _correlated(runs: pd.DataFrame, metric: str) -> str:
