@@ -7,7 +7,7 @@ demonstrations for every query, hyper-parameters by performance.
 Qwen3-4B-Base needs a GPU. LoRA r=8 on q, k, o; (IA)3 the same; 20 virtual tokens; batch 4, at most 50 epochs.
 """
 
-from ia2.config import Config, EvaluateConfig, PrepareConfig, SweepConfig
+from ia2.config import Config, EvaluateConfig, PlotAllConfig, PrepareConfig, SweepConfig
 
 QWEN, LLAMA = "Qwen/Qwen3-4B-Base", "meta-llama/Llama-3.2-1B"
 RUNS = (0, 1, 2, 3, 4)
@@ -68,7 +68,7 @@ def adapters() -> list[Config]:
 
 
 def _grid(dataset: str, model_id: str, methods: tuple[str, ...], sizes: tuple[int, ...]) -> list[Config]:
-    """Prepare, train and evaluate one dataset."""
+    """Prepare, train, evaluate and plot one dataset."""
     num_tokens = NUM_TOKENS.get(dataset, 1)
     return [
         PrepareConfig(datasets=EVALUATED[dataset]),
@@ -95,5 +95,13 @@ def _grid(dataset: str, model_id: str, methods: tuple[str, ...], sizes: tuple[in
             num_generated_tokens_eval=num_tokens,
             uncertainty_analysis=True,
             protocol="published",
+        ),
+        PlotAllConfig(
+            trained_datasets=(dataset,),
+            eval_datasets=EVALUATED[dataset],
+            icl_source_datasets=(dataset,),
+            icl_max_demos=(max(sizes),),
+            model_id=model_id,
+            hp_selection="performance",
         ),
     ]

@@ -4,7 +4,7 @@ ia2 run experiments/small.py:grid                     about an hour on two cores
 ia2 run experiments/small.py:grid --only capitals
 """
 
-from ia2.config import Config, EvaluateConfig, SweepConfig
+from ia2.config import Config, EvaluateConfig, PlotAllConfig, SweepConfig
 
 MODEL = "smollm2-135m"
 EVALUATED = {"capitals": ("capitals", "capitals_rare"), "past_tense": ("past_tense", "past_tense_irregular")}
@@ -12,7 +12,8 @@ EVALUATED = {"capitals": ("capitals", "capitals_rare"), "past_tense": ("past_ten
 
 def grid() -> list[Config]:
     """{tok, act, a2t, tna, tokl} x 3 learning rates x 2 runs with 8 labels, evaluated in and out of distribution."""
-    return [config for dataset in EVALUATED for config in (_training(dataset), _evaluation(dataset))]
+    stages = (_training, _evaluation, _plots)
+    return [stage(dataset) for dataset in EVALUATED for stage in stages]
 
 
 def _training(dataset: str) -> SweepConfig:
@@ -37,3 +38,7 @@ def _evaluation(dataset: str) -> EvaluateConfig:
         num_examples=(8,),
         uncertainty_analysis=True,
     )
+
+
+def _plots(dataset: str) -> PlotAllConfig:
+    return PlotAllConfig(trained_datasets=(dataset,), model_id=MODEL)

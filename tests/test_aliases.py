@@ -12,6 +12,7 @@ NEEDED = {"fit": ["rows.csv"], "tasks": ["--init", "rows.csv"], "sweep": ["--tra
 """What a subcommand cannot do without."""
 VALUES = {
     "label_types": ("ground_truth", "icl_outputs"),
+    "plot_types": ("accuracy", "cost"),
     **dict.fromkeys(("lrs", "ce_loss_weights"), ("0.5", "0.25")),
     **dict.fromkeys(("num_examples", "run_indices", "lora_rs", "lora_alphas", "tokl_top_ks"), ("3", "4")),
 }

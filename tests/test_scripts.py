@@ -22,6 +22,11 @@ SUBCOMMAND_OF = {
     "reparse_evaluations.py": "reparse",
     "generate_latex_tables.py": "tables",
     "run_table_generator.py": "tables",
+    "plot_unified.py": "plot",
+    "plot_all_unified.py": "plot-all",
+    "plot_base_methods_comparison.py": "plot",
+    "plot_activation_similarity_vs_performance.py": "plot",
+    "plot_subspace_overlap_overall.py": "plot",
     "activation_similarity_analysis.py": "similarity",
     "subspace_overlap_analysis.py": "subspace",
 }

@@ -4,6 +4,8 @@ from .config import EvaluateConfig as EvaluateConfig
 from .config import FitConfig as FitConfig
 from .config import MergeConfig as MergeConfig
 from .config import ModelConfig as ModelConfig
+from .config import PlotAllConfig as PlotAllConfig
+from .config import PlotConfig as PlotConfig
 from .config import PredictConfig as PredictConfig
 from .config import PrepareConfig as PrepareConfig
 from .config import SimilarityConfig as SimilarityConfig
@@ -19,6 +21,8 @@ from .flows.evaluation import evaluate as evaluate
 from .flows.fitting import Adapter as Adapter
 from .flows.fitting import fit as fit
 from .flows.merging import merge_adapter as merge_adapter
+from .flows.plotting import plot as plot
+from .flows.plotting import plot_all as plot_all
 from .flows.prediction import predict_from as predict_from
 from .flows.similarity import similarity as similarity
 from .flows.subspace import subspace as subspace

@@ -9,7 +9,7 @@ from tiny_runs import training, write_dataset
 
 from ia2 import store
 from ia2.cli import main
-from ia2.config import CleanConfig, Config, EvaluateConfig, RunConfig, SweepConfig
+from ia2.config import CleanConfig, Config, EvaluateConfig, PlotAllConfig, RunConfig, SweepConfig
 from ia2.errors import UserError
 from ia2.flows.cleaning import clean
 from ia2.flows.commands import COMMANDS, name_of
@@ -89,7 +89,10 @@ def test_the_papers_grids_are_as_published(name: str) -> None:
         assert (one.keep, one.stop, one.run_indices) == ("last", "published", (0, 1, 2, 3, 4))
         assert (one.lora_types, one.batch_size, one.num_train_epochs) == (("qko",), 4, 50)
     assert all(one.protocol == "published" for one in configs if isinstance(one, EvaluateConfig))
-    assert len(configs_of(RunConfig(experiment=f"{EXPERIMENTS}/small.py:grid"))) == 4
+    plots = [one for one in configs if isinstance(one, PlotAllConfig)]
+    assert len(plots) == len(sweeps)
+    assert all(one.hp_selection == "performance" for one in plots)
+    assert len(configs_of(RunConfig(experiment=f"{EXPERIMENTS}/small.py:grid"))) == 6
 
 
 def test_every_command_has_a_function_that_can_be_found() -> None:

@@ -9,7 +9,11 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from ia2.measure.statistics import (
+    FEW_VALUES,
     bootstrap_interval,
+    correlation,
+    covariance_ellipse,
+    interval_over_runs,
     mean_over_runs,
     paired_permutation_test,
     standard_deviation,
@@ -108,6 +112,61 @@ def test_the_interval_narrows_with_n_and_with_the_level_and_repeats_with_its_see
 def test_a_level_outside_0_to_1_is_an_error(level: float) -> None:
     with pytest.raises(ValueError, match=f"level={level}"):
         bootstrap_interval([0, 1], level)
+
+
+def test_many_different_values_are_drawn_one_by_one_to_the_same_law() -> None:
+    """One value more than are counted: the interval hardly moves where the values hardly do."""
+    scores = np.repeat(np.linspace(0, 1, FEW_VALUES), 5)
+    other = scores + np.linspace(0, 1e-7, scores.size)
+    one, two = bootstrap_interval(scores), bootstrap_interval(other)
+    assert (one.low, one.high) == pytest.approx((two.low, two.high), abs=3e-3)
+    assert two == bootstrap_interval(other[::-1])
+    assert bootstrap_interval(other, num_draws=1).low == bootstrap_interval(other, num_draws=1).high
+
+
+# Over runs
+
+
+@pytest.mark.parametrize("values", [[60, 65, 73], [1.0, 2.0], [0.3, 0.1, 0.2, 0.25, 0.31]])
+def test_the_interval_over_runs_is_students(values: list[float]) -> None:
+    wanted = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
+    found = interval_over_runs(values)
+    assert (found.low, found.high) == pytest.approx(wanted)
+
+
+def test_one_run_has_no_interval() -> None:
+    assert math.isnan(interval_over_runs([3.0]).low)
+
+
+def test_correlation_is_pearsons_and_needs_three_that_vary() -> None:
+    assert correlation([1, 2, 3], [2, 4, 7]) == pytest.approx(stats.pearsonr([1, 2, 3], [2, 4, 7]).statistic)
+    assert math.isnan(correlation([1, 2], [2, 4]))
+    assert math.isnan(correlation([1, 2, 3], [2, 2, 2]))
+    with pytest.raises(ValueError, match="lengths differ: 3 and 2"):
+        correlation([1, 2, 3], [1, 2])
+
+
+@pytest.mark.parametrize("share", [0.5, 0.8, 0.95])
+def test_an_ellipse_holds_its_share_of_a_normal_law(share: float) -> None:
+    covariance = np.array([[2.0, 1.2], [1.2, 1.0]])
+    points = np.random.default_rng(0).multivariate_normal([3, -1], covariance, 20_000)
+    ellipse = covariance_ellipse(points, share)
+    assert ellipse is not None
+    turn = math.radians(ellipse.angle)
+    axes = np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
+    inside = (((points - ellipse.centre) @ axes.T / ellipse.half_axes) ** 2).sum(axis=1) <= 1
+    assert inside.mean() == pytest.approx(share, abs=3 * math.sqrt(share * (1 - share) / 20_000))
+    radius = math.sqrt(stats.chi2(2).ppf(share))
+    wanted = radius * np.sqrt(np.linalg.eigvalsh(np.cov(points.T))[::-1])
+    assert ellipse.half_axes == pytest.approx(tuple(wanted))
+
+
+def test_points_on_a_line_have_a_flat_ellipse_and_two_points_none() -> None:
+    flat = covariance_ellipse([(0, 0), (1, 1), (2, 2)], 0.5)
+    assert flat is not None
+    assert flat.half_axes[1] == pytest.approx(0, abs=1e-7)
+    assert flat.angle % 180 == pytest.approx(45)
+    assert covariance_ellipse([(0, 0), (1, 1)], 0.5) is None
 
 
 # Permutation test

@@ -24,6 +24,10 @@ from ia2.config.data import LowDataConfig as LowDataConfig
 from ia2.config.data import PrepareConfig as PrepareConfig
 from ia2.config.data import TasksConfig as TasksConfig
 from ia2.config.evaluation import EvaluateConfig as EvaluateConfig
+from ia2.config.plots import PlotAllConfig as PlotAllConfig
+from ia2.config.plots import PlotConfig as PlotConfig
+from ia2.config.plots import PlotSelection as PlotSelection
+from ia2.config.plots import PlotType as PlotType
 from ia2.config.reports import ReparseConfig as ReparseConfig
 from ia2.config.reports import ResultsConfig as ResultsConfig
 from ia2.config.reports import TablesConfig as TablesConfig

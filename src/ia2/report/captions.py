@@ -4,6 +4,7 @@ A number that was not measured is a dash, never 0.
 """
 
 import math
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -30,12 +31,19 @@ def p_value(row: SummaryRow) -> str:
     return "<0.001" if row.p_value < 0.0005 else number(row.p_value, ".3f")
 
 
-def num_runs(rows: pd.DataFrame) -> str:
+def between(counts: Sequence[int]) -> str:
+    """`54`, or `30 to 54` where they differ."""
+    return str(min(counts)) if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+
+
+def of_runs(counts: Sequence[int]) -> str:
     """`n = 3 runs`, or the least and the greatest n where they differ."""
-    least, most = int(rows["n"].min()), int(rows["n"].max())
-    if least != most:
-        return f"n = {least} to {most} runs"
-    return f"n = {most} run{'s' if most > 1 else ''}"
+    return f"n = {between(counts)} run{'s' if max(counts) > 1 else ''}"
+
+
+def num_runs(rows: pd.DataFrame) -> str:
+    """The runs behind summary rows."""
+    return of_runs([*rows["n"]])
 
 
 def selection_rule(rows: pd.DataFrame) -> str:

@@ -1,11 +1,18 @@
 """What each stage took, added up from what the store says of itself, so that a resumed run shows the same."""
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ia2.config import TrainConfig
+from ia2.methods import Method, Variant
 from ia2.report.results import Record
+from ia2.report.runs import TrainedRun, config_key
 from ia2.store import read_json, run_folders
+
+FIRST_PHASES: dict[Variant, Variant] = {"a2t": "act", "t2a": "tok"}
+"""A variant that goes on from a finished run of another -> that other."""
 
 
 @dataclass(frozen=True)
@@ -49,3 +56,17 @@ def stage_costs(root: Path, records: Sequence[Record]) -> tuple[StageCost, ...]:
 
 def _bytes(folders: Iterable[Path]) -> int:
     return sum(file.stat().st_size for folder in folders for file in folder.iterdir() if file.is_file())
+
+
+def seconds_to_train(config: TrainConfig, runs: Mapping[str, TrainedRun]) -> float:
+    """Seconds of fitting, the first phase of `a2t` and `t2a` included; `runs` by their key.
+
+    NaN where a run is not among them, or does not say: half a cost would look like a low one.
+    """
+    run = runs.get(config_key(config))
+    own = math.nan if run is None or run.seconds is None else run.seconds
+    before = FIRST_PHASES.get(config.method.variant)
+    if before is None or config.continue_training is not None:
+        return own
+    first = config.model_copy(update={"training_method": str(Method(config.method.adapter, before))})
+    return own + seconds_to_train(first, runs)

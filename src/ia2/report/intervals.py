@@ -16,9 +16,9 @@ import pandas as pd
 import pyarrow.parquet
 
 from ia2.config import VARIANT_FIELDS, LabelType
-from ia2.errors import UserError
 from ia2.measure.statistics import bootstrap_interval, mean_over_runs, paired_permutation_test
 from ia2.methods import parse_method
+from ia2.report.example_scores import check_same_examples
 
 OF_A_VARIANT = frozenset().union(*VARIANT_FIELDS.values())
 LABEL_TYPES = get_args(LabelType)
@@ -107,10 +107,5 @@ def _read_answers(path: str) -> _Answers:
 def _scores(model: Answered, answers: Mapping[str, _Answers]) -> pd.Series:
     """The share of a model's runs (0 to 1) in which each example was answered right, by idx."""
     runs = [answers[path].in_pass(model.with_icl) for path in model.records]
-    for path, run in zip(model.records, runs, strict=True):
-        if not np.array_equal(run.idx, runs[0].idx):
-            raise UserError(
-                f"{model.records[0]} and {path} are runs of one configuration on different examples: delete the older "
-                "record and evaluate again"
-            )
+    check_same_examples(model.records, [run.idx for run in runs])
     return pd.Series(mean_over_runs([run.correct for run in runs]), index=runs[0].idx)

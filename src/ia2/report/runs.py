@@ -23,13 +23,15 @@ from ia2.store import read_json, run_folders
 class TrainedRun:
     """A finished run. `dev_loss` is that of the weights that were saved: the best, or the last with keep=last.
 
-    `dev_losses` are the unweighted losses that it is made of; None for a run that is older than they are.
+    `dev_losses` are the unweighted losses that it is made of; None for a run that is older than they are. `seconds` is
+    the time of its own last phase.
     """
 
     config: TrainConfig
     dev_loss: float | None
     folder: Path | None = None
     dev_losses: Mapping[str, float] | None = None
+    seconds: float | None = None
 
     @property
     def key(self) -> str:
@@ -90,4 +92,4 @@ def _read_run(folder: Path) -> TrainedRun:
 
 def _run(config: TrainConfig, outcome: dict[str, Any], folder: Path | None = None) -> TrainedRun:
     saved = outcome.get("final_dev_loss" if config.keep == "last" else "best_dev_loss")
-    return TrainedRun(config, saved, folder, outcome.get("dev_losses"))
+    return TrainedRun(config, saved, folder, outcome.get("dev_losses"), outcome.get("seconds"))

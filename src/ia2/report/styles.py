@@ -2,12 +2,14 @@
 
 The colours are those of Okabe and Ito, chosen to be told apart without colour vision (its pale yellow is replaced by a
 brown that shows on white); markers differ as well, and bars stand above their names, so colour is never the only sign.
+A variant has its colour and marker, an adapter its kind of line, of filling and of hatching, so that all 24 differ.
 The base model has two rows: without demonstrations it is where a student starts, with them it is the teacher.
 """
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
-from ia2.methods import ADAPTERS, VARIANTS, parse_method
+from ia2.methods import ADAPTERS, VARIANTS, Adapter, parse_method
 
 INK = "#1b1b1f"
 """Text and axes of a figure; on the page it becomes the page's own text colour."""
@@ -15,6 +17,33 @@ LINE = "#c9c9d1"
 """Grids and reference lines; on the page the colour of its lines."""
 
 ADAPTER_LABELS = {"lora": "", "ia3": "(IA)3 ", "prompt": "Prompt ", "prefix": "Prefix "}
+ADAPTER_NAMES: dict[Adapter, str] = {
+    "lora": "LoRA",
+    "ia3": "(IA)3",
+    "prompt": "Prompt tuning",
+    "prefix": "Prefix tuning",
+}
+"""What an adapter is called where it stands alone."""
+
+LineStyle = Literal["-", "--", ":", "-.", "none"]
+Fill = Literal["full", "none", "top", "left"]
+
+
+@dataclass(frozen=True)
+class AdapterLook:
+    """What tells adapters apart in any colour: matplotlib's line style, marker's filling, and hatching of bars."""
+
+    line: LineStyle
+    fill: Fill
+    hatch: str
+
+
+ADAPTER_LOOKS: dict[Adapter, AdapterLook] = {
+    "lora": AdapterLook("-", "full", ""),
+    "ia3": AdapterLook("--", "none", "//"),
+    "prompt": AdapterLook(":", "top", ".."),
+    "prefix": AdapterLook("-.", "left", "xx"),
+}
 
 
 @dataclass(frozen=True)
@@ -26,6 +55,7 @@ class MethodStyle:
     colour: str
     marker: str
     order: int
+    look: AdapterLook = ADAPTER_LOOKS["lora"]
 
 
 STYLES = {
@@ -48,4 +78,5 @@ def style_of(method: str, with_icl: bool = False) -> MethodStyle:
     style, adapter = STYLES[parsed.variant], ADAPTER_LABELS[parsed.adapter]
     suffix, tick = (" + demonstrations", "\n+ demos") if with_icl else ("", "")
     place = 2 * (ADAPTERS.index(parsed.adapter) * len(VARIANTS) + style.order) + with_icl
-    return replace(style, label=f"{adapter}{style.label}{suffix}", tick=f"{method}{tick}", order=place)
+    look = ADAPTER_LOOKS[parsed.adapter]
+    return replace(style, label=f"{adapter}{style.label}{suffix}", tick=f"{method}{tick}", order=place, look=look)

@@ -5,7 +5,7 @@ dash where it is shown, never 0.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -204,13 +204,21 @@ def _with_chances(found: list[tuple[SummaryRow, dict[str, Any]]]) -> list[tuple[
 
 def _detailed(found: list[tuple[SummaryRow, dict[str, Any]]]) -> list[SummaryRow]:
     """The rows, each saying in which fields it differs from others of its label and group."""
-    alike: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    for row, config in found:
-        alike.setdefault((row.trained_dataset, row.eval_dataset, row.label), []).append(config)
-    rows = []
-    for row, config in found:
-        others = alike[row.trained_dataset, row.eval_dataset, row.label]
-        differing = [name for name in config if len({str(other[name]) for other in others}) > 1]
-        shown = [f"{DETAIL_NAMES.get(name, name)} {config[name]}" for name in differing if pd.notna(config[name])]
-        rows.append(replace(row, details=", ".join(shown)))
-    return rows
+    alike: dict[tuple[str, str, str], list[int]] = {}
+    for place, (row, _) in enumerate(found):
+        alike.setdefault((row.trained_dataset, row.eval_dataset, row.label), []).append(place)
+    told = {
+        place: text
+        for places in alike.values()
+        for place, text in zip(places, details([found[place][1] for place in places]), strict=True)
+    }
+    return [replace(row, details=told[place]) for place, (row, _) in enumerate(found)]
+
+
+def details(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """For each of several models of one name the fields in which they differ, as `N 4, label_type ground_truth`."""
+    differing = [name for name in configs[0] if len({str(config[name]) for config in configs}) > 1]
+    return [
+        ", ".join(f"{DETAIL_NAMES.get(name, name)} {config[name]}" for name in differing if pd.notna(config[name]))
+        for config in configs
+    ]

@@ -1,0 +1,7 @@
+"""Make every plot: the same as `ia2 plot-all`."""
+
+import sys
+
+from ia2.cli import main
+
+sys.exit(main(["plot-all", *sys.argv[1:]]))

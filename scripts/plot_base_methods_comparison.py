@@ -1,0 +1,7 @@
+"""Plot the adapters side by side: the same as `ia2 plot --plot_types adapters`."""
+
+import sys
+
+from ia2.cli import main
+
+sys.exit(main(["plot", "--plot_types", "adapters", *sys.argv[1:]]))

@@ -1,0 +1,157 @@
+"""What is plotted together: the places that the filters leave, with their records, similarities and overlaps.
+
+Filters are of two kinds. Some choose among places, each of which has a folder or a base model of its own. Others choose
+what of a place is shown, and stand in a file's name where they leave something out.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ia2 import store
+from ia2.config import PlotSelection, TrainConfig
+from ia2.errors import UserError
+from ia2.flows.records import accepted, fields_of, fields_of_run, passes, passing
+from ia2.report.material import Place
+from ia2.report.overlaps import Overlap, Overlaps, examine_overlaps
+from ia2.report.results import Record
+from ia2.report.similarities import Similarity, read_similarities
+
+log = logging.getLogger(__name__)
+
+OF_PLACES = ("eval_datasets", "icl_source_datasets", "icl_max_demos", "model_id")
+"""Filters that choose among places, but for the dataset trained on: a base model stands beside all of them."""
+OF_LINES = ("model_types", "num_examples", "label_types", "num_generated_tokens", "num_generated_tokens_eval")
+"""Filters that choose what of a place is shown."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What stands below the root; similarities and overlaps where they are wanted."""
+
+    root: Path
+    config: PlotSelection
+    records: tuple[Record, ...]
+    similarities: tuple[Similarity, ...] = ()
+    overlaps: Overlaps | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a place has, whether the filters of lines leave it or not."""
+
+    records: list[Record] = field(default_factory=list)
+    similarities: list[Similarity] = field(default_factory=list)
+
+
+def read_stored(root: Path, config: PlotSelection, records: Iterable[Record], kinds: Iterable[str]) -> Stored:
+    """The records, and what the wanted kinds of plots need of the analyses; a file that is not whole is told."""
+    similarities = read_similarities(root) if "similarity" in kinds else ()
+    overlaps = examine_overlaps(root) if "overlap" in kinds else None
+    for problem in overlaps.problems if overlaps else ():
+        log.warning("%s is not counted: %s", problem.path, problem.reason)
+    return Stored(root, config, tuple(records), similarities, overlaps)
+
+
+# Places
+
+
+def places(there: Stored) -> dict[Place, Found]:
+    """Every place that the filters leave. UserError where they leave no record of those there are.
+
+    The base model stands at each place that asks the same of what was trained there; where nothing was, it is a place
+    by itself, of the dataset its demonstrations come from.
+    """
+    if there.records:
+        passing(there.records, there.config, (*OF_LINES, *OF_PLACES))
+    found: dict[Place, Found] = {}
+    for record in sorted(there.records, key=lambda record: record.run is None):
+        if passes(fields_of(record), there.config, OF_PLACES):
+            for place in _standing_at(_place_of_record(record), record.run, found):
+                found.setdefault(place, Found()).records.append(record)
+    for one in sorted(there.similarities, key=lambda one: one.run is None):
+        if passes(fields_of_similarity(one), there.config, OF_PLACES):
+            for place in _standing_at(_place_of_similarity(one), one.run, found):
+                found.setdefault(place, Found()).similarities.append(one)
+    kept = _trained_on(there, found, lambda place: place.trained)
+    if there.records and not kept:
+        asked, known = accepted(there.config, "trained_datasets"), sorted({place.trained for place in found})
+        raise UserError(f"no record passes --trained_datasets {' '.join(asked)}; there are {', '.join(known)}")
+    _check_names(kept)
+    return kept
+
+
+def _standing_at(place: Place, run: TrainConfig | None, found: Iterable[Place]) -> list[Place]:
+    """The places that a model stands at, of those known so far; its own where there is none for the base model."""
+    same = [one for one in found if replace(one, trained=place.trained) == place] if run is None else []
+    return same or [place]
+
+
+def _trained_on(there: Stored, found: Mapping[Any, Any], trained: Callable[[Any], str]) -> dict[Any, Any]:
+    """What is of the training sets that are asked for."""
+    asked = accepted(there.config, "trained_datasets")
+    return {place: of_it for place, of_it in found.items() if not asked or trained(place) in asked}
+
+
+def _place_of_record(record: Record) -> Place:
+    settings = record.settings
+    asked = (settings.eval_dataset, settings.icl_source_dataset, settings.icl_max_demos)
+    return Place(record.trained_dataset, *asked, settings.model_id)
+
+
+def _place_of_similarity(one: Similarity) -> Place:
+    return Place(one.trained_dataset, one.eval_dataset, one.icl_source_dataset, one.icl_max_demos, one.model_id)
+
+
+def _check_names(found: Iterable[Place]) -> None:
+    """UserError where the plots of two base models would have one name."""
+    seen: dict[Place, str] = {}
+    for place in found:
+        other = seen.setdefault(replace(place, model_id=store.short_model_name(place.model_id)), place.model_id)
+        if other != place.model_id:
+            raise UserError(f"the plots of {other} and {place.model_id} have one name: choose with --model_id")
+
+
+# Filters
+
+
+def fields_of_similarity(one: Similarity) -> dict[str, Any]:
+    """What filters compare of a similarity, as `fields_of` of a record."""
+    return {
+        "model_types": "base" if one.run is None else one.method,
+        "eval_datasets": one.eval_dataset,
+        "icl_source_datasets": one.icl_source_dataset,
+        "icl_max_demos": one.icl_max_demos,
+        "model_id": one.model_id,
+        "num_examples": one.num_train_examples,
+        "num_generated_tokens_eval": one.num_generated_tokens_eval,
+        **fields_of_run(one.run),
+    }
+
+
+def fields_of_pair(one: Overlap) -> list[dict[str, Any]]:
+    """The same of the two runs whose updates were compared."""
+    return [
+        {"model_types": config.training_method, "num_examples": config.num_labels, **fields_of_run(config)}
+        for config in (one.config_a, one.config_b)
+    ]
+
+
+def tail(config: PlotSelection, fields: Sequence[Mapping[str, Any]]) -> str:
+    """`+filter=values` for each filter that leaves something out, and for another selection rule."""
+    left_out = [name for name in OF_LINES if not all(passes(one, config, (name,)) for one in fields)]
+    told: dict[str, Any] = {name: ",".join(map(str, accepted(config, name))) for name in left_out}
+    rule = {} if config.hp_selection == "dev_loss" else {"hp_selection": config.hp_selection}
+    return store.name_tail(told | rule)
+
+
+def updates(there: Stored) -> dict[tuple[str, str], list[Overlap]]:
+    """The pairs of runs whose updates were compared, by the dataset trained on and the base model."""
+    asked = accepted(there.config, "model_id")
+    found: dict[tuple[str, str], list[Overlap]] = {}
+    for one in there.overlaps.found if there.overlaps else ():
+        if not asked or one.config_a.model_id in asked:
+            found.setdefault((one.config_a.dataset, one.config_a.model_id), []).append(one)
+    return _trained_on(there, found, lambda of: str(of[0]))

@@ -1,0 +1,142 @@
+"""`ia2 plot` and `ia2 plot-all`: every plot of what was measured, as PNG and PDF, at the published paths.
+
+A folder is of a training set, an evaluation set, and where how many demonstrations came from; a name begins with the
+base model. A name ends in `+filter=values` for each filter that left something out, so that what has a plain name shows
+all there is. What was not measured is not drawn, and told.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from matplotlib import rc_context
+
+from ia2 import store
+from ia2.config import PlotAllConfig, PlotConfig, PlotSelection, PlotType
+from ia2.errors import UserError
+from ia2.flows.places import (
+    OF_LINES,
+    Found,
+    Stored,
+    fields_of_pair,
+    fields_of_similarity,
+    places,
+    read_stored,
+    tail,
+    updates,
+)
+from ia2.flows.records import fail_for, fields_of, passes, readable_records
+from ia2.report.analysis_drawings import overlap_drawings
+from ia2.report.drawings import DRAWERS, metric_drawings
+from ia2.report.material import Drawing, Material, Place
+from ia2.report.plots.drawing import STYLE
+from ia2.report.points import Measurements
+from ia2.report.quantities import STANDARD, UNCERTAINTY, metrics_of
+from ia2.report.runs import TrainedRun, read_runs
+from ia2.report.selection import select
+
+TYPES = tuple(kind for kind in get_args(PlotType) if kind != "all")
+SAVED: dict[Any, Any] = {"savefig.dpi": 200, "pdf.fonttype": 42}
+"""Sharp enough for print, and letters that stay letters."""
+
+ANALYSES = {"similarity", "overlap"}
+"""Types of plots that need no evaluation."""
+
+Wanted = Sequence[tuple[str, bool]]
+"""Types of plots, each in standard mode or in that of uncertainty."""
+
+
+def plot(config: PlotConfig) -> list[Path]:
+    """Make the plots that are asked for, and return the paths of their files. UserError where nothing is drawn."""
+    if "all" in config.plot_types:
+        return _plot(config, _all_of(config.uncertainty_mode))
+    return _plot(config, [(kind, config.uncertainty_mode) for kind in dict.fromkeys(config.plot_types)])
+
+
+def plot_all(config: PlotAllConfig) -> list[Path]:
+    """The same for every type, in standard mode, in that of uncertainty, or in both."""
+    both = config.include_standard == config.include_uncertainty
+    modes = (False, True) if both else (config.include_uncertainty,)
+    return _plot(config, list(dict.fromkeys(one for mode in modes for one in _all_of(mode))))
+
+
+def _all_of(uncertainty_mode: bool) -> Wanted:
+    """Every type that has something of its own in a mode; the others are the same in both."""
+    own = UNCERTAINTY if uncertainty_mode else STANDARD
+    of_a_mode = STANDARD.keys() | UNCERTAINTY.keys()
+    return [(kind, uncertainty_mode and kind in of_a_mode) for kind in TYPES if kind in own or kind not in of_a_mode]
+
+
+def _plot(config: PlotSelection, wanted: Wanted) -> list[Path]:
+    root = store.root_of(config)
+    kinds = dict(wanted)
+    records, problems = readable_records(root, may_be_none=kinds.keys() <= ANALYSES)
+    there = read_stored(root, config, records, kinds)
+    paths: list[Path] = []
+    for folder, stem, drawing in _drawings(there, wanted):
+        if drawing.figure is None:
+            print(f"not drawn: {folder.relative_to(root)}/{stem}: {drawing.reason}")
+            continue
+        paths += _save(folder, stem, drawing)
+        print(f"wrote {folder.relative_to(root)}/{stem}.png and .pdf")
+    if not paths:
+        raise UserError(f"nothing is drawn: nothing of what was asked for was measured below {root}")
+    fail_for(problems)
+    return paths
+
+
+def _save(folder: Path, stem: str, drawing: Drawing) -> list[Path]:
+    """Write a figure in both forms, the same bytes every time."""
+    assert drawing.figure is not None
+    paths = [folder / f"{stem}.{form}" for form in ("png", "pdf")]
+    for path in paths:
+        metadata = {"CreationDate": None} if path.suffix == ".pdf" else {}
+        with store.writing(path) as temporary, rc_context(STYLE | SAVED):
+            drawing.figure.savefig(temporary, format=path.suffix[1:], metadata=metadata)
+    return paths
+
+
+def _drawings(there: Stored, wanted: Wanted) -> Iterator[tuple[Path, str, Drawing]]:
+    """Folder, name and drawing of everything that is wanted."""
+    folder, runs = there.root / "plots" / "unified", read_runs(there.root, there.records)
+    for place, found in places(there).items():
+        inner = folder / place.trained / f"{place.evaluated}_{place.icl_source}_{place.icl_max_demos}"
+        material = _material(there, place, found, runs)
+        of_records = tail(there.config, [fields_of(record) for record in found.records])
+        of_similarities = tail(there.config, [fields_of_similarity(one) for one in found.similarities])
+        for kind, uncertainty_mode in wanted:
+            end = of_similarities if kind == "similarity" else of_records
+            for drawing in _drawn(material, kind, uncertainty_mode):
+                yield inner, f"{store.short_model_name(place.model_id)}_{drawing.name}{end}", drawing
+    if there.overlaps is not None:
+        yield from _of_updates(there, folder)
+
+
+def _material(there: Stored, place: Place, found: Found, runs: tuple[TrainedRun, ...]) -> Material:
+    """What the filters leave of a place."""
+    records = [one for one in found.records if passes(fields_of(one), there.config, OF_LINES)]
+    similarities = [one for one in found.similarities if passes(fields_of_similarity(one), there.config, OF_LINES)]
+    measurements = Measurements(select(records, runs, there.config.hp_selection), runs)
+    return Material(place, measurements, tuple(similarities))
+
+
+def _drawn(material: Material, kind: str, uncertainty_mode: bool) -> Iterator[Drawing]:
+    """The drawings of one type at a place; none for the overlap, which is of no place."""
+    if kind not in ANALYSES and not material.sizes:
+        yield Drawing(kind, reason="no record of this place passes the filters")
+    elif metrics := metrics_of(kind, uncertainty_mode):
+        yield from metric_drawings(material, metrics)
+    elif kind in DRAWERS:
+        yield from DRAWERS[kind](material)
+
+
+def _of_updates(there: Stored, folder: Path) -> Iterator[tuple[Path, str, Drawing]]:
+    """Overlaps depend on no evaluation: they lie in the folder of the dataset trained on."""
+    found = updates(there)
+    if not found:
+        yield folder, "subspace_overlap", Drawing("", reason="no pair of LoRA runs was compared; `ia2 subspace` does")
+    for (trained, model_id), pairs in found.items():
+        kept = [one for one in pairs if all(passes(each, there.config, OF_LINES) for each in fields_of_pair(one))]
+        end = tail(there.config, [each for one in pairs for each in fields_of_pair(one)])
+        for drawing in overlap_drawings(kept, f"{model_id} trained on {trained}"):
+            yield folder / trained, f"{store.short_model_name(model_id)}_{drawing.name}{end}", drawing

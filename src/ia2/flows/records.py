@@ -1,0 +1,88 @@
+"""Which records a command is about: its filters compare whole fields, never names of files.
+
+A record to which a field means nothing, as a label type to `act`, passes whatever is asked of it. A filter that leaves
+nothing is named, with the values that there were before it.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ia2.config import Config, TrainConfig
+from ia2.errors import MachineError, UserError
+from ia2.methods import parse_method
+from ia2.report.reading import Problem
+from ia2.report.results import Record, read_results
+
+log = logging.getLogger(__name__)
+
+
+def readable_records(root: Path, may_be_none: bool = False) -> tuple[list[Record], tuple[Problem, ...]]:
+    """The records below `root`, and those that cannot be read, each of which is told.
+
+    UserError where there is none, unless there may be.
+    """
+    results = read_results(root)
+    for problem in results.problems:
+        log.warning("%s is not counted: %s", problem.path, problem.reason)
+    if not results.records and not may_be_none:
+        raise UserError(f"no evaluation record below {root / 'outputs' / 'evaluations'}; `ia2 evaluate` makes them")
+    return list(results.records), results.problems
+
+
+def fail_for(problems: Sequence[Problem]) -> None:
+    """MachineError where records could not be read; to be called when all else is done."""
+    if num := len(problems):
+        raise MachineError(f"{num} record{'s' if num > 1 else ''} cannot be read: delete them and evaluate again")
+
+
+def fields_of(record: Record) -> dict[str, Any]:
+    """What filters compare of a record, by the flag; what means nothing to it is absent."""
+    settings = record.settings
+    return {
+        "model_types": record.method,
+        "trained_datasets": record.trained_dataset,
+        "eval_datasets": settings.eval_dataset,
+        "icl_source_datasets": settings.icl_source_dataset,
+        "icl_max_demos": settings.icl_max_demos,
+        "model_id": settings.model_id,
+        "num_examples": settings.num_train_examples,
+        "num_generated_tokens_eval": settings.num_generated_tokens_eval,
+        **fields_of_run(record.run),
+    }
+
+
+def fields_of_run(run: TrainConfig | None) -> dict[str, Any]:
+    """The same of what only a trained model has."""
+    if run is None:
+        return {}
+    label_type = run.applicable().get("label_type")
+    return {"num_generated_tokens": run.num_generated_tokens} | ({"label_types": label_type} if label_type else {})
+
+
+def accepted(config: Config, name: str) -> tuple[Any, ...]:
+    """The values that a filter accepts; none where it was not given."""
+    given = getattr(config, name)
+    return given if isinstance(given, tuple) else () if given is None else (given,)
+
+
+def passes(fields: Mapping[str, Any], config: Config, names: Sequence[str]) -> bool:
+    """Whether something with these fields passes the filters of these names."""
+    asked = ((accepted(config, name), name) for name in names if name in fields)
+    return all(fields[name] in values for values, name in asked if values)
+
+
+def passing(records: Sequence[Record], config: Config, names: Sequence[str]) -> list[Record]:
+    """The records that pass these filters, one after the other. UserError where one leaves none."""
+    for method in accepted(config, "model_types"):
+        if method != "base":
+            parse_method(method)
+    left = list(records)
+    for name in names:
+        there = {str(fields_of(record)[name]) for record in left if name in fields_of(record)}
+        left = [record for record in left if passes(fields_of(record), config, (name,))]
+        if not left:
+            asked = " ".join(map(str, accepted(config, name)))
+            raise UserError(f"no record passes --{name} {asked}; there are {', '.join(sorted(there))}")
+    return left

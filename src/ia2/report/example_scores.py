@@ -1,0 +1,89 @@
+"""What single examples add to a metric, for the metrics that are a mean over examples.
+
+Accuracy, entropy and their like are such means, and chance moves them as it moves a mean: the interval is a bootstrap
+over examples. A calibration error is none (drawing examples anew only makes it greater), and nor are an AUROC or an F1;
+what is known of their chance is how runs differ.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet
+
+from ia2.errors import UserError
+from ia2.measure.calibration import entropy
+from ia2.measure.statistics import Interval, bootstrap_interval, interval_over_runs, mean_over_runs
+
+FEWEST_RUNS = 3
+Column = npt.NDArray[Any]
+Floats = npt.NDArray[np.float64]
+
+
+def _percent(values: Column) -> Floats:
+    return 100.0 * values.astype(np.float64)
+
+
+def _shares(values: Column) -> Floats:
+    """The labels' probabilities of each example, divided by their sum."""
+    rows = np.stack([np.asarray(row, dtype=np.float64) for row in values])
+    return np.asarray(rows / rows.sum(axis=1, keepdims=True))
+
+
+SCORES: dict[str, tuple[str, Callable[[Column], Floats]]] = {
+    "accuracy": ("correct", _percent),
+    "top1_accuracy": ("gold_rank", lambda ranks: _percent(ranks < 1)),
+    "top5_accuracy": ("gold_rank", lambda ranks: _percent(ranks < 5)),
+    "top10_accuracy": ("gold_rank", lambda ranks: _percent(ranks < 10)),
+    "nll": ("gold_log_prob", lambda logs: -logs.astype(np.float64)),
+    "uncertainty": ("confidence", lambda sure: 1.0 - sure.astype(np.float64)),
+    "entropy": ("entropy", lambda nats: nats.astype(np.float64)),
+    "response_entropy": ("response_entropy", lambda nats: nats.astype(np.float64)),
+    "label_uncertainty": ("label_probabilities", lambda rows: 1.0 - _shares(rows).max(axis=1)),
+    "label_entropy": ("label_probabilities", lambda rows: entropy(_shares(rows))),
+}
+"""Metric -> the column of a record's examples that it is the mean of, and what of that column."""
+
+
+def interval_of(metric: str, records: Sequence[str], with_icl: bool, values: Sequence[float]) -> Interval:
+    """The 95% interval of the mean over runs of a metric in one pass; `values` and `records` (paths) are the runs'.
+
+    Over examples for the metrics of `SCORES`; else over runs, NaN for one or two, which show no more than themselves.
+    UserError where the runs answered different examples.
+    """
+    if metric not in SCORES:
+        return interval_over_runs(values) if len(values) >= FEWEST_RUNS else Interval(math.nan, math.nan)
+    runs = [_read_scores(metric, path, with_icl) for path in records]
+    check_same_examples(records, [run.idx for run in runs])
+    return bootstrap_interval(mean_over_runs([run.scores for run in runs]))
+
+
+def check_same_examples(records: Sequence[str], examples: Sequence[Column]) -> None:
+    """UserError where runs of one configuration did not answer the same examples; `examples` holds their idx."""
+    for path, idx in zip(records, examples, strict=True):
+        if not np.array_equal(idx, examples[0]):
+            raise UserError(
+                f"{records[0]} and {path} are runs of one configuration on different examples: delete the older "
+                "record and evaluate again"
+            )
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """Of the examples of one pass, in order of idx: two of one idx keep their order."""
+
+    idx: Column
+    scores: Floats
+
+
+def _read_scores(metric: str, record: str, with_icl: bool) -> _Scores:
+    column, score = SCORES[metric]
+    names = ["idx", "with_icl", column]
+    table = pyarrow.parquet.ParquetFile(record.removesuffix(".json") + ".parquet").read(columns=names)
+    idx, shown, values = (table[name].to_numpy(zero_copy_only=False) for name in names)
+    order = np.flatnonzero(shown == with_icl)
+    order = order[np.argsort(idx[order], kind="stable")]
+    return _Scores(idx[order], score(values[order]))

@@ -1,0 +1,64 @@
+"""Accuracy of one evaluation set as bars."""
+
+import math
+import textwrap
+
+import numpy as np
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ia2.report.plots.drawing import STYLE, WIDTH, add_caption
+from ia2.report.styles import INK
+from ia2.report.summary import SummaryRow, rows_of
+
+
+def accuracy_bars(rows: pd.DataFrame, caption: str = "") -> Figure:
+    """Accuracy in percent of a group's summary rows: bar the mean, whisker the sd over runs, dots the runs."""
+    with rc_context(STYLE):
+        figure = Figure(figsize=(max(WIDTH, 0.85 * len(rows) + 0.6), 3.2), layout="constrained")
+        axes = figure.add_subplot()
+        axes.grid(axis="y")
+        for place, row in enumerate(rows_of(rows)):
+            _bar(axes, place, row)
+        _majority_line(axes, rows["majority"].dropna())
+        axes.set_ylim(0, 108)
+        axes.set_yticks(range(0, 101, 20))
+        axes.set_ylabel("Accuracy (%)")
+        axes.set_xticks(range(len(rows)), [_tick(row) for row in rows_of(rows)])
+        axes.tick_params(axis="x", length=0, pad=7)
+        add_caption(figure, caption)
+    return figure
+
+
+def _bar(axes: Axes, place: int, row: SummaryRow) -> None:
+    axes.bar(place, row.accuracy, width=0.66, color=row.colour, alpha=0.85)
+    spread = 0.0 if math.isnan(row.accuracy_sd) else row.accuracy_sd
+    if row.n > 1:
+        axes.errorbar(place, row.accuracy, yerr=spread, color=INK, capsize=3, linewidth=1)
+        shifts = np.linspace(-0.18, 0.18, row.n)
+        axes.plot(
+            place + shifts,
+            row.accuracy_values,
+            "o",
+            ms=3.5,
+            mfc="none",
+            mec=INK,
+            mew=0.8,
+            linestyle="none",
+            clip_on=False,
+        )
+    top = max(row.accuracy + spread, *row.accuracy_values)
+    axes.annotate(f"{row.accuracy:.1f}", (place, top), (0, 4), textcoords="offset points", ha="center", fontsize=9)
+
+
+def _majority_line(axes: Axes, majorities: "pd.Series[float]") -> None:
+    if majorities.empty:
+        return
+    axes.axhline(majorities.mean(), color=INK, linestyle=":", linewidth=1, label="majority class")
+    axes.legend(loc="upper left", fontsize=8)
+
+
+def _tick(row: SummaryRow) -> str:
+    return f"{row.tick}\n{textwrap.fill(row.details, 14)}" if row.details else row.tick
