@@ -43,6 +43,25 @@ def tiny(device: torch.device, dtype: torch.dtype = torch.float32) -> PreTrained
     )
 
 
+def sized(num_layers: int, width: int, device: torch.device) -> PreTrainedModel:
+    """The same architecture at some depth and width, in float32; heads of 64, an MLP of three times the width."""
+    return _random(
+        Qwen3Config(
+            vocab_size=8192,
+            hidden_size=width,
+            intermediate_size=3 * width,
+            num_hidden_layers=num_layers,
+            num_attention_heads=width // 64,
+            num_key_value_heads=width // 64,
+            head_dim=64,
+            max_position_embeddings=2048,
+            tie_word_embeddings=True,
+        ),
+        device,
+        torch.float32,
+    )
+
+
 def _random(config: Qwen3Config, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:
     torch.manual_seed(0)
     with torch.device(device):
