@@ -20,7 +20,7 @@ from running import Bench, Row, open_bench, options, stand
 from shapes import sized
 from sizes import LLAMA_70B, Shape
 
-from ia2.lm.packed import pack_linears
+from ia2.lm.loading import freeze
 
 COLLECT = CollectRow("collect", 0, 9, num_demonstrations=8, num_queries=20, num_tokens=1, plain_queries=1)
 DECODE = replace(COLLECT, num_queries=9, plain_steps=1)
@@ -87,7 +87,7 @@ def _point(row: Row, bench: Bench, rates: Rates) -> Point:
 def _sized(bench: Bench, num_layers: int, width: int) -> Bench:
     """Rows run on a random model of that depth and width instead."""
     ours, untouched = (sized(num_layers, width, bench.device) for _ in range(2))
-    pack_linears(ours)
+    freeze(ours)
     return replace(bench, ours=ours, plain=untouched)
 
 

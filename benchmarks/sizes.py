@@ -65,6 +65,11 @@ class Shape:
         rest = (2 * heads * self.head_width + 3 * self.inner_width) * number
         return self.num_layers * (FLOAT32 * (norms + adapter + self.num_heads) + rest)
 
+    def adapter_bytes(self, rank: int) -> int:
+        """LoRA on the query, key and value projections, on disk in float32."""
+        sizes = 3 * self.width + (self.num_heads + 2 * self.num_key_value_heads) * self.head_width
+        return FLOAT32 * rank * self.num_layers * sizes
+
     @property
     def attention_flops(self) -> int:
         """Of one pair of a position and one that it sees: the score and the weighted value, in all layers."""

@@ -24,7 +24,7 @@ def test_pieces_that_a_growing_prompt_frees_are_not_counted() -> None:
     def work() -> list[torch.Tensor]:
         return [torch.ones(MEGABYTE + 1000 * number)[:1].clone() for number in range(20)]
 
-    assert timed(CPU, work, exact_memory=True).peak_bytes < 8 * MEGABYTE
+    assert timed(CPU, work, exact_memory=True).peak_bytes < 16 * MEGABYTE
 
 
 def test_rates_are_of_this_machine() -> None:

@@ -6,6 +6,7 @@ from random import Random
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file
 from sizes import shape_of
 from tiny import tiny_model
 from torch import Tensor
@@ -13,6 +14,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
+from ia2.lm.adapters import new_adapter, save_adapter
 from ia2.lm.decoding import Decoding
 from ia2.lm.forward import reading
 from ia2.training.targets import collect, save_targets
@@ -73,6 +75,14 @@ def test_a_training_step_keeps_so_much_of_every_token(model: PreTrainedModel, si
     shape = shape_of(model.config, dtype)
     tables = 2 * size * shape.head_width * dtype.itemsize
     assert kept_bytes(adapted, [ids(size), ids(size, 1)]) == 2 * size * shape.kept_bytes(RANK, len(ADAPTED)) + tables
+
+
+def test_an_adapter_takes_so_much_on_disk(model: PreTrainedModel, tmp_path: Path) -> None:
+    for rank in (2, 8, 16):
+        with new_adapter(model, LoraConfig(r=rank, target_modules=list(ADAPTED)), seed=0) as adapted:
+            save_adapter(adapted, tmp_path, "tiny")
+        weights = load_file(tmp_path / "adapter_model.safetensors").values()
+        assert sum(value.nbytes for value in weights) == shape_of(model.config, model.dtype).adapter_bytes(rank)
 
 
 def kept_bytes(adapted: PeftModel, rows: list[tuple[int, ...]]) -> int:
