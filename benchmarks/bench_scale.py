@@ -31,7 +31,7 @@ AXES: Mapping[str, Mapping[int, Row]] = {
     "collect: queries": {n: replace(COLLECT, num_queries=n) for n in (10, 20, 40)},
     "collect: demonstrations": {n: replace(COLLECT, num_demonstrations=n) for n in (4, 8, 16)},
     "collect: T": {n: replace(DECODE, num_tokens=n) for n in (8, 16, 32)},
-    "train an epoch: N": {n: replace(TRAIN, num_examples=n) for n in (16, 32, 64)},
+    "train an epoch: N": {n: replace(TRAIN, num_examples=n) for n in (8, 16, 32)},
     "evaluate: queries": {n: replace(EVALUATE, num_queries=n) for n in (50, 100, 200)},
 }
 DEPTHS, WIDTHS = (4, 8, 16), (256, 512, 1024)

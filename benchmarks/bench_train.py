@@ -182,7 +182,10 @@ def _phases(row: TrainRow, bench: Bench, queries: Sequence[Ids]) -> list[Phase]:
     return [*steps, *[evaluation] * (row.num_steps // DEV_EVAL_STEPS)]
 
 
-ON_CPU = (TrainRow("train-act", 3.5, "act", length=10), TrainRow("train-tok", 3.5, "tok", length=10))
+ON_CPU = (
+    TrainRow("train-act", 3.5, "act", length=10, plain_steps=4),
+    TrainRow("train-tok", 3.5, "tok", length=10, plain_steps=4),
+)
 ON_GPU = (TrainRow("train-act", 6, "act", length=100),)
 
 if __name__ == "__main__":
