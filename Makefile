@@ -39,7 +39,8 @@ format: $(VENV)/.dev ## put the code into the house style
 	$(python) -m ruff check --fix
 
 bench: $(VENV)/.runtime ## print ours beside the plain procedure, one benchmark after the other
-	@set -e; for file in $(sort $(wildcard benchmarks/bench_*.py)); do $(python) "$$file"; done
+	@status=0; for file in $(sort $(wildcard benchmarks/bench_*.py)); do \
+	  echo; echo "== $$file"; $(python) "$$file" || status=1; done; exit $$status
 
 clean: ## remove .venv, the caches and what a build leaves; results stay
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

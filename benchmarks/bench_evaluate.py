@@ -121,9 +121,9 @@ def _compare_numbers(
 def _memory_shared(bench: Bench, reader: Reader, prompts: Sequence[Ids]) -> str:
     """Peaks of memory of one batch, where what its prompts share is read once, and where every prompt is read whole."""
     work = partial(_ours, reader, prompts, [0] * len(prompts), Decoding(1, None, ONE_BATCH))
-    shared = timed(bench.device, work).peak_bytes
+    shared = timed(bench.device, work, exact_memory=True).peak_bytes
     with patch("ia2.lm.decoding.prefix_groups", _one_group):
-        whole = timed(bench.device, work).peak_bytes
+        whole = timed(bench.device, work, exact_memory=True).peak_bytes
     told = f"{shared / 1e6:.1f} MB with prefix sharing, {whole / 1e6:.1f} MB without"
     return f"peak above the weights of one batch of {len(prompts)} prompts: {told} ({shared / whole:.2f}, bar 0.25)"
 

@@ -38,7 +38,10 @@ BATCH_SIZE, DEV_EVAL_STEPS, SEED, LEARNING_RATE = 4, 2, 0, 1e-3
 
 @dataclass(frozen=True)
 class TrainRow:
-    """`num_examples` rows of about `length` tokens, half as many dev rows, T = 1: one token is matched."""
+    """`num_examples` rows of about `length` tokens, half as many dev rows, T = 1: one token is matched.
+
+    The plain side takes `plain_steps` of the first epoch's steps, an even number (0: all).
+    """
 
     name: str
     bar: float
@@ -47,9 +50,10 @@ class TrainRow:
     num_examples: int = 32
     num_epochs: int = 4
     num_demonstrations: int = 4
+    plain_steps: int = 0
 
     def small(self) -> "TrainRow":
-        return replace(self, length=10, num_examples=8, num_epochs=2)
+        return replace(self, length=10, num_examples=8, num_epochs=2, plain_steps=0)
 
     @property
     def num_steps(self) -> int:
@@ -71,8 +75,9 @@ class TrainRow:
         )
         comparison = bench.comparison()
         for run, other in zip(runs.ours, runs.plain, strict=True):
-            comparison.numbers("train losses", run.value.train[: self.num_steps], other.value.train)
+            comparison.numbers("train losses", run.value.train[: len(other.value.train)], other.value.train)
             comparison.numbers("dev losses", run.value.dev[: len(other.value.dev)], other.value.dev)
+        steps = self.plain_steps or self.num_steps
         again = [run.value.epochs[0] for run in runs.ours[1:]]
         num_dev = len(queries) - self.num_examples
         return Result(
@@ -81,7 +86,11 @@ class TrainRow:
             f"and {self.num_steps // DEV_EVAL_STEPS} evaluations of {num_dev} dev rows",
             bar=self.bar,
             ours=_side(runs.ours, [epoch for run in runs.ours[1:] for epoch in run.value.epochs[1:]]),
-            plain=_side(runs.plain, [run.value.epochs[0] for run in runs.plain[1:]]),
+            plain=_side(
+                runs.plain,
+                [run.value.epochs[0] * self.num_steps / steps for run in runs.plain[1:]],
+                f"{steps} of {self.num_steps} steps measured, scaled" if steps < self.num_steps else "",
+            ),
             phases=_phases(self, bench, queries),
             compared=[comparison],
             more=(
@@ -149,16 +158,17 @@ def _plain(row: TrainRow, bench: Bench, queries: Sequence[Ids], targets: Targets
     assert targets.activations is not None
     told = zip(queries, targets.responses, targets.activations[:, :, None], strict=True)
     lessons = [plain.Lesson(query, response, activations) for query, response, activations in told]
-    plan = plain.Plan(row.loss, LEARNING_RATE, row.batches, DEV_EVAL_STEPS)
-    course = Course(bench.device, row.num_steps)
+    batches = row.batches[: row.plain_steps or row.num_steps]
+    plan = plain.Plan(row.loss, LEARNING_RATE, batches, DEV_EVAL_STEPS)
+    course = Course(bench.device, len(batches))
     with plain.lora(bench.plain, SEED) as student:
         losses = plain.train(student, lessons[: row.num_examples], lessons[row.num_examples :], plan, course.note)
     course.train, course.dev = losses.train, losses.dev
     return course
 
 
-def _side(runs: Sequence[Timed[Course]], seconds: Sequence[float]) -> Side:
-    return Side(seconds, runs[0].value.epochs[0], max(run.peak_bytes for run in runs))
+def _side(runs: Sequence[Timed[Course]], seconds: Sequence[float], scaled: str = "") -> Side:
+    return Side(seconds, runs[0].value.epochs[0], runs[0].peak_bytes, scaled)
 
 
 def _phases(row: TrainRow, bench: Bench, queries: Sequence[Ids]) -> list[Phase]:
@@ -172,7 +182,10 @@ def _phases(row: TrainRow, bench: Bench, queries: Sequence[Ids]) -> list[Phase]:
     return [*steps, *[evaluation] * (row.num_steps // DEV_EVAL_STEPS)]
 
 
-ON_CPU = (TrainRow("train-act", 3.5, "act", length=10), TrainRow("train-tok", 3.5, "tok", length=10))
+ON_CPU = (
+    TrainRow("train-act", 3.5, "act", length=10, plain_steps=4),
+    TrainRow("train-tok", 3.5, "tok", length=10, plain_steps=4),
+)
 ON_GPU = (TrainRow("train-act", 6, "act", length=100),)
 
 if __name__ == "__main__":

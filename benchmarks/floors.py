@@ -1,79 +1,17 @@
-"""What work costs at least, and how much room it takes, from the shape of a model: the formulas of docs/performance.md.
+"""What work costs at least, from the shape of a model: the formulas of docs/performance.md.
 
 Counted is what any implementation must do: every distinct beginning of a prompt is read once (what prompts share costs
 nothing twice), logits are made at answer positions only, and a step of decoding reads every weight and every cached key
 and value once. Adapters and element-wise work are left out, and every layer counts whole, although where activations
-alone are wanted the last one can stop after its attention: a hundredth of the work in models of 30 layers and more.
+alone are wanted the last one could stop after its attention: a fortieth of the work in models of 36 layers.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import torch
-from transformers import PreTrainedConfig
+from sizes import Shape
 
 Ids = Sequence[int]
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The sizes of a Llama-like decoder: L layers, D width, V vocabulary, heads of `head_width`, key-value heads."""
-
-    num_layers: int
-    width: int
-    inner_width: int
-    vocabulary: int
-    num_heads: int
-    num_key_value_heads: int
-    head_width: int
-    bytes_per_number: int
-
-    @property
-    def body_weights(self) -> int:
-        """Numbers in the matrices of all layers: query and output, key and value, and the three of the MLP."""
-        attention = 2 * self.width * self.head_width * (self.num_heads + self.num_key_value_heads)
-        return self.num_layers * (attention + 3 * self.width * self.inner_width)
-
-    @property
-    def head_weights(self) -> int:
-        return self.vocabulary * self.width
-
-    @property
-    def weight_bytes(self) -> int:
-        """What one reading of the body's and the head's weights moves (norms left out; embeddings tied to the head)."""
-        return (self.body_weights + self.head_weights) * self.bytes_per_number
-
-    @property
-    def cache_bytes(self) -> int:
-        """Keys and values of one token in all layers."""
-        return 2 * self.num_layers * self.num_key_value_heads * self.head_width * self.bytes_per_number
-
-    @property
-    def target_bytes(self) -> int:
-        """Activations of one answer position in all layers, as they lie on disk."""
-        return self.num_layers * self.width * self.bytes_per_number
-
-    @property
-    def attention_flops(self) -> int:
-        """Of one pair of a position and one that it sees: the score and the weighted value, in all layers."""
-        return 4 * self.num_layers * self.num_heads * self.head_width
-
-
-def shape_of(config: PreTrainedConfig, dtype: torch.dtype) -> Shape:
-    """The shape that a transformers configuration of a Llama-like model describes."""
-    return Shape(
-        num_layers=config.num_hidden_layers,
-        width=config.hidden_size,
-        inner_width=config.intermediate_size,
-        vocabulary=config.vocab_size,
-        num_heads=config.num_attention_heads,
-        num_key_value_heads=config.num_key_value_heads,
-        head_width=getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads,
-        bytes_per_number=dtype.itemsize,
-    )
-
-
-# Work
 
 
 @dataclass(frozen=True)
@@ -82,9 +20,6 @@ class Phase:
 
     flops: float
     moved: float
-
-    def times(self, number: float) -> "Phase":
-        return Phase(self.flops * number, self.moved * number)
 
 
 @dataclass(frozen=True)
@@ -144,7 +79,8 @@ def decoding(shape: Shape, prompts: Sequence[Ids], num_tokens: int) -> list[Phas
     steps = [
         Phase(
             2 * (shape.body_weights + shape.head_weights) * rows + shape.attention_flops * (total + rows * number),
-            shape.weight_bytes + shape.cache_bytes * (shared.tokens + rows * number),
+            (shape.body_weights + shape.head_weights) * shape.bytes_per_number
+            + shape.cache_bytes * (shared.tokens + rows * number),
         )
         for number in range(1, num_tokens)
     ]

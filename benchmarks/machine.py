@@ -2,7 +2,7 @@
 
 On a GPU the clock stops when the device has finished, and memory is torch's own peak above what was allocated before.
 On a CPU memory is the peak of the resident set above what was resident before: the kernel's high-water mark, set back
-before each measurement, when what earlier work has freed has been returned to the system.
+before each measurement, when what earlier work has freed has been returned to the system (Linux, glibc).
 """
 
 import ctypes
@@ -35,8 +35,11 @@ class Timed(Generic[T]):
     peak_bytes: int
 
 
-def timed(device: torch.device, work: Callable[[], T]) -> Timed[T]:
+def timed(device: torch.device, work: Callable[[], T], exact_memory: bool = False) -> Timed[T]:
+    """Do `work`; on a CPU the peak holds what the allocator keeps for later, unless `exact_memory`, which is slow."""
     gc.collect()
+    if device.type == "cpu":
+        _map_apart(SMALL if exact_memory else LARGE)
     before = _start(device)
     started = time.perf_counter()
     value = work()
@@ -50,6 +53,21 @@ def resident_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.memory_allocated(device)
     return _kibibytes("VmRSS")
+
+
+SMALL, LARGE = 2**16, 2**25
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+
+
+def _map_apart(threshold: int) -> None:
+    """Have every allocation of so many bytes mapped apart, and given back when it is freed, instead of cut from a heap.
+
+    With a small threshold the resident set is what is in use. The large one is where the allocator's own adaptation
+    ends: what a growing prompt frees is then kept in pieces that are never large enough again.
+    """
+    libc = ctypes.CDLL(None)
+    assert libc.mallopt(M_MMAP_THRESHOLD, threshold)
+    assert libc.mallopt(M_TRIM_THRESHOLD, 2 * threshold)
 
 
 def _start(device: torch.device) -> int:

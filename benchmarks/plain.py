@@ -57,7 +57,7 @@ class Step:
 @torch.no_grad()
 def step(model: Model, ids: Ids) -> Step:
     with attention_outputs(model) as outputs:
-        logits = read(model, ids)[-1].float()
+        logits = read(model, ids)[-1].float().clone()  # what is kept is the row, not all that it was cut from
     return Step(int(logits.argmax()), torch.stack([output[-1] for output in outputs]).cpu(), logits)
 
 
@@ -91,7 +91,7 @@ class Score:
 
 @torch.no_grad()
 def score(model: Model, ids: Ids, gold: int) -> Score:
-    logits = read(model, ids)[-1].float()
+    logits = read(model, ids)[-1].float().clone()
     log_probabilities = logits.log_softmax(-1)
     token = int(logits.argmax())
     return Score(token, float(log_probabilities[token].exp()), float(log_probabilities[gold]), logits)

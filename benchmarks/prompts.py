@@ -23,7 +23,7 @@ class Source:
     draw: Random
 
     def examples(self, number: int) -> list[Ids]:
-        spread = self.length // 10
+        spread = round(self.length / 10)
         lengths = [self.draw.randint(self.length - spread, self.length + spread) for _ in range(number)]
         return [tuple(self.draw.choices(range(FIRST_ID, self.vocabulary), k=length)) for length in lengths]
 

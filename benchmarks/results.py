@@ -13,7 +13,7 @@ from machine import Timed
 
 @dataclass(frozen=True)
 class Side:
-    """Seconds of each repeat for the whole work, of the first call before them, and the greatest peak of memory.
+    """Seconds of each repeat for the whole work, those of the first call before them, and its peak of memory.
 
     `scaled` says what was really run where that was less than the whole work.
     """
@@ -33,7 +33,7 @@ def side(runs: Sequence[Timed[object]], scaled: str = "", share: float = 1.0) ->
     return Side(
         seconds=[run.seconds / share for run in runs[1:]],
         first=runs[0].seconds / share,
-        peak_bytes=max(run.peak_bytes for run in runs),
+        peak_bytes=runs[0].peak_bytes,
         scaled=scaled if share < 1 else "",
     )
 

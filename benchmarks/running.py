@@ -16,10 +16,11 @@ from typing import Generic, Protocol, TypeVar
 import plain
 import torch
 from comparing import TOLERANCES, Comparison
-from floors import Shape, shape_of
+from floors import Rates
 from machine import Timed, describe, measured_rates, resident_bytes, timed
 from results import Result, append
 from shapes import qwen3_4b, tiny
+from sizes import Shape, shape_of
 from transformers import PreTrainedModel
 
 from ia2.config import ModelConfig
@@ -43,6 +44,7 @@ class Bench:
     plain: PreTrainedModel
     repeats: int
     limit: float = 90.0
+    small: bool = False
 
     @property
     def device(self) -> torch.device:
@@ -71,15 +73,15 @@ class Bench:
         for number in range(self.repeats + 1):
             if number > 1 and time.perf_counter() - started > self.limit:
                 break
-            runs.ours.append(timed(self.device, ours))
+            runs.ours.append(timed(self.device, ours, exact_memory=not number))
             value = runs.ours[-1].value
-            runs.plain.append(timed(self.device, partial(other, value)))
+            runs.plain.append(timed(self.device, partial(other, value), exact_memory=not number))
         return runs
 
 
 @dataclass(frozen=True)
 class Runs(Generic[S, T]):
-    """The runs of both sides; the first of each was for warming up."""
+    """The runs of both sides; the first of each was for warming up, and has the peak of memory."""
 
     ours: list[Timed[S]]
     plain: list[Timed[T]]
@@ -114,27 +116,26 @@ def main(rows: Sequence[Row], about: str, model: str, device: str = "cpu") -> in
 
     The exit status is 1 where a row could not be measured, or where both sides did not compute the same.
     """
-    given = _arguments(rows, about, model, device)
-    warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # peft 0.21 with transformers 5
-    started = time.perf_counter()
-    bench = _bench(given)
-    rates = measured_rates(bench.device, bench.plain.dtype, 256 if given.small else None)
-    setting = {"model": given.model, "dtype": str(bench.plain.dtype).removeprefix("torch."), **describe(bench.device)}
-    print(", ".join(f"{key} {value}" for key, value in setting.items()))
-    print(
-        f"matrix rate {rates.flops / 1e12:.3f} TFLOP/s, copying {rates.moved / 1e9:.1f} GB/s (read and written); "
-        f"{resident_bytes(bench.device) / 1e9:.2f} GB taken by both copies of the weights; "
-        f"{time.perf_counter() - started:.0f} s for loading and measuring that",
-        flush=True,
+    names = [row.name for row in rows]
+    parser = options(about, model, device)
+    parser.add_argument(
+        "rows", nargs="*", default=names, metavar="row", help=f"which (default: all): {' '.join(names)}"
     )
-    gc.freeze()  # what is loaded by now is garbage at no time, and collecting before each measurement is quick
-    measured = {"matrix_rate": rates.flops, "copy_rate": rates.moved, "repeats": given.repeats}
+    parser.add_argument("--out", type=Path, help="add one line of JSON for each row to this file")
+    given = parser.parse_args()
+    unknown = set(given.rows) - set(names)
+    if unknown:
+        parser.error(f"no row {min(unknown)!r}; there are {', '.join(names)}")
+    started = time.perf_counter()
+    bench = open_bench(given)
+    print(f"opened in {time.perf_counter() - started:.0f} s", flush=True)
+    setting, rates = stand(bench, given)
     failed = []
     for row in rows:
         if row.name not in given.rows:
             continue
         try:
-            result = (row.small() if given.small else row).measure(bench)
+            result = (row.small() if bench.small else row).measure(bench)
         except Exception:  # the other rows are measured all the same: time on a GPU is dear
             traceback.print_exc()
             failed.append(row.name)
@@ -142,35 +143,28 @@ def main(rows: Sequence[Row], about: str, model: str, device: str = "cpu") -> in
         print(f"\n{result.text(rates)}", flush=True)
         failed += [] if result.equal else [row.name]
         if given.out:
-            append(given.out, {**setting, **measured, **result.numbers(rates)})
+            append(given.out, {**setting, **result.numbers(rates)})
     if failed:
         print(f"\nfailed: {', '.join(failed)}", file=sys.stderr)
     return int(bool(failed))
 
 
-def _arguments(rows: Sequence[Row], about: str, model: str, device: str) -> argparse.Namespace:
-    names = [row.name for row in rows]
+def options(about: str, model: str, device: str) -> argparse.ArgumentParser:
+    """What every benchmark is told: on what, and how often."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "rows", nargs="*", default=names, metavar="row", help=f"which (default: all): {' '.join(names)}"
-    )
     parser.add_argument("--model", default=model, help=f"embedded or on disk, or a shape: {', '.join(SHAPES)}")
     parser.add_argument("--device", default=device, help="cpu or cuda")
     parser.add_argument("--dtype", choices=DTYPES, help="default: float32 on a CPU, bfloat16 on a GPU")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each side, after one for warming up")
     parser.add_argument("--limit", type=float, default=90, help="seconds after which a row is not repeated further")
     parser.add_argument("--small", action="store_true", help="tiny sizes, to try the script (always with --model tiny)")
-    parser.add_argument("--out", type=Path, help="add one line of JSON for each row to this file")
-    given = parser.parse_args()
-    unknown = set(given.rows) - set(names)
-    if unknown:
-        parser.error(f"no row {min(unknown)!r}; there are {', '.join(names)}")
-    given.small = given.small or given.model == "tiny"
-    return given
+    return parser
 
 
 @torch.no_grad()
-def _bench(given: argparse.Namespace) -> Bench:
+def open_bench(given: argparse.Namespace) -> Bench:
+    """Both copies of the model that the options name."""
+    warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # peft 0.21 with transformers 5
     device = torch.device(given.device)
     name = given.dtype or ("float32" if device.type == "cpu" else "bfloat16")
     dtype = DTYPES[name]
@@ -183,4 +177,19 @@ def _bench(given: argparse.Namespace) -> Bench:
         untouched = plain.load(model_folder(given.model), device, dtype)
     for model in (ours, untouched):  # weights that are mapped from a file take memory when they are first read
         model(torch.tensor([[1]], device=device))
-    return Bench(ours, untouched, given.repeats, given.limit)
+    gc.freeze()  # what is loaded by now is garbage at no time, and collecting before each measurement is quick
+    return Bench(ours, untouched, given.repeats, given.limit, given.small or given.model == "tiny")
+
+
+def stand(bench: Bench, given: argparse.Namespace) -> tuple[dict[str, object], Rates]:
+    """Print on what a benchmark runs, and what that was measured to do."""
+    rates = measured_rates(bench.device, bench.plain.dtype, 256 if bench.small else None)
+    dtype = str(bench.plain.dtype).removeprefix("torch.")
+    setting: dict[str, object] = {"model": given.model, "dtype": dtype, **describe(bench.device)}
+    print(", ".join(f"{key} {value}" for key, value in setting.items()))
+    print(
+        f"matrix rate {rates.flops / 1e12:.3f} TFLOP/s, copying {rates.moved / 1e9:.1f} GB/s (read and written); "
+        f"{resident_bytes(bench.device) / 1e9:.2f} GB taken by both copies of the weights and by what is imported",
+        flush=True,
+    )
+    return {**setting, "matrix_rate": rates.flops, "copy_rate": rates.moved, "repeats": bench.repeats}, rates

@@ -1,19 +1,14 @@
-"""The formulas of docs/performance.md, against what torch counts and what really lies in memory and on disk."""
+"""The formulas of time in docs/performance.md, against the operations that torch counts."""
 
-from pathlib import Path
 from random import Random
 
 import pytest
 import torch
-from floors import Phase, Rates, Reach, decoding, distinct, forward, one_by_one, shape_of, training_step
+from floors import Phase, Rates, Reach, decoding, distinct, forward, one_by_one, training_step
+from sizes import shape_of
 from tiny import tiny_model
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import DynamicCache, PreTrainedModel
-from transformers.cache_utils import DynamicLayer
-
-from ia2.lm.decoding import Decoding
-from ia2.lm.forward import reading
-from ia2.training.targets import collect, save_targets
 
 SIZES = (5, 9, 20)
 
@@ -75,39 +70,3 @@ def test_decoding_adds_a_step_of_one_token_a_prompt(model: PreTrainedModel) -> N
 def test_the_floor_is_what_is_slower_in_each_phase() -> None:
     rates = Rates(flops=100.0, moved=10.0)
     assert rates.seconds([Phase(flops=200.0, moved=1.0), Phase(flops=1.0, moved=30.0)]) == 2.0 + 3.0
-
-
-# Memory and disk
-
-
-def test_weights_are_those_of_the_matrices(model: PreTrainedModel) -> None:
-    shape = shape_of(model.config, model.dtype)
-    layers = [value for name, value in model.named_parameters() if "layers." in name and value.dim() == 2]
-    assert shape.body_weights == sum(value.numel() for value in layers)
-    assert shape.weight_bytes == (shape.body_weights + model.get_output_embeddings().weight.numel()) * 4
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_the_cache_grows_by_the_same_for_every_token(model: PreTrainedModel, size: int) -> None:
-    cache = DynamicCache()
-    model(torch.tensor([ids(size)]), past_key_values=cache)
-    taken = 0
-    for layer in cache.layers:
-        assert isinstance(layer, DynamicLayer)
-        assert layer.keys is not None
-        assert layer.values is not None
-        taken += layer.keys.nbytes + layer.values.nbytes
-    assert taken == size * shape_of(model.config, model.dtype).cache_bytes
-
-
-@pytest.mark.parametrize(("num_examples", "num_tokens"), [(2, 1), (2, 3), (5, 3)])
-def test_targets_take_so_much_on_disk(tmp_path: Path, num_examples: int, num_tokens: int) -> None:
-    model = tiny_model("llama")
-    prompts = [ids(6, seed) for seed in range(num_examples)]
-    with reading(model) as teacher:
-        targets = collect(teacher, prompts, Decoding(num_tokens, None), {"tokens", "activations"})
-    save_targets(tmp_path, targets, {})
-    positions, header = num_examples * num_tokens, 8 + 200
-    activations = positions * shape_of(model.config, model.dtype).target_bytes
-    assert 0 < (tmp_path / "activations.safetensors").stat().st_size - activations < header
-    assert 0 < (tmp_path / "tokens.safetensors").stat().st_size - 8 * (positions + num_examples) < header
