@@ -122,7 +122,7 @@ def load_model(config: ModelConfig) -> LanguageModel:
     architecture_of(model)
     if config.device_map is None:
         model.to(device)  # type: ignore[arg-type]  # transformers types it wrongly
-        if device.type == "cuda":
+        if device.index is not None:
             torch.cuda.set_device(device)  # graphs and kernels of others go by it
     tell_placement(model)
     freeze(model)
