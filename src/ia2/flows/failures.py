@@ -19,6 +19,9 @@ class Failure:
     what: Path
     error: UserError | MachineError
 
+    def __str__(self) -> str:
+        return f"{self.what}: {self.error}"
+
 
 @contextmanager
 def telling_memory(device: str) -> Iterator[None]:
@@ -41,6 +44,6 @@ def raise_failures(failures: Sequence[Failure], num_asked: int, told: str = "") 
     if len(failures) == num_asked and len({str(failure.error) for failure in failures}) == 1:
         raise failures[0].error
     for failure in failures:
-        log.error("%s: %s", failure.what, failure.error)
+        log.error("%s", failure)
     told = told or f"{len(failures)} of {num_asked} records could not be made"
-    raise MachineError(f"{told}, the others stand; {failures[0].what}: {failures[0].error}")
+    raise MachineError(f"{told}, the others stand; {failures[0]}")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from ia2.methods import METHODS
 from ia2.report.captions import number
 from ia2.report.overlaps import Overlap
 from ia2.report.text import aligned, mean_and_sd, settings_of, told_apart
@@ -43,10 +44,15 @@ def _title(one: Overlap) -> str:
 def _section(title: str, found: Sequence[Overlap]) -> str:
     text = [title]
     for relation, heading in TITLES.items():
-        related = [one for one in found if one.relation == relation]
+        related = sorted((one for one in found if one.relation == relation), key=_place)
         if related:
             text += aligned([heading, *SHOWN.values(), "pairs"], _lines(related))
     return "\n".join(text)
+
+
+def _place(one: Overlap) -> tuple[int, int]:
+    order = list(METHODS)
+    return order.index(one.config_a.training_method), order.index(one.config_b.training_method)
 
 
 def _lines(found: Sequence[Overlap]) -> list[list[str]]:

@@ -37,7 +37,7 @@ def _section(title: str, found: Sequence[Similarity]) -> str:
     names = _names(found)
     rows: dict[str, dict[str, list[float]]] = {}
     beside: dict[str, list[float]] = {}
-    for one, name in sorted(zip(found, names, strict=True), key=lambda pair: ORDER.index(pair[0].method)):
+    for one, name in sorted(zip(found, names, strict=True), key=lambda pair: _place(pair[0])):
         mean = overall(one).mean
         if one.reference in CONTROLS:
             rows.setdefault(name, {}).setdefault(one.reference, []).append(mean)
@@ -52,6 +52,11 @@ def _section(title: str, found: Sequence[Similarity]) -> str:
         lines = [[name, mean_and_sd(values), str(len(values))] for name, values in beside.items()]
         text += aligned(["between methods", "cosine", "runs"], lines)
     return "\n".join(text)
+
+
+def _place(one: Similarity) -> tuple[int, int]:
+    """Methods in their order, and within one those that it is compared with."""
+    return ORDER.index(one.method), (*CONTROLS, *METHODS).index(one.reference)
 
 
 def _names(found: Sequence[Similarity]) -> list[str]:
