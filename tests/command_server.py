@@ -1,12 +1,14 @@
 """Runs the command line in forked processes, so that a test can kill one without paying for the import of torch.
 
-Run by `tests/commands.py`. Everything heavy is imported once; each line of standard input is then a JSON request
-{"arguments", "die_at", "die_after"} that a child of its own carries out, and that is answered by one JSON line. The
-child kills itself with SIGKILL at the `die_at`-th moment of writing, or is killed after `die_after` seconds.
+Run by `tests/commands.py`. Everything heavy is imported once; each line of standard input is then a JSON request, and
+is answered by one JSON line. `run` {"arguments", "terminal", "die_at", "die_after"} is carried out by a child of its
+own, which kills itself with SIGKILL at the `die_at`-th moment of writing, or is killed after `die_after` seconds.
+`begin` does not wait for the child, and `end` {"begun"} does.
 """
 
 import json
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -17,8 +19,12 @@ from typing import Any
 
 import ia2.flows.evaluation
 import ia2.flows.prediction
+import ia2.flows.sweep.sweeping
 import ia2.flows.training  # noqa: F401
 from ia2 import cli, store
+from ia2.config import ModelConfig
+from ia2.lm import shelf
+from ia2.lm.loading import LanguageModel
 
 
 class Moments:
@@ -45,9 +51,38 @@ class Moments:
         return wrapped
 
 
+DEEDS = "IA2_TEST_DEEDS"
+"""Where each process that a request starts writes, a line each, what it renames, and so finishes, and loads."""
+
+
+def count_deeds() -> None:
+    def note(deed: object) -> None:
+        with Path(os.environ[DEEDS]).open("a", encoding="utf-8") as stream:
+            stream.write(f"{deed}\n")
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        if event == "os.rename":
+            note(arguments[1])
+
+    def load_model(config: ModelConfig) -> LanguageModel:
+        note(f"model loaded by {os.getpid()}")
+        return load(config)
+
+    load = shelf.load_model
+    sys.addaudithook(hook)
+    shelf.load_model = load_model  # type: ignore[attr-defined]
+
+
+if __name__ == "__mp_main__" and DEEDS in os.environ:  # a worker of such a process
+    count_deeds()
+
+
 def carry_out(request: dict[str, Any], folder: Path) -> int:
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
-        os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT), descriptor)
+        os.dup2(os.open(request["terminal"] or folder / name, os.O_WRONLY | os.O_CREAT | os.O_NOCTTY), descriptor)
+    os.setsid()  # so that a signal reaches all that it starts, as one from a terminal does
+    os.environ[DEEDS] = str(folder / "deeds")
+    count_deeds()
     moments = Moments(request["die_at"], folder / "moments")
     os.replace = moments.around(os.replace)
     os.fsync = moments.around(os.fsync)
@@ -55,24 +90,29 @@ def carry_out(request: dict[str, Any], folder: Path) -> int:
     return cli.main(request["arguments"])
 
 
-def answer(request: dict[str, Any]) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        started = time.perf_counter()
-        child = os.fork()
-        if child == 0:
-            code = 70
-            try:
-                code = carry_out(request, folder)
-            finally:
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os._exit(code)
-        status = wait(child, request["die_after"])
-        texts = {name: read(folder / name) for name in ("stdout", "stderr")}
-        seconds = time.perf_counter() - started
-        moments = int(read(folder / "moments") or 0)
-        return {"code": os.waitstatus_to_exitcode(status), "seconds": seconds, "moments": moments, **texts}
+def begin(request: dict[str, Any]) -> dict[str, Any]:
+    """A child that carries out the request: its process, the folder that it writes to, and when it began."""
+    begun = {"folder": tempfile.mkdtemp(), "began": time.perf_counter()}
+    child = os.fork()
+    if child == 0:
+        code = 70
+        try:
+            code = carry_out(request, Path(begun["folder"]))
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    return {"process": child, **begun}
+
+
+def end(begun: dict[str, Any], die_after: float | None) -> dict[str, Any]:
+    status = wait(begun["process"], die_after)
+    folder = Path(begun["folder"])
+    texts = {name: read(folder / name) for name in ("stdout", "stderr", "deeds")}
+    seconds = time.perf_counter() - begun["began"]
+    moments = int(read(folder / "moments") or 0)
+    shutil.rmtree(folder)
+    return {"code": os.waitstatus_to_exitcode(status), "seconds": seconds, "moments": moments, **texts}
 
 
 def wait(child: int, die_after: float | None) -> int:
@@ -84,6 +124,16 @@ def wait(child: int, die_after: float | None) -> int:
 
 def read(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    match request["what"]:
+        case "begin":
+            return begin(request)
+        case "end":
+            return end(request["begun"], None)
+        case _:
+            return end(begin(request), request["die_after"])
 
 
 def tell(line: str) -> None:

@@ -8,17 +8,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 import pytest
 
 from ia2.cli import SUBCOMMANDS
-from ia2.config import CreateConfig, EvaluateConfig, PrepareConfig, SimilarityConfig, SubspaceConfig, TrainConfig
+from ia2.config import (
+    CreateConfig,
+    EvaluateConfig,
+    PrepareConfig,
+    SimilarityConfig,
+    SubspaceConfig,
+    SweepConfig,
+    TrainConfig,
+)
+from ia2.errors import MachineError
 from ia2.flows.data import create_all, prepare_all
 from ia2.flows.evaluation import evaluate
 from ia2.flows.similarity import similarity
 from ia2.flows.subspace import subspace
+from ia2.flows.sweep.schedule import End
+from ia2.flows.sweep.sweeping import sweep
 from ia2.flows.training import train
 from ia2.lm.shelf import Models
 from ia2.methods import METHODS
@@ -215,6 +226,27 @@ def test_fields_of_a_run(written: Written) -> None:
     checkpoint = written.only("outputs/a2t/capitals/*/checkpoints/tok_1")
     assert {path.name for path in checkpoint.iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
     assert written.json("outputs/a2t/capitals/*/config.json")["config"].keys() <= fields("The `config` object").keys()
+
+
+def test_fields_of_a_sweep(written: Written, tiny_model_folder: Path, tmp_path: Path) -> None:
+    config = SweepConfig(
+        root=tmp_path,
+        model_id=str(tiny_model_folder),
+        training_methods=("tok",),
+        datasets=("capitals",),
+        num_train_examples=(4,),
+        num_generated_tokens=(2,),
+        num_train_epochs=1,
+        max_failures=1,
+    )
+    (tmp_path / "data").symlink_to(written.root / "data")
+    sweep(config)
+    with pytest.raises(MachineError):
+        sweep(config.model_copy(update={"datasets": ("capitals", "unknown"), "lrs": (1e-4, 1e-3)}))
+    summaries = [json.loads(file.read_text(encoding="utf-8")) for file in (tmp_path / "outputs/sweeps").iterdir()]
+    check_fields("The summary", *summaries)
+    stated = fields("The summary")["jobs[].status"]
+    assert set(re.findall(r"`(\w+)`", stated)) == set(get_args(End))
 
 
 def test_fields_of_a_configuration() -> None:

@@ -133,6 +133,47 @@ def test_only_one_at_a_time(tmp_path: Path) -> None:
     assert order == ["first", "second"]
 
 
+def test_a_claim_never_waits_and_holds_what_is_locked_within(tmp_path: Path) -> None:
+    path = tmp_path / "result"
+    assert not store.is_locked(path)
+    with store.claimed(path) as ours:
+        assert ours
+        assert store.is_locked(path)
+        with store.locked(path), store.claimed(path) as again:
+            assert again
+        assert elsewhere(path) is False, "still held"
+    assert not store.is_locked(path)
+    assert elsewhere(path) is True
+    with store.locked(path):
+        assert elsewhere(path) is False
+
+
+def elsewhere(path: Path) -> bool:
+    """Whether another thread, whose lock is its own as another process's would be, can claim it."""
+    got: list[bool] = []
+
+    def claim() -> None:
+        with store.claimed(path) as ours:
+            got.append(ours)
+
+    thread = threading.Thread(target=claim)
+    thread.start()
+    thread.join(timeout=5)
+    return got[0]
+
+
+def test_who_holds_a_lock_sweeps_once(tmp_path: Path) -> None:
+    path = tmp_path / "result"
+    (tmp_path / ".result.123.tmp").write_text("of a killed process")
+    with store.claimed(path):
+        assert names(tmp_path) == [".result.lock"]
+        with store.writing(path) as temporary:
+            temporary.write_text("half")
+            with store.locked(path):
+                assert temporary.exists()
+    assert path.read_text() == "half"
+
+
 def test_names_that_are_too_long_for_a_temporary_file_are_cut(tmp_path: Path) -> None:
     path = tmp_path / ("n" * 250 + ".json")
     with store.locked(path):

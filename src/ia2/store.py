@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from ia2.config import LOW_DATA_FIELDS, Config, TrainConfig
 from ia2.errors import UserError
@@ -92,21 +92,60 @@ def writing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Only one process at a time makes what belongs at `path`; leftovers of killed ones are swept first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(f".{path.name[:150]}.lock")):
-        for leftover in [*path.parent.glob(f".{_escaped(path.name[:150])}.*.tmp"), *path.glob(".*.tmp")]:
-            remove(leftover)
+    """Only one process at a time makes what belongs at `path`; leftovers of killed ones are swept first.
+
+    A thread that holds it already, or has `claimed` it, goes straight on.
+    """
+    lock = _lock_of(path)
+    with lock:
+        _sweep(lock, path)
         yield
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[bool]:
+    """`locked` without waiting: yields whether it is ours, or another process is at it."""
+    lock = _lock_of(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    try:
+        _sweep(lock, path)
+        yield True
+    finally:
+        lock.release()
+
+
+def _lock_of(path: Path) -> BaseFileLock:
+    """One lock for each path of this process, so that who holds it can take it again."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(_lock_path(path), is_singleton=True)
+
+
+def _lock_path(path: Path) -> Path:
+    return path.with_name(f".{path.name[:150]}.lock")
+
+
+def _sweep(lock: BaseFileLock, path: Path) -> None:
+    """Remove what was left by processes that are gone, unless we are at it ourselves already."""
+    if lock.lock_counter == 1:
+        for leftover in [*temporaries(path), *path.glob(".*.tmp")]:
+            remove(leftover)
+
+
+def temporaries(path: Path) -> list[Path]:
+    """What processes are writing, or have left, that would become `path`."""
+    return list(path.parent.glob(f".{_escaped(path.name[:150])}.*.tmp"))
 
 
 def is_locked(path: Path) -> bool:
     """Whether a process is making what belongs at `path` just now."""
-    lock = path.with_name(f".{path.name[:150]}.lock")
-    if not lock.exists():
+    if not _lock_path(path).exists():
         return False
     try:
-        with FileLock(lock, timeout=0):
+        with FileLock(_lock_path(path), timeout=0):
             return False
     except Timeout:
         return True

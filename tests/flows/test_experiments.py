@@ -1,6 +1,7 @@
 """`ia2 run`, `status` and `clean`: what they do, and what they say."""
 
 import os
+import shlex
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,12 @@ from filelock import FileLock
 from tiny_runs import training, write_dataset
 
 from ia2 import store
-from ia2.cli import main
+from ia2.cli import main, parse_arguments
 from ia2.config import CleanConfig, Config, EvaluateConfig, PlotAllConfig, RunConfig, SweepConfig
-from ia2.errors import UserError
+from ia2.errors import MachineError, UserError
+from ia2.flows import experiments
 from ia2.flows.cleaning import clean
-from ia2.flows.commands import COMMANDS, name_of
+from ia2.flows.commands import COMMANDS, SUBCOMMANDS, name_of
 from ia2.flows.experiments import configs_of, run_experiment
 from ia2.flows.status import in_words
 from ia2.flows.training import train
@@ -20,7 +22,7 @@ from ia2.lm.shelf import Models
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 RECIPE = """
-from ia2.config import CreateConfig, PrepareConfig
+from ia2.config import CreateConfig, ModelConfig, PrepareConfig
 
 def both():
     return [
@@ -30,6 +32,9 @@ def both():
 
 def wrong():
     return 3
+
+def other():
+    return [ModelConfig()]
 
 def _hidden():
     return []
@@ -64,12 +69,88 @@ def test_only_narrows_lists_and_leaves_out_what_has_nothing_left(recipe: Path, t
         run_experiment(config.model_copy(update={"only": ("sst2",)}))
 
 
+NARROWED = """
+from ia2.config import PrepareConfig, SweepConfig
+
+def twice():
+    return [
+        PrepareConfig(datasets=("capitals", "past_tense")),
+        SweepConfig(training_methods=("tok",), datasets=("capitals",)),
+        PrepareConfig(datasets=("past_tense", "capitals")),
+        SweepConfig(training_methods=("tok",), datasets=("past_tense",)),
+    ]
+"""
+
+
+def test_what_is_narrowed_to_the_same_is_done_once(tmp_path: Path) -> None:
+    (tmp_path / "recipe.py").write_text(NARROWED)
+    config = RunConfig(experiment=f"{tmp_path / 'recipe.py'}:twice", only=("capitals",), dry_run=True)
+    assert [name_of(one) for one in run_experiment(config)] == ["prepare", "sweep"]
+    assert len(run_experiment(config.model_copy(update={"only": ()}))) == 4
+
+
+@pytest.mark.parametrize("name", ["paper.py:table1", "paper.py:joint", "paper.py:adapters", "small.py:grid"])
+def test_what_is_printed_can_be_typed(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = RunConfig(experiment=f"{EXPERIMENTS}/{name}", root=tmp_path, max_parallel=4, gpus=(0, 2), dry_run=True)
+    done = run_experiment(config)
+    typed = [shlex.split(line.partition("] ")[2])[1:] for line in capsys.readouterr().out.splitlines()]
+    assert [parse_arguments(words) for words in typed] == done
+    for one in done:
+        assert one.root == tmp_path
+        if isinstance(one, SweepConfig):
+            assert (one.max_parallel, one.gpus) == (4, (0, 2))
+
+
+def test_every_command_can_be_part_of_an_experiment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With values for what a command cannot do without, and one that stands without its flag."""
+    needed: dict[str, dict[str, object]] = {
+        "fit": {"file": tmp_path / "my rows.csv"},
+        "train": {"training_method": "act"},
+        "sweep": {"training_methods": ("act", "tok")},
+        "predict": {"adapter": tmp_path, "text": "it's"},
+        "merge": {"adapter": tmp_path, "out": tmp_path / "out"},
+        "run": {"experiment": "other.py:all"},
+    }
+    configs = [kind(root=tmp_path, **needed.get(name, {})) for name, kind in SUBCOMMANDS.items()]
+    recipe = tmp_path / "recipe.py"
+    lines = [f"    {type(one).__name__}(**{dict(one)!r})," for one in configs]
+    recipe.write_text(
+        "\n".join(
+            ["from pathlib import PosixPath", "from ia2.config import *", "def all():", "  return [", *lines, "  ]"]
+        )
+    )
+    done = run_experiment(RunConfig(experiment=f"{recipe}:all", dry_run=True))
+    assert [name_of(one) for one in done] == list(SUBCOMMANDS)
+    typed = [shlex.split(line.partition("] ")[2])[1:] for line in capsys.readouterr().out.splitlines()]
+    assert [parse_arguments(words) for words in typed] == done
+
+
+def test_what_fails_stops_no_other_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "recipe.py").write_text(NARROWED)
+    begun: list[str] = []
+
+    def run(config: Config) -> None:
+        begun.append(name_of(config))
+        if config.datasets == ("capitals",):  # type: ignore[attr-defined]
+            raise MachineError("2 of 3 jobs failed")
+
+    monkeypatch.setattr(experiments, "run", run)
+    assert main(["run", f"{tmp_path / 'recipe.py'}:twice", "--root", str(tmp_path)]) == 1
+    assert begun == ["prepare", "sweep", "prepare", "sweep"]
+    said = capsys.readouterr()
+    assert "[2/4] failed: 2 of 3 jobs failed" in said.out
+    assert said.err.strip() == "ia2: 1 of 4 commands failed; the same command goes on with what is left"
+
+
 @pytest.mark.parametrize(
     ("experiment", "message"),
     [
         ("recipe.py", "give file and function"),
-        ("recipe.py:nothing", "has no experiment 'nothing'; it has both, wrong"),
+        ("recipe.py:nothing", "has no experiment 'nothing'; it has both, wrong, other"),
         ("recipe.py:wrong", "does not return a list of configs"),
+        ("recipe.py:other", "does not return a list of configs of commands"),
         ("missing.py:both", "no such Python file"),
     ],
 )

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
+import tyro
 from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from ia2.errors import UserError
@@ -73,20 +74,22 @@ class Config(BaseModel):
         """The fields that decide the result, as JSON values."""
         return self.model_dump(mode="json", exclude=set(self.incidental))
 
-    def command(self, subcommand: str) -> str:
-        """The command line that gives this config."""
+    def command(self, subcommand: str, in_full: bool = False) -> str:
+        """The command line that gives this config; in full with what is incidental too, such as the root."""
         words = ["ia2", subcommand]
-        for key, value in self.changed().items():
-            values = value if isinstance(value, list) else [value]
-            words += [f"--{key}", *(shlex.quote(str(one)) for one in values if one is not True)]
+        for key, value in self.changed(in_full).items():
+            values = [
+                shlex.quote(str(one)) for one in (value if isinstance(value, list) else [value]) if one is not True
+            ]
+            words += values if tyro.conf.Positional in type(self).model_fields[key].metadata else [f"--{key}", *values]
         return " ".join(words)
 
-    def changed(self) -> dict[str, Any]:
-        """The fields of `identity` that are not at their default."""
+    def changed(self, in_full: bool = False) -> dict[str, Any]:
+        """The fields of `identity` that are not at their default; in full of all fields."""
         fields = type(self).model_fields
         return {
             key: value
-            for key, value in self.identity().items()
+            for key, value in (self.model_dump(mode="json") if in_full else self.identity()).items()
             if getattr(self, key) != fields[key].get_default(call_default_factory=True)
         }
 

@@ -3,10 +3,11 @@
 from typing import Annotated, ClassVar, Literal
 
 import tyro
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ia2.config.base import Config, LabelType
 from ia2.config.training import TrainingOptions
+from ia2.errors import UserError
 
 
 class SweepConfig(TrainingOptions):
@@ -59,15 +60,26 @@ class SweepConfig(TrainingOptions):
     max_parallel: int = Field(default=1, ge=1)
     """Runs at the same time: one in this process, more in workers."""
     gpus: tuple[Annotated[int, Field(ge=0)], ...] = ()
-    """GPUs that workers are dealt out to in turn (default: all workers see what this process sees)."""
+    """GPUs that workers are dealt out to in turn, counted among those seen here; at least a worker for each (default:
+    all workers use the one that a single run would)."""
     ray_address: str | None = None
     """auto, or the host of a Ray cluster, whose nodes share the root (extra: ray)."""
     run_timeout: float | None = Field(default=None, gt=0)
-    """Give up a run after so many seconds."""
+    """Give up a run after so many seconds, the loading of its model included."""
     max_failures: int | None = Field(default=None, ge=1)
-    """Begin nothing new after so many failures."""
+    """Begin nothing new after so many failures; what is skipped because of one is none."""
     dry_run: bool = False
     """Print the plan and stop."""
+
+    @model_validator(mode="after")
+    def _places(self) -> "SweepConfig":
+        if self.gpus and self.ray_address is not None:
+            raise UserError("--gpus chooses GPUs of this machine; on a cluster Ray chooses: leave it out")
+        if self.gpus and self.device not in ("auto", "cuda"):
+            raise UserError(
+                f"--gpus and --device {self.device}: each worker has the GPU that it is dealt; give one of them"
+            )
+        return self
 
 
 class RunConfig(Config):
@@ -77,6 +89,12 @@ class RunConfig(Config):
     """File and function, as in experiments/paper.py:table1."""
     only: tuple[str, ...] = ()
     """Only these datasets of it."""
+    max_parallel: int | None = Field(default=None, ge=1)
+    """Runs at the same time, in all its sweeps (default: as each says)."""
+    gpus: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    """GPUs for the workers of all its sweeps (default: as each says)."""
+    ray_address: str | None = None
+    """Ray cluster for all its sweeps (default: as each says)."""
     dry_run: bool = False
     """Print the commands and stop."""
 

@@ -5,41 +5,67 @@ could be typed; so it is resumed like any command.
 """
 
 import importlib.util
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from ia2.config import Config, RunConfig
-from ia2.errors import UserError
-from ia2.flows.commands import name_of, run
+from ia2.errors import MachineError, UserError
+from ia2.flows.commands import SUBCOMMANDS, name_of, run
 
 DATASET_FIELDS = ("dataset", "datasets", "trained_datasets")
+PLACES = ("root", "max_parallel", "gpus", "ray_address")
+"""What may be said of a whole experiment, and holds for each config that has such a field."""
 
 
 def run_experiment(config: RunConfig) -> list[Config]:
-    """Do the configs of an experiment in order, and return them; UserError where there is no such experiment."""
-    chosen = [one for made in configs_of(config) if (one := narrowed(made, config.only)) is not None]
+    """Do the configs of an experiment in order, and return them; UserError where there is no such experiment.
+
+    Where some runs of one fail, the next ones are done all the same: MachineError at the end.
+    """
+    chosen = list(_once(one for made in configs_of(config) if (one := narrowed(made, config.only)) is not None))
     if not chosen:
         raise UserError(f"--only {' '.join(config.only)}: {config.experiment} has nothing on these datasets")
+    failed = 0
     for number, one in enumerate(chosen, 1):
-        print(f"[{number}/{len(chosen)}] {one.command(name_of(one))}")
-        if not config.dry_run:
-            run(one)
+        print(f"[{number}/{len(chosen)}] {one.command(name_of(one), in_full=True)}", flush=True)
+        try:
+            if not config.dry_run:
+                run(one)
+        except MachineError as error:
+            failed += 1
+            print(f"[{number}/{len(chosen)}] failed: {error}", flush=True)
+    if failed:
+        raise MachineError(f"{failed} of {len(chosen)} commands failed; the same command goes on with what is left")
     return chosen
 
 
 def configs_of(config: RunConfig) -> list[Config]:
-    """What the experiment's function returns, in the root that was given, if one was."""
+    """What the experiment's function returns, with what the command says of all of it."""
     file, _, name = config.experiment.rpartition(":")
     if not file:
         raise UserError(f"{config.experiment!r}: give file and function, as in experiments/paper.py:table1")
     function = _function(_loaded(Path(file)), name, file)
     made = function()
-    if not isinstance(made, Sequence) or not all(isinstance(one, Config) for one in made):
-        raise UserError(f"{config.experiment} does not return a list of configs")
-    at_root: dict[str, Any] = {"root": config.root} if config.root is not None else {}
-    return [one.model_copy(update=at_root) for one in made]
+    if not isinstance(made, Sequence) or not all(type(one) in SUBCOMMANDS.values() for one in made):
+        raise UserError(f"{config.experiment} does not return a list of configs of commands")
+    given = {field: getattr(config, field) for field in PLACES if getattr(config, field) not in (None, ())}
+    return [_placed(one, given) for one in made]
+
+
+def _placed(config: Config, given: dict[str, Any]) -> Config:
+    own = {field: value for field, value in given.items() if field in type(config).model_fields}
+    return type(config).model_validate({**dict(config), **own})
+
+
+def _once(configs: Iterable[Config]) -> Iterator[Config]:
+    """Each that differs from those before: what was narrowed may say the same as another."""
+    seen: list[Config] = []
+    for config in configs:
+        if config not in seen:
+            seen.append(config)
+            yield config
 
 
 def _loaded(file: Path) -> ModuleType:

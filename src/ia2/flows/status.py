@@ -1,14 +1,13 @@
 """`ia2 status`: what is below a root, what is being made just now, what failed, and how much room it takes."""
 
-import json
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ia2 import store
 from ia2.config import StatusConfig
-from ia2.flows.sweep.work import FAILURE
+from ia2.flows.progress import progress_in
+from ia2.flows.sweep.failures import FAILURE
 
 
 def status(config: StatusConfig) -> None:
@@ -21,22 +20,16 @@ def status(config: StatusConfig) -> None:
 
 
 def in_progress(root: Path) -> Iterator[str]:
-    """Runs that a process is at: the last step it wrote, its loss, and when."""
+    """Runs that a process is at: the last step it wrote, its losses, and when."""
     for folder in sorted((root / "outputs").glob("*/*/.*.tmp")):
-        history = folder / "history.jsonl"
-        name = f"{folder.parent.relative_to(root / 'outputs')}/{folder.name[1:].rsplit('.', 2)[0]}"
-        if not history.exists() or not store.is_locked(folder.with_name(folder.name[1:].rsplit(".", 2)[0])):
+        run = folder.with_name(folder.name[1:].rsplit(".", 2)[0])
+        progress = progress_in(folder)
+        if progress is None or not store.is_locked(run):
             continue
-        entry = _last_entry(history)
-        loss = f", train loss {entry['train_loss']:.4g}" if "train_loss" in entry else ""
-        age = time.time() - history.stat().st_mtime
-        yield f"{name}: phase {entry.get('phase', '?')}, step {entry.get('step', 0)}{loss}, {age:.0f} s ago"
-
-
-def _last_entry(history: Path) -> dict[str, float]:
-    """The last whole line of a history that is being written."""
-    lines = history.read_text(encoding="utf-8").rpartition("\n")[0].splitlines()
-    return dict(json.loads(lines[-1])) if lines else {}
+        losses = {"train": progress.train_loss, "dev": progress.dev_loss}
+        known = "".join(f", {name} loss {loss:.4g}" for name, loss in losses.items() if loss is not None)
+        place = run.relative_to(root / "outputs")
+        yield f"{place}: phase {progress.phase}, step {progress.step}{known}, {progress.age:.0f} s ago"
 
 
 def failed(root: Path) -> Iterator[str]:

@@ -3,9 +3,11 @@
 import logging
 from pathlib import Path
 
+from ia2 import store
 from ia2.config import TrainConfig
 from ia2.lm.shelf import Models
-from ia2.training.material import read_material, targets_of
+from ia2.training.material import read_material, targets_of, targets_place
+from ia2.training.targets import kinds_on_disk
 from ia2.training.variants import VARIANTS, Kind
 
 log = logging.getLogger(__name__)
@@ -19,7 +21,17 @@ def kinds_of(config: TrainConfig) -> frozenset[Kind]:
     return kinds | {"tokens"} if judged_by_teacher else kinds
 
 
-def collect(root: Path, config: TrainConfig, kinds: frozenset[Kind], models: Models) -> None:
-    """Collect these kinds for the split of `config` (T resolved), unless they are there."""
-    targets_of(read_material(root, config, models), kinds)
+def collect(root: Path, config: TrainConfig, kinds: frozenset[Kind], models: Models) -> bool | None:
+    """Collect these kinds for the split of `config` (T resolved) where they are missing; whether any were.
+
+    None, at once, where another process is at them.
+    """
+    material = read_material(root, config, models)
+    folder = targets_place(material)
+    with store.claimed(folder) as ours:
+        if not ours:
+            return None
+        missing = not kinds <= kinds_on_disk(folder)
+        targets_of(material, kinds)
     log.info("targets of %s: %s", config.dataset, ", ".join(sorted(kinds)))
+    return missing

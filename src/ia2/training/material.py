@@ -124,8 +124,7 @@ def _teacher_lessons(material: Material, kinds: frozenset[Kind]) -> Lessons:
 
 def targets_of(material: Material, kinds: frozenset[Kind]) -> Targets:
     """The teacher's targets, read from the store or collected into it."""
-    provenance = _identity(material)
-    folder = store.targets_folder(material.root, store.value_digest(provenance))
+    folder = targets_place(material)
     with store.locked(folder):
         targets = load_targets(folder, kinds)
         missing = kinds - (targets.kinds if targets else set())
@@ -134,8 +133,13 @@ def targets_of(material: Material, kinds: frozenset[Kind]) -> Targets:
             targets = _collect(material, targets, kinds)
             seconds = round(_seconds_so_far(folder) + time.perf_counter() - started, 3)
             folder.mkdir(exist_ok=True)
-            save_targets(folder, targets, {**provenance, "seconds": seconds})
+            save_targets(folder, targets, {**_identity(material), "seconds": seconds})
         return targets
+
+
+def targets_place(material: Material) -> Path:
+    """The folder of the teacher's targets."""
+    return store.targets_folder(material.root, store.value_digest(_identity(material)))
 
 
 def _identity(material: Material) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def add_kinds(
 
 def save_targets(folder: Path, targets: Targets, provenance: dict[str, object]) -> None:
     """Write a targets folder, or add to it; what stands in it counts once its manifest says so."""
-    known = _kinds_on_disk(folder)
+    known = kinds_on_disk(folder)
     lengths = torch.tensor([len(response) for response in targets.responses])
     flat = torch.tensor([token for response in targets.responses for token in response])
     tensors = {"activations": targets.activations, "distributions": targets.distributions}
@@ -127,7 +127,7 @@ def load_targets(folder: Path, kinds: Collection[Kind]) -> Targets | None:
 
     Raises UserError where the folder's files do not agree with its manifest or with each other.
     """
-    present = _kinds_on_disk(folder)
+    present = kinds_on_disk(folder)
     if not present:
         return None
     try:
@@ -141,7 +141,7 @@ def load_targets(folder: Path, kinds: Collection[Kind]) -> Targets | None:
     return Targets(responses, more.get("activations"), more.get("distributions"))
 
 
-def _kinds_on_disk(folder: Path) -> set[str]:
+def kinds_on_disk(folder: Path) -> set[str]:
     """What the manifest says is there; nothing without one."""
     if not (folder / "manifest.json").exists():
         return set()

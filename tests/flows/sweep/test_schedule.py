@@ -1,5 +1,6 @@
 """Which job comes next, and what a failure takes along."""
 
+import time
 from random import Random
 
 import pytest
@@ -43,18 +44,28 @@ def test_sequential_first_begins_second_phases_as_soon_as_it_can() -> None:
     assert done_in_order(schedule) == ["targets", "short", "second", "other"]
 
 
-def test_what_needs_a_failed_job_fails_and_the_rest_goes_on() -> None:
-    schedule = Schedule(JOBS)
+def test_what_needs_a_failed_job_is_skipped_and_the_rest_goes_on() -> None:
+    schedule = Schedule([*JOBS, job("third", "a2t", needs=("second",))], max_failures=2)
     for key, status in (("targets", "done"), ("long", "done"), ("short", "failed")):
         chosen = schedule.next()
         assert chosen is not None
         assert chosen.key == key
         schedule.settle(Outcome(key, status, reason="made up"))  # type: ignore[arg-type]
     assert schedule.is_over
-    assert [(one.key, one.reason) for one in schedule.failed] == [
-        ("short", "made up"),
+    assert not schedule.stopped, "one has failed, and two are skipped"
+    assert [(one.key, one.reason) for one in schedule.failed] == [("short", "made up")]
+    assert [(one.key, one.reason) for one in schedule.outcomes.values() if one.status == "skipped"] == [
         ("second", "it needs short, which failed"),
+        ("third", "it needs second, which was skipped"),
     ]
+
+
+def test_what_another_sweep_did_is_as_good_as_done() -> None:
+    schedule = Schedule(JOBS)
+    for key in ("targets", "long"):
+        assert schedule.next() is not None
+        schedule.settle(Outcome(key, "there"))
+    assert done_in_order(schedule) == ["short", "second"]
 
 
 def test_enough_failures_stop_new_jobs_but_not_running_ones() -> None:
@@ -69,12 +80,33 @@ def test_enough_failures_stop_new_jobs_but_not_running_ones() -> None:
     assert schedule.is_over
 
 
+def test_no_failure_is_allowed_where_data_files_failed_already() -> None:
+    schedule = Schedule([job("a")], max_failures=0)
+    assert schedule.is_over
+    assert schedule.next() is None
+
+
 def test_a_busy_job_is_tried_again_after_the_others() -> None:
-    schedule = Schedule([job("a", seconds=9.0), job("b")])
+    schedule = Schedule([job("a", seconds=9.0), job("b")], pause=0)
     chosen = schedule.next()
     assert chosen is not None
     schedule.settle(Outcome(chosen.key, "busy"))
     assert done_in_order(schedule) == ["b", "a"]
+
+
+def test_a_busy_job_is_left_alone_for_a_while() -> None:
+    """Or workers without other work would ask for it without end."""
+    schedule = Schedule([job("a")], pause=0.2)
+    for _ in range(2):
+        begun = time.monotonic()
+        chosen = schedule.next()
+        assert chosen is not None
+        schedule.settle(Outcome("a", "busy"))
+        while (chosen := schedule.next()) is None:
+            assert not schedule.is_over
+            time.sleep(0.01)
+        assert time.monotonic() - begun >= 0.2
+        schedule.give_back("a")
 
 
 @given(st.integers(1, 12), st.integers(1, 4), st.randoms(use_true_random=False))

@@ -1,66 +1,59 @@
 """Sweeps on the tiny model: all runs, once, the same whoever does them; failures; resuming."""
 
-import json
-from collections import Counter
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_runs import write_dataset
+from commands import Commands, Ended
+from tiny_runs import leftovers
+from tiny_sweeps import ends, grid, jobs_of, summaries, weights, words
 
 from ia2 import store
 from ia2.config import SweepConfig
-from ia2.errors import MachineError
+from ia2.errors import MachineError, UserError
 from ia2.flows.sweep import work
-from ia2.flows.sweep.executors import InProcess, Pool
+from ia2.flows.sweep.executors import Pool
 from ia2.flows.sweep.grid import expand
-from ia2.flows.sweep.plan import Job, plan_of
-from ia2.flows.sweep.schedule import Outcome, Schedule
-from ia2.flows.sweep.sweeping import sweep
-from ia2.flows.training import resolve, train
+from ia2.flows.sweep.plan import Job
+from ia2.flows.sweep.schedule import Outcome
+from ia2.flows.sweep.sweeping import GROUP, executor_of, sweep
+from ia2.flows.training import train
 from ia2.lm.shelf import Models
 
-METHODS = ("tok", "act", "tna", "tokl")
+ALL: dict[str, Any] = {"training_methods": ("tok", "act", "tna", "tokl")}
+SMALL: dict[str, Any] = {**ALL, "lrs": (1e-2, 1e-3)}
+"""With the sequential methods 24 runs and two sets of targets."""
+LARGE: dict[str, Any] = {**ALL, "lrs": (1e-2, 3e-3, 1e-3, 3e-4), "lora_rs": (4, 8), "run_indices": tuple(range(5))}
+"""240 runs, and five sets of targets."""
 
 
-def grid(root: Path, model: Path, **changes: Any) -> SweepConfig:
-    """tok, act, tna, tokl and the sequential methods of two runs: 12 runs, two sets of targets."""
-    fields: dict[str, Any] = {
-        "root": root,
-        "model_id": str(model),
-        "training_methods": METHODS,
-        "datasets": ("made_up",),
-        "num_train_examples": (4,),
-        "num_generated_tokens": (2,),
-        "lrs": (1e-2,),
-        "run_indices": (0, 1),
-        "num_train_epochs": 1,
-        "include_sequential": True,
-        **changes,
-    }
-    if not store.pool_path(root, "made_up").exists():
-        write_dataset(root, "made_up", [f"q{i}" for i in range(30)])
-    return SweepConfig(**fields)
-
-
-def adapters(root: Path) -> dict[str, bytes]:
-    """The weights of every finished run, by its place."""
-    outputs = root / "outputs"
-    return {
-        str(folder.relative_to(outputs)): (folder / "adapter_model.safetensors").read_bytes()
-        for folder in store.run_folders(root)
-    }
+def swept(commands: Commands, config: SweepConfig, num_workers: int) -> Ended:
+    """A whole sweep by a command, whose runs and targets were each made once, with each base model loaded once."""
+    ended = commands.run(*words(config, "--max_parallel", num_workers))
+    assert ended.code == 0, ended.stderr
+    assert config.root is not None
+    num_runs, num_targets = len(expand(config)), len(config.run_indices)
+    folders = {str(folder): 1 for folder in store.run_folders(config.root)}
+    assert len(folders) == num_runs
+    assert {name: number for name, number in ended.done.items() if name in folders} == folders
+    collected = {name: number for name, number in ended.done.items() if name.endswith("/manifest.json")}
+    assert list(collected.values()) == [1] * num_targets
+    (summary,) = summaries(config.root)
+    assert len(ends(summary, "done")) == len(summary["jobs"]) == num_runs + num_targets
+    loaded = [number for deed, number in ended.done.items() if deed.startswith("model loaded by ")]
+    assert loaded == [1] * num_workers
+    assert {job["num_loaded"] for job in summary["jobs"]} == {1}
+    assert f"\n{num_runs} done\n" in ended.stdout
+    assert leftovers(config.root) == []
+    return ended
 
 
 @pytest.fixture(scope="module")
-def serial(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> dict[str, bytes]:
+def serial(tmp_path_factory: pytest.TempPathFactory, commands: Commands, tiny_model_folder: Path) -> dict[str, bytes]:
     root = tmp_path_factory.mktemp("serial")
-    outcomes = sweep(grid(root, tiny_model_folder))
-    assert {outcome.status for outcome in outcomes} == {"done"}
-    assert len(outcomes) == 2 + 12
-    assert outcomes[-1].num_loaded == 1, "the base model is loaded once"
-    assert len(list((root / "outputs" / "targets").glob("*/manifest.json"))) == 2
-    return adapters(root)
+    swept(commands, grid(root, tiny_model_folder, **SMALL), num_workers=1)
+    return weights(root)
 
 
 def test_a_sweep_gives_what_its_runs_give_alone(
@@ -71,35 +64,42 @@ def test_a_sweep_gives_what_its_runs_give_alone(
     runs = expand(grid(tmp_path, tiny_model_folder, training_methods=("act", "tok", "tna")))
     for run in sorted(runs, key=lambda run: run.training_method != "tna"):
         train(run, models)
-    found = adapters(tmp_path)
+    found = weights(tmp_path)
     assert len(found) == 10
     assert found.items() <= serial.items()
 
 
 def test_two_workers_give_the_same_bits_and_share_the_work(
-    serial: dict[str, bytes], tmp_path: Path, tiny_model_folder: Path
+    serial: dict[str, bytes], commands: Commands, tmp_path: Path, tiny_model_folder: Path
 ) -> None:
-    config = grid(tmp_path, tiny_model_folder, max_parallel=2)
-    outcomes = sweep(config)
-    assert adapters(tmp_path) == serial
-    assert Counter(outcome.key for outcome in outcomes).most_common(1)[0][1] == 1
-    assert {outcome.num_loaded for outcome in outcomes} == {1}
-    assert not list(tmp_path.rglob("*.tmp"))
+    swept(commands, grid(tmp_path, tiny_model_folder, **SMALL), num_workers=2)
+    assert len(serial) == 24
+    assert weights(tmp_path) == serial
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_grid_of_hundreds_of_runs(commands: Commands, tmp_path: Path, tiny_model_folder: Path) -> None:
+    parallel = swept(commands, grid(tmp_path / "two", tiny_model_folder, **LARGE), num_workers=2)
+    swept(commands, grid(tmp_path / "one", tiny_model_folder, **LARGE), num_workers=1)
+    assert len(weights(tmp_path / "two")) == 240
+    assert weights(tmp_path / "two") == weights(tmp_path / "one")
+    assert parallel.seconds < 600
 
 
 def test_what_stands_is_not_done_again(tmp_path: Path, tiny_model_folder: Path, capsys: Any) -> None:  # noqa: ANN401
     small = {"training_methods": ("act",), "include_sequential": False}
     sweep(grid(tmp_path, tiny_model_folder, **small, run_indices=(0,)))
-    before = adapters(tmp_path)
+    before = weights(tmp_path)
     capsys.readouterr()
     outcomes = sweep(grid(tmp_path, tiny_model_folder, **small))
     assert "2 runs: 1 are there, 1 are left" in capsys.readouterr().out
     assert sum("targets" not in outcome.key for outcome in outcomes) == 1
-    assert before.items() < adapters(tmp_path).items()
+    assert before.items() < weights(tmp_path).items()
 
 
 def test_a_dry_run_writes_no_outputs(tmp_path: Path, tiny_model_folder: Path, capsys: Any) -> None:  # noqa: ANN401
-    assert sweep(grid(tmp_path, tiny_model_folder, dry_run=True)) == []
+    assert sweep(grid(tmp_path, tiny_model_folder, **ALL, dry_run=True)) == []
     out = capsys.readouterr().out
     assert "12 runs: 0 are there, 12 are left" in out
     assert "nothing is known of 14 of these 14 jobs" in out
@@ -107,7 +107,10 @@ def test_a_dry_run_writes_no_outputs(tmp_path: Path, tiny_model_folder: Path, ca
 
 
 def test_one_failing_run_takes_only_what_needs_it_along(
-    tmp_path: Path, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    tiny_model_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     whole = work.train
 
@@ -117,67 +120,28 @@ def test_one_failing_run_takes_only_what_needs_it_along(
         return whole(config, models)
 
     monkeypatch.setattr(work, "train", breaking)
-    config = grid(tmp_path, tiny_model_folder)
-    with pytest.raises(MachineError, match="2 of 14 jobs failed"):
+    config = grid(tmp_path, tiny_model_folder, **ALL)
+    with pytest.raises(MachineError, match="1 of 14 jobs failed"):
         sweep(config)
-    (summary,) = (tmp_path / "outputs" / "sweeps").glob("*.json")
-    failed = {one["key"]: one["reason"] for one in json.loads(summary.read_text())["jobs"] if one["status"] == "failed"}
-    assert sorted(key.split("/")[0] for key in failed) == ["a2t", "act"]
-    assert any(reason == "RuntimeError: made to fail" for reason in failed.values())
+    (summary,) = summaries(tmp_path)
+    lost = {
+        one["status"]: (one["key"].split("/")[0], one["reason"]) for one in summary["jobs"] if one["status"] != "done"
+    }
+    assert lost.keys() == {"failed", "skipped"}
+    assert lost["failed"] == ("act", "RuntimeError: made to fail")
+    assert lost["skipped"][0] == "a2t"
+    assert lost["skipped"][1].startswith("it needs act/made_up/")
+    out = capsys.readouterr().out
+    assert "10 done, 1 failed, 1 skipped" in out
+    assert "] skipped: a2t/made_up/" in out, "what it took along is told as well"
     (log,) = (tmp_path / "outputs" / "act").rglob("failure.log")
     assert "made to fail" in log.read_text()
     assert "Traceback" in log.read_text()
-    assert len(adapters(tmp_path)) == 10
+    assert len(weights(tmp_path)) == 10
     monkeypatch.undo()
     sweep(config)
-    assert len(adapters(tmp_path)) == 12
+    assert len(weights(tmp_path)) == 12
     assert not list(tmp_path.rglob("failure.log"))
-
-
-def test_a_missing_data_file_fails_its_runs_only(tmp_path: Path, tiny_model_folder: Path) -> None:
-    config = grid(tmp_path, tiny_model_folder, training_methods=("act",), include_sequential=False, run_indices=(0,))
-    sweep(config)
-    write_dataset(tmp_path, "other", [f"p{i}" for i in range(30)])
-    both = config.model_copy(update={"datasets": ("nothing", "made_up", "other"), "no_prepare": False})
-    with pytest.raises(MachineError, match="1 of 3 jobs failed"):
-        sweep(both)
-    assert len(adapters(tmp_path)) == 2
-
-
-@pytest.mark.slow
-def test_a_worker_that_hangs_is_replaced(tmp_path: Path, tiny_model_folder: Path) -> None:
-    config = grid(tmp_path, tiny_model_folder, training_methods=("act",), include_sequential=False, run_indices=(0,))
-    jobs = plan_of(tmp_path, [resolve(run) for run in expand(config)]).jobs
-    schedule, seen = Schedule(jobs), list[Outcome]()
-    Pool(1, run_timeout=0.01).execute(tmp_path, schedule, seen.append)
-    assert [outcome.status for outcome in schedule.outcomes.values()] == ["failed", "failed"]
-    assert "run_timeout=0.01 s" in seen[0].reason
-
-
-def test_a_run_that_another_process_is_at_is_waited_for(
-    tmp_path: Path, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = grid(tmp_path, tiny_model_folder, training_methods=("act",), include_sequential=False)
-    jobs = plan_of(tmp_path, [resolve(run) for run in expand(config)]).jobs
-    asked: list[Path] = []
-
-    def locked_once(folder: Path) -> bool:
-        asked.append(folder)
-        return len(asked) == 1
-
-    monkeypatch.setattr(store, "is_locked", locked_once)
-    schedule, order = Schedule(jobs), list[str]()
-    InProcess().execute(tmp_path, schedule, lambda outcome: order.append(outcome.key))
-    runs = [key for key in order if key.startswith("act/")]
-    assert len(runs) == 2
-    assert runs[-1] == str(asked[0].relative_to(tmp_path / "outputs"))
-
-
-def test_is_locked_is_seen_from_another_holder(tmp_path: Path) -> None:
-    assert not store.is_locked(tmp_path / "run")
-    with store.locked(tmp_path / "run"):
-        assert store.is_locked(tmp_path / "run")
-    assert not store.is_locked(tmp_path / "run")
 
 
 def _kinds(jobs: tuple[Job, ...]) -> list[frozenset[str]]:
@@ -185,10 +149,69 @@ def _kinds(jobs: tuple[Job, ...]) -> list[frozenset[str]]:
 
 
 def test_targets_are_planned_once_with_all_that_is_needed(tmp_path: Path, tiny_model_folder: Path) -> None:
-    config = grid(tmp_path, tiny_model_folder, lrs=(1e-2, 1e-3), run_indices=(0,))
-    plan = plan_of(tmp_path, [resolve(run) for run in expand(config)])
-    assert _kinds(plan.jobs) == [frozenset({"tokens", "activations", "distributions"})]
-    assert all(job.needs[0] == plan.jobs[0].key for job in plan.runs)
-    gold = grid(tmp_path, tiny_model_folder, training_methods=("tok",), label_types=("ground_truth",))
-    gold = gold.model_copy(update={"include_sequential": False})
-    assert _kinds(plan_of(tmp_path, [resolve(run) for run in expand(gold)]).jobs) == []
+    jobs = jobs_of(grid(tmp_path, tiny_model_folder, **ALL, lrs=(1e-2, 1e-3), run_indices=(0,)))
+    assert _kinds(jobs) == [frozenset({"tokens", "activations", "distributions"})]
+    assert all(job.needs[0] == jobs[0].key for job in jobs if not job.kinds)
+    gold = {"training_methods": ("tok",), "label_types": ("ground_truth",), "include_sequential": False}
+    assert _kinds(jobs_of(grid(tmp_path, tiny_model_folder, **gold))) == []
+
+
+# Who does it
+
+
+def test_gpus_are_counted_among_those_that_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    config = SweepConfig(training_methods=("tok",), gpus=(0, 1), max_parallel=3)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert executor_of(config) == Pool(3, ("0", "1"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5, GPU-8f3a")
+    pool = executor_of(config.model_copy(update={"max_parallel": 1}))
+    assert pool == Pool(2, ("5", "GPU-8f3a")), "at least a worker for each"
+    with pytest.raises(UserError, match="--gpus 2: this process sees 2 GPUs, counted from 0"):
+        executor_of(config.model_copy(update={"gpus": (1, 2)}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"gpus": (0,), "ray_address": "auto"}, "on a cluster Ray chooses"),
+        ({"gpus": (0,), "device": "cpu"}, "--gpus and --device cpu"),
+        ({"gpus": (0,), "device": "cuda:1"}, "--gpus and --device cuda:1"),
+    ],
+)
+def test_gpus_that_cannot_be_meant(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        SweepConfig(training_methods=("tok",), **changes)
+
+
+def test_the_runs_of_a_sweep_are_a_group_for_wandb(
+    tmp_path: Path, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One sweep after another in the same process, as `ia2 run` has them; and a person's own group."""
+    groups: list[str | None] = []
+
+    def noted(_root: Path, job: Job, _models: Models) -> Outcome:
+        groups.append(os.environ.get(GROUP))
+        return Outcome(job.key, "done")
+
+    monkeypatch.setattr(work, "do", noted)
+    monkeypatch.delenv(GROUP, raising=False)
+    config = grid(tmp_path, tiny_model_folder, training_methods=("act",), include_sequential=False, run_indices=(0,))
+    sweep(config)
+    sweep(config.model_copy(update={"lrs": (1e-3,)}))
+    assert GROUP not in os.environ
+    monkeypatch.setenv(GROUP, "mine")
+    sweep(config)
+    assert groups[0] == groups[1] != groups[2] == groups[3]
+    assert groups[4:] == ["mine", "mine"]
+    on_ray = executor_of(config.model_copy(update={"ray_address": "auto"}))
+    assert on_ray.environment == {GROUP: "mine"}  # type: ignore[attr-defined]
+
+
+def test_workers_are_set_up_for_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three workers on two GPUs: the third shares the first."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    pool = Pool(3, ("5", "7"))
+    assert [pool.environment(index, 3)["CUDA_VISIBLE_DEVICES"] for index in range(3)] == ["5", "7", "5"]
+    assert pool.environment(0, 3)["OMP_NUM_THREADS"] == "2"
+    assert "CUDA_VISIBLE_DEVICES" not in Pool(3).environment(0, 3)

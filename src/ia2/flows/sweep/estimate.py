@@ -1,4 +1,5 @@
-"""How long a plan will take and what it will write, from what the store says similar work took; unknown otherwise."""
+"""How long a plan will take and what it will write, from what the store says similar work took, and how long what is
+left of it, from what it took so far; unknown otherwise."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -7,6 +8,7 @@ from statistics import mean
 
 from ia2 import store
 from ia2.flows.sweep.plan import Job, Plan
+from ia2.flows.sweep.schedule import Schedule
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,34 @@ class Costs:
         known = [cost for cost in found if cost is not None]
         total = Cost(sum(cost.seconds for cost in known), sum(cost.num_bytes for cost in known))
         return total, len(found) - len(known)
+
+
+def seconds_left(schedule: Schedule, num_workers: int, now: float) -> float | None:
+    """What is left of a sweep at `now` (as time.monotonic()), its workers sharing it; None where nothing is known.
+
+    A job should take what such jobs took in this sweep on average, else what was planned, else the mean of all others.
+    """
+    measured: dict[str, list[float]] = {}
+    for job in schedule.jobs:
+        outcome = schedule.outcomes.get(job.key)
+        if outcome is not None and outcome.status == "done":
+            measured.setdefault(_sort(job), []).append(outcome.seconds)
+    expected = {
+        job.key: mean(measured[_sort(job)]) if _sort(job) in measured else job.seconds or None for job in schedule.jobs
+    }
+    known = [seconds for seconds in expected.values() if seconds is not None]
+    if not known:
+        return None
+    left = []
+    for key, seconds in expected.items():
+        if schedule.status[key] in ("waiting", "postponed", "running"):
+            been = now - schedule.begun[key] if schedule.status[key] == "running" else 0.0
+            left.append(max(0.0, (mean(known) if seconds is None else seconds) - been))
+    return max([sum(left) / num_workers, *left])
+
+
+def _sort(job: Job) -> str:
+    return "targets" if job.kinds else job.config.training_method
 
 
 def _mean(costs: list[Cost]) -> Cost:

@@ -1,35 +1,38 @@
 """Who does the jobs: this process, or workers of it. Each takes from the schedule until it is over.
 
 Workers are spawned, so that none inherits threads or a device; each keeps its base model, and has its share of the
-cores and a GPU of its own where there are any. A worker that dies or hangs is replaced, and its job is tried once more.
+cores and a GPU of its own where there are any. A worker that dies or hangs is replaced; the job of one that died is
+tried once more.
 """
 
-import multiprocessing
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Protocol
 
-from ia2.flows.sweep.plan import Job
-from ia2.flows.sweep.schedule import Outcome, Schedule
+from ia2 import store
+from ia2.flows.sweep.failures import leave_failure
+from ia2.flows.sweep.schedule import PAUSE, Outcome, Schedule
+from ia2.flows.sweep.workers import Worker
 from ia2.lm.shelf import Models
 
 Watch = Callable[[Outcome], None]
 """Is told of every job that ended."""
 
-PAUSE = 0.5
-"""Seconds between two looks at whether another sweep has finished a run that we wait for, or a worker hangs."""
 MOST_TRIES = 2
 
 
 class Executor(Protocol):
     """Does the jobs of a schedule."""
+
+    @property
+    def num_workers(self) -> int: ...
 
     def execute(self, root: Path, schedule: Schedule, watch: Watch) -> None: ...
 
@@ -40,175 +43,115 @@ class InProcess:
 
     models: Models = field(default_factory=Models)
 
+    @property
+    def num_workers(self) -> int:
+        return 1
+
     def execute(self, root: Path, schedule: Schedule, watch: Watch) -> None:
         """Do the jobs; the first Ctrl-C lets the one under way end, the second does not."""
         from ia2.flows.sweep.work import do
 
-        with _stopping(schedule):
+        with stopping(schedule):
             while not schedule.is_over:
                 job = schedule.next()
-                assert job is not None, "one job at a time never waits for another"
-                outcome = do(root, job, self.models)
-                schedule.settle(outcome)
-                if outcome.status == "busy":
+                if job is None:  # another sweep is at what is left
                     time.sleep(PAUSE)
-                else:
-                    watch(outcome)
+                    continue
+                settle(schedule, do(root, job, self.models), watch)
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Workers on this machine. `gpus` are dealt out in turn; `run_timeout` is in seconds."""
+    """Workers on this machine. `gpus` are dealt out in turn, as CUDA_VISIBLE_DEVICES names them; `run_timeout` is in
+    seconds."""
 
     num_workers: int
-    gpus: tuple[int, ...] = ()
+    gpus: tuple[str, ...] = ()
     run_timeout: float | None = None
 
     def execute(self, root: Path, schedule: Schedule, watch: Watch) -> None:
         """Do the jobs; the first Ctrl-C lets those under way end, the second does not."""
-        workers = [_Worker(root, self._environment(index)) for index in range(self.num_workers)]
-        tries: dict[str, int] = {}
+        number = min(self.num_workers, len(schedule.jobs))
+        workers = [Worker(root, self.environment(index, number)) for index in range(number)]
+        deaths: Counter[str] = Counter()
         try:
-            with _stopping(schedule):
+            with stopping(schedule):
                 while not schedule.is_over:
-                    self._give_out(schedule, workers, tries)
-                    self._collect(schedule, workers, watch, tries)
+                    for worker in workers:
+                        if worker.is_idle and (job := schedule.next()) is not None:
+                            worker.begin(job)
+                    self._collect(schedule, workers, watch, deaths)
         finally:
+            for worker in workers:
+                worker.connection.close()  # those that are idle all end at this
             for worker in workers:
                 worker.end()
 
-    def _environment(self, index: int) -> dict[str, str]:
-        threads = str(max(1, (os.cpu_count() or 1) // self.num_workers))
-        gpu = {"CUDA_VISIBLE_DEVICES": str(self.gpus[index % len(self.gpus)])} if self.gpus else {}
+    def environment(self, index: int, num_workers: int) -> dict[str, str]:
+        """What is set in the index-th of so many workers."""
+        threads = str(max(1, (os.cpu_count() or 1) // num_workers))
+        gpu = {"CUDA_VISIBLE_DEVICES": self.gpus[index % len(self.gpus)]} if self.gpus else {}
         return {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, **gpu}
 
-    def _give_out(self, schedule: Schedule, workers: Sequence["_Worker"], tries: dict[str, int]) -> None:
-        for worker in workers:
-            if worker.job is None and (job := schedule.next()) is not None:
-                tries[job.key] = tries.get(job.key, 0) + 1
-                worker.begin(job)
-
-    def _collect(self, schedule: Schedule, workers: Sequence["_Worker"], watch: Watch, tries: dict[str, int]) -> None:
+    def _collect(self, schedule: Schedule, workers: Sequence[Worker], watch: Watch, deaths: Counter[str]) -> None:
         """Wait for news of any worker, and note it."""
-        busy = {worker.connection: worker for worker in workers if worker.job is not None}
-        for connection in wait(list(busy), timeout=PAUSE):
-            worker = busy[connection]  # type: ignore[index]  # only connections are waited for
-            self._note(schedule, worker, worker.outcome(), watch, tries)
-        for worker in busy.values():
-            if self.run_timeout is not None and worker.job is not None and worker.seconds > self.run_timeout:
+        printed = [worker.printed for worker in workers if worker.printed.is_open]
+        awaited = {worker.connection: worker for worker in workers if not worker.is_idle}
+        ready = wait([*awaited, *(one.fileno() for one in printed)], timeout=PAUSE)
+        for one in printed:
+            one.read()
+        for connection, worker in awaited.items():
+            if connection in ready:
+                self._note(schedule, worker, watch, deaths)
+            elif self.run_timeout is not None and worker.job is not None and worker.seconds > self.run_timeout:
                 reason = f"it took longer than run_timeout={self.run_timeout:g} s"
-                failed = Outcome(worker.job.key, "failed", round(worker.seconds, 3), reason)
-                worker.replace()
-                schedule.settle(failed)
-                watch(failed)
+                settle(schedule, _given_up(worker, reason), watch)
 
-    def _note(
-        self, schedule: Schedule, worker: "_Worker", outcome: Outcome | None, watch: Watch, tries: dict[str, int]
-    ) -> None:
-        assert worker.job is not None
-        key, code = worker.job.key, worker.process.exitcode
+    def _note(self, schedule: Schedule, worker: Worker, watch: Watch, deaths: Counter[str]) -> None:
+        """A worker is up, or its job has ended, or it has died. MachineError where it dies before it is up."""
+        job, outcome = worker.job, worker.hear()
         if outcome is None:
-            worker.replace()
-            if tries[key] < MOST_TRIES:
-                schedule.give_back(key)
+            code = worker.process.exitcode
+            if job is None:
+                worker.restart(MOST_TRIES)
                 return
-            outcome = Outcome(key, "failed", reason=f"its worker died {MOST_TRIES} times (last exit code {code})")
-        worker.job = None
-        schedule.settle(outcome)
-        if outcome.status != "busy":
-            watch(outcome)
+            deaths[job.key] += 1
+            if deaths[job.key] < MOST_TRIES:
+                worker.replace()
+                schedule.give_back(job.key)
+                return
+            outcome = _given_up(worker, f"its worker died {MOST_TRIES} times (last exit code {code})")
+        if job is not None:
+            settle(schedule, outcome, watch)
 
 
-class _Worker:
-    """A process that does one job at a time, and our end of the line to it."""
-
-    def __init__(self, root: Path, environment: dict[str, str]) -> None:
-        self.root, self.environment = root, environment
-        self.job: Job | None = None
-        self._start()
-
-    def _start(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        self.process: SpawnProcess = context.Process(target=work, args=(theirs, self.root), daemon=True)
-        with _environment(self.environment):  # before torch is imported there
-            self.process.start()
-        theirs.close()
-
-    def begin(self, job: Job) -> None:
-        self.job, self._begun = job, time.monotonic()
-        with suppress(OSError):  # it has died while idle, which `outcome` will tell
-            self.connection.send(job)
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self._begun
-
-    def outcome(self) -> Outcome | None:
-        """What it says of its job; None where it has died."""
-        try:
-            outcome: Outcome = self.connection.recv()
-        except (EOFError, OSError):
-            self.process.join()
-            return None
-        return outcome
-
-    def replace(self) -> None:
-        """Another process in its place."""
-        self.job = None
-        self.end()
-        self._start()
-
-    def end(self) -> None:
-        self.connection.close()
-        if self.job is not None or not self.process.is_alive():
-            self.process.kill()
-        self.process.join(timeout=5)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
+def settle(schedule: Schedule, outcome: Outcome, watch: Watch) -> None:
+    """Note what became of a job, and tell it where it has ended."""
+    schedule.settle(outcome)
+    if outcome.status != "busy":
+        watch(outcome)
 
 
-def work(connection: Connection, root: Path) -> None:
-    """A worker's life: jobs come in, outcomes go out, until the line is closed. Ctrl-C is the parent's to hear."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    import torch
-
-    from ia2.flows.sweep.work import do
-
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    models = Models()
-    while True:
-        try:
-            job = connection.recv()
-        except EOFError:
-            return
-        connection.send(do(root, job, models))
+def _given_up(worker: Worker, reason: str) -> Outcome:
+    """The outcome of a job whose worker died or hangs, after its last words; another worker takes its place."""
+    job, seconds = worker.job, round(worker.seconds, 3)
+    assert job is not None
+    words = worker.last_words()
+    worker.replace()
+    if not job.kinds:
+        leave_failure(store.run_folder(worker.root, job.config), f"{words}{reason}\n")
+    return Outcome(job.key, "failed", seconds, reason)
 
 
 @contextmanager
-def _environment(changes: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in changes}
-    os.environ.update(changes)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-@contextmanager
-def _stopping(schedule: Schedule) -> Iterator[None]:
+def stopping(schedule: Schedule) -> Iterator[None]:
     """The first Ctrl-C lets what runs end and begins nothing new; the second interrupts."""
 
     def stop(number: int, _frame: object) -> None:
-        if schedule.stopped:
+        if schedule.interrupted:
             signal.default_int_handler(number, None)
-        schedule.stopped = True
-        print("\nfinishing what is under way; Ctrl-C again stops at once", flush=True)
+        schedule.interrupt()
+        print("finishing what is under way; Ctrl-C again stops at once", flush=True)
 
     try:
         before = signal.signal(signal.SIGINT, stop)

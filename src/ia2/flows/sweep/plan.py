@@ -53,7 +53,7 @@ class Plan:
 def plan_of(root: Path, configs: Sequence[TrainConfig]) -> Plan:
     """The plan of these runs (datasets prepared, T resolved), each once."""
     wanted = {run_key(root, config): config for config in _with_first_phases(configs)}
-    done = tuple(key for key, config in wanted.items() if not config.retrain and _stands(root, config))
+    done = tuple(key for key, config in wanted.items() if stands(root, config))
     left = {key: config for key, config in wanted.items() if key not in done}
     targets = _target_jobs(root, left.values())
     runs = [_run_job(root, key, config, targets, left) for key, config in left.items()]
@@ -73,8 +73,10 @@ def _with_first_phases(configs: Iterable[TrainConfig]) -> Iterable[TrainConfig]:
         yield config
 
 
-def _stands(root: Path, config: TrainConfig) -> bool:
+def stands(root: Path, config: TrainConfig) -> bool:
     """Whether the run is there; where something else is in its place, the run is tried, and fails with the reason."""
+    if config.retrain:
+        return False
     first = first_phase(config)
     try:
         return is_trained(root, config, None if first is None else Start(store.run_folder(root, first), 1))

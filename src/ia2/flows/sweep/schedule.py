@@ -5,24 +5,36 @@ phases in order (or, with `sequential_first`, second phases as soon as they can)
 left with a long one at the end. What failed takes along only what needs it.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from ia2.flows.sweep.plan import Job
 
-Status = Literal["waiting", "running", "done", "failed", "postponed"]
+End = Literal["done", "there", "failed", "skipped"]
+"""done here; there already, because another sweep did it meanwhile; failed; skipped, since what it needs failed."""
+
+Status = Literal["waiting", "running", "postponed", End]
+
+PAUSE = 0.5
+"""Seconds between two looks at whether another sweep has finished what we wait for, or a worker hangs."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job. `num_loaded` counts the base models that its worker has loaded so far."""
+    """What became of a job; `busy` where another sweep is at it. `num_loaded` counts the base models that its worker
+    has loaded so far."""
 
     key: str
-    status: Literal["done", "failed", "busy"]
+    status: End | Literal["busy"]
     seconds: float = 0.0
     reason: str = ""
     num_loaded: int = 0
+
+
+UP = Outcome("", "done")
+"""What a worker says before it is given anything."""
 
 
 @dataclass
@@ -32,13 +44,21 @@ class Schedule:
     jobs: Sequence[Job]
     sequential_first: bool = False
     max_failures: int | None = None
+    pause: float = PAUSE
+    """Seconds before a job that another sweep is at is looked at again."""
     status: dict[str, Status] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+    begun: dict[str, float] = field(default_factory=dict)
+    """When a job was begun last, by time.monotonic()."""
     stopped: bool = False
     """No new job is begun."""
+    interrupted: bool = False
+    """It was a person who stopped it."""
 
     def __post_init__(self) -> None:
         self.status = {job.key: "waiting" for job in self.jobs}
+        self._postponed_until: dict[str, float] = {}
+        self._heed_failures()
 
     def next(self) -> Job | None:
         """A job to begin now, marked as running; None where none is ready."""
@@ -49,22 +69,28 @@ class Schedule:
             return None
         chosen = min(ready, key=self._rank)
         self.status[chosen.key] = "running"
+        self.begun[chosen.key] = time.monotonic()
         return chosen
 
     def settle(self, outcome: Outcome) -> None:
-        """Note what became of a job; what needs a failed one has failed too."""
+        """Note what became of a job; what needs a failed one is skipped."""
         if outcome.status == "busy":
             self.status[outcome.key] = "postponed"
+            self._postponed_until[outcome.key] = time.monotonic() + self.pause
             return
         self.status[outcome.key] = outcome.status
         self.outcomes[outcome.key] = outcome
-        if outcome.status == "failed":
-            self._fail_dependents(outcome.key)
-            self.stopped |= self.max_failures is not None and len(self.failed) >= self.max_failures
+        if outcome.status in ("failed", "skipped"):
+            self._skip_dependents(outcome)
+        self._heed_failures()
 
     def give_back(self, key: str) -> None:
         """The job's worker has gone: it waits again."""
         self.status[key] = "waiting"
+
+    def interrupt(self) -> None:
+        """Begin nothing more, because a person said so."""
+        self.stopped = self.interrupted = True
 
     @property
     def running(self) -> list[str]:
@@ -72,6 +98,7 @@ class Schedule:
 
     @property
     def failed(self) -> list[Outcome]:
+        """Those that failed themselves."""
         return [outcome for outcome in self.outcomes.values() if outcome.status == "failed"]
 
     @property
@@ -80,15 +107,23 @@ class Schedule:
         waiting = any(status in ("waiting", "postponed") for status in self.status.values())
         return not self.running and (self.stopped or not waiting)
 
+    def _heed_failures(self) -> None:
+        self.stopped |= self.max_failures is not None and len(self.failed) >= self.max_failures
+
     def _is_ready(self, job: Job) -> bool:
-        begun = self.status[job.key] not in ("waiting", "postponed")
-        return not begun and all(self.status.get(key, "done") == "done" for key in job.needs)
+        waits = self.status[job.key] in ("waiting", "postponed")
+        return (
+            waits
+            and time.monotonic() >= self._postponed_until.get(job.key, 0.0)
+            and all(self.status.get(key, "done") in ("done", "there") for key in job.needs)
+        )
 
     def _rank(self, job: Job) -> tuple[bool, int, float]:
         order = -job.num_phases if self.sequential_first and job.num_phases else job.num_phases
         return (self.status[job.key] == "postponed", order, -job.seconds)
 
-    def _fail_dependents(self, key: str) -> None:
+    def _skip_dependents(self, lost: Outcome) -> None:
+        why = "failed" if lost.status == "failed" else "was skipped"
         for job in self.jobs:
-            if key in job.needs and self.status[job.key] in ("waiting", "postponed"):
-                self.settle(Outcome(job.key, "failed", reason=f"it needs {key}, which failed"))
+            if lost.key in job.needs and self.status[job.key] in ("waiting", "postponed"):
+                self.settle(Outcome(job.key, "skipped", reason=f"it needs {lost.key}, which {why}"))

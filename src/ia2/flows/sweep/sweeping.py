@@ -1,13 +1,14 @@
 """`ia2 sweep`: the grid, the plan, the work, and a summary that says what became of every run."""
 
-import logging
 import os
-import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import socket
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-
-from tqdm import tqdm
+from typing import Literal
 
 from ia2 import store
 from ia2.config import SweepConfig, TrainConfig
@@ -17,34 +18,37 @@ from ia2.flows.sweep.executors import Executor, InProcess, Pool
 from ia2.flows.sweep.grid import expand
 from ia2.flows.sweep.plan import Plan, plan_of
 from ia2.flows.sweep.schedule import Outcome, Schedule
+from ia2.flows.sweep.watching import watching
 from ia2.flows.training import resolve
 from ia2.lm.shelf import Models
 
-log = logging.getLogger(__name__)
+GROUP = "WANDB_RUN_GROUP"
+"""Where wandb looks for the group of a run."""
+
+TOLD = ("key", "status", "seconds", "reason", "num_loaded")
+"""What the summary says of a job."""
 
 
 def sweep(config: SweepConfig, models: Models | None = None) -> list[Outcome]:
-    """Train every run of the grid that is not there. MachineError at the end where any failed."""
-    root = store.root_of(config)
-    configs, unprepared = _resolved(expand(config))
+    """Train every run of the grid that is not there. MachineError at the end where any failed, KeyboardInterrupt where
+    Ctrl-C stopped it; either way after the summary."""
+    root = store.root_of(config).resolve()
+    started = datetime.now().astimezone()
+    configs, unprepared = _resolved([one.model_copy(update={"root": root}) for one in expand(config)])
     costs = Costs(root)
     plan = costs.applied(plan_of(root, configs))
-    print(described(plan, costs))
+    print(described(plan, costs, in_full=config.dry_run))
     for outcome in unprepared:
         print(f"  failed: {outcome.key}: {outcome.reason}")
     if config.dry_run:
         return []
-    os.environ.setdefault("WANDB_RUN_GROUP", f"sweep-{store.value_digest(config.identity())}")
-    started = time.perf_counter()
-    schedule = Schedule(plan.jobs, config.sequential_first, config.max_failures)
-    if plan.jobs:
+    schedule = Schedule(plan.jobs, config.sequential_first, _failures_left(config, unprepared))
+    with _grouped(config):
         _execute(root, config, schedule, models)
-    outcomes = [*unprepared, *(schedule.outcomes[job.key] for job in plan.jobs if job.key in schedule.outcomes)]
-    finished = Finished(plan, tuple(outcomes), schedule.stopped, round(time.perf_counter() - started, 3))
-    summary = _write_summary(root, config, finished)
-    print(_table(finished), f"\nsummary: {summary}")
+    finished = Finished(plan, (*unprepared, *_in_order(schedule)), _end(schedule), started)
+    print(f"{_table(finished)}\nsummary: {_write_summary(root, config, finished)}")
     _raise_failures(finished)
-    return outcomes
+    return list(finished.outcomes)
 
 
 @dataclass(frozen=True)
@@ -53,12 +57,17 @@ class Finished:
 
     plan: Plan
     outcomes: tuple[Outcome, ...]
-    stopped: bool
-    seconds: float
+    ended_by: Literal["completion", "failures", "interrupt"]
+    started: datetime
 
     @property
     def failed(self) -> list[Outcome]:
         return [outcome for outcome in self.outcomes if outcome.status == "failed"]
+
+    @property
+    def not_begun(self) -> list[str]:
+        settled = {outcome.key for outcome in self.outcomes}
+        return [job.key for job in self.plan.jobs if job.key not in settled]
 
 
 def _resolved(configs: Sequence[TrainConfig]) -> tuple[list[TrainConfig], list[Outcome]]:
@@ -73,8 +82,8 @@ def _resolved(configs: Sequence[TrainConfig]) -> tuple[list[TrainConfig], list[O
     return found, failed
 
 
-def described(plan: Plan, costs: Costs) -> str:
-    """The plan in a few lines: how much is there, is left, and should take how long."""
+def described(plan: Plan, costs: Costs, in_full: bool) -> str:
+    """The plan in a few lines: how much is there, is left, and should take how long; in full, each of its jobs too."""
     num_targets = len(plan.jobs) - len(plan.runs)
     lines = [f"{len(plan.runs) + len(plan.done)} runs: {len(plan.done)} are there, {len(plan.runs)} are left"]
     if plan.jobs:
@@ -82,61 +91,116 @@ def described(plan: Plan, costs: Costs) -> str:
         known = f"about {total.seconds:.0f} s of work and {total.num_bytes / 1e6:.1f} MB"
         lines.append(f"{num_targets} sets of targets to make sure of; {known} by what such work took before")
         lines += [f"nothing is known of {unknown} of these {len(plan.jobs)} jobs"] if unknown else []
-    lines += [f"  {job.key}" for job in plan.jobs]
+    lines += [f"  {job.key}" for job in plan.jobs] if in_full else []
     return "\n".join(lines)
 
 
 def executor_of(config: SweepConfig, models: Models | None = None) -> Executor:
-    """Who does the work that `config` asks for."""
+    """Who does the work that `config` asks for; UserError where this machine has not the GPUs."""
     if config.ray_address is not None:
         from ia2.flows.sweep.on_ray import OnRay
 
-        return OnRay(config.ray_address, config.max_parallel, config.run_timeout)
+        group = {GROUP: os.environ[GROUP]} if GROUP in os.environ else {}
+        return OnRay(config.ray_address, config.max_parallel, config.device, config.run_timeout, group)
     if config.max_parallel > 1 or config.gpus or config.run_timeout is not None:
-        return Pool(config.max_parallel, config.gpus, config.run_timeout)
+        return Pool(max(config.max_parallel, len(config.gpus)), visible(config.gpus), config.run_timeout)
     return InProcess(models or Models())
 
 
+def visible(gpus: Sequence[int]) -> tuple[str, ...]:
+    """What CUDA_VISIBLE_DEVICES calls these GPUs, which are counted among those that this process sees."""
+    import torch
+
+    number = torch.cuda.device_count() if gpus else 0
+    for gpu in gpus:
+        if gpu >= number:
+            raise UserError(f"--gpus {gpu}: this process sees {number} GPUs, counted from 0")
+    names = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(number)))).split(",")
+    return tuple(names[gpu].strip() for gpu in gpus)
+
+
+def _failures_left(config: SweepConfig, unprepared: Sequence[Outcome]) -> int | None:
+    """How many more failures there may be, after those of data files."""
+    return None if config.max_failures is None else max(0, config.max_failures - len(unprepared))
+
+
+@contextmanager
+def _grouped(config: SweepConfig) -> Iterator[None]:
+    """wandb shows the runs of a sweep as one group, unless a person has named another."""
+    if GROUP in os.environ:
+        yield
+        return
+    os.environ[GROUP] = f"sweep-{store.value_digest(config.identity())}"
+    try:
+        yield
+    finally:
+        del os.environ[GROUP]
+
+
 def _execute(root: Path, config: SweepConfig, schedule: Schedule, models: Models | None) -> None:
-    with tqdm(total=len(schedule.jobs), desc="sweep", unit="job", disable=None) as bar:
+    """Do the jobs; where Ctrl-C came twice, what was finished by then is in the schedule."""
+    if schedule.is_over:
+        return
+    executor = executor_of(config, models)
+    with watching(root, schedule, executor.num_workers) as watch:
+        try:
+            executor.execute(root, schedule, watch)
+        except KeyboardInterrupt:
+            schedule.interrupt()
 
-        def watch(outcome: Outcome) -> None:
-            bar.update()
-            bar.set_postfix({"failed": len(schedule.failed)})
-            more = f": {outcome.reason}" if outcome.reason else ""
-            place = f"[{len(schedule.outcomes)}/{len(schedule.jobs)}]"
-            bar.write(f"{place} {outcome.status} in {outcome.seconds:.1f} s: {outcome.key}{more}")
 
-        executor_of(config, models).execute(root, schedule, watch)
+def _in_order(schedule: Schedule) -> list[Outcome]:
+    return [schedule.outcomes[job.key] for job in schedule.jobs if job.key in schedule.outcomes]
+
+
+def _end(schedule: Schedule) -> Literal["completion", "failures", "interrupt"]:
+    if schedule.interrupted:
+        return "interrupt"
+    return "failures" if len(schedule.outcomes) < len(schedule.jobs) else "completion"
 
 
 def _write_summary(root: Path, config: SweepConfig, finished: Finished) -> Path:
-    """outputs/sweeps/{digest}.json: the command, and what became of every job."""
-    path = root / "outputs" / "sweeps" / f"{store.value_digest(config.identity())}.json"
+    """outputs/sweeps/{digest}_{start}_{process}.json, so that no other start of the same command replaces it."""
+    digest, start = store.value_digest(config.identity()), finished.started
+    path = root / "outputs" / "sweeps" / f"{digest}_{start:%Y%m%d-%H%M%S}_{os.getpid()}.json"
     content = {
         "command": config.command("sweep"),
-        "seconds": finished.seconds,
+        "started": start.isoformat(timespec="seconds"),
+        "host": socket.gethostname(),
+        "process": os.getpid(),
+        "seconds": round((datetime.now().astimezone() - start).total_seconds(), 3),
+        "ended_by": finished.ended_by,
         "there": list(finished.plan.done),
-        "jobs": [asdict(outcome) for outcome in finished.outcomes],
+        "jobs": [{field: getattr(outcome, field) for field in TOLD} for outcome in finished.outcomes],
+        "not_begun": finished.not_begun,
     }
     store.write_json(path, content)
     return path
 
 
 def _table(finished: Finished) -> str:
+    """How many runs came to what, and the reasons of those that are not there."""
     runs = {job.key for job in finished.plan.runs}
-    done = sum(outcome.status == "done" for outcome in finished.outcomes if outcome.key in runs)
-    left = len(runs) - sum(outcome.key in runs for outcome in finished.outcomes)
-    counted = {"done": done, "failed": len(finished.failed), "not begun": left, "there before": len(finished.plan.done)}
+    ends = Counter(one.status for one in finished.outcomes if one.key in runs or one.status == "failed")
+    counted = {
+        "done": ends["done"],
+        "failed": ends["failed"],
+        "skipped": ends["skipped"],
+        "not begun": len(runs.intersection(finished.not_begun)),
+        "done by another sweep": ends["there"],
+        "there before": len(finished.plan.done),
+    }
     lines = [", ".join(f"{number} {what}" for what, number in counted.items() if number) or "nothing to do"]
-    return "\n".join([*lines, *(f"  failed: {outcome.key}: {outcome.reason}" for outcome in finished.failed)])
+    lost = [outcome for outcome in finished.outcomes if outcome.status in ("failed", "skipped")]
+    return "\n".join([*lines, *(f"  {outcome.status}: {outcome.key}: {outcome.reason}" for outcome in lost)])
 
 
 def _raise_failures(finished: Finished) -> None:
-    if finished.failed:
-        raise MachineError(
-            f"{len(finished.failed)} of {len(finished.outcomes)} jobs failed (failure.log in a run's folder has the "
-            "traceback); the same command goes on with what is left"
-        )
-    if finished.stopped:
+    if finished.ended_by == "interrupt":
         raise KeyboardInterrupt
+    if finished.failed:
+        stopped = ", and --max_failures stopped the rest" if finished.ended_by == "failures" else ""
+        raise MachineError(
+            f"{len(finished.failed)} of {len(finished.outcomes)} jobs failed{stopped} (failure.log in a run's folder "
+            "has the traceback); the same command goes on with what is left"
+        )

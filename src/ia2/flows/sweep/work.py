@@ -6,40 +6,44 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from ia2 import store
-from ia2.flows.sweep.plan import Job
+from ia2.flows.sweep.failures import leave_failure
+from ia2.flows.sweep.plan import Job, stands
 from ia2.flows.sweep.schedule import Outcome
 from ia2.flows.training import train
 from ia2.lm.shelf import Models
 from ia2.stages.collect import collect
 
-FAILURE = "failure.log"
-"""In the folder of a run that failed: what was logged, and the traceback."""
-
 
 def do(root: Path, job: Job, models: Models) -> Outcome:
-    """Do a job; an exception becomes a failed outcome. A run that another sweep is at comes back as busy."""
+    """Do a job; an exception becomes a failed outcome. What another sweep is at comes back as busy."""
     started = time.perf_counter()
-    folder = None if job.kinds else store.run_folder(root, job.config)
-    if folder is not None and store.is_locked(folder):
-        return Outcome(job.key, "busy", num_loaded=models.num_loaded)
     with _logged() as lines:
         try:
-            _do(root, job, models)
+            status = _do(root, job, models)
         except Exception as error:  # whatever it is: the other runs go on
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            if folder is not None:
-                _leave(folder, lines, traceback.format_exc())
+            if not job.kinds:
+                log = "".join(f"{line}\n" for line in lines)
+                leave_failure(store.run_folder(root, job.config), log + traceback.format_exc())
             return Outcome(job.key, "failed", _since(started), reason, models.num_loaded)
-    return Outcome(job.key, "done", _since(started), num_loaded=models.num_loaded)
+    return Outcome(job.key, status, _since(started), num_loaded=models.num_loaded)
 
 
-def _do(root: Path, job: Job, models: Models) -> None:
+def _do(root: Path, job: Job, models: Models) -> Literal["done", "there", "busy"]:
+    """The job done once, whoever else is at the same work."""
     if job.kinds:
-        collect(root, job.config, job.kinds, models)
-    else:
+        collected = collect(root, job.config, job.kinds, models)
+        return "busy" if collected is None else "done" if collected else "there"
+    with store.claimed(store.run_folder(root, job.config)) as ours:
+        if not ours:
+            return "busy"
+        if stands(root, job.config):
+            return "there"
         train(job.config, models)
+        return "done"
 
 
 def _since(started: float) -> float:
@@ -66,8 +70,3 @@ class _Listing(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._lines.append(record.getMessage())
-
-
-def _leave(folder: Path, lines: list[str], trace: str) -> None:
-    with store.writing(folder / FAILURE) as temporary:
-        temporary.write_text("".join(f"{line}\n" for line in lines) + trace, encoding="utf-8")

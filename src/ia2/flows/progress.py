@@ -1,0 +1,60 @@
+"""How far a run is that a process is at, read from the history that it writes: by whoever wants to know."""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ia2 import store
+from ia2.config import TrainConfig
+from ia2.training.variants import VARIANTS
+
+TAIL = 16_384
+"""Bytes at the end of a history that are read: its last steps, and a dev loss among them."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The last step that was written, its losses where there were any, and the seconds since."""
+
+    phase: str
+    step: int
+    train_loss: float | None
+    dev_loss: float | None
+    age: float
+
+
+def progress_in(folder: Path) -> Progress | None:
+    """What the history in a temporary folder says; None where there is none yet, or no more."""
+    history = folder / "history.jsonl"
+    try:
+        with history.open("rb") as stream:
+            stream.seek(max(0, history.stat().st_size - TAIL))
+            lines = stream.read().rpartition(b"\n")[0].splitlines()
+        age = time.time() - history.stat().st_mtime
+    except FileNotFoundError:  # it was not begun, or has been finished meanwhile
+        return None
+    entries = [json.loads(line) for line in lines if line.startswith(b"{") and line.endswith(b"}")]
+    if not entries:
+        return None
+    last = entries[-1]
+    dev_losses = [entry["dev_loss"] for entry in entries if "dev_loss" in entry and entry["phase"] == last["phase"]]
+    return Progress(
+        last["phase"], int(last["step"]), last.get("train_loss"), dev_losses[-1] if dev_losses else None, age
+    )
+
+
+def progress_of(run: Path) -> Progress | None:
+    """How far the run is that will stand at `run`; None where nothing is known yet."""
+    found = [one for folder in store.temporaries(run) if (one := progress_in(folder)) is not None]
+    return min(found, key=lambda one: one.age) if found else None
+
+
+def most_steps(root: Path, config: TrainConfig, phase: str) -> int:
+    """Steps of a phase of a run (T resolved) if its patience lasts: epochs times batches."""
+    split = store.read_object(store.split_file(root, config))
+    gold = next(one for one in VARIANTS[config.method.variant] if one.name == phase).uses_ground_truth(
+        config.label_type
+    )
+    rows = split["labelled"] if gold and config.ldr_mode else split["train"]["examples"]
+    return config.num_train_epochs * -(-len(rows) // config.batch_size)

@@ -1,0 +1,157 @@
+"""What a person sees of a sweep: the view by itself, and in a terminal of its own."""
+
+import json
+import re
+import signal
+import time
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from commands import Commands
+from rich.console import Console
+from terminal import Screen, Terminal
+from tiny_sweeps import ENDLESS, grid, jobs_of, weights, words
+
+from ia2.flows.sweep.schedule import Outcome, Schedule
+from ia2.flows.sweep.watching import View, duration, in_words, names
+
+ONE_OR_TWO = [1, pytest.param(2, marks=pytest.mark.slow)]
+
+
+def shown(view: View, width: int = 100) -> list[str]:
+    console = Console(file=StringIO(), width=width)
+    console.print(view())
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+
+
+def write_history(root: Path, key: str, *entries: dict[str, object]) -> None:
+    run = root / "outputs" / key
+    folder = run.with_name(f".{run.name}.1.tmp")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "history.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+
+
+def test_the_view_has_a_line_for_every_worker(tmp_path: Path, tiny_model_folder: Path) -> None:
+    """2 sets of targets, then act and tok of two runs; worker by worker, as they begin and end."""
+    jobs = jobs_of(grid(tmp_path, tiny_model_folder, include_sequential=False, num_train_epochs=3))
+    schedule = Schedule(jobs)
+    view = View(tmp_path, schedule, num_workers=2)
+    assert shown(view)[0].endswith("0 of 4 runs done, 4 left")
+    assert shown(view)[1:] == ["waiting", "waiting"]
+
+    targets, other = schedule.next(), schedule.next()
+    assert targets is not None
+    assert other is not None
+    assert [re.split(r"\s{2,}", line)[:2] for line in shown(view)[1:]] == [
+        [targets.key, "collecting"],
+        [other.key, "collecting"],
+    ]
+    schedule.settle(Outcome(targets.key, "done", seconds=100.0))
+    run = schedule.next()
+    assert run is not None
+    assert re.fullmatch(r"act made_up run_idx=\d +starting +0 s", shown(view)[1])
+    assert shown(view)[2].startswith(other.key), "it keeps its place"
+    write_history(
+        tmp_path,
+        run.key,
+        {"phase": "act", "step": 0, "dev_loss": 9.0},
+        {"phase": "act", "step": 1, "train_loss": 0.123456, "dev_loss": 2.5},
+        {"phase": "act", "step": 2, "train_loss": 0.00123456},
+    )
+    assert re.fullmatch(r"act made_up run_idx=\d +act 2/3 +train 0.001235  dev 2.5 +0 s", shown(view)[1])
+
+    schedule.settle(Outcome(run.key, "failed", seconds=3.0))
+    schedule.settle(Outcome(other.key, "done", seconds=100.0))
+    head = shown(view)[0]
+    assert "0 of 4 runs done, 1 failed, 3 left, about 2 min 30 s to go" in head, "300 s for two workers"
+    assert all(len(line) <= 60 for line in shown(view, width=60))
+
+
+def test_a_run_is_named_by_what_differs(tmp_path: Path, tiny_model_folder: Path) -> None:
+    config = grid(tmp_path, tiny_model_folder, lrs=(1e-3, 1e-2), training_methods=("act", "ia3-act"), lora_rs=(4, 8))
+    found = set(names(jobs_of(config.model_copy(update={"run_indices": (0,), "include_sequential": False}))).values())
+    assert found == {
+        *(f"act made_up lora_r={rank} lr={lr}" for lr in (0.001, 0.01) for rank in (4, 8)),
+        *(f"ia3-act made_up lr={lr}" for lr in (0.001, 0.01)),
+    }
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.4, "0 s"), (59.4, "59 s"), (200, "3 min 20 s"), (3600, "1 h 0 min"), (7530, "2 h 5 min")]
+)
+def test_durations_in_words(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_outcomes_in_words() -> None:
+    assert in_words(Outcome("a", "done", 1.23)) == "done in 1.2 s: a"
+    assert in_words(Outcome("a", "there", 0.01)) == "there: a"
+    assert in_words(Outcome("a", "failed", 0.06, "why")) == "failed in 0.1 s: a: why"
+    assert (
+        in_words(Outcome("a", "skipped", reason="it needs b, which failed")) == "skipped: a: it needs b, which failed"
+    )
+
+
+@pytest.mark.parametrize("num_workers", ONE_OR_TWO)
+def test_in_a_terminal_it_is_redrawn_in_place_and_gone_at_the_end(
+    commands: Commands, tiny_model_folder: Path, tmp_path: Path, num_workers: int
+) -> None:
+    config = grid(tmp_path, tiny_model_folder, num_train_epochs=40, patience=40)
+    with Terminal() as terminal:
+        begun = commands.begin(*words(config, "--max_parallel", num_workers), terminal=terminal.name)
+        seen = terminal.wait_for(lambda text: re.search(r"act \d+/40 +train [\d.]+  dev [\d.]+", text))
+        assert seen.count("runs done") == 1
+        lines = seen.splitlines()
+        view = lines[next(index for index, line in enumerate(lines) if "runs done" in line) :]
+        assert len(view) == 1 + num_workers
+        assert all(len(line) <= 100 for line in view)
+        ended = commands.end(begun)
+        left = terminal.read()
+    assert ended.code == 0, left
+    assert left.splitlines()[-1].startswith("summary: ")
+    assert "runs done" not in left
+    assert "waiting" not in left
+    assert len(re.findall(r"^\[\d+/10\] done in [\d.]+ s: .*$", left, flags=re.MULTILINE)) == 10
+    assert "step/s" not in terminal.received, "no bar of a single run"
+    assert terminal.screen.shows_cursor
+    assert len(weights(tmp_path)) == 8
+
+
+@pytest.mark.parametrize("num_workers", ONE_OR_TWO)
+def test_ctrl_c_leaves_the_terminal_as_it_was(
+    commands: Commands, tiny_model_folder: Path, tmp_path: Path, num_workers: int
+) -> None:
+    with Terminal() as terminal:
+        before = terminal.settings()
+        config = grid(tmp_path, tiny_model_folder, **ENDLESS)
+        begun = commands.begin(*words(config, "--max_parallel", num_workers), terminal=terminal.name)
+        terminal.wait_for(lambda text: re.search(r"tok \d{2,}/100000", text))
+        begun.send(signal.SIGINT)
+        seen = terminal.wait_for(lambda text: "Ctrl-C again stops at once" in text)
+        assert "runs done" in terminal.wait_for(lambda text: text != seen), "it goes on"
+        began = time.monotonic()
+        begun.send(signal.SIGINT)
+        ended = commands.end(begun)
+        left = terminal.read()
+        assert terminal.settings() == before
+    assert ended.code == 130
+    assert time.monotonic() - began < 20
+    assert "runs done" not in left
+    assert "Traceback" not in left
+    assert left.splitlines()[-1].startswith("ia2: interrupted")
+    assert terminal.screen.shows_cursor
+
+
+def test_elsewhere_there_are_plain_lines_only(commands: Commands, tiny_model_folder: Path, tmp_path: Path) -> None:
+    ended = commands.run(*words(grid(tmp_path, tiny_model_folder, training_methods=("act",))))
+    assert ended.code == 0
+    assert not {"\x1b", "\r"} & set(ended.stdout + ended.stderr)
+    assert len(re.findall(r"^\[\d/6\] done in [\d.]+ s: .*$", ended.stdout, flags=re.MULTILINE)) == 6
+
+
+def test_the_screen_of_these_tests_reads_control_codes() -> None:
+    screen = Screen()
+    screen.feed("above\n\x1b[1mone\x1b[0m\ntwo\r\x1b[2K\x1b[1A\x1b[2Knew\n\x1b[?25l")
+    assert screen.text == "above\nnew"
+    assert not screen.shows_cursor
