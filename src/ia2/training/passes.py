@@ -150,12 +150,16 @@ def drive(fits: Sequence[Fit[Result]], passes: Passes) -> list[Result | UserErro
         except UserError as error:
             ended[place] = error
 
-    for place in range(len(fits)):
-        resume(place, None)
-    while waiting:
-        judged = any(not request.gradient for request in waiting.values())
-        chosen = [place for place, request in waiting.items() if request.gradient != judged]
-        answers = passes.answer([waiting.pop(place) for place in chosen])
-        for place, answer in zip(chosen, answers, strict=True):
-            resume(place, answer)
+    try:
+        for place in range(len(fits)):
+            resume(place, None)
+        while waiting:
+            judged = any(not request.gradient for request in waiting.values())
+            chosen = [place for place, request in waiting.items() if request.gradient != judged]
+            answers = passes.answer([waiting.pop(place) for place in chosen])
+            for place, answer in zip(chosen, answers, strict=True):
+                resume(place, answer)
+    finally:
+        for fit in fits:
+            fit.close()  # where a pass fails, what each has begun to write goes, and what it has locked is free
     return [ended[place] for place in range(len(fits))]

@@ -5,6 +5,7 @@ cores and a GPU of its own where there are any. A worker that dies or hangs is r
 tried once more.
 """
 
+import math
 import os
 import signal
 import time
@@ -18,6 +19,7 @@ from typing import Protocol
 
 from ia2 import store
 from ia2.flows.sweep.failures import leave_failure
+from ia2.flows.sweep.plan import Job
 from ia2.flows.sweep.schedule import PAUSE, Outcome, Schedule
 from ia2.flows.sweep.workers import Worker
 from ia2.lm.shelf import Models
@@ -103,7 +105,7 @@ class Pool:
         for connection, worker in awaited.items():
             if connection in ready:
                 self._note(schedule, worker, watch, deaths)
-            elif self.run_timeout is not None and worker.job is not None and worker.seconds > self.run_timeout:
+            elif worker.job is not None and worker.seconds > patience(self.run_timeout, worker.job):
                 reason = f"it took longer than run_timeout={self.run_timeout:g} s"
                 settle(schedule, _given_up(worker, reason), watch)
 
@@ -123,6 +125,11 @@ class Pool:
             outcome = _given_up(worker, f"its worker died {MOST_TRIES} times (last exit code {code})")
         if job is not None:
             settle(schedule, outcome, watch)
+
+
+def patience(run_timeout: float | None, job: Job) -> float:
+    """The seconds that a job and its mates may take together."""
+    return math.inf if run_timeout is None else run_timeout * (1 + len(job.mates))
 
 
 def settle(schedule: Schedule, outcome: Outcome, watch: Watch) -> None:

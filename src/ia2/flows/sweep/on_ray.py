@@ -17,7 +17,7 @@ from typing import Any
 
 from ia2 import store
 from ia2.errors import MachineError, UserError
-from ia2.flows.sweep.executors import Watch, settle, stopping
+from ia2.flows.sweep.executors import Watch, patience, settle, stopping
 from ia2.flows.sweep.failures import leave_failure
 from ia2.flows.sweep.plan import Job
 from ia2.flows.sweep.schedule import PAUSE, Outcome, Schedule
@@ -185,7 +185,7 @@ class _Crew:
         """The jobs that take too long, and their seconds; their workers are ended and replaced."""
         for future, begun in list(self._running.items()):
             seconds = time.monotonic() - begun.since
-            if seconds > run_timeout:
+            if seconds > patience(run_timeout, begun.job):
                 del self._running[future]
                 self._ray.kill(begun.worker)
                 self.hire(1)

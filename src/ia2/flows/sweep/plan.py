@@ -12,7 +12,7 @@ from pathlib import Path
 from ia2 import store
 from ia2.config import TrainConfig
 from ia2.errors import UserError
-from ia2.flows.training import first_phase
+from ia2.flows.training import first_phase, stack_key
 from ia2.stages.collect import kinds_of
 from ia2.stages.train import Start, is_trained
 from ia2.training.variants import VARIANTS, Kind
@@ -31,6 +31,13 @@ class Job:
     needs: tuple[str, ...] = ()
     seconds: float = 0.0
     """Estimate, from what was measured; 0 where nothing was."""
+    mates: tuple["Job", ...] = ()
+    """Runs that are trained in the same passes as this one."""
+
+    @property
+    def stack(self) -> str | None:
+        """What jobs share that can be done in the same passes; None for one that is done alone."""
+        return None if self.kinds else stack_key(self.config)
 
     @property
     def num_phases(self) -> int:

@@ -2,12 +2,13 @@
 
 A job is ready when all it needs is done. Of the ready ones, targets come first, because runs wait for them; then the
 phases in order (or, with `sequential_first`, second phases as soon as they can); then the longest, so that no worker is
-left with a long one at the end. What failed takes along only what needs it.
+left with a long one at the end. What failed takes along only what needs it. Where runs are stacked, a job takes others
+with it that can be trained in the same passes, but never so many that a worker has none.
 """
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ia2.flows.sweep.plan import Job
@@ -31,6 +32,8 @@ class Outcome:
     seconds: float = 0.0
     reason: str = ""
     num_loaded: int = 0
+    others: tuple["Outcome", ...] = ()
+    """Of the runs that were trained in the same passes."""
 
 
 UP = Outcome("", "done")
@@ -44,6 +47,9 @@ class Schedule:
     jobs: Sequence[Job]
     sequential_first: bool = False
     max_failures: int | None = None
+    stack: int = 1
+    """Runs that are trained in the same passes, at most."""
+    num_workers: int = 1
     pause: float = PAUSE
     """Seconds before a job that another sweep is at is looked at again."""
     status: dict[str, Status] = field(default_factory=dict)
@@ -58,6 +64,7 @@ class Schedule:
     def __post_init__(self) -> None:
         self.status = {job.key: "waiting" for job in self.jobs}
         self._postponed_until: dict[str, float] = {}
+        self._mates: dict[str, tuple[str, ...]] = {}
         self._heed_failures()
 
     def next(self) -> Job | None:
@@ -68,12 +75,35 @@ class Schedule:
         if not ready:
             return None
         chosen = min(ready, key=self._rank)
-        self.status[chosen.key] = "running"
-        self.begun[chosen.key] = time.monotonic()
-        return chosen
+        mates = self._mates_of(chosen, ready)
+        for job in (chosen, *mates):
+            self.status[job.key] = "running"
+            self.begun[job.key] = time.monotonic()
+        self._mates[chosen.key] = tuple(mate.key for mate in mates)
+        return replace(chosen, mates=mates)
+
+    def _mates_of(self, chosen: Job, ready: Sequence[Job]) -> tuple[Job, ...]:
+        """Those that go with a job in the same passes; the workers share evenly what could."""
+        if self.stack == 1 or chosen.stack is None:
+            return ()
+        fitting = [job for job in ready if job.key != chosen.key and job.stack == chosen.stack]
+        share = -(-(len(fitting) + 1) // self.num_workers)
+        return tuple(sorted(fitting, key=self._rank)[: min(self.stack, share) - 1])
 
     def settle(self, outcome: Outcome) -> None:
-        """Note what became of a job; what needs a failed one is skipped."""
+        """Note what became of a job and its mates; what needs a failed one is skipped."""
+        for other in outcome.others:
+            self._settle(other)
+        self._release_mates(outcome.key)
+        self._settle(outcome)
+
+    def _release_mates(self, key: str) -> None:
+        """Of the mates of a job that is over, those that nothing is known of wait again."""
+        for mate in self._mates.pop(key, ()):
+            if self.status[mate] == "running":
+                self.status[mate] = "waiting"
+
+    def _settle(self, outcome: Outcome) -> None:
         if outcome.status == "busy":
             self.status[outcome.key] = "postponed"
             self._postponed_until[outcome.key] = time.monotonic() + self.pause
@@ -85,7 +115,8 @@ class Schedule:
         self._heed_failures()
 
     def give_back(self, key: str) -> None:
-        """The job's worker has gone: it waits again."""
+        """The job's worker has gone: it waits again, and so do its mates."""
+        self._release_mates(key)
         self.status[key] = "waiting"
 
     def interrupt(self) -> None:
@@ -126,4 +157,4 @@ class Schedule:
         why = "failed" if lost.status == "failed" else "was skipped"
         for job in self.jobs:
             if lost.key in job.needs and self.status[job.key] in ("waiting", "postponed"):
-                self.settle(Outcome(job.key, "skipped", reason=f"it needs {lost.key}, which {why}"))
+                self._settle(Outcome(job.key, "skipped", reason=f"it needs {lost.key}, which {why}"))

@@ -42,7 +42,7 @@ def sweep(config: SweepConfig, models: Models | None = None) -> list[Outcome]:
         print(f"  failed: {outcome.key}: {outcome.reason}")
     if config.dry_run:
         return []
-    schedule = Schedule(plan.jobs, config.sequential_first, _failures_left(config, unprepared))
+    schedule = Schedule(plan.jobs, config.sequential_first, _failures_left(config, unprepared), config.stack)
     with _grouped(config):
         _execute(root, config, schedule, models)
     finished = Finished(plan, (*unprepared, *_in_order(schedule)), _end(schedule), started)
@@ -142,7 +142,8 @@ def _execute(root: Path, config: SweepConfig, schedule: Schedule, models: Models
     if schedule.is_over:
         return
     executor = executor_of(config, models)
-    with watching(root, schedule, executor.num_workers) as watch:
+    schedule.num_workers = executor.num_workers
+    with watching(root, schedule, executor.num_workers * config.stack) as watch:
         try:
             executor.execute(root, schedule, watch)
         except KeyboardInterrupt:

@@ -3,33 +3,56 @@
 import logging
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from ia2 import store
+from ia2.config import TrainConfig
+from ia2.errors import MachineError, UserError
 from ia2.flows.sweep.failures import leave_failure
 from ia2.flows.sweep.plan import Job, stands
 from ia2.flows.sweep.schedule import Outcome
-from ia2.flows.training import train
+from ia2.flows.training import train, train_together
+from ia2.lm.memory import fits
 from ia2.lm.shelf import Models
 from ia2.stages.collect import collect
 
+log = logging.getLogger(__name__)
+
 
 def do(root: Path, job: Job, models: Models) -> Outcome:
-    """Do a job; an exception becomes a failed outcome. What another sweep is at comes back as busy."""
+    """Do a job and its mates; an exception becomes a failed outcome. What another sweep is at comes back as busy."""
     started = time.perf_counter()
+    if job.mates:
+        return _do_together(root, (job, *job.mates), models)
     with _logged() as lines:
         try:
             status = _do(root, job, models)
         except Exception as error:  # whatever it is: the other runs go on
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            if not job.kinds:
-                log = "".join(f"{line}\n" for line in lines)
-                leave_failure(store.run_folder(root, job.config), log + traceback.format_exc())
-            return Outcome(job.key, "failed", _since(started), reason, models.num_loaded)
+            return _failed(root, job, error, Words(lines, started, models))
     return Outcome(job.key, status, _since(started), num_loaded=models.num_loaded)
+
+
+@dataclass(frozen=True)
+class Words:
+    """What was logged since when, and by whom."""
+
+    lines: list[str]
+    started: float
+    models: Models
+
+
+def _failed(root: Path, job: Job, error: BaseException, words: Words) -> Outcome:
+    """The outcome of a job that failed; a run's folder is left the log and the traceback."""
+    reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    if not job.kinds:
+        log = "".join(f"{line}\n" for line in words.lines)
+        leave_failure(store.run_folder(root, job.config), log + "".join(traceback.format_exception(error)))
+    return Outcome(job.key, "failed", _since(words.started), reason, words.models.num_loaded)
 
 
 def _do(root: Path, job: Job, models: Models) -> Literal["done", "there", "busy"]:
@@ -42,8 +65,60 @@ def _do(root: Path, job: Job, models: Models) -> Literal["done", "there", "busy"
             return "busy"
         if stands(root, job.config):
             return "there"
-        train(job.config, models)
+        _train(job.config, models)
         return "done"
+
+
+def _train(config: TrainConfig, models: Models) -> None:
+    """Train a run; where memory runs out, once more with half as many examples in a pass."""
+    size = config.micro_batch_size or config.batch_size
+    if not fits(partial(train, config, models)):
+        if size == 1:
+            raise MachineError("out of memory with a single example in a pass")
+        log.warning("out of memory with %d examples in a pass; once more with %d", size, size // 2)
+        train(config.model_copy(update={"micro_batch_size": size // 2}), models)
+
+
+def _do_together(root: Path, jobs: Sequence[Job], models: Models) -> Outcome:
+    """Jobs done in the same passes; what stands, or another sweep is at, is left out.
+
+    Where the passes themselves fail, memory running out among the reasons, each is done alone.
+    """
+    started, outcomes = time.perf_counter(), dict[str, Outcome]()
+    with ExitStack() as claims, _logged() as lines:
+        left = []
+        for job in sorted(jobs, key=lambda job: job.key):  # all processes claim in one order
+            ours = claims.enter_context(store.claimed(store.run_folder(root, job.config)))
+            if ours and not stands(root, job.config):
+                left.append(job)
+            else:
+                outcomes[job.key] = Outcome(job.key, "there" if ours else "busy", num_loaded=models.num_loaded)
+        words = Words(lines, started, models)
+        outcomes |= _trained_together(root, left, words)
+    first, *others = (outcomes.get(job.key) or do(root, replace(job, mates=()), models) for job in jobs)
+    return replace(first, others=tuple(others))
+
+
+def _trained_together(root: Path, jobs: Sequence[Job], words: Words) -> dict[str, Outcome]:
+    """What became of each, or nothing where they have to be done alone."""
+    if not jobs:
+        return {}
+    found: list[Path | UserError] = []
+    try:
+        in_one_pass = fits(lambda: found.extend(train_together([job.config for job in jobs], words.models)))
+    except Exception as error:  # whatever it is: each is tried alone, and what fails then fails for itself
+        log.warning("%d runs cannot be trained in the same passes (%s); each alone", len(jobs), error)
+        return {}
+    if not in_one_pass:
+        log.warning("memory does not hold %d runs in the same passes; each alone", len(jobs))
+        return {}
+    seconds = _since(words.started) / len(jobs)
+    return {
+        job.key: _failed(root, job, one, words)
+        if isinstance(one, UserError)
+        else Outcome(job.key, "done", round(seconds, 3), num_loaded=words.models.num_loaded)
+        for job, one in zip(jobs, found, strict=True)
+    }
 
 
 def _since(started: float) -> float:
