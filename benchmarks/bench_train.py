@@ -48,7 +48,7 @@ class TrainRow:
     loss: Literal["act", "tok"]
     length: int
     num_examples: int = 32
-    num_epochs: int = 4
+    num_epochs: int = 3
     num_demonstrations: int = 4
     plain_steps: int = 0
 
@@ -78,6 +78,7 @@ class TrainRow:
             comparison.numbers("train losses", run.value.train[: len(other.value.train)], other.value.train)
             comparison.numbers("dev losses", run.value.dev[: len(other.value.dev)], other.value.dev)
         steps = self.plain_steps or self.num_steps
+        scaled = f"{steps} of {self.num_steps} steps measured, scaled" if steps < self.num_steps else ""
         again = [run.value.epochs[0] for run in runs.ours[1:]]
         num_dev = len(queries) - self.num_examples
         return Result(
@@ -85,12 +86,8 @@ class TrainRow:
             work=f"{self.loss}: an epoch of {self.num_steps} steps of {BATCH_SIZE} rows of about {self.length} tokens, "
             f"and {self.num_steps // DEV_EVAL_STEPS} evaluations of {num_dev} dev rows",
             bar=self.bar,
-            ours=_side(runs.ours, [epoch for run in runs.ours[1:] for epoch in run.value.epochs[1:]]),
-            plain=_side(
-                runs.plain,
-                [run.value.epochs[0] * self.num_steps / steps for run in runs.plain[1:]],
-                f"{steps} of {self.num_steps} steps measured, scaled" if steps < self.num_steps else "",
-            ),
+            ours=_side(runs.ours, slice(1, None)),
+            plain=_side(runs.plain, slice(1), scaled, steps / self.num_steps),
             phases=_phases(self, bench, queries),
             compared=[comparison],
             more=(
@@ -167,8 +164,10 @@ def _plain(row: TrainRow, bench: Bench, queries: Sequence[Ids], targets: Targets
     return course
 
 
-def _side(runs: Sequence[Timed[Course]], seconds: Sequence[float], scaled: str = "") -> Side:
-    return Side(seconds, runs[0].value.epochs[0], runs[0].peak_bytes, scaled)
+def _side(runs: Sequence[Timed[Course]], chosen: slice, scaled: str = "", share: float = 1.0) -> Side:
+    """One side by the `chosen` epochs of its runs, each of `share` of a whole one; the first run was for warming up."""
+    seconds = [epoch / share for run in runs[1:] for epoch in run.value.epochs[chosen]]
+    return Side(seconds, runs[0].value.epochs[0] / share, runs[0].peak_bytes, scaled)
 
 
 def _phases(row: TrainRow, bench: Bench, queries: Sequence[Ids]) -> list[Phase]:
