@@ -85,7 +85,7 @@ class AskingConfig(SelectionConfig, DeviceConfig):
     """Demonstrations at evaluation: the run's own training examples, or fresh draws from the rest of the pool."""
     num_eval_examples: int | None = Field(default=None, ge=1)
     """Only the first so many evaluation examples (default: all)."""
-    token_budget: int = Field(default=2048, ge=1)
-    """Padded tokens of one batch; changes speed and memory only."""
+    token_budget: int | None = Field(default=None, ge=1)
+    """Padded tokens of one batch; changes speed and memory only (default: by the memory of the device)."""
     no_prepare: bool = False
     """Fail where data files are missing instead of making them."""

@@ -27,7 +27,7 @@ class Asking:
     num_generated_tokens: int
     stop: StopRule
     chat_template: bool
-    token_budget: int
+    token_budget: int | None
     every_token: bool
 
 

@@ -17,7 +17,7 @@ from ia2.lm.forward import Reader
 
 
 @torch.no_grad()
-def forced_activations(reader: Reader, examples: Sequence[Encoded], token_budget: int) -> Tensor:
+def forced_activations(reader: Reader, examples: Sequence[Encoded], token_budget: int | None) -> Tensor:
     """Activations [L, M, D] at the M answer positions of all examples, in their order and in the model's dtype.
 
     UserError where an example does not fit the model's context.

@@ -23,6 +23,7 @@ from ia2.config import StopRule
 from ia2.errors import MachineError, UserError
 from ia2.icl.encoding import Ids
 from ia2.icl.prompts import SEPARATOR
+from ia2.lm.budget import affordable_tokens
 from ia2.lm.forward import Reader, repeated
 from ia2.lm.masks import attention_masks
 from ia2.lm.memory import fits
@@ -91,7 +92,8 @@ class Decoding:
 
     num_generated_tokens: int
     stopper: Stopper | None
-    token_budget: int = 2048
+    token_budget: int | None = None
+    """Padded tokens of one batch (None: by the memory of the device)."""
     advance: Callable[[int], object] = int
     """Told how many more prompts are answered, for progress bars."""
 
@@ -116,7 +118,7 @@ def decode(reader: Reader, prompts: Sequence[Ids], how: Decoding, observer: Obse
 def over_batches(
     reader: Reader,
     prompts: Sequence[Ids],
-    token_budget: int,
+    token_budget: int | None,
     work: Callable[["State"], object],
     after: Sequence[Ids] | None = None,
 ) -> None:
@@ -126,6 +128,7 @@ def over_batches(
     batch is begun anew with half its rows at most, and so are those after it. MachineError where a single prompt does
     not fit.
     """
+    token_budget = token_budget or affordable_tokens(reader.base)
     for group in prefix_groups(prompts):
         rests = {row: prompts[row][group.length :] + (after[row] if after else ()) for row in group.rows}
         prefix = _prefill_shared(reader, prompts[group.rows[0]][: group.length])

@@ -29,7 +29,7 @@ class LabelScores:
 
 
 def score_labels(
-    reader: Reader, prompts: Sequence[Ids], labels: Sequence[Ids], first: FirstTokenScores, token_budget: int
+    reader: Reader, prompts: Sequence[Ids], labels: Sequence[Ids], first: FirstTokenScores, token_budget: int | None
 ) -> LabelScores:
     """By the first tokens of `labels` (with their ends), as `first` has seen them, where no two share one; else by all.
 
@@ -42,7 +42,7 @@ def score_labels(
 
 @torch.no_grad()
 def sequence_log_probabilities(
-    reader: Reader, prompts: Sequence[Ids], labels: Sequence[Ids], token_budget: int
+    reader: Reader, prompts: Sequence[Ids], labels: Sequence[Ids], token_budget: int | None
 ) -> Floats:
     """log P(label | prompt), summed over the label's tokens, for every pair [n, K]; UserError where one is too long.
 

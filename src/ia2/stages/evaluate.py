@@ -47,7 +47,7 @@ class Evaluation(Prompting):
         """What the pass with demonstrations shows."""
         return dataclasses.replace(super().demonstrations, control=self.control)
 
-    def asking(self, token_budget: int) -> Asking:
+    def asking(self, token_budget: int | None) -> Asking:
         """How a pass puts its questions."""
         return Asking(
             num_generated_tokens=self.num_generated_tokens_eval,
@@ -114,7 +114,7 @@ class Answering:
 
     lm: LanguageModel
     trained: Trained | None
-    token_budget: int = 2048
+    token_budget: int | None = None
 
 
 def evaluate_run(root: Path, asked: Evaluation, model: Answering, passes: Sequence[bool]) -> dict[str, Any]:

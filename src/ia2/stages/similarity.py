@@ -79,7 +79,7 @@ class Comparing:
     """The base model, the padded tokens of one batch at most, and the command line that asked for it."""
 
     lm: LanguageModel
-    token_budget: int
+    token_budget: int | None
     command: str
 
 

@@ -33,7 +33,6 @@ from ia2.training.variants import Kind, Phase
 log = logging.getLogger(__name__)
 
 TARGETS_FORMAT = 2
-TOKEN_BUDGET = 2048
 
 
 @dataclass(frozen=True)
@@ -167,8 +166,8 @@ def _collect(material: Material, known: Targets | None, kinds: frozenset[Kind]) 
     prompts = [material.encoder.prompt(episode) for episode in material.episodes]
     with reading(material.lm.model) as teacher:
         if known is not None:
-            return add_kinds(teacher, prompts, known, kinds - known.kinds, TOKEN_BUDGET)
+            return add_kinds(teacher, prompts, known, kinds - known.kinds)
         stop = material.config.stop
         stopper = material.lm.stopper("eos" if stop == "published" else stop)
         with tqdm(total=len(prompts), desc="targets", unit="example", leave=False, disable=None) as bar:
-            return collect(teacher, prompts, Decoding(material.num_tokens, stopper, TOKEN_BUDGET, bar.update), kinds)
+            return collect(teacher, prompts, Decoding(material.num_tokens, stopper, advance=bar.update), kinds)

@@ -71,7 +71,7 @@ def check_other_demonstrations(root: Path, asked: Prompting) -> None:
     after_demonstrations(root, read_questions(root, asked.eval_dataset, 1), others)
 
 
-def read_scene(root: Path, asked: Prompting, names: set[str], lm: LanguageModel, token_budget: int) -> Scene:
+def read_scene(root: Path, asked: Prompting, names: set[str], lm: LanguageModel, token_budget: int | None) -> Scene:
     """What is asked, for sides of these names; the responses are decoded if they are not there."""
     bare = read_questions(root, asked.eval_dataset, asked.num_eval_examples)
     idx = tuple(query.idx for query in bare.queries)
@@ -109,7 +109,7 @@ def _identity(root: Path, asked: Prompting, lm: LanguageModel) -> dict[str, obje
     }
 
 
-def _decoded(asked: Prompting, lm: LanguageModel, prompts: Sequence[Ids], token_budget: int) -> tuple[Ids, ...]:
+def _decoded(asked: Prompting, lm: LanguageModel, prompts: Sequence[Ids], token_budget: int | None) -> tuple[Ids, ...]:
     bar = tqdm(total=len(prompts), desc="responses", unit="example", leave=False, disable=None)
     with reading(lm.model) as teacher, bar:
         how = Decoding(asked.num_generated_tokens_eval, lm.stopper(asked.stop), token_budget, bar.update)

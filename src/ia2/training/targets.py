@@ -16,6 +16,7 @@ from torch import Tensor
 from ia2 import store
 from ia2.errors import UserError
 from ia2.icl.encoding import Encoded, Ids, budget_batches, collate
+from ia2.lm.budget import affordable_tokens
 from ia2.lm.decoding import Decoding, Seen, decode
 from ia2.lm.forward import Reader
 from ia2.training.variants import Kind
@@ -86,12 +87,12 @@ def _joined(steps: dict[int, list[Tensor]], order: Sequence[int]) -> Tensor:
 
 @torch.no_grad()
 def add_kinds(
-    reader: Reader, prompts: Sequence[Ids], targets: Targets, kinds: Collection[Kind], token_budget: int
+    reader: Reader, prompts: Sequence[Ids], targets: Targets, kinds: Collection[Kind], token_budget: int | None = None
 ) -> Targets:
     """Targets that hold `kinds` too, by teacher-forcing the stored responses."""
     examples = [Encoded(*pair) for pair in zip(prompts, targets.responses, strict=True)]
     recording = _Recording(kinds)
-    for chosen in budget_batches(examples, token_budget):
+    for chosen in budget_batches(examples, token_budget or affordable_tokens(reader.base)):
         batch = collate([examples[index] for index in chosen], reader.device)
         reading = reader.read(batch, activations=recording.activations, logits=False)
         own = None if reading.activations is None else reading.activations.to(reader.base.dtype)
