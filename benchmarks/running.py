@@ -30,6 +30,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 SHAPES: Mapping[str, Callable[[torch.device, torch.dtype], PreTrainedModel]] = {"qwen3-4b": qwen3_4b, "tiny": tiny}
+MEMORY = {"cpu": "resident in this process", "cuda": "allocated by torch"}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -189,7 +190,7 @@ def stand(bench: Bench, given: argparse.Namespace) -> tuple[dict[str, object], R
     print(", ".join(f"{key} {value}" for key, value in setting.items()))
     print(
         f"matrix rate {rates.flops / 1e12:.3f} TFLOP/s, copying {rates.moved / 1e9:.1f} GB/s (read and written); "
-        f"{resident_bytes(bench.device) / 1e9:.2f} GB taken by both copies of the weights and by what is imported",
+        f"{resident_bytes(bench.device) / 1e9:.2f} GB {MEMORY[bench.device.type]} before anything runs",
         flush=True,
     )
     return {**setting, "matrix_rate": rates.flops, "copy_rate": rates.moved, "repeats": bench.repeats}, rates
