@@ -143,6 +143,12 @@ def test_configs_are_frozen() -> None:
         ({"act_norm": "all"}, "act_norm='all'.*none.*layer"),
         ({"ldr_mode": True, "num_labelled_samples": 0}, "num_labelled_samples=0"),
         ({"checkpoint_frequency": 0}, "checkpoint_frequency=0"),
+        ({"device_map": "everywhere"}, "device_map='everywhere'.*auto.*balanced.*sequential"),
+        ({"device_map": "auto", "device": "cuda:1"}, "--device_map spreads .* --device cuda:1 names one"),
+        ({"max_memory": ("cpu=1GB",)}, "--max_memory goes with --device_map"),
+        ({"device_map": "auto", "max_memory": ("0=20GiB", "20GB")}, "max_memory='20GB': .* as in 0=20GiB or cpu=60GiB"),
+        ({"device_map": "auto", "max_memory": ("cuda:0=20GiB",)}, "max_memory='cuda:0=20GiB'"),
+        ({"device_map": "auto", "max_memory": ("0=lots",)}, "max_memory='0=lots'"),
         ({"track": "mlflow"}, "track='mlflow'.*tensorboard.*wandb"),
     ],
 )
@@ -178,7 +184,7 @@ def test_identity_leaves_out_what_changes_no_result() -> None:
         "track",
         "wandb_log",
     }
-    assert left_out == {"root", "device", "no_prepare", "retrain", "protocol"} | logging
+    assert left_out == {"root", "device", "device_map", "max_memory", "no_prepare", "retrain", "protocol"} | logging
 
 
 def test_the_published_protocol_decides_keep_and_stop_but_no_name() -> None:

@@ -1,6 +1,7 @@
 """What all configs share: how they are checked, compared and written as a command line; and the words they use."""
 
 import os
+import re
 import shlex
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -35,6 +36,10 @@ DemoType = Literal["unique", "fixed", "shuffled"]
 
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+MEMORY_LIMIT = r"(\d+|cpu)=\d+(\.\d+)?[KMG]i?B"
+"""What one value of --max_memory looks like."""
 
 
 class Config(BaseModel):
@@ -86,18 +91,48 @@ class Config(BaseModel):
         }
 
 
-class ModelConfig(Config):
-    """Which model answers, and on what."""
+class DeviceConfig(Config):
+    """Where a base model computes."""
 
-    incidental: ClassVar[frozenset[str]] = Config.incidental | {"device"}
+    incidental: ClassVar[frozenset[str]] = Config.incidental | {"device", "device_map", "max_memory"}
+
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    device_map: Literal["auto", "balanced", "sequential"] | None = None
+    """Spread a base model that is too large for one GPU over all GPUs, then the CPU's memory, then the disk:
+    evenly (auto, balanced), or filling one device after another (sequential)."""
+    max_memory: tuple[str, ...] = ()
+    """With --device_map, what the weights may take of which device, as in 0=20GiB 1=20GiB cpu=60GiB;
+    a device that is not named is not used (default: all that is free)."""
+
+    @model_validator(mode="after")
+    def _placement(self) -> Self:
+        if self.device_map is None and self.max_memory:
+            raise UserError("--max_memory goes with --device_map")
+        if self.device_map is not None and self.device != "auto":
+            raise UserError(
+                f"--device_map spreads over all devices and --device {self.device} names one; give one of them"
+            )
+        for limit in self.max_memory:
+            if not re.fullmatch(MEMORY_LIMIT, limit):
+                raise UserError(
+                    f"max_memory={limit!r}: give a GPU's number or cpu and a size, as in 0=20GiB or cpu=60GiB"
+                )
+        return self
+
+    def placement(self) -> dict[str, Any]:
+        """The fields that say where, for a config of the same fields."""
+        return {"device": self.device, "device_map": self.device_map, "max_memory": self.max_memory}
+
+
+class ModelConfig(DeviceConfig):
+    """Which model answers, and on what."""
 
     model_id: str = Field(default_factory=lambda: os.environ.get("IA2_MODEL_ID", DEFAULT_MODEL_ID))
     """Base model: hub id, local folder, .gguf file, or `smollm2-135m` (embedded)."""
     torch_dtype: Dtype = "auto"
     """Number format of the base model; auto is float32 on a CPU and the checkpoint's own on a GPU."""
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
 
     def base_model(self) -> "ModelConfig":
         """The part that says which model, for instance as a key to the one that is loaded."""
-        return ModelConfig(model_id=self.model_id, torch_dtype=self.torch_dtype, device=self.device)
+        return ModelConfig(model_id=self.model_id, torch_dtype=self.torch_dtype, **self.placement())

@@ -5,17 +5,17 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from ia2.config.base import Config, Control, Dtype, LabelType, ModelConfig, Protocol, StopRule
+from ia2.config.base import Control, DeviceConfig, Dtype, LabelType, Protocol, StopRule
 
 
-class EvaluateConfig(Config):
+class EvaluateConfig(DeviceConfig):
     """Evaluate the base model and trained runs: outputs/evaluations/.
 
     What selects runs is a list of accepted values of a field of theirs; none given means all. A run whose method has no
     such field passes.
     """
 
-    incidental: ClassVar[frozenset[str]] = ModelConfig.incidental | {
+    incidental: ClassVar[frozenset[str]] = DeviceConfig.incidental | {
         *("no_prepare", "token_budget", "protocol", "dry_run"),
     }
     aliases: ClassVar[dict[str, str]] = {
@@ -40,8 +40,6 @@ class EvaluateConfig(Config):
     """Base model (default: $IA2_MODEL_ID, else all found, each run on its own)."""
     torch_dtype: Dtype = "auto"
     """Number format of the base model; auto is float32 on a CPU and the checkpoint's own on a GPU."""
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
     model_types: tuple[str, ...] = ()
     """base and training methods (default: base and every method found)."""
     trained_datasets: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ from typing import ClassVar
 import tyro
 from pydantic import Field, model_validator
 
-from ia2.config.base import Config, Dtype, Protocol
+from ia2.config.base import Config, DeviceConfig, Dtype, Protocol
 from ia2.errors import UserError
 
 
@@ -37,7 +37,7 @@ class FitConfig(Config):
     """Start anew where the rows or the task have changed since the last time."""
 
 
-class PredictConfig(Config):
+class PredictConfig(DeviceConfig):
     """Answer new texts with a trained adapter."""
 
     adapter: Path
@@ -50,8 +50,6 @@ class PredictConfig(Config):
     """CSV, TSV, JSON lines, JSON or parquet whose columns are the task's fields."""
     out: Path | None = None
     """CSV to write: the columns of --file plus answer and confidence (default: print)."""
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
     model_id: str | None = None
     """Base model, where it has moved since training (default: the adapter's own)."""
 

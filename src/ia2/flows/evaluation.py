@@ -83,9 +83,8 @@ class _Maker:
         if job.conflict is not None:
             raise job.conflict
         try:
-            lm = self.models.load(
-                ModelConfig(model_id=job.asked.model_id, torch_dtype=self.config.torch_dtype, device=self.config.device)
-            )
+            given = {"torch_dtype": self.config.torch_dtype, **self.config.placement()}
+            lm = self.models.load(ModelConfig(model_id=job.asked.model_id, **given))
             with store.locked(job.path.with_suffix("")):
                 model = Answering(lm, job.trained, self.config.token_budget)
                 record = evaluate_run(self.root, job.asked, model, job.passes)

@@ -20,7 +20,7 @@ from ia2.training.trained import Trained, read_trained
 def predict_from(config: PredictConfig, models: Models | None = None) -> list[Prediction]:
     """Answer `--text` or the rows of `--file`, print or write the answers, and return them."""
     trained = read_trained(config.adapter)
-    model = ModelConfig(model_id=config.model_id or trained.model_id, device=config.device)
+    model = ModelConfig(model_id=config.model_id or trained.model_id, **config.placement())
     model = model.model_copy(update={"torch_dtype": trained.dtype})
     if config.out is not None:
         check_output(config.out)

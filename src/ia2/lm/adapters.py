@@ -18,7 +18,6 @@ from peft import (
     LoraConfig,
     PeftConfig,
     PeftModel,
-    PeftType,
     PrefixTuningConfig,
     PromptTuningConfig,
     PromptTuningInit,
@@ -27,15 +26,17 @@ from peft import (
     get_peft_model_state_dict,
     set_peft_model_state_dict,
 )
+from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
-from transformers.cache_utils import DynamicLayer
+from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from ia2.config import TrainConfig
 from ia2.errors import UserError
-from ia2.lm.attention import architecture_of, decoder_of
+from ia2.lm.attention import architecture_of
+from ia2.lm.placement import stand_ins
+from ia2.lm.virtual_tokens import begin_with_words
 
 SPLIT = {
     "q": "self_attn.q_proj",
@@ -105,7 +106,7 @@ def peft_config(model: PreTrainedModel, config: TrainConfig) -> PeftConfig:
             return PromptTuningConfig(
                 task_type=TaskType.CAUSAL_LM,
                 num_virtual_tokens=config.num_virtual_tokens,
-                prompt_tuning_init=PromptTuningInit.SAMPLE_VOCAB,
+                prompt_tuning_init=PromptTuningInit.RANDOM,  # and then from words
             )
         case "prefix":
             return PrefixTuningConfig(task_type=TaskType.CAUSAL_LM, num_virtual_tokens=config.num_virtual_tokens)
@@ -119,19 +120,18 @@ ALONE = "default"
 def new_adapter(model: PreTrainedModel, config: PeftConfig, seed: int, name: str = ALONE) -> Iterator[PeftModel]:
     """`model` with a fresh adapter, initialised from `seed` alone; the base is as before when the context ends."""
     with _drawing_from(model, seed):
-        with warnings.catch_warnings():  # peft reads an attribute of transformers' that is on its way out
+        with warnings.catch_warnings(), stand_ins(model):  # peft reads an attribute that is on its way out
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
             adapted = get_peft_model(model, config, adapter_name=name)
-        if config.peft_type == PeftType.PREFIX_TUNING:
-            _begin_with_words(adapted)
+        if config.is_prompt_learning:
+            begin_with_words(adapted)
     with _taken_off(adapted):
         yield adapted
 
 
 @contextmanager
 def _drawing_from(model: PreTrainedModel, seed: int) -> Iterator[None]:
-    devices = [model.device] if model.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
+    with torch.random.fork_rng(devices={weight.device for weight in model.parameters() if weight.is_cuda}):
         torch.manual_seed(seed)
         yield
 
@@ -157,7 +157,7 @@ def trainable_adapters(
     first, *others = zip(names, beginnings, strict=True)
     with new_adapter(model, first[1].config, first[1].seed, first[0]) as adapted:
         for name, beginning in others:
-            with _drawing_from(model, beginning.seed):
+            with _drawing_from(model, beginning.seed), stand_ins(model):
                 adapted.add_adapter(name, beginning.config)
         for name, beginning in (first, *others):
             if beginning.folder is not None:
@@ -172,24 +172,6 @@ def _let_all_train(adapted: PeftModel, names: Sequence[str]) -> None:
     """PEFT lets only the active adapter train."""
     for key, parameter in adapted.named_parameters():
         parameter.requires_grad_(any(_is_of(key, name) for name in names))
-
-
-@torch.no_grad()
-def _begin_with_words(adapted: PeftModel) -> None:
-    """Start a prefix from the keys and values of random words of the vocabulary (Li and Liang 2021, section 7.4).
-
-    PEFT's own start, N(0, 1) in every key and value, is unlike anything the model has seen: from there SmolLM2 learned
-    nothing of `capitals` in 100 steps.
-    """
-    base = cast(PreTrainedModel, adapted.get_base_model())
-    encoder: Any = adapted.prompt_encoder[adapted.active_adapter]
-    weight: Tensor = encoder.embedding.weight  # [V, 2 L H W]: heads H of width W
-    words = torch.randint(base.config.vocab_size, (1, weight.shape[0]))
-    cache = DynamicCache()
-    decoder_of(base)(input_ids=words.to(base.device), past_key_values=cache, use_cache=True)
-    layers = [cast(DynamicLayer, layer) for layer in cache.layers]
-    pairs = torch.stack([cast(Tensor, half)[0] for layer in layers for half in (layer.keys, layer.values)])
-    weight.copy_(pairs.permute(2, 0, 1, 3).reshape(weight.shape))  # from [2 L, H, V, W]
 
 
 @contextmanager
@@ -249,10 +231,19 @@ def _taken_off(adapted: PeftModel) -> Iterator[None]:
     try:
         yield
     finally:
-        if not adapted.active_peft_config.is_prompt_learning:
-            cast(Any, adapted).unload()
+        _unwrap(base)
         base.__dict__.pop("peft_config", None)
         base.requires_grad_(False)
+
+
+def _unwrap(base: nn.Module) -> None:
+    """Put the base's own layers back in place of peft's around them.
+
+    peft's `unload` would leave in memory a copy of every weight under them that lies on the disk.
+    """
+    for name, module in list(base.named_modules()):
+        if isinstance(module, BaseTunerLayer):
+            base.set_submodule(name, module.get_base_layer())
 
 
 def save_adapter(adapted: PeftModel, folder: Path, model_id: str, name: str = ALONE) -> None:

@@ -25,16 +25,19 @@ class Recorder:
         self._rows, self._columns = rows, columns
 
     def take(self, layers: Sequence[int] | None = None) -> Tensor:
-        """The activations [L, M, D] of that pass, of all layers or of those named; nothing is kept."""
+        """The activations [L, M, D] of that pass, of all layers or of those named, where the positions lie.
+
+        Nothing is kept.
+        """
         recorded, self._layers = self._layers, [None] * len(self._layers)
-        self._rows = self._columns = None
+        rows, self._rows, self._columns = self._rows, None, None
         chosen = [recorded[i] for i in (range(len(recorded)) if layers is None else layers)]
-        assert all(activations is not None for activations in chosen), "take() before a forward pass"
-        return torch.stack([activations for activations in chosen if activations is not None])
+        assert rows is not None and all(one is not None for one in chosen), "take() before a forward pass"  # noqa: PT018
+        return torch.stack([activations.to(rows.device) for activations in chosen if activations is not None])
 
     def see(self, layer: int, output: Tensor) -> None:
-        if self._rows is not None:
-            self._layers[layer] = output[self._rows, self._columns]
+        if self._rows is not None and self._columns is not None:
+            self._layers[layer] = output[self._rows.to(output.device), self._columns.to(output.device)]
 
 
 @contextmanager

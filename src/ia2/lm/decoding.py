@@ -12,11 +12,12 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedTokenizerBase
+from transformers.cache_utils import DynamicLayer
 
 from ia2.config import StopRule
 from ia2.errors import MachineError, UserError
@@ -209,7 +210,7 @@ class State:
         rows = torch.arange(len(self.rows), device=self.reader.device)
         if activations:
             self.reader.recorder.at(rows, columns)
-        hidden = self.reader.run(past_key_values=self.cache, use_cache=True, **inputs)[rows, columns]
+        hidden = self.reader.hidden(rows, columns, past_key_values=self.cache, use_cache=True, **inputs)
         recorded = self.reader.recorder.take() if activations else None
         return Seen(self.step, self.rows, hidden, self.reader.logits(hidden), recorded)
 
@@ -218,7 +219,8 @@ class State:
         indices = going.nonzero().flatten()
         self.rows = [self.rows[index] for index in indices.tolist()]
         self.slots, self.position = self.slots[indices], self.position[indices]
-        self.cache.batch_select_indices(indices.to(self.reader.device))
+        for layer in cast(list[DynamicLayer], self.cache.layers):
+            layer.batch_select_indices(indices.to(layer.device))
 
 
 def _decode_batch(state: State, how: Decoding, observer: Observer | None) -> dict[int, list[int]]:

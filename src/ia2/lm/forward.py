@@ -20,6 +20,8 @@ from transformers.cache_utils import DynamicLayer
 from ia2.icl.encoding import Batch
 from ia2.lm.attention import architecture_of, attention_blocks, decoder_of
 from ia2.lm.capture import Recorder, capture
+from ia2.lm.placement import device_of
+from ia2.lm.virtual_tokens import prefix_cache
 
 Model = PreTrainedModel | PeftModel
 
@@ -46,7 +48,8 @@ class Reader:
 
     @property
     def device(self) -> torch.device:
-        return self.base.device
+        """Where inputs go, and where all that is read comes together: the device of the input embeddings."""
+        return device_of(self.base.get_input_embeddings())
 
     def read(self, batch: Batch, *, activations: bool, logits: bool, adapters: Sequence[str] | None = None) -> Reading:
         """Teacher-force a batch. Rows are padded on the right, so causal attention alone keeps padding out.
@@ -56,9 +59,9 @@ class Reader:
         cache = self.virtual_cache(len(batch))
         if activations:
             self.recorder.at(batch.rows, batch.columns)
+        inputs = {"input_ids": batch.input_ids, "past_key_values": cache, "use_cache": cache is not None}
         with self._adapted_by(adapters):
-            states = self.run(input_ids=batch.input_ids, past_key_values=cache, use_cache=cache is not None)
-        hidden = states[batch.rows, batch.columns]
+            hidden = self.hidden(batch.rows, batch.columns, **inputs)
         return Reading(
             activations=self.recorder.take().float() if activations else None,
             hidden=hidden,
@@ -76,9 +79,14 @@ class Reader:
         """The decoder's last hidden states [B, S, D]; inputs are those of a transformers decoder."""
         return cast(Tensor, self._decoder(**inputs).last_hidden_state)
 
+    def hidden(self, rows: Tensor, columns: Tensor, **inputs: Any) -> Tensor:
+        """The last hidden states [M, D] at the positions (rows, columns) of the input."""
+        states = self.run(**inputs)
+        return states[rows.to(states.device), columns.to(states.device)].to(self.device)
+
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits [..., V] in float32 of hidden states [..., D]."""
-        logits = cast(Tensor, self._head(hidden)).float()
+        logits = cast(Tensor, self._head(hidden)).to(self.device).float()
         cap = getattr(self.base.config, "final_logit_softcapping", None)
         return logits if cap is None else torch.tanh(logits / cap) * cap
 
@@ -86,11 +94,10 @@ class Reader:
         """The keys and values of the adapter's virtual tokens for B rows; None for adapters that have none."""
         if not isinstance(self.model, PeftModel) or not self.model.active_peft_config.is_prompt_learning:
             return None
-        prompt: Any = self.model.get_prompt(1)
         if self.model.active_peft_config.peft_type == PeftType.PREFIX_TUNING:
-            return repeated(prompt, num_rows)
+            return repeated(prefix_cache(self.model), num_rows)
         cache = DynamicCache()
-        embeddings = prompt.to(self.base.get_input_embeddings().weight.dtype)
+        embeddings = self.model.get_prompt(1).to(self.base.dtype)
         self.run(inputs_embeds=embeddings, past_key_values=cache, use_cache=True)
         return repeated(cache, num_rows)
 

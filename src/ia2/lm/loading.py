@@ -33,6 +33,7 @@ from ia2.icl.encoding import Encoder
 from ia2.lm.attention import architecture_of
 from ia2.lm.decoding import Stopper
 from ia2.lm.packed import pack_linears
+from ia2.lm.placement import placement, tell_placement
 from ia2.sources import PackageSource, cache_folder, extract_member, hub_resolves
 
 
@@ -102,14 +103,15 @@ def load_model(config: ModelConfig) -> LanguageModel:
     device = device_of(config.device)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    python_logging.getLogger("accelerate").setLevel(python_logging.ERROR)
     folder = model_folder(config.model_id)
-    dtype = _dtype(config, device)
+    dtype, where = _dtype(config, device), placement(config)
     cached = not Path(folder).is_dir() and not hub_resolves()
     try:
         _refuse_quantised(config.model_id, AutoConfig.from_pretrained(folder, local_files_only=cached))
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=cached)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, local_files_only=cached, output_loading_info=True
+            folder, dtype=dtype, local_files_only=cached, output_loading_info=True, **where
         )
         model, found = cast(tuple[PreTrainedModel, dict[str, set[str]]], loaded)
         if found["missing_keys"]:  # transformers would draw them at random
@@ -117,7 +119,10 @@ def load_model(config: ModelConfig) -> LanguageModel:
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(_not_loaded(config.model_id, cached, error)) from error
     architecture_of(model)
-    model.to(device).eval().requires_grad_(False)  # type: ignore[arg-type]  # transformers types `to` wrongly
+    model.eval().requires_grad_(False)
+    if config.device_map is None:
+        model.to(device)  # type: ignore[arg-type]  # transformers types it wrongly
+    tell_placement(model)
     pack_linears(model)
     return LanguageModel(model, tokenizer, config.model_id, _revision(model, folder))
 

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
+from ia2.lm.placement import is_spread
+
 log = logging.getLogger(__name__)
 
 
@@ -20,7 +22,8 @@ def pack_linears(model: nn.Module) -> int:
     """Pack every frozen float32 linear layer of a model on a CPU; returns how many, 0 where this does not work here."""
     if not _works():
         return 0
-    layers = [module for module in model.modules() if type(module) is nn.Linear and _is_frozen(module)]
+    linears = [module for module in model.modules() if type(module) is nn.Linear and not is_spread(module)]
+    layers = [layer for layer in linears if _is_frozen(layer)]
     for layer in layers:
         layer.forward = _Packed(layer)  # type: ignore[method-assign,assignment]
     return len(layers)
