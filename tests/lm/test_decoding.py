@@ -24,11 +24,15 @@ def random_prompts(lengths: tuple[int, ...] = LENGTHS, beginning: Ids = ()) -> l
     return [(*beginning, *torch.randint(3, 320, (length,), generator=generator).tolist()) for length in lengths]
 
 
-BEGINNING = random_prompts((11,))[0]
+BEGINNING, OTHER, THIRD = (random_prompts((length,))[0] for length in (11, 120, 90))
 PROMPTS = {
     "nothing shared": random_prompts(),
     "a shared beginning": random_prompts((1, 2, 9, 4, 3), BEGINNING),
     "a shared beginning within the window": random_prompts((1, 5, 2, 3), BEGINNING[:SHORTEST_PREFIX]),
+    "lanes of several prompts and beginnings": [
+        *(random_prompts((4, 1, 8, 2, 5, 4), OTHER) + random_prompts((3, 9, 3, 1), THIRD[::-1])),
+        *random_prompts((30, 2)),
+    ],
 }
 
 
