@@ -122,9 +122,7 @@ def over_batches(
             waiting[:0] = [groups[:half], groups[half:]]
             continue
         rests = [
-            Rest(row, prompts[row][group.length :], place)
-            for place, group in enumerate(groups)
-            for row in sorted(group.rows, key=lambda row: -len(prompts[row]))
+            Rest(row, prompts[row][group.length :], place) for place, group in enumerate(groups) for row in group.rows
         ]
         queue = Queue(rests, beginnings.lengths, num_new_tokens, token_budget)
         _work_off(queue, reader, partial(_begin, work, reader, beginnings))
@@ -136,7 +134,7 @@ def _begin(work: Callable[[State], object], reader: Reader, beginnings: Beginnin
 
 
 def _work_off(queue: Queue, reader: Reader, work: Callable[[Sequence[Lane]], object]) -> None:
-    while queue.rests:
+    while queue.lanes:
         lanes = queue.next()
         if fits(partial(work, lanes)):
             queue.drop(lanes)

@@ -8,6 +8,7 @@ as often as it must be. A prompt that shares nothing has a lane of its own, an o
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from ia2.icl.encoding import Ids
 from ia2.lm.prefixes import FEWEST_ROWS, PrefixGroup
@@ -26,64 +27,56 @@ Lane = list[Rest]
 """Rests of one beginning."""
 
 
-@dataclass
 class Queue:
-    """Rests that wait to be read, those of a beginning together.
+    """Rests that wait to be read, in lanes.
 
     `shared` are the lengths of the beginnings. A rest will grow by `num_new_tokens` at most. A batch takes no more than
     `token_budget` slots, shared ones and padding included, where it has more than one rest.
     """
 
-    rests: list[Rest]
-    shared: Sequence[int]
-    num_new_tokens: int
-    token_budget: int
+    def __init__(self, rests: Sequence[Rest], shared: Sequence[int], num_new_tokens: int, token_budget: int) -> None:
+        self.shared = shared
+        self.token_budget = token_budget
+        self._num_new_tokens = num_new_tokens
+        self.lanes = self._packed(rests)
+
+    def _packed(self, rests: Sequence[Rest]) -> list[Lane]:
+        """Longest first; a beginning's lanes have as many rests as each other, so that few slots are padding.
+
+        Where a lane would have few, each rest has its own: attention is at its best with one query a row.
+        """
+        lanes: list[Lane] = []
+        in_order = sorted(rests, key=lambda rest: (rest.beginning, -len(rest.ids)))
+        for own in (list(alike) for _, alike in groupby(in_order, key=lambda rest: rest.beginning)):
+            counts = range(1, len(own) // FEWEST_ROWS + 1)
+            count = next((count for count in counts if self._goes_in(own[::count])), len(own))
+            lanes += [own[first::count] for first in range(count)]
+        return lanes
+
+    def _goes_in(self, lane: Lane) -> bool:
+        start, num_tokens = self.shared[lane[0].beginning], _num_tokens(lane)
+        grown = num_tokens + len(lane) * self._num_new_tokens
+        return grown <= start and start + num_tokens <= self.token_budget
 
     def next(self) -> list[Lane]:
         """The lanes of the next batch."""
-        batch: list[Lane] = []
         widest = longest = 0
-        for lane in self._lanes():
+        for count, lane in enumerate(self.lanes):
             widest, longest = max(widest, _num_tokens(lane)), max(longest, self.shared[lane[0].beginning])
-            if batch and (len(batch) + 1) * (widest + longest) > self.token_budget:
-                break
-            batch.append(lane)
-        return batch
-
-    def _lanes(self) -> Iterator[Lane]:
-        lane: Lane = []
-        num_tokens = 0
-        for rest in self.rests:
-            num_tokens += len(rest.ids)
-            if lane and not self._goes_in(lane, rest, num_tokens):
-                yield from _worth_it(lane)
-                lane, num_tokens = [], len(rest.ids)
-            lane.append(rest)
-        yield from _worth_it(lane)
-
-    def _goes_in(self, lane: Lane, rest: Rest, num_tokens: int) -> bool:
-        """Whether a rest may follow those of a lane, which then feed `num_tokens` at first."""
-        start = self.shared[rest.beginning]
-        grown = num_tokens + (len(lane) + 1) * self.num_new_tokens
-        alike = lane[-1].beginning == rest.beginning
-        return alike and grown <= start and start + num_tokens <= self.token_budget
-
-    def _size(self, lanes: Sequence[Lane]) -> int:
-        return len(lanes) * (max(map(_num_tokens, lanes)) + max(self.shared[lane[0].beginning] for lane in lanes))
+            if count and (count + 1) * (widest + longest) > self.token_budget:
+                return self.lanes[:count]
+        return self.lanes
 
     def drop(self, batch: Sequence[Lane]) -> None:
-        """Take what is read from the queue."""
-        self.rests = self.rests[sum(map(len, batch)) :]
+        """Take a batch that is read from the queue."""
+        self.lanes = self.lanes[len(batch) :]
 
     def halve(self, batch: Sequence[Lane]) -> None:
         """Lower the budget to what half of a batch takes: half of its lanes, or half of what is in a single one."""
         half = batch[: len(batch) // 2] if len(batch) > 1 else [lane[: len(lane) // 2] for lane in batch]
-        self.token_budget = self._size(half)
-
-
-def _worth_it(lane: Lane) -> list[Lane]:
-    """The lane, or one for each of its rests where there are few: attention is at its best with one query a row."""
-    return [lane] if len(lane) >= FEWEST_ROWS else [[rest] for rest in lane]
+        longest = max(self.shared[lane[0].beginning] for lane in half)
+        self.token_budget = len(half) * (longest + max(map(_num_tokens, half)))
+        self.lanes = self._packed([rest for lane in self.lanes for rest in lane])
 
 
 def _num_tokens(lane: Lane) -> int:
