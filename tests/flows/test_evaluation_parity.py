@@ -14,8 +14,8 @@ from tiny_runs import assert_whole, evaluation, training
 from ia2.flows import evaluation as flow
 from ia2.flows.evaluation import evaluate
 from ia2.flows.training import train
-from ia2.lm.decoding import State
 from ia2.lm.shelf import Models
+from ia2.lm.state import State
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_batches_and_order_change_nothing(
 
 @pytest.mark.slow
 def test_memory_that_runs_out_changes_nothing(here: Ten, together: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, ran_out = State._run, list[int]()
+    run, ran_out = State._feed, list[int]()
 
     def limited(state: State, *arguments: Any, **named: Any) -> object:
         if len(state.rows) > 2:
@@ -76,7 +76,7 @@ def test_memory_that_runs_out_changes_nothing(here: Ten, together: Answers, monk
             raise torch.OutOfMemoryError("CUDA out of memory")
         return run(state, *arguments, **named)
 
-    monkeypatch.setattr(State, "_run", limited)
+    monkeypatch.setattr(State, "_feed", limited)
     assert_same_answers(rows_of(evaluate(here.config(), Models())), together)
     assert ran_out
 

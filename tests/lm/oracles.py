@@ -8,7 +8,7 @@ from peft import PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ia2.lm.decoding import Seen
+from ia2.lm.state import Seen
 
 Model = PreTrainedModel | PeftModel
 

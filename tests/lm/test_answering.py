@@ -14,10 +14,10 @@ from ia2.icl.questions import Questions, mark
 from ia2.lm import answering
 from ia2.lm.answer_table import answer_table
 from ia2.lm.answering import Answers, Asking, answer
-from ia2.lm.decoding import Seen
 from ia2.lm.forward import reading
 from ia2.lm.loading import LanguageModel
 from ia2.lm.scoring import FirstTokenScores
+from ia2.lm.state import Seen
 from ia2.tasks.base import Example, TaskSpec
 
 SPEC = TaskSpec(

@@ -1,6 +1,7 @@
 """Decoding in batches, padded, cached and with a shared beginning, against one prompt at a time without any of that."""
 
 from functools import cache
+from itertools import product
 
 import pytest
 import torch
@@ -24,18 +25,24 @@ def random_prompts(lengths: tuple[int, ...] = LENGTHS, beginning: Ids = ()) -> l
     return [(*beginning, *torch.randint(3, 320, (length,), generator=generator).tolist()) for length in lengths]
 
 
-BEGINNING = random_prompts((11,))[0]
+BEGINNING, OTHER, THIRD = (random_prompts((length,))[0] for length in (11, 120, 90))
 PROMPTS = {
     "nothing shared": random_prompts(),
     "a shared beginning": random_prompts((1, 2, 9, 4, 3), BEGINNING),
     "a shared beginning within the window": random_prompts((1, 5, 2, 3), BEGINNING[:SHORTEST_PREFIX]),
+}
+LANES = {
+    "lanes of several prompts and beginnings": [
+        *(random_prompts((4, 1, 8, 2, 5, 4), OTHER) + random_prompts((3, 9, 3, 1), THIRD[::-1])),
+        *random_prompts((30, 2)),
+    ],
 }
 
 
 @cache
 def plainly(shape: str, prompts: str) -> list[Plain]:
     model = tiny_model(shape, attention="eager")
-    return [plain_greedy(model, prompt, NUM_TOKENS) for prompt in PROMPTS[prompts]]
+    return [plain_greedy(model, prompt, NUM_TOKENS) for prompt in (PROMPTS | LANES)[prompts]]
 
 
 def ends_at_different_steps(responses: list[Plain]) -> set[int]:
@@ -52,7 +59,7 @@ def stop_at(ends: set[int]) -> Stopper:
 def assert_decodes(shape: str, attention: str, prompts: str, how: Decoding, expected: list[Plain]) -> None:
     witness = Witness()
     with reading(tiny_model(shape, attention=attention)) as reader:  # type: ignore[arg-type]
-        responses = decode(reader, PROMPTS[prompts], how, witness)
+        responses = decode(reader, (PROMPTS | LANES)[prompts], how, witness)
     for row, (response, right) in enumerate(zip(responses, expected, strict=True)):
         assert_same(witness.plain(row, response), right)
 
@@ -66,9 +73,14 @@ def test_equals_one_by_one(shape: str, attention: str, prompts: str, num_tokens:
     assert_decodes(shape, attention, prompts, Decoding(num_tokens, None), expected)
 
 
-@pytest.mark.parametrize("prompts", PROMPTS)
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    ("shape", "attention", "prompts"),
+    [
+        *product(SHAPES, ["sdpa", "eager"], PROMPTS),
+        *product(SHAPES, ["sdpa"], LANES),
+        *product(["gemma3_text", "mistral"], ["eager"], LANES),
+    ],
+)
 def test_equals_one_by_one_when_rows_end_at_different_steps(shape: str, attention: str, prompts: str) -> None:
     ends = ends_at_different_steps(plainly(shape, prompts))
     expected = [response.until(ends) for response in plainly(shape, prompts)]

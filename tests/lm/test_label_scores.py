@@ -12,10 +12,10 @@ from tiny import SHAPES, WINDOW, tiny_model, tiny_tokenizer
 
 from ia2.errors import UserError
 from ia2.icl.encoding import Encoder, Ids
-from ia2.lm.decoding import Seen
 from ia2.lm.forward import Reader, reading
 from ia2.lm.label_scores import score_labels, sequence_log_probabilities
 from ia2.lm.scoring import FirstTokenScores, Floats
+from ia2.lm.state import Seen
 from ia2.methods import Adapter
 
 LABELS: list[Ids] = [(40, 7), (40, 41, 7), (40,), (55, 3, 40, 41, 90), (40, 41, 7)]
@@ -30,6 +30,7 @@ def made_up(*lengths: int, beginning: Ids = ()) -> list[Ids]:
 PROMPTS = {
     "nothing shared": made_up(1, WINDOW - 1, WINDOW, WINDOW + 1, 13),
     "a shared beginning": made_up(1, 2, 9, 4, 3, beginning=made_up(11)[0]),
+    "a lane": made_up(1, 2, 9, 4, 3, beginning=made_up(60)[0]),
 }
 
 

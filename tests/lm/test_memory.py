@@ -1,6 +1,6 @@
 """Memory that runs out makes batches smaller and changes nothing else; it is simulated, since no test may fill it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -11,10 +11,13 @@ from tiny import tiny_model
 
 from ia2.errors import MachineError
 from ia2.icl.encoding import Ids
-from ia2.lm.decoding import Decoding, State, decode
+from ia2.lm import decoding
+from ia2.lm.decoding import Decoding, decode
 from ia2.lm.forward import Reader, reading
 from ia2.lm.label_scores import sequence_log_probabilities
+from ia2.lm.lanes import Queue, Rest
 from ia2.lm.memory import ran_out_of_memory
+from ia2.lm.state import Beginnings, State, read_beginnings
 from ia2.training.targets import collect
 
 ERRORS: dict[str, Callable[[], BaseException]] = {
@@ -55,14 +58,14 @@ def memory(
     monkeypatch: pytest.MonkeyPatch, most: int, step: int = 0, error: Callable[[], BaseException] = ERRORS["gpu"]
 ) -> Iterator[tuple[Reader, Memory]]:
     """A reader whose memory holds `most` rows."""
-    limited, run = Memory(most, step, error), State._run
+    limited, run = Memory(most, step, error), State._feed
 
     def seen(state: State, *arguments: object, **named: object) -> object:
         limited.run(state)
         return run(state, *arguments, **named)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch, reading(tiny_model("llama")) as reader:
-        patch.setattr(State, "_run", seen)
+        patch.setattr(State, "_feed", seen)
         yield reader, limited
 
 
@@ -73,7 +76,7 @@ def test_smaller_batches_give_the_same(kind: str, step: int, monkeypatch: pytest
     how = Decoding(NUM_TOKENS, None, token_budget=1000, advance=finished.append)
     with memory(monkeypatch, 2, step, ERRORS[kind]) as (reader, limited):
         responses = decode(reader, PROMPTS, how, witness)
-    assert [size for size in limited.tried if size > 2] == [5, 3]  # longer rows, then a little shorter ones
+    assert [size for size in limited.tried if size > 2] == [5, 4, 3]  # long rows, then ever shorter ones
     assert sum(finished) == sum(size for size in limited.tried if size <= 2) == len(PROMPTS)
     for row, prompt in enumerate(PROMPTS):
         expected = plain_greedy(tiny_model("llama"), prompt, NUM_TOKENS)
@@ -110,6 +113,49 @@ def test_a_prompt_that_does_not_fit_alone_is_told(monkeypatch: pytest.MonkeyPatc
     ):
         decode(reader, made_up(20, 3, 4), Decoding(NUM_TOKENS, None, token_budget=1000))
     assert limited.tried == [3, 1]
+
+
+LONG = [made_up(length, beginning=beginning) for beginning in made_up(50, 40) for length in (3, 1, 2, 5)]
+
+
+@pytest.mark.parametrize("most", [1, 0])
+def test_beginnings_that_do_not_fit_together_are_read_alone(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+
+    def limited(reader: Reader, beginnings: Sequence[Ids]) -> Beginnings:
+        tried.append(len(beginnings))
+        if len(beginnings) > most:
+            raise ERRORS["gpu"]()
+        return read_beginnings(reader, beginnings)
+
+    prompts = [prompt for (prompt,) in LONG]
+    with reading(tiny_model("llama")) as reader:
+        expected = decode(reader, prompts, Decoding(NUM_TOKENS, None))
+        monkeypatch.setattr(decoding, "read_beginnings", limited)
+        if most:
+            assert decode(reader, prompts, Decoding(NUM_TOKENS, None)) == expected
+        else:
+            with pytest.raises(MachineError, match="a single prompt of 50 tokens"):
+                decode(reader, prompts, Decoding(NUM_TOKENS, None))
+    assert tried == [2, 1, 1][: 3 if most else 2]
+
+
+def test_what_prompts_share_is_not_held_for_each() -> None:
+    """64 prompts behind 200 shared tokens take the slots of few of them, also when they have grown."""
+    rests = [Rest(row, ids, 0) for row, (ids,) in enumerate(made_up(9) for _ in range(64))]
+    queue = Queue(rests, [200], 3, token_budget=2048)
+    with reading(tiny_model("llama")) as reader:
+        beginnings = read_beginnings(reader, made_up(200))
+        lanes = queue.next()
+        state = State(reader, beginnings, lanes)
+        seen = state.first(activations=False)
+        for _ in range(3):
+            seen = state.next(seen.logits.argmax(-1), activations=False)
+    keys = state.cache.layers[0].keys
+    assert keys is not None
+    assert len(state.rows) == 64
+    # 16 prompts a lane: 4 x (200 + 16 x 12) slots, where one for each would be 64 x (200 + 12)
+    assert keys.shape[0] * keys.shape[2] == 4 * 392
 
 
 def test_other_errors_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,10 @@ import torch
 from oracles import full_forward
 from tiny import EOS, VOCABULARY, tiny_model, tiny_tokenizer
 
-from ia2.lm.decoding import Decoding, Seen, Stopper, decode
+from ia2.lm.decoding import Decoding, Stopper, decode
 from ia2.lm.forward import reading
 from ia2.lm.scoring import FirstTokenScores, ResponseScores
+from ia2.lm.state import Seen
 
 
 def seen(step: int, rows: list[int], logits: torch.Tensor) -> Seen:

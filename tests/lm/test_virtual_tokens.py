@@ -15,6 +15,7 @@ BEGINNING = tuple(range(100, 110))
 PROMPTS: dict[str, list[Ids]] = {
     "nothing shared": [(17,), (60, 61, 62), tuple(range(40, 40 + WINDOW + 7))],
     "a shared beginning": [(*BEGINNING, 5), (*BEGINNING, 6, 7, 8, 9), (*BEGINNING, *range(20, 29))],
+    "a lane": [(*range(100, 160), 5), *((*range(100, 160), *range(20, end)) for end in (24, 28, 23, 21))],
 }
 
 

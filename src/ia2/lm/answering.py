@@ -10,11 +10,12 @@ from tqdm import tqdm
 from ia2.config import StopRule
 from ia2.icl.encoding import Encoder
 from ia2.icl.questions import Questions
-from ia2.lm.decoding import Decoding, Seen, decode
+from ia2.lm.decoding import Decoding, decode
 from ia2.lm.forward import Reader
 from ia2.lm.label_scores import LabelScores, score_labels
 from ia2.lm.loading import LanguageModel
 from ia2.lm.scoring import FirstTokenScores, Floats, ResponseScores
+from ia2.lm.state import Seen
 
 ENDED = 2
 """A number of tokens (T) above 1, with which the ids of an answer hold what ends it."""

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from ia2.icl.encoding import Encoded
-from ia2.lm.decoding import State, check_context, over_batches
+from ia2.lm.decoding import Feeding, check_context, over_batches
 from ia2.lm.forward import Reader
+from ia2.lm.state import State
 
 
 @torch.no_grad()
@@ -27,22 +28,11 @@ def forced_activations(reader: Reader, examples: Sequence[Encoded], token_budget
 
     def read(state: State) -> None:
         lengths = [len(examples[row].response) for row in state.rows]
-        found.update(zip(state.rows, _read(state, lengths).split(lengths, dim=1), strict=True))
+        found.update(zip(state.rows, state.activations(lengths).split(lengths, dim=1), strict=True))
 
     prompts = [example.prompt for example in examples]
-    over_batches(reader, prompts, token_budget, read, [example.response[:-1] for example in examples])
+    over_batches(reader, prompts, Feeding(token_budget, after=[example.response[:-1] for example in examples]), read)
     return torch.cat([found[row] for row in range(len(examples))], dim=1)
-
-
-def _read(state: State, lengths: Sequence[int]) -> Tensor:
-    """The activations at the last `lengths` positions of each row."""
-    rows = [row for row, length in enumerate(lengths) for _ in range(length)]
-    ends = zip(state.last.tolist(), lengths, strict=True)
-    columns = [last - length + 1 + step for last, length in ends for step in range(length)]
-    reader = state.reader
-    reader.recorder.at(torch.tensor(rows, device=reader.device), torch.tensor(columns, device=reader.device))
-    reader.run(input_ids=state.input_ids, past_key_values=state.cache, use_cache=True)
-    return reader.recorder.take()
 
 
 def cosines(first: Tensor, second: Tensor) -> Tensor:

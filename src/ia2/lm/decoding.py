@@ -4,43 +4,33 @@ Written out instead of calling `generate` for three reasons: the body runs witho
 adapters with virtual tokens decode correctly in padded batches; and attention masks follow from positions, so that a
 padded slot, a shared prefix or a sliding window can never put a token where another expects it.
 
-Prompts are padded on the right. What all prompts begin with (virtual tokens, shared demonstrations) is computed once.
-Rows that have finished leave the batch. A batch that memory does not hold is begun anew as a smaller one.
+Prompts are padded on the right. What many prompts begin with (virtual tokens, shared demonstrations) is computed once
+and held once for many of them (`lanes.py`). Rows that have finished leave the batch. A batch that memory does not hold
+is begun anew as a smaller one.
 """
 
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, cast
+from typing import Protocol
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedTokenizerBase
-from transformers.cache_utils import DynamicLayer
+from transformers import PreTrainedTokenizerBase
 
 from ia2.config import StopRule
 from ia2.errors import MachineError, UserError
 from ia2.icl.encoding import Ids
 from ia2.icl.prompts import SEPARATOR
 from ia2.lm.budget import affordable_tokens
-from ia2.lm.forward import Reader, repeated
-from ia2.lm.masks import attention_masks
-from ia2.lm.memory import fits
+from ia2.lm.forward import Reader
+from ia2.lm.lanes import Lane, Queue, Rest, read_together
+from ia2.lm.memory import attempted, fits
 from ia2.lm.prefixes import prefix_groups
+from ia2.lm.state import Beginnings, Seen, State, read_beginnings
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What one step of decoding shows, for the R rows that are still going, at the position that predicts a token."""
-
-    step: int
-    rows: Sequence[int]  # which prompts, by index
-    hidden: Tensor  # [R, D], the decoder's last hidden states
-    logits: Tensor  # [R, V], in float32
-    activations: Tensor | None  # [L, R, D], as the model made them; None where the observer wants none
 
 
 class Observer(Protocol):
@@ -111,50 +101,71 @@ def decode(reader: Reader, prompts: Sequence[Ids], how: Decoding, observer: Obse
         responses.update(answered)
         how.advance(len(answered))
 
-    over_batches(reader, prompts, how.token_budget, answer)
+    over_batches(reader, prompts, Feeding(how.token_budget, how.num_generated_tokens), answer)
     return [tuple(responses[index]) for index in range(len(prompts))]
 
 
-def over_batches(
-    reader: Reader,
-    prompts: Sequence[Ids],
-    token_budget: int | None,
-    work: Callable[["State"], object],
-    after: Sequence[Ids] | None = None,
-) -> None:
+@dataclass(frozen=True)
+class Feeding:
+    """What prompts are fed in batches of at most so many padded tokens (None: by the memory of the device): after each
+    prompt and in the same pass what `after` says, which is never part of what rows share; then so many tokens at most.
+    """
+
+    token_budget: int | None
+    num_new_tokens: int = 0
+    after: Sequence[Ids] | None = None
+
+
+def over_batches(reader: Reader, prompts: Sequence[Ids], feeding: Feeding, work: Callable[[State], object]) -> None:
     """`work` on every prompt once, in batches that have read what their rows share and nothing else yet.
 
-    What is to be read `after` each prompt, in the same pass, is never part of what rows share. Where memory runs out, a
-    batch is begun anew with half its rows at most, and so are those after it. MachineError where a single prompt does
-    not fit.
+    Where memory runs out, a batch is begun anew as a smaller one, and so are those after it. MachineError where a
+    single prompt does not fit.
     """
-    token_budget = token_budget or affordable_tokens(reader.base)
-    for group in prefix_groups(prompts):
-        rests = {row: prompts[row][group.length :] + (after[row] if after else ()) for row in group.rows}
-        prefix = _prefill_shared(reader, prompts[group.rows[0]][: group.length])
-        waiting = sorted(rests, key=lambda row: -len(rests[row]))
-        while waiting:
-            rows = {row: rests[row] for row in waiting[: max(1, token_budget // len(rests[waiting[0]]))]}
-            if fits(partial(_begin, work, reader, prefix, rows)):
-                waiting = waiting[len(rows) :]
-            else:
-                token_budget = _smaller_budget(reader, rows, group.length)
+    token_budget, after = feeding.token_budget or affordable_tokens(reader.base), feeding.after
+    waiting = list(read_together(prefix_groups(prompts), token_budget))
+    while waiting:
+        groups = waiting.pop(0)
+        shared = [prompts[group.rows[0]][: group.length] for group in groups]
+        beginnings = attempted(partial(read_beginnings, reader, shared))
+        if beginnings is None:
+            half = len(groups) // 2
+            _tell_smaller(reader, len(groups), len(shared[0]))
+            waiting[:0] = [groups[:half], groups[half:]]
+            continue
+        rests = [
+            Rest(row, prompts[row][group.length :] + (after[row] if after else ()), place)
+            for place, group in enumerate(groups)
+            for row in group.rows
+        ]
+        queue = Queue(rests, beginnings.lengths, feeding.num_new_tokens, token_budget)
+        _work_off(queue, reader, partial(_begin, work, reader, beginnings))
+        token_budget = queue.token_budget
 
 
-def _begin(work: Callable[["State"], object], reader: Reader, prefix: DynamicCache, prompts: dict[int, Ids]) -> None:
-    work(State(reader, prefix, list(prompts), list(prompts.values())))
+def _begin(work: Callable[[State], object], reader: Reader, beginnings: Beginnings, lanes: Sequence[Lane]) -> None:
+    work(State(reader, beginnings, lanes))
 
 
-def _smaller_budget(reader: Reader, rows: dict[int, Ids], num_shared: int) -> int:
-    """The padded tokens of half the rows that memory did not hold."""
-    longest = max(map(len, rows.values()))
-    if len(rows) == 1:
+def _work_off(queue: Queue, reader: Reader, work: Callable[[Sequence[Lane]], object]) -> None:
+    while queue.lanes:
+        lanes = queue.next()
+        if fits(partial(work, lanes)):
+            queue.drop(lanes)
+        else:
+            rest = lanes[0][0]
+            _tell_smaller(reader, sum(map(len, lanes)), queue.shared[rest.beginning] + len(rest.ids))
+            queue.halve(lanes)
+
+
+def _tell_smaller(reader: Reader, num_rows: int, num_tokens: int) -> None:
+    """Say that memory did not hold so many rows at once; MachineError where it was one of so many tokens."""
+    if num_rows == 1:
         raise MachineError(
-            f"out of memory: a single prompt of {num_shared + longest} tokens and its response do not fit on "
+            f"out of memory: a single prompt of {num_tokens} tokens and its response do not fit on "
             f"{reader.device}; lower --max_icl_demos or --icl_max_demos, or use another --device"
         )
-    log.warning("memory does not hold %d prompts at once; going on with %d", len(rows), len(rows) // 2)
-    return len(rows) // 2 * longest
+    log.warning("memory does not hold %d prompts at once; going on with fewer", num_rows)
 
 
 def check_context(reader: Reader, num_tokens: int) -> None:
@@ -166,71 +177,6 @@ def check_context(reader: Reader, num_tokens: int) -> None:
             f"a prompt and its response take {needed} tokens, the model's context holds {limit}: "
             "lower --max_icl_demos, --icl_max_demos or --num_generated_tokens, or take a model with a longer context"
         )
-
-
-def _prefill_shared(reader: Reader, ids: Ids) -> DynamicCache:
-    """The cache, of one row, that every row starts from: virtual tokens, then the shared beginning."""
-    cache = reader.virtual_cache(1) or DynamicCache()
-    if ids:
-        reader.run(input_ids=torch.tensor([ids], device=reader.device), past_key_values=cache, use_cache=True)
-    return cache
-
-
-class State:
-    """A batch under way: the cache, the position each of its slots holds (-1: padding), and who is still going."""
-
-    def __init__(self, reader: Reader, prefix: DynamicCache, rows: Sequence[int], prompts: Sequence[Ids]) -> None:
-        self.reader = reader
-        self.rows = list(rows)
-        self.step = 0
-        self.cache = repeated(prefix, len(rows))
-        start, width = prefix.get_seq_length(), max(map(len, prompts))
-        lengths = torch.tensor([len(prompt) for prompt in prompts])
-        slots = torch.arange(width)
-        own = torch.where(slots < lengths[:, None], slots + start, -1)
-        self.slots = torch.cat([torch.arange(start).expand(len(prompts), -1), own], dim=1)  # [R, slots so far]
-        self.position = start + lengths  # [R] the position of the next token
-        padded = [[*prompt, *[0] * (width - len(prompt))] for prompt in prompts]
-        self.input_ids = torch.tensor(padded, device=reader.device)
-        self.last = (lengths - 1).to(reader.device)
-
-    def first(self, activations: bool) -> Seen:
-        """Read the prompts, and see what their last tokens show."""
-        return self._run(activations, self.last, input_ids=self.input_ids)
-
-    def next(self, token: Tensor, activations: bool) -> Seen:
-        """Feed one token [R] a row, and see what it shows."""
-        self.step += 1
-        self.slots = torch.cat([self.slots, self.position[:, None]], dim=1)
-        position = self.position[:, None].to(self.reader.device)
-        masks = attention_masks(self.reader, self.slots.to(self.reader.device), position)
-        ids = token[:, None].to(self.reader.device)
-        self.position = self.position + 1
-        columns = torch.zeros(len(self.rows), dtype=torch.long, device=self.reader.device)
-        return self._run(activations, columns, input_ids=ids, position_ids=position, attention_mask=masks)
-
-    def back(self, num_tokens: int) -> None:
-        """Forget the last tokens that were fed, and stand where the rows stood before them."""
-        self.step -= num_tokens
-        self.slots = self.slots[:, : self.slots.shape[1] - num_tokens]
-        self.position = self.position - num_tokens
-        self.cache.crop(-num_tokens)
-
-    def _run(self, activations: bool, columns: Tensor, **inputs: Any) -> Seen:
-        rows = torch.arange(len(self.rows), device=self.reader.device)
-        if activations:
-            self.reader.recorder.at(rows, columns)
-        hidden = self.reader.hidden(rows, columns, past_key_values=self.cache, use_cache=True, **inputs)
-        recorded = self.reader.recorder.take() if activations else None
-        return Seen(self.step, self.rows, hidden, self.reader.logits(hidden), recorded)
-
-    def keep(self, going: Tensor) -> None:
-        """Let the rows leave that are not `going` [R]."""
-        indices = going.nonzero().flatten()
-        self.rows = [self.rows[index] for index in indices.tolist()]
-        self.slots, self.position = self.slots[indices], self.position[indices]
-        for layer in cast(list[DynamicLayer], self.cache.layers):
-            layer.batch_select_indices(indices.to(layer.device))
 
 
 def _decode_batch(state: State, how: Decoding, observer: Observer | None) -> dict[int, list[int]]:

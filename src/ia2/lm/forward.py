@@ -13,7 +13,6 @@ from typing import Any, cast
 import torch
 from peft import PeftModel, PeftType
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
@@ -94,11 +93,12 @@ class Reader:
         """The keys and values of the adapter's virtual tokens for B rows; None for adapters that have none."""
         if not isinstance(self.model, PeftModel) or not self.model.active_peft_config.is_prompt_learning:
             return None
+        rows = torch.zeros(num_rows, dtype=torch.long, device=self.device)
         if self.model.active_peft_config.peft_type == PeftType.PREFIX_TUNING:
-            return repeated(prefix_cache(self.model), num_rows)
+            return rows_of(prefix_cache(self.model), rows)
         cache = DynamicCache()
         self.run(inputs_embeds=prompt_embeddings(self.model), past_key_values=cache, use_cache=True)
-        return repeated(cache, num_rows)
+        return rows_of(cache, rows)
 
     @property
     def num_virtual_tokens(self) -> int:
@@ -118,23 +118,16 @@ def base_of(model: Model) -> PreTrainedModel:
     return cast(PreTrainedModel, model.get_base_model()) if isinstance(model, PeftModel) else model
 
 
-def repeated(cache: DynamicCache, num_rows: int) -> DynamicCache:
-    """A cache of one row as one of B rows, every layer of the plain growing kind (a windowed one would crop).
-
-    Prefixes longer than a sliding window come cropped to it on the windowed layers; zeros take the place of what is
-    out of sight, so that a slot means the same position in every layer.
-    """
+def rows_of(cache: DynamicCache, rows: Tensor) -> DynamicCache:
+    """A cache of which each row is one of `cache`, by index; `cache` stays as it is."""
     copy = DynamicCache()
-    length = max(map(_num_slots, cache.layers), default=0)
     for index, layer in enumerate(cache.layers):
         pair = cast(DynamicLayer, layer)
         assert pair.keys is not None
         assert pair.values is not None
-        out_of_sight = (0, 0, length - _num_slots(pair), 0)
-        keys, values = functional.pad(pair.keys, out_of_sight), functional.pad(pair.values, out_of_sight)
-        copy.update(keys.expand(num_rows, -1, -1, -1), values.expand(num_rows, -1, -1, -1), index)
+        copy.update(_rows_of(pair.keys, rows), _rows_of(pair.values, rows), index)
     return copy
 
 
-def _num_slots(layer: Any) -> int:  # noqa: ANN401 - layers of several kinds
-    return int(layer.keys.shape[-2])
+def _rows_of(half: Tensor, rows: Tensor) -> Tensor:
+    return half.expand(len(rows), -1, -1, -1) if len(half) == 1 else half[rows.to(half.device)]

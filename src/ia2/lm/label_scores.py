@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from ia2.icl.encoding import Ids
-from ia2.lm.decoding import State, check_context, over_batches
+from ia2.lm.decoding import Feeding, check_context, over_batches
 from ia2.lm.forward import Reader
 from ia2.lm.scoring import FirstTokenScores, Floats
+from ia2.lm.state import State
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def sequence_log_probabilities(
     def score(state: State) -> None:
         scores[state.rows] = _scored(state, labels).cpu().numpy()
 
-    over_batches(reader, prompts, token_budget, score)
+    over_batches(reader, prompts, Feeding(token_budget, max(map(len, labels)) - 1), score)
     return scores
 
 

@@ -1,20 +1,53 @@
-"""Attention masks that follow from positions, in the form that each architecture takes."""
+"""Attention masks that follow from positions and owners, in the form that each architecture takes."""
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ia2.lm.forward import Reader
 
+SHARED = -1
+"""Who owns a token that all prompts of a lane begin with."""
+NOBODY = -2
+"""Who owns padding."""
 
-def attention_masks(reader: Reader, slots: Tensor, positions: Tensor) -> Tensor | dict[str, Tensor]:
-    """Which of the cache's slots [R, K], each holding a position (-1: padding), a query at `positions` [R, Q] may see.
 
-    In the form the model takes: [R, 1, Q, K], bool for sdpa and additive for eager attention, and for architectures
-    with several kinds of layer one mask for each kind.
+@dataclass(frozen=True)
+class Places:
+    """Whose token stands in each slot of N lanes, and the position that it has for its owner: [N, S] each.
+
+    An owner is the number of a prompt, SHARED or NOBODY.
+    """
+
+    owners: Tensor
+    positions: Tensor
+
+    def then(self, others: "Places") -> "Places":
+        """These slots and, after them, others of the same lanes."""
+        owners = torch.cat([self.owners, others.owners], dim=1)
+        return Places(owners, torch.cat([self.positions, others.positions], dim=1))
+
+    def first(self, num_slots: int) -> "Places":
+        """The first so many slots of each lane."""
+        return Places(self.owners[:, :num_slots], self.positions[:, :num_slots])
+
+    def of(self, lanes: Tensor) -> "Places":
+        """The slots of some lanes, by index."""
+        return Places(self.owners[lanes], self.positions[lanes])
+
+
+def attention_masks(reader: Reader, slots: Places, queries: Places) -> Tensor | dict[str, Tensor]:
+    """Which of the cache's K slots each of Q queries may see: its own prompt's and the shared ones, not after it.
+
+    Padding sees padding, since a query that sees nothing would come out as no number, and nothing else does. In the
+    form the model takes: [N, 1, Q, K], bool for sdpa and additive for eager attention, and for architectures with
+    several kinds of layer one mask for each kind.
     """
     config = reader.base.config
-    distance = positions[:, :, None] - slots[:, None, :]
-    causal = (slots[:, None, :] >= 0) & (distance >= 0)
+    owners = slots.owners[:, None, :]
+    distance = queries.positions[:, :, None] - slots.positions[:, None, :]
+    causal = ((owners == queries.owners[:, :, None]) | (owners == SHARED)) & (distance >= 0)
     window = getattr(config, "sliding_window", None)
     windowed = causal if window is None else causal & (distance < window)
     if reader.architecture.masks == "by_layer_type":

@@ -1,8 +1,11 @@
 """What memory holds is found out by trying: torch says beforehand neither what a batch takes nor what is free."""
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
+
+Result = TypeVar("Result")
 
 SIGNS = ("out of memory", "DefaultCPUAllocator")
 """What torch says on a GPU and on a CPU; only on a GPU it has an error of its own for it."""
@@ -15,15 +18,18 @@ def ran_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
 
 
-def fits(work: Callable[[], object]) -> bool:
-    """Do `work`; False where memory ran out, which is free again by then: no traceback holds on to it any more."""
+def attempted(work: Callable[[], Result]) -> Result | None:
+    """What `work` returns; None where memory ran out, which is free again by then: no traceback holds on to it."""
     try:
-        work()
+        return work()
     except (RuntimeError, MemoryError) as error:
         if not ran_out_of_memory(error):
             raise
-    else:
-        return True
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    return False
+    return None
+
+
+def fits(work: Callable[[], object]) -> bool:
+    """Do `work`; False where memory ran out."""
+    return attempted(lambda: (work(), True)) is not None

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ia2.lm.decoding import Seen
+from ia2.lm.state import Seen
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

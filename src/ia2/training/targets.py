@@ -17,8 +17,9 @@ from ia2 import store
 from ia2.errors import UserError
 from ia2.icl.encoding import Encoded, Ids, budget_batches, collate
 from ia2.lm.budget import affordable_tokens
-from ia2.lm.decoding import Decoding, Seen, decode
+from ia2.lm.decoding import Decoding, decode
 from ia2.lm.forward import Reader
+from ia2.lm.state import Seen
 from ia2.training.variants import Kind
 
 

@@ -1,0 +1,164 @@
+"""A batch of prompts under way: read, fed token by token, taken back, and left by those that have ended."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+from ia2.icl.encoding import Ids
+from ia2.lm.forward import Reader, rows_of
+from ia2.lm.lanes import Lane
+from ia2.lm.masks import NOBODY, SHARED, Places, attention_masks
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one step of decoding shows, for the R rows that are still going, at the position that predicts a token."""
+
+    step: int
+    rows: Sequence[int]  # which prompts, by index
+    hidden: Tensor  # [R, D], the decoder's last hidden states
+    logits: Tensor  # [R, V], in float32
+    activations: Tensor | None  # [L, R, D], as the model made them; None where the observer wants none
+
+
+@dataclass(frozen=True)
+class Beginnings:
+    """What prompts begin with, read: a cache with a row for each, padded on the right, and their lengths.
+
+    Virtual tokens are the first of each.
+    """
+
+    cache: DynamicCache
+    lengths: list[int]
+
+
+def read_beginnings(reader: Reader, beginnings: Sequence[Ids]) -> Beginnings:
+    """Read all of them in one forward pass."""
+    cache = reader.virtual_cache(len(beginnings)) or DynamicCache()
+    if any(beginnings):
+        reader.run(input_ids=_padded(beginnings).to(reader.device), past_key_values=cache, use_cache=True)
+    return Beginnings(cache, [reader.num_virtual_tokens + len(ids) for ids in beginnings])
+
+
+def _padded(rows: Sequence[Sequence[int]], pad: int = 0) -> Tensor:
+    width = max(map(len, rows))
+    return torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows], dtype=torch.long)
+
+
+class State:
+    """Where R prompts in N lanes stand: the cache, what each of its slots holds, and who is still going.
+
+    A prompt's number is its place among those that the batch began with. `lane`, `owner` (its number) and `position`
+    (of its next token) are of the R that are still going, in the order of the lanes.
+    """
+
+    def __init__(self, reader: Reader, beginnings: Beginnings, lanes: Sequence[Lane]) -> None:
+        rests = [rest for lane in lanes for rest in lane]
+        chosen = torch.tensor([lane[0].beginning for lane in lanes])
+        shared = torch.tensor(beginnings.lengths)[chosen]
+        self.reader = reader
+        self.rows = [rest.row for rest in rests]
+        self.step = 0
+        self.cache = rows_of(beginnings.cache, chosen)
+        self.lane = torch.tensor([number for number, lane in enumerate(lanes) for _ in lane])
+        self.owner = torch.arange(len(rests))
+        self.position = shared[self.lane]
+        self._prompts = [rest.ids for rest in rests]
+        self._widths: list[int] = []  # slots that each forward pass has added
+        self._ordinary = len(rests) == len(lanes) and len(shared.unique()) == 1
+        slots = torch.arange(int(shared.max())).expand(len(lanes), -1)
+        owners = torch.where(slots < shared[:, None], SHARED, NOBODY)
+        self._slots = Places(owners.to(reader.device), slots.to(reader.device))
+
+    def first(self, activations: bool) -> Seen:
+        """Read the prompts, and see what their last tokens show."""
+        return self._feed(*self._unread(), activations)
+
+    def next(self, token: Tensor, activations: bool) -> Seen:
+        """Feed one token [R] a row, and see what it shows."""
+        self.step += 1
+        return self._feed(token, torch.ones_like(token), activations)
+
+    def activations(self, lengths: Sequence[int]) -> Tensor:
+        """Read the prompts, and return the activations [L, M, D] at the last `lengths` tokens of each row."""
+        fed = self._laid_out(*self._unread())
+        wanted = torch.cat([torch.arange(end - length, end) for end, length in zip(fed.ends, lengths, strict=True)])
+        self._record(fed.lane[wanted], fed.column[wanted])
+        self.reader.run(past_key_values=self.cache, use_cache=True, **fed.inputs)
+        return self.reader.recorder.take()
+
+    def _unread(self) -> tuple[Tensor, Tensor]:
+        """The tokens of the prompts end to end, and how many each has."""
+        tokens = torch.tensor([token for ids in self._prompts for token in ids])
+        return tokens, torch.tensor([len(ids) for ids in self._prompts])
+
+    def _feed(self, tokens: Tensor, lengths: Tensor, activations: bool) -> Seen:
+        """Feed each row its next tokens, as many as `lengths` [R] says; `tokens` holds them end to end."""
+        fed = self._laid_out(tokens, lengths)
+        rows, columns = (one[fed.ends - 1].to(self.reader.device) for one in (fed.lane, fed.column))
+        if activations:
+            self._record(rows, columns)
+        hidden = self.reader.hidden(rows, columns, past_key_values=self.cache, use_cache=True, **fed.inputs)
+        recorded = self.reader.recorder.take() if activations else None
+        return Seen(self.step, self.rows, hidden, self.reader.logits(hidden), recorded)
+
+    def _record(self, rows: Tensor, columns: Tensor) -> None:
+        self.reader.recorder.at(rows.to(self.reader.device), columns.to(self.reader.device))
+
+    def _laid_out(self, tokens: Tensor, lengths: Tensor) -> "_Fed":
+        """The lanes' next slots, with these tokens in them."""
+        row = torch.arange(len(self.rows)).repeat_interleave(lengths)
+        ends = lengths.cumsum(0)
+        lane, place = self.lane[row], torch.arange(len(tokens))
+        column = place - torch.searchsorted(lane, lane)
+        position = self.position[row] + place - (ends - lengths)[row]
+
+        def table_of(values: Tensor, empty: int) -> Tensor:
+            table = torch.full((len(self._slots.owners), int(column.max()) + 1), empty)
+            table[lane, column] = values
+            return table.to(self.reader.device)
+
+        queries = Places(table_of(self.owner[row], NOBODY), table_of(position, 0))
+        self._slots = self._slots.then(queries)
+        inputs: dict[str, Any] = {"input_ids": table_of(tokens, 0)}
+        if self._widths or not self._ordinary:
+            masks = attention_masks(self.reader, self._slots, queries)
+            inputs |= {"position_ids": queries.positions, "attention_mask": masks}
+        self._widths.append(queries.owners.shape[1])
+        self.position = self.position + lengths
+        return _Fed(inputs, lane, column, ends)
+
+    def back(self, num_tokens: int) -> None:
+        """Forget the last tokens that were fed, and stand where the rows stood before them."""
+        kept = len(self._widths) - num_tokens
+        width = sum(self._widths[kept:])
+        self.step, self._widths, self.position = self.step - num_tokens, self._widths[:kept], self.position - num_tokens
+        self._slots = self._slots.first(self._slots.owners.shape[1] - width)
+        self.cache.crop(-width)
+
+    def keep(self, going: Tensor) -> None:
+        """Let the rows leave that are not `going` [R], and the lanes that have none left."""
+        indices = going.nonzero().flatten()
+        self.rows = [self.rows[index] for index in indices.tolist()]
+        self.owner, self.position = self.owner[indices], self.position[indices]
+        lanes, self.lane = self.lane[indices].unique(return_inverse=True)
+        if len(lanes) < len(self._slots.owners):
+            self._slots = self._slots.of(lanes.to(self.reader.device))
+            for layer in cast(list[DynamicLayer], self.cache.layers):
+                layer.batch_select_indices(lanes.to(layer.device))
+
+
+@dataclass(frozen=True)
+class _Fed:
+    """Tokens [M] of the rows end to end as a forward pass takes them: the decoder's inputs, the lane and the column of
+    each token, and where each row's end [R]."""
+
+    inputs: dict[str, Any]
+    lane: Tensor
+    column: Tensor
+    ends: Tensor
