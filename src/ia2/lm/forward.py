@@ -93,11 +93,12 @@ class Reader:
         """The keys and values of the adapter's virtual tokens for B rows; None for adapters that have none."""
         if not isinstance(self.model, PeftModel) or not self.model.active_peft_config.is_prompt_learning:
             return None
+        rows = torch.zeros(num_rows, dtype=torch.long, device=self.device)
         if self.model.active_peft_config.peft_type == PeftType.PREFIX_TUNING:
-            return _repeated(prefix_cache(self.model), num_rows)
+            return rows_of(prefix_cache(self.model), rows)
         cache = DynamicCache()
         self.run(inputs_embeds=prompt_embeddings(self.model), past_key_values=cache, use_cache=True)
-        return _repeated(cache, num_rows)
+        return rows_of(cache, rows)
 
     @property
     def num_virtual_tokens(self) -> int:
@@ -117,12 +118,16 @@ def base_of(model: Model) -> PreTrainedModel:
     return cast(PreTrainedModel, model.get_base_model()) if isinstance(model, PeftModel) else model
 
 
-def _repeated(cache: DynamicCache, num_rows: int) -> DynamicCache:
-    """A cache of one row as one of B rows, through which gradients go."""
+def rows_of(cache: DynamicCache, rows: Tensor) -> DynamicCache:
+    """A cache of which each row is one of `cache`, by index; `cache` stays as it is."""
     copy = DynamicCache()
     for index, layer in enumerate(cache.layers):
         pair = cast(DynamicLayer, layer)
         assert pair.keys is not None
         assert pair.values is not None
-        copy.update(pair.keys.expand(num_rows, -1, -1, -1), pair.values.expand(num_rows, -1, -1, -1), index)
+        copy.update(_rows_of(pair.keys, rows), _rows_of(pair.values, rows), index)
     return copy
+
+
+def _rows_of(half: Tensor, rows: Tensor) -> Tensor:
+    return half.expand(len(rows), -1, -1, -1) if len(half) == 1 else half[rows.to(half.device)]

@@ -10,8 +10,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from ia2.icl.encoding import Ids
-from ia2.lm.cache import grown
-from ia2.lm.forward import Reader
+from ia2.lm.forward import Reader, rows_of
 from ia2.lm.lanes import Lane
 from ia2.lm.masks import NOBODY, SHARED, Places, attention_masks
 
@@ -65,7 +64,7 @@ class State:
         self.reader = reader
         self.rows = [rest.row for rest in rests]
         self.step = 0
-        self.cache = grown(beginnings.cache, chosen)
+        self.cache = rows_of(beginnings.cache, chosen)
         self.lane = torch.tensor([number for number, lane in enumerate(lanes) for _ in lane])
         self.owner = torch.arange(len(rests))
         self.position = shared[self.lane]
