@@ -71,3 +71,13 @@ def test_kernels_for_a_gpu_change_no_other_model(monkeypatch: pytest.MonkeyPatch
     rope = vars(module)["apply_rotary_pos_emb"]
     assert torch.equal(rope(torch.zeros(2), 3.0), torch.full((2,), 3.0))
     assert rope.plain is rotated
+
+
+def test_a_norm_of_many_numbers_stays_what_it_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused, "MANY", 12)
+    norm = NORMS[0](6)
+    norm.forward = lambda hidden_states: hidden_states - 1  # as liger-kernel sets its own
+    assert fuse_norms(norm) == 1
+    few, many = torch.ones(1, 6), torch.ones(2, 6)
+    torch.testing.assert_close(norm(few), few)
+    assert torch.equal(norm(many), many - 1)

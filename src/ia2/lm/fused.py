@@ -3,7 +3,8 @@
 transformers writes norms, rotary positions and gated activations out in several operations, each a kernel of its own
 over the whole width: a third of a long prefill on the shape of Qwen3-4B, and most of what a short one spends on
 starting kernels. With liger-kernel (the extra `gpu`; Hsu et al. 2024, arXiv 2410.10989) each is one kernel; without it,
-torch's own fused norm does for the norms alone. Rounding in bf16 may differ in the last bit; in float32 nothing does.
+torch's own fused norm does for the norms alone, and it does for few tokens anyway, since it is started sooner. Rounding
+in bf16 may differ in the last bit; in float32 nothing does.
 """
 
 import logging
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 NORMS = (LlamaRMSNorm, MistralRMSNorm, Phi3RMSNorm, Qwen2RMSNorm, Qwen3RMSNorm)
 """Those that multiply by their weight; Gemma's multiplies by one more than it."""
 ROPE = "apply_rotary_pos_emb"
+MANY = 2**21
+"""Numbers in what a norm is given from which on liger's kernel is the faster one; with fewer, starting it is slow."""
 NO_LOSSES = {"cross_entropy": False, "fused_linear_cross_entropy": False}
 """The losses are ours (`training/losses.py`)."""
 
@@ -41,8 +44,7 @@ def fuse_kernels(model: PreTrainedModel) -> None:
         with _for_this_model_alone(sys.modules[type(model).__module__]):
             apply_liger_kernel(model, NO_LOSSES)
         log.debug("liger kernels for %s", model.config.model_type)
-    else:
-        fuse_norms(model)
+    fuse_norms(model)
 
 
 @contextmanager
@@ -74,7 +76,8 @@ class _ByDevice:
 
 
 def fuse_norms(model: nn.Module) -> int:
-    """Let every RMS norm of a known kind compute in one kernel of torch's; returns how many."""
+    """Let every RMS norm of a known kind compute in one kernel of torch's, where it does not have a better; returns how
+    many."""
     norms = [module for module in model.modules() if type(module) in NORMS]
     for norm in norms:
         norm.forward = _Fused(norm)
@@ -82,11 +85,14 @@ def fuse_norms(model: nn.Module) -> int:
 
 
 class _Fused:
-    """The forward of one norm."""
+    """The forward of one norm, of many numbers as it is already if that is not transformers' own."""
 
     def __init__(self, norm: nn.Module) -> None:
         self._norm = norm
+        self._of_many = norm.__dict__.get("forward")
 
     def __call__(self, hidden_states: Tensor) -> Tensor:
+        if self._of_many is not None and hidden_states.numel() >= MANY:
+            return cast(Tensor, self._of_many(hidden_states))
         weight, epsilon = self._norm.weight, self._norm.variance_epsilon
         return rms_norm(hidden_states, (hidden_states.shape[-1],), weight, epsilon)  # type: ignore[arg-type]
