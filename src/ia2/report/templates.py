@@ -8,10 +8,12 @@ from typing import cast
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+HERE = Path(__file__).parent
+
 
 @cache
 def _environment() -> Environment:
-    loader = FileSystemLoader(Path(__file__).parent)
+    loader = FileSystemLoader(HERE)
     return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
@@ -22,5 +24,6 @@ def render(fragment: str, **values: object) -> Markup:
 
 
 def render_document(**values: object) -> str:
-    """The whole page, from page.html.jinja."""
-    return _environment().get_template("page.html.jinja").render(**values)
+    """The whole page, from page.html.jinja, with page.css in it."""
+    style = Markup((HERE / "page.css").read_text(encoding="utf-8"))
+    return _environment().get_template("page.html.jinja").render(style=style, **values)
