@@ -51,9 +51,15 @@ class Measured:
 
     @cached_property
     def examples(self) -> pd.DataFrame:
-        """The rows of this pass in all runs."""
-        frame = pd.concat([load_examples(record) for record in self.records], ignore_index=True)
+        """The rows of this pass in all runs: idx, gold, parsed and correct."""
+        answers = [load_examples(record, ("gold", "parsed", "correct")) for record in self.records]
+        frame = pd.concat(answers, ignore_index=True)
         return frame[frame["with_icl"] == self.row.with_icl]
+
+    @cached_property
+    def hits(self) -> "pd.Series[float]":
+        """The share of runs (0 to 1) in which each query was answered right, by idx."""
+        return self.examples.groupby("idx")["correct"].mean()
 
 
 @dataclass(frozen=True)
