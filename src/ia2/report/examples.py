@@ -1,26 +1,47 @@
-"""Example answers: the first queries of an evaluation set and what every model said, right or wrong.
+"""What the models answered, query by query: what the page's example browser shows.
 
-The first ones are shown, not chosen ones, so that the examples are no advertisement.
+At most 200 queries of an evaluation set, and of all sets together as many as a small page holds: the first query of
+every set, then the second, until the bytes are used up. Nothing is picked. What is left out stays in the parquet
+files, which are named.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import pyarrow
+import pyarrow.compute
 
-from ia2.report.results import Record, load_examples
+from ia2.report.results import Record, read_rows
 from ia2.report.summary import Group, rows_of
+from ia2.report.templates import json_for_script
 
-NUM_EXAMPLES = 3
+MOST_QUERIES = 200
+MOST_BYTES = 5_000_000
+"""Of all texts and answers together, as JSON."""
+MOST_CHARACTERS = 4_000
+"""A longer text is cut, and says so."""
+BYTES_OF_AN_ANSWER = 20
+"""Its places in the table of texts, whether it is right, and its confidence."""
+ANSWER_COLUMNS = ["idx", "with_icl", "response", "parsed", "correct", "confidence"]
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query and its gold answer; `idx` is its place in the dataset."""
+
+    idx: int
+    question: str
+    gold: str
 
 
 @dataclass(frozen=True)
 class Answer:
     """One model's response to a query; `parsed` is None where no answer was found in it."""
 
-    model: str
-    run_idx: int
     response: str
     parsed: str | None
     correct: bool
@@ -28,29 +49,167 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Query:
-    """A query, its gold answer, and the answers of all models of a group."""
+class AnsweredRun:
+    """The answers of one run, in the order of the set's queries, None where it was not asked; `file` holds them all."""
 
-    question: str
-    gold: str
-    answers: tuple[Answer, ...]
+    run_idx: int
+    file: Path
+    answers: tuple[Answer | None, ...]
 
 
-def example_answers(group: Group, records: Sequence[Record]) -> list[Query]:
-    """The first three queries of the evaluation set, and how the first run of each model of the group answered them."""
+@dataclass(frozen=True)
+class AnsweringModel:
+    """A model of the summary, and its runs."""
+
+    name: str
+    runs: tuple[AnsweredRun, ...]
+
+
+@dataclass(frozen=True)
+class QuerySet:
+    """The queries of an evaluation set that are shown, of `num_queries` that there are, and who answered them."""
+
+    title: str
+    num_queries: int
+    queries: tuple[Query, ...]
+    models: tuple[AnsweringModel, ...]
+
+    def first(self, num: int) -> "QuerySet":
+        """The same with the first so many queries."""
+        models = tuple(
+            replace(model, runs=tuple(replace(run, answers=run.answers[:num]) for run in model.runs))
+            for model in self.models
+        )
+        return replace(self, queries=self.queries[:num], models=models)
+
+    def answers_to(self, place: int) -> Iterator[Answer]:
+        """Every answer to one of the queries."""
+        answers = (run.answers[place] for model in self.models for run in model.runs)
+        return (answer for answer in answers if answer is not None)
+
+
+def query_sets(groups: Iterable[Group], records: Sequence[Record], most_bytes: int = MOST_BYTES) -> list[QuerySet]:
+    """The query set of each group, all of them together within `most_bytes`."""
     from_path = {str(record.path): record for record in records}
-    queries: dict[int, Query] = {}
-    for row in rows_of(group.rows):
-        record = from_path[row.records[0]]
-        rows = load_examples(record)
-        for example in rows[rows["with_icl"] == row.with_icl].head(NUM_EXAMPLES).to_dict("records"):
-            query = queries.get(example["idx"], Query(example["question"], example["gold"], ()))
-            answer = _answer(row.name, record.settings.run_idx, example)
-            queries[example["idx"]] = replace(query, answers=(*query.answers, answer))
-    return [queries[idx] for idx in sorted(queries)]
+    sets = [_query_set(group, from_path) for group in groups]
+    num = _num_within(sets, most_bytes)
+    return [one.first(num) for one in sets]
 
 
-def _answer(model: str, run_idx: int, example: dict[Any, Any]) -> Answer:
-    parsed = None if pd.isna(example["parsed"]) else example["parsed"]
-    confidence = None if pd.isna(example["confidence"]) else example["confidence"]
-    return Answer(model, run_idx, example["response"], parsed, bool(example["correct"]), confidence)
+def _query_set(group: Group, from_path: Mapping[str, Record]) -> QuerySet:
+    """The 200 queries of lowest idx, of those that most runs were asked; of two with one idx the first is shown."""
+    rows = rows_of(group.rows)
+    records = {path: from_path[path] for row in rows for path in row.records}
+    tables = {path: read_rows(record.rows, ANSWER_COLUMNS) for path, record in records.items()}
+    counts = Counter(chain.from_iterable(set(table["idx"].to_pylist()) for table in tables.values()))
+    shown = sorted(sorted(counts, key=lambda idx: (-counts[idx], idx))[:MOST_QUERIES])
+    models = []
+    for row in rows:
+        runs = [
+            AnsweredRun(records[path].settings.run_idx, records[path].rows, _answers(tables[path], row.with_icl, shown))
+            for path in row.records
+        ]
+        models.append(AnsweringModel(row.name, tuple(runs)))
+    return QuerySet(group.title, len(counts), _queries(records.values(), shown), tuple(models))
+
+
+def _answers(table: pyarrow.Table, with_icl: bool, shown: Sequence[int]) -> tuple[Answer | None, ...]:
+    """The answers of one pass to the queries that are shown."""
+    wanted = table.filter((pyarrow.compute.field("with_icl") == with_icl) & pyarrow.compute.field("idx").isin(shown))
+    columns = [wanted[name].to_pylist() for name in ("response", "parsed", "correct", "confidence")]
+    answers = [
+        Answer(shortened(response), None if parsed is None else shortened(parsed), correct, confidence)
+        for response, parsed, correct, confidence in zip(*columns, strict=True)
+    ]
+    from_idx = dict(zip(wanted["idx"].to_pylist()[::-1], answers[::-1], strict=True))
+    return tuple(from_idx.get(idx) for idx in shown)
+
+
+def _queries(records: Iterable[Record], shown: Sequence[int]) -> tuple[Query, ...]:
+    """The queries, each from the first record that has it."""
+    found: dict[int, Query] = {}
+    for record in records:
+        if len(found) == len(shown):
+            break
+        table = read_rows(record.rows, ["idx", "question", "gold"])
+        wanted = table.filter(pyarrow.compute.field("idx").isin(shown))
+        for idx, *texts in zip(*(wanted[name].to_pylist() for name in ("idx", "question", "gold")), strict=True):
+            found.setdefault(idx, Query(idx, *map(shortened, texts)))
+    return tuple(found[idx] for idx in shown)
+
+
+def shortened(text: str) -> str:
+    """The text, or its beginning and how much more there is."""
+    more = len(text) - MOST_CHARACTERS
+    return text if more <= 0 else f"{text[:MOST_CHARACTERS]} […] ({more} more characters in the parquet file)"
+
+
+def _num_within(sets: Sequence[QuerySet], most_bytes: int) -> int:
+    """How many queries of each set there can be, so that all of them take at most so many bytes."""
+    texts: set[str] = set()
+    size = 0
+    longest = max((len(one.queries) for one in sets), default=0)
+    for place in range(longest):
+        for one in sets:
+            if place < len(one.queries):
+                size += _size(one, place, texts)
+        if size > most_bytes:
+            return place
+    return longest
+
+
+def _size(one: QuerySet, place: int, texts: set[str]) -> int:
+    """Bytes that a query and its answers add to those whose `texts` are there already."""
+    query, answers = one.queries[place], list(one.answers_to(place))
+    told = {query.question, query.gold, *(a.response for a in answers), *(a.parsed for a in answers if a.parsed)}
+    new = told - texts
+    texts |= new
+    return BYTES_OF_AN_ANSWER * (1 + len(answers)) + sum(len(json_for_script(text).encode()) for text in new)
+
+
+class Texts:
+    """A table that holds each text once."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, int] = {}
+
+    def place(self, text: str | None) -> int | None:
+        """Where a text stands in the table."""
+        return None if text is None else self._places.setdefault(text, len(self._places))
+
+    @property
+    def texts(self) -> list[str]:
+        return list(self._places)
+
+
+def browser_data(sets: Iterable[QuerySet], root: Path) -> dict[str, Any]:
+    """What the page's script reads: `texts`, and `sets` whose queries and answers are columns of places in them."""
+    texts = Texts()
+    told = [
+        {
+            "title": one.title,
+            "num_queries": one.num_queries,
+            "idx": [query.idx for query in one.queries],
+            "question": [texts.place(query.question) for query in one.queries],
+            "gold": [texts.place(query.gold.strip()) for query in one.queries],
+            "models": [_model_data(model, texts, root) for model in one.models],
+        }
+        for one in sets
+    ]
+    return {"texts": texts.texts, "sets": told}
+
+
+def _model_data(model: AnsweringModel, texts: Texts, root: Path) -> dict[str, Any]:
+    return {"name": model.name, "runs": [_run_data(run, texts, root) for run in model.runs]}
+
+
+def _run_data(run: AnsweredRun, texts: Texts, root: Path) -> dict[str, Any]:
+    answers = run.answers
+    return {
+        "run": run.run_idx,
+        "file": run.file.relative_to(root).as_posix(),
+        "response": [None if a is None else texts.place(a.response) for a in answers],
+        "parsed": [None if a is None else texts.place(a.parsed) for a in answers],
+        "correct": [None if a is None else int(a.correct) for a in answers],
+        "confidence": [None if a is None or a.confidence is None else round(a.confidence, 2) for a in answers],
+    }

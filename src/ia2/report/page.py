@@ -1,30 +1,33 @@
-"""One self-contained report.html: what was done, what came out, and what it rests on.
+"""One self-contained report.html: what was done, what came out, what it rests on, and how to get it again.
 
 A page is a list of sections, each a function of the same data that returns a section or nothing; later work adds to the
-list. Nothing is fetched when the page is opened: figures are inline SVG, and the style sheet is part of the page.
+list. Nothing is fetched when the page is opened: figures are inline SVG, style sheet and scripts are part of the page.
+Without scripts it shows all its tables and figures, and the first answers.
 """
 
 from collections.abc import Callable, Sequence
 
-from ia2.config import HpSelection
+from ia2.config import HpSelection, ReportConfig
 from ia2.report.costs import StageCost
 from ia2.report.results import Results
 from ia2.report.runs import read_runs
 from ia2.report.sections.answers import examples
 from ia2.report.sections.base import PageData, Section
+from ia2.report.sections.commands import commands
 from ia2.report.sections.figures import accuracy_figures, dev_loss_figures, reliability_figures
 from ia2.report.sections.numbers import costs, results_table
 from ia2.report.sections.words import problems, what_came_out, what_to_do, what_was_done
-from ia2.report.selection import select
-from ia2.report.summary import groups, summarise
 from ia2.report.templates import render_document
 
 
 def render_page(results: Results, stages: Sequence[StageCost] = (), hp_selection: HpSelection = "dev_loss") -> str:
-    """The page as HTML text; nothing is written. UserError where hyper-parameters cannot be chosen fairly."""
-    runs = read_runs(results.root, results.records)
-    selection = select(results.records, runs, hp_selection)
-    data = PageData(results, runs, selection, tuple(groups(summarise(selection))), tuple(stages))
+    """The page of all results as HTML text; nothing is written. UserError as `PageData.of`."""
+    config = ReportConfig(hp_selection=hp_selection)
+    return render_sections(PageData.of(results, read_runs(results.root, results.records), stages, config))
+
+
+def render_sections(data: PageData) -> str:
+    """The page of this data as HTML text."""
     sections = [section for make in SECTIONS if (section := make(data)) is not None]
     return render_document(sections=sections, title=_title(data))
 
@@ -40,6 +43,7 @@ SECTIONS: list[Callable[[PageData], Section | None]] = [
     dev_loss_figures,
     examples,
     costs,
+    commands,
 ]
 """The page from top to bottom."""
 

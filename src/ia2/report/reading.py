@@ -59,8 +59,10 @@ def read_rows(path: Path, columns: Sequence[str] | None = None) -> pyarrow.Table
     try:
         return pyarrow.parquet.ParquetFile(path).read(columns=columns, use_threads=False)
     except (OSError, pyarrow.ArrowException) as error:
-        remedy = f"delete it and {path.with_suffix('.json').name}, and evaluate again"
-        raise UserError(f"{path}: its rows cannot be read ({error}); {remedy}") from None
+        reason, record = " ".join(str(error).split()), path.with_suffix(".json").name
+        raise UserError(
+            f"{path}: its rows cannot be read ({reason}); delete it and {record}, and evaluate again"
+        ) from None
 
 
 def is_parquet(path: Path) -> bool:

@@ -61,6 +61,15 @@ class Training(BaseModel):
     dev_losses: dict[str, float] | None = None
 
 
+class Rereading(BaseModel):
+    """How the stored responses of a record were read again."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    reader: str
+    command: str
+
+
 class LabelsUsed(BaseModel):
     """Gold labels that went into a record's model, demonstrations included."""
 
@@ -97,6 +106,7 @@ class Record(BaseModel):
     timings: dict[str, float] = {}
     peak_memory_bytes: int | None = None
     command: str = ""
+    reparsed: Rereading | None = None
 
     @model_validator(mode="after")
     def _adapter_has_a_run(self) -> "Record":
@@ -152,10 +162,9 @@ def read_record(path: Path) -> Record | Problem:
     return read_whole(path, Record, SCHEMA, COLUMNS)
 
 
-def load_examples(record: Record, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """The rows of a record, one per (example, pass), ordered by pass and idx; of all columns or those wanted."""
-    wanted = None if columns is None else list(dict.fromkeys(("with_icl", "idx", *columns)))
-    frame: pd.DataFrame = read_rows(record.rows, wanted).to_pandas()
+def load_examples(record: Record) -> pd.DataFrame:
+    """The rows of a record, one per (example, pass), ordered by pass and idx."""
+    frame: pd.DataFrame = read_rows(record.rows).to_pandas()
     return frame.sort_values(["with_icl", "idx"], ignore_index=True)
 
 

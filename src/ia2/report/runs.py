@@ -76,7 +76,7 @@ def read_history(run: TrainedRun) -> pd.DataFrame:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
     except ValueError as error:
         raise UserError(f"{path} is not JSON lines ({error}); delete the run's folder to train it again") from None
-    frame = pd.DataFrame(lines).reindex(columns=columns)
+    frame = pd.DataFrame({name: [line.get(name) for line in lines] for name in columns})
     return frame.astype({"train_loss": float, "dev_loss": float, "seconds": float})
 
 

@@ -1,12 +1,19 @@
-"""What is drawn: accuracy, reliability and training, as inline SVG with captions and alternative texts."""
+"""What is drawn: accuracy, reliability and training, as inline SVG with captions and alternative texts.
+
+A figure takes a tenth of a second and some ten kilobytes, so of many evaluation sets only the first are drawn, those
+that were trained on before others. One figure then shows them all, and a page of its own draws a set that is missing.
+"""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 
 import pandas as pd
 from markupsafe import Markup
 
-from ia2.report.captions import accuracy_caption, dev_loss_caption, reliability_caption
+from ia2.report.captions import accuracy_caption, dev_loss_caption, number, overview_caption, reliability_caption
+from ia2.report.overview import overview
 from ia2.report.plots import accuracy_bars, dev_loss_curves, reliability_diagram
 from ia2.report.sections.base import PageData, Section
 from ia2.report.series import dev_loss_series, reliability_series
@@ -14,39 +21,93 @@ from ia2.report.summary import Group, rows_of
 from ia2.report.svg import inline_svg
 from ia2.report.templates import render
 
+MOST_PANELS = 20
+"""Models that the figures of one section show together, each a bar or a panel of its own."""
+FEW_PANELS = 10
+"""The same where not all evaluation sets are drawn, and one figure shows them all."""
+
 
 def accuracy_figures(data: PageData) -> Section | None:
     """Accuracy bars of each evaluation set."""
+    drawn = _within(data.groups, data)
     figures = [
         _figure(
             inline_svg(accuracy_bars(group.rows), f"accuracy {group.title}"), group, accuracy_caption, _accuracy_alt
         )
-        for group in data.groups
+        for group in drawn
     ]
-    return _figures("accuracy", "Accuracy", figures)
+    if len(drawn) < len(data.groups):
+        figures.insert(0, _overview(data.groups, Shown("accuracy", "Accuracy (%)", ".1f", 100)))
+    return _figures("accuracy", "Accuracy", figures, _left_out(data.groups, drawn))
 
 
 def reliability_figures(data: PageData) -> Section | None:
     """Reliability diagrams of each evaluation set whose records have bins."""
+    measured = [group for group in data.groups if any(record.reliability for record in data.records_of(group))]
+    drawn = _within(measured, data)
     figures = []
-    for group in data.groups:
-        series = reliability_series(group.rows, data.selection.records)
-        if len(series):
-            svg = inline_svg(reliability_diagram(series), f"reliability {group.title}")
-            figures.append(_figure(svg, group, reliability_caption, _reliability_alt))
-    return _figures("calibration", "Can its confidence be believed?", figures)
+    for group in drawn:
+        svg = inline_svg(
+            reliability_diagram(reliability_series(group.rows, data.selection.records)), f"reliability {group.title}"
+        )
+        figures.append(_figure(svg, group, reliability_caption, _reliability_alt))
+    if len(drawn) < len(measured):
+        figures.insert(0, _overview(measured, Shown("ece", "Calibration error (ECE)", ".2f")))
+    return _figures("calibration", "Can its confidence be believed?", figures, _left_out(measured, drawn))
 
 
 def dev_loss_figures(data: PageData) -> Section | None:
     """Dev-loss curves, once for each training set: they do not depend on what was evaluated."""
-    figures: dict[str, Markup] = {}
+    trained: dict[str, Group] = {}
     for group in data.groups:
+        rows = group.rows[group.rows["rule"] != ""]
+        if len(rows):
+            trained.setdefault(group.trained_dataset, Group(group.trained_dataset, group.trained_dataset, rows))
+    drawn = _within(list(trained.values()), data)
+    figures = []
+    for group in drawn:
         series = dev_loss_series(group.rows, data.selection.records, data.runs)
-        if len(series) and group.trained_dataset not in figures:
+        if len(series):
             svg = inline_svg(dev_loss_curves(series), f"dev loss {group.trained_dataset}")
-            trained = Group(group.trained_dataset, group.trained_dataset, group.rows[group.rows["rule"] != ""])
-            figures[group.trained_dataset] = _figure(svg, trained, dev_loss_caption, _dev_loss_alt)
-    return _figures("training", "Training", list(figures.values()))
+            figures.append(_figure(svg, group, dev_loss_caption, _dev_loss_alt))
+    left_out = [name for name in trained if name not in {group.trained_dataset for group in drawn}]
+    return _figures("training", "Training", figures, left_out)
+
+
+def _within(groups: Sequence[Group], data: PageData) -> list[Group]:
+    """Those of the groups that are drawn, in their order: all of a small page, else as many as there are panels for."""
+    if len(data.summary) <= MOST_PANELS:
+        return list(groups)
+    ordered = sorted(groups, key=lambda group: group.out_of_distribution)
+    totals = list(accumulate(len(group.rows) for group in ordered))
+    drawn = [group for group, total in zip(ordered, totals, strict=True) if total <= max(FEW_PANELS, totals[0])]
+    return [group for group in groups if any(group is one for one in drawn)]
+
+
+def _left_out(groups: Sequence[Group], drawn: Sequence[Group]) -> list[str]:
+    return [group.title for group in groups if not any(group is one for one in drawn)]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A column of the summary in an overview: its name on the axis, its form in words, and where the axis ends."""
+
+    column: str
+    label: str
+    form: str
+    greatest: float | None = None
+
+
+def _overview(groups: Sequence[Group], shown: Shown) -> Markup:
+    svg = inline_svg(overview(groups, shown.column, shown.label, shown.greatest), f"overview {shown.column}")
+    rows = pd.concat([group.rows for group in groups])
+    means = "; ".join(f"{group.title}: {_means(group, shown)}" for group in groups)
+    told = {"alternative": f"{shown.label} on {means}.", "caption": overview_caption(rows)}
+    return render("figure", svg=svg, title="All evaluation sets", **told)
+
+
+def _means(group: Group, shown: Shown) -> str:
+    return ", ".join(f"{row.name} {number(getattr(row, shown.column), shown.form)}" for row in rows_of(group.rows))
 
 
 def _figure(
@@ -55,8 +116,8 @@ def _figure(
     return render("figure", svg=svg, title=group.title, alternative=alternative(group), caption=caption(group.rows))
 
 
-def _figures(anchor: str, title: str, figures: list[Markup]) -> Section | None:
-    return Section(anchor, title, render("figures", figures=figures)) if figures else None
+def _figures(anchor: str, title: str, figures: list[Markup], left_out: Sequence[str]) -> Section | None:
+    return Section(anchor, title, render("figures", figures=figures, left_out=left_out)) if figures else None
 
 
 def _accuracy_alt(group: Group) -> str:

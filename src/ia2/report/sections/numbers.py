@@ -1,17 +1,22 @@
-"""What is shown as tables: results and costs."""
+"""What is shown as tables: results, and what they cost."""
 
 from ia2.report.sections.base import PageData, Section
+from ia2.report.sections.commands import row_anchor
 from ia2.report.tables import html_table
 from ia2.report.templates import render
 
 
 def results_table(data: PageData) -> Section | None:
-    """The results table of each evaluation set."""
+    """The results table of each evaluation set, each accuracy a link to its commands, and what filters them."""
     if not data.groups:
         return None
-    tables = [(group.title, html_table(group.rows)) for group in data.groups]
+    tables = []
+    for place, group in enumerate(data.groups):
+        links = [row_anchor(place, row) for row in range(len(group.rows))]
+        tables.append((group.title, html_table(group.rows, group.title, links)))
     starred = any(group.out_of_distribution for group in data.groups)
-    return Section("results", "Results", render("tables", tables=tables, starred=starred))
+    labels = data.summary.sort_values("order", kind="stable")["label"].unique().tolist()
+    return Section("results", "Results", render("tables", tables=tables, labels=labels, starred=starred))
 
 
 def costs(data: PageData) -> Section | None:

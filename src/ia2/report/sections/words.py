@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from markupsafe import Markup
-
 from ia2.report.advice import RULES, RULES_NOTE, advice
 from ia2.report.cases import cases
 from ia2.report.findings import findings
@@ -12,16 +10,17 @@ from ia2.report.sections.base import PageData, Section
 from ia2.report.styles import style_of
 from ia2.report.teacher import THRESHOLDS
 from ia2.report.templates import render
+from ia2.report.trials import trials
 
 EMBEDDED_MODEL = "smollm2-135m"
 
 
 def what_was_done(data: PageData) -> Section | None:
     """The experiment in sentences, from the records' own fields."""
+    trained = render("trials", trials=trials(data.runs, data.selection, data.results.records)) if data.runs else ""
     records = data.selection.records
     if not records:
-        text = Markup("<p>There are no evaluation records below {}.</p>").format(data.results.root)
-        return Section("done", "What was done", text)
+        return Section("done", "What was done", render("nothing_evaluated", root=data.results.root) + trained)
     models = sorted({record.settings.model_id for record in records})
     facts = {
         "models": models,
@@ -33,7 +32,7 @@ def what_was_done(data: PageData) -> Section | None:
         "methods": _methods(records),
         "quantised": EMBEDDED_MODEL in models,
     }
-    return Section("done", "What was done", render("what_was_done", **facts))
+    return Section("done", "What was done", render("what_was_done", **facts) + trained)
 
 
 def what_to_do(data: PageData) -> Section | None:
