@@ -8,8 +8,9 @@ import pytest
 from made_up import MadeUpStore, config, rewrite, settings
 
 from ia2.errors import UserError
-from ia2.report import examples as module
-from ia2.report.examples import MOST_CHARACTERS, MOST_QUERIES, QuerySet, browser_data, query_sets, shortened
+from ia2.report import query_sets as module
+from ia2.report.examples import QuerySet, browser_data
+from ia2.report.query_sets import ENOUGH_QUERIES, MOST_CHARACTERS, MOST_QUERIES, query_sets, shortened
 from ia2.report.results import load_examples, read_results
 from ia2.report.runs import read_runs
 from ia2.report.selection import select
@@ -20,7 +21,7 @@ from ia2.report.templates import json_for_script
 def sets_of(store: MadeUpStore, **limits: int) -> list[QuerySet]:
     records = read_results(store.root).records
     selection = select(records, read_runs(store.root, records))
-    return query_sets(groups(summarise(selection)), selection.records, **limits)
+    return query_sets(list(groups(summarise(selection))), selection.records, **limits)
 
 
 def told(store: MadeUpStore) -> dict:
@@ -74,7 +75,8 @@ def test_at_most_200_queries_of_a_set_and_the_number_there_is(store: MadeUpStore
 
 def test_a_page_holds_as_many_queries_of_every_set_as_there_are_bytes_for(store: MadeUpStore) -> None:
     for dataset in ("capitals", "past_tense"):
-        store.base((50.0, 75.0), eval=settings(eval_dataset=dataset))
+        asked = settings(eval_dataset=dataset)
+        rewrite(store.base((50.0, 75.0), eval=asked), response=[f"{dataset} {number}" for number in range(80)])
     whole = sets_of(store)
     assert {len(one.queries) for one in whole} == {40}
     size = len(json_for_script(browser_data(whole, store.root)).encode())
@@ -84,6 +86,20 @@ def test_a_page_holds_as_many_queries_of_every_set_as_there_are_bytes_for(store:
     assert len(json_for_script(browser_data(some, store.root)).encode()) < size // 2 + 2000
     assert [one.num_queries for one in some] == [40, 40]
     assert some[0].queries == whole[0].queries[:num]
+
+
+def test_where_all_runs_would_leave_few_queries_one_run_of_each_model_is_shown(full_store: MadeUpStore) -> None:
+    for path in full_store.written:
+        num = len(pd.read_parquet(path.with_suffix(".parquet")))
+        rewrite(path, response=[f"{path.stem} {number} " + "x" * 1000 for number in range(num)])
+    per_query = 5 * 3 * 1000
+    (all_runs,) = sets_of(full_store, most_bytes=2 * ENOUGH_QUERIES * per_query)
+    (first_run,) = sets_of(full_store, most_bytes=ENOUGH_QUERIES * per_query // 2)
+    assert (all_runs.has_all_runs, len(all_runs.queries)) == (True, 40)
+    assert [len(model.runs) for model in all_runs.models] == [3] * 5
+    assert (first_run.has_all_runs, len(first_run.queries)) == (False, 40)
+    assert [[run.run_idx for run in model.runs] for model in first_run.models] == [[0]] * 5
+    assert first_run.num_queries == 40
 
 
 def test_a_long_text_is_cut_and_says_so(store: MadeUpStore) -> None:

@@ -119,9 +119,12 @@
   function nameFiles() {
     const files = new Set(chosen.models.map((model) => runOf(model)?.file).filter(Boolean));
     const shown = chosen.idx.length;
-    const number = shown < chosen.num_queries ? `the first ${shown} of ${chosen.num_queries} queries` : `all ${shown} queries`;
+    const number = shown < chosen.num_queries ? `${shown} of ${chosen.num_queries} queries` : `all ${shown} queries`;
+    const runs = chosen.has_all_runs ? "" : " and one run of each model";
+    const plural = files.size > 1 ? "s" : "";
+    const told = `The page holds ${number}${runs}; their answers in full are in ${files.size} parquet file${plural}`;
     const list = [...files].flatMap((file, index) => [index ? ", " : "", element("code", "", file)]);
-    const details = element("details", "", element("summary", "", `The page holds ${number}; all answers in full are in ${files.size} parquet file${files.size > 1 ? "s" : ""}`), ...list);
+    const details = element("details", "", element("summary", "", told), ...list);
     browser.querySelector(".source").replaceChildren(details);
   }
 

@@ -1,32 +1,12 @@
-"""What the models answered, query by query: what the page's example browser shows.
+"""What the models answered, query by query: the records of it, and what the page's script is given.
 
-At most 200 queries of an evaluation set, and of all sets together as many as a small page holds: the first query of
-every set, then the second, until the bytes are used up. Nothing is picked. What is left out stays in the parquet
-files, which are named.
+Texts are long and often the same, so the script is given each once, in a table; queries and answers are places in it.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
-
-import pyarrow
-import pyarrow.compute
-
-from ia2.report.results import Record, read_rows
-from ia2.report.summary import Group, rows_of
-from ia2.report.templates import json_for_script
-
-MOST_QUERIES = 200
-MOST_BYTES = 5_000_000
-"""Of all texts and answers together, as JSON."""
-MOST_CHARACTERS = 4_000
-"""A longer text is cut, and says so."""
-BYTES_OF_AN_ANSWER = 20
-"""Its places in the table of texts, whether it is right, and its confidence."""
-ANSWER_COLUMNS = ["idx", "with_icl", "response", "parsed", "correct", "confidence"]
 
 
 @dataclass(frozen=True)
@@ -67,10 +47,14 @@ class AnsweringModel:
 
 @dataclass(frozen=True)
 class QuerySet:
-    """The queries of an evaluation set that are shown, of `num_queries` that there are, and who answered them."""
+    """The queries of an evaluation set that are shown, of `num_queries` that there are, and who answered them.
+
+    `has_all_runs` is whether `models` have all their runs, or each the first one only.
+    """
 
     title: str
     num_queries: int
+    has_all_runs: bool
     queries: tuple[Query, ...]
     models: tuple[AnsweringModel, ...]
 
@@ -86,85 +70,6 @@ class QuerySet:
         """Every answer to one of the queries."""
         answers = (run.answers[place] for model in self.models for run in model.runs)
         return (answer for answer in answers if answer is not None)
-
-
-def query_sets(groups: Iterable[Group], records: Sequence[Record], most_bytes: int = MOST_BYTES) -> list[QuerySet]:
-    """The query set of each group, all of them together within `most_bytes`."""
-    from_path = {str(record.path): record for record in records}
-    sets = [_query_set(group, from_path) for group in groups]
-    num = _num_within(sets, most_bytes)
-    return [one.first(num) for one in sets]
-
-
-def _query_set(group: Group, from_path: Mapping[str, Record]) -> QuerySet:
-    """The 200 queries of lowest idx, of those that most runs were asked; of two with one idx the first is shown."""
-    rows = rows_of(group.rows)
-    records = {path: from_path[path] for row in rows for path in row.records}
-    tables = {path: read_rows(record.rows, ANSWER_COLUMNS) for path, record in records.items()}
-    counts = Counter(chain.from_iterable(set(table["idx"].to_pylist()) for table in tables.values()))
-    shown = sorted(sorted(counts, key=lambda idx: (-counts[idx], idx))[:MOST_QUERIES])
-    models = []
-    for row in rows:
-        runs = [
-            AnsweredRun(records[path].settings.run_idx, records[path].rows, _answers(tables[path], row.with_icl, shown))
-            for path in row.records
-        ]
-        models.append(AnsweringModel(row.name, tuple(runs)))
-    return QuerySet(group.title, len(counts), _queries(records.values(), shown), tuple(models))
-
-
-def _answers(table: pyarrow.Table, with_icl: bool, shown: Sequence[int]) -> tuple[Answer | None, ...]:
-    """The answers of one pass to the queries that are shown."""
-    wanted = table.filter((pyarrow.compute.field("with_icl") == with_icl) & pyarrow.compute.field("idx").isin(shown))
-    columns = [wanted[name].to_pylist() for name in ("response", "parsed", "correct", "confidence")]
-    answers = [
-        Answer(shortened(response), None if parsed is None else shortened(parsed), correct, confidence)
-        for response, parsed, correct, confidence in zip(*columns, strict=True)
-    ]
-    from_idx = dict(zip(wanted["idx"].to_pylist()[::-1], answers[::-1], strict=True))
-    return tuple(from_idx.get(idx) for idx in shown)
-
-
-def _queries(records: Iterable[Record], shown: Sequence[int]) -> tuple[Query, ...]:
-    """The queries, each from the first record that has it."""
-    found: dict[int, Query] = {}
-    for record in records:
-        if len(found) == len(shown):
-            break
-        table = read_rows(record.rows, ["idx", "question", "gold"])
-        wanted = table.filter(pyarrow.compute.field("idx").isin(shown))
-        for idx, *texts in zip(*(wanted[name].to_pylist() for name in ("idx", "question", "gold")), strict=True):
-            found.setdefault(idx, Query(idx, *map(shortened, texts)))
-    return tuple(found[idx] for idx in shown)
-
-
-def shortened(text: str) -> str:
-    """The text, or its beginning and how much more there is."""
-    more = len(text) - MOST_CHARACTERS
-    return text if more <= 0 else f"{text[:MOST_CHARACTERS]} […] ({more} more characters in the parquet file)"
-
-
-def _num_within(sets: Sequence[QuerySet], most_bytes: int) -> int:
-    """How many queries of each set there can be, so that all of them take at most so many bytes."""
-    texts: set[str] = set()
-    size = 0
-    longest = max((len(one.queries) for one in sets), default=0)
-    for place in range(longest):
-        for one in sets:
-            if place < len(one.queries):
-                size += _size(one, place, texts)
-        if size > most_bytes:
-            return place
-    return longest
-
-
-def _size(one: QuerySet, place: int, texts: set[str]) -> int:
-    """Bytes that a query and its answers add to those whose `texts` are there already."""
-    query, answers = one.queries[place], list(one.answers_to(place))
-    told = {query.question, query.gold, *(a.response for a in answers), *(a.parsed for a in answers if a.parsed)}
-    new = told - texts
-    texts |= new
-    return BYTES_OF_AN_ANSWER * (1 + len(answers)) + sum(len(json_for_script(text).encode()) for text in new)
 
 
 class Texts:
@@ -189,6 +94,7 @@ def browser_data(sets: Iterable[QuerySet], root: Path) -> dict[str, Any]:
         {
             "title": one.title,
             "num_queries": one.num_queries,
+            "has_all_runs": one.has_all_runs,
             "idx": [query.idx for query in one.queries],
             "question": [texts.place(query.question) for query in one.queries],
             "gold": [texts.place(query.gold.strip()) for query in one.queries],

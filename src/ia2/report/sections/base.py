@@ -9,7 +9,8 @@ from markupsafe import Markup
 
 from ia2.config import ReportConfig
 from ia2.report.costs import StageCost
-from ia2.report.examples import QuerySet, query_sets
+from ia2.report.examples import QuerySet
+from ia2.report.query_sets import query_sets
 from ia2.report.results import Record, Results
 from ia2.report.runs import TrainedRun
 from ia2.report.selection import Selection, select
