@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from made_up import MadeUpStore, config, settings
 
-from ia2.report.overview import LONGEST_NAME, overview
+from ia2.report.plots.overview import LONGEST_NAME, overview
 from ia2.report.results import read_results
 from ia2.report.runs import read_runs
 from ia2.report.selection import select

@@ -1,15 +1,17 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 from made_up import MadeUpStore, config, settings
 
+from ia2.config import ReportConfig
 from ia2.errors import UserError
+from ia2.flows.reporting import page_data
 from ia2.report.costs import StageCost
 from ia2.report.page import SECTIONS, Section, render_page
-from ia2.report.results import read_results
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 
@@ -41,7 +43,8 @@ STAGES = [StageCost("prepare", 0.5, 31_000), StageCost("train", 143.2, 33_000_00
 
 
 def page_of(store: MadeUpStore, stages: list[StageCost] | None = None) -> str:
-    return render_page(read_results(store.root), stages or [])
+    data = page_data(store.root, ReportConfig())
+    return render_page(data if stages is None else replace(data, stages=tuple(stages)))
 
 
 def text_of(page: str) -> str:

@@ -13,7 +13,8 @@ import pandas as pd
 import pyarrow
 import pyarrow.compute
 
-from ia2.report.results import Record, read_rows
+from ia2.report.reading import read_rows
+from ia2.report.results import Record
 from ia2.report.selection import cell_of
 from ia2.report.summary import DETAIL_NAMES, Group, SummaryRow, rows_of
 

@@ -5,12 +5,9 @@ list. Nothing is fetched when the page is opened: figures are inline SVG, style 
 Without scripts it shows all its tables and figures, and the first answers.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from ia2.config import HpSelection, ReportConfig
-from ia2.report.costs import StageCost
-from ia2.report.results import Results
-from ia2.report.runs import read_runs
+from ia2.report.sections.analyses import overlaps, similarities
 from ia2.report.sections.answers import examples
 from ia2.report.sections.base import PageData, Section
 from ia2.report.sections.commands import commands
@@ -20,14 +17,8 @@ from ia2.report.sections.words import problems, what_came_out, what_to_do, what_
 from ia2.report.templates import render_document
 
 
-def render_page(results: Results, stages: Sequence[StageCost] = (), hp_selection: HpSelection = "dev_loss") -> str:
-    """The page of all results as HTML text; nothing is written. UserError as `PageData.of`."""
-    config = ReportConfig(hp_selection=hp_selection)
-    return render_sections(PageData.of(results, read_runs(results.root, results.records), stages, config))
-
-
-def render_sections(data: PageData) -> str:
-    """The page of this data as HTML text."""
+def render_page(data: PageData) -> str:
+    """The page as HTML text; nothing is written."""
     sections = [section for make in SECTIONS if (section := make(data)) is not None]
     return render_document(sections=sections, title=_title(data))
 
@@ -40,6 +31,8 @@ SECTIONS: list[Callable[[PageData], Section | None]] = [
     results_table,
     accuracy_figures,
     reliability_figures,
+    similarities,
+    overlaps,
     dev_loss_figures,
     examples,
     costs,

@@ -15,7 +15,8 @@ import pyarrow.compute
 import pyarrow.parquet
 
 from ia2.report.examples import Answer, AnsweredRun, AnsweringModel, Query, QuerySet
-from ia2.report.results import Record, read_rows
+from ia2.report.reading import read_rows
+from ia2.report.results import Record
 from ia2.report.summary import Group, SummaryRow, rows_of
 from ia2.report.templates import json_for_script
 

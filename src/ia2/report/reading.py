@@ -57,11 +57,13 @@ def read_whole(path: Path, kind: type[Kind], newest: int, columns: Sequence[str]
 def read_rows(path: Path, columns: Sequence[str] | None = None) -> pyarrow.Table:
     """A parquet file's rows, in a third of the time that pandas takes; UserError where its bytes are damaged."""
     try:
-        return pyarrow.parquet.ParquetFile(path).read(columns=columns, use_threads=False)
+        return pyarrow.parquet.ParquetFile(path).read(
+            columns=None if columns is None else list(columns), use_threads=False
+        )
     except (OSError, pyarrow.ArrowException) as error:
         reason, record = " ".join(str(error).split()), path.with_suffix(".json").name
         raise UserError(
-            f"{path}: its rows cannot be read ({reason}); delete it and {record}, and evaluate again"
+            f"{path}: its rows cannot be read ({reason}); delete it and {record}, and make them again"
         ) from None
 
 

@@ -28,4 +28,7 @@ def inline_svg(figure: Figure, name: str) -> Markup:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'^(<svg\b[^>]*?) height="[^"]*"', r"\1", text)
     text = re.sub(r'^(<svg\b[^>]*?) width="([\d.]+)pt"', r'\1 style="max-width: \2pt"', text)
-    return Markup(text.replace(INK, "currentColor").replace(LINE, "var(--line)"))
+    colours = {INK: "currentColor", LINE: "var(--line)", "#ffffff": "var(--ground)"}
+    for drawn, of_the_page in colours.items():
+        text = text.replace(drawn, of_the_page)
+    return Markup(text)

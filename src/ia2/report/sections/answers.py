@@ -15,6 +15,6 @@ def examples(data: PageData) -> Section | None:
     if not data.groups:
         return None
     first = [one.first(NUM_FIRST) for one in data.query_sets[:NUM_FIRST_SETS]]
-    told = json_for_script(browser_data(data.query_sets, data.results.root))
+    told = json_for_script(browser_data(data.query_sets, data.root))
     html = render("examples", sets=first, num_first=NUM_FIRST, num_sets=len(data.query_sets), data=told)
     return Section("examples", "Answers", html)

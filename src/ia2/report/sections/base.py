@@ -1,20 +1,29 @@
 """What every section of the page is made from, and what it is."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import pandas as pd
 from markupsafe import Markup
 
-from ia2.config import ReportConfig
 from ia2.report.costs import StageCost
 from ia2.report.examples import QuerySet
+from ia2.report.overlaps import Overlap
 from ia2.report.query_sets import query_sets
 from ia2.report.results import Record, Results
 from ia2.report.runs import TrainedRun
-from ia2.report.selection import Selection, select
-from ia2.report.summary import Group, groups, summarise
+from ia2.report.selection import Selection
+from ia2.report.similarities import Similarity
+from ia2.report.summary import Group, groups
+
+
+@dataclass(frozen=True)
+class Analyses:
+    """Comparisons of activations, and of updates."""
+
+    similarities: tuple[Similarity, ...] = ()
+    overlaps: tuple[Overlap, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -23,18 +32,15 @@ class PageData:
 
     results: Results
     runs: tuple[TrainedRun, ...]
+    analyses: Analyses
     selection: Selection
     summary: pd.DataFrame
     stages: tuple[StageCost, ...]
     command: str
 
-    @classmethod
-    def of(
-        cls, results: Results, runs: Sequence[TrainedRun], stages: Sequence[StageCost], config: ReportConfig
-    ) -> "PageData":
-        """UserError where hyper-parameters cannot be chosen fairly; `runs` must cover those of the records."""
-        selection = select(results.records, runs, config.hp_selection)
-        return cls(results, tuple(runs), selection, summarise(selection), tuple(stages), config.command("report"))
+    @property
+    def root(self) -> Path:
+        return self.results.root
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:

@@ -6,15 +6,19 @@ that were trained on before others. One figure then shows them all, and a page o
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 import pandas as pd
 from markupsafe import Markup
 
 from ia2.report.captions import accuracy_caption, dev_loss_caption, number, overview_caption, reliability_caption
-from ia2.report.overview import overview
+from ia2.report.plot_captions import lines_caption
 from ia2.report.plots import accuracy_bars, dev_loss_curves, reliability_diagram
+from ia2.report.plots.lines import metric_against_n
+from ia2.report.plots.overview import overview
+from ia2.report.points import Measurements, in_pass
+from ia2.report.quantities import QUANTITIES
 from ia2.report.sections.base import PageData, Section
 from ia2.report.series import dev_loss_series, reliability_series
 from ia2.report.summary import Group, rows_of
@@ -36,9 +40,27 @@ def accuracy_figures(data: PageData) -> Section | None:
         )
         for group in drawn
     ]
+    figures += [_against_n(group, data) for group in drawn if _sizes(group, data) > 1]
     if len(drawn) < len(data.groups):
         figures.insert(0, _overview(data.groups, Shown("accuracy", "Accuracy (%)", ".1f", 100)))
     return _figures("accuracy", "Accuracy", figures, _left_out(data.groups, drawn))
+
+
+def _sizes(group: Group, data: PageData) -> int:
+    """How many numbers of training examples were evaluated."""
+    return len({record.settings.num_train_examples for record in data.records_of(group)})
+
+
+def _against_n(group: Group, data: PageData) -> Markup:
+    """Accuracy without demonstrations against the number of training examples, the base model beside it."""
+    selection = replace(data.selection, records=tuple(data.records_of(group)))
+    points = in_pass(Measurements(selection, data.runs).points("accuracy"), with_icl=False)
+    svg = inline_svg(metric_against_n(points, QUANTITIES["accuracy"]), f"accuracy against N {group.title}")
+    told = ", ".join(f"{one['name']} at N = {one['num_examples']} {one['mean']:.1f}%" for _, one in points.iterrows())
+    title = f"{group.title}: accuracy against N"
+    alternative = f"Accuracy on {group.title} against the number of training examples: {told}."
+    caption = lines_caption(points, group.title, data.selection.hp_selection)
+    return render("figure", svg=svg, title=title, alternative=alternative, caption=caption)
 
 
 def reliability_figures(data: PageData) -> Section | None:
@@ -88,6 +110,9 @@ def _left_out(groups: Sequence[Group], drawn: Sequence[Group]) -> list[str]:
     return [group.title for group in groups if not any(group is one for one in drawn)]
 
 
+AGAIN = "ia2 report --eval_datasets NAME --out reports/NAME.html"
+
+
 @dataclass(frozen=True)
 class Shown:
     """A column of the summary in an overview: its name on the axis, its form in words, and where the axis ends."""
@@ -117,7 +142,8 @@ def _figure(
 
 
 def _figures(anchor: str, title: str, figures: list[Markup], left_out: Sequence[str]) -> Section | None:
-    return Section(anchor, title, render("figures", figures=figures, left_out=left_out)) if figures else None
+    html = render("figures", figures=figures, left_out=left_out, again=AGAIN)
+    return Section(anchor, title, html) if figures else None
 
 
 def _accuracy_alt(group: Group) -> str:

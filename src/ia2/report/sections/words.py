@@ -20,7 +20,7 @@ def what_was_done(data: PageData) -> Section | None:
     trained = render("trials", trials=trials(data.runs, data.selection, data.results.records)) if data.runs else ""
     records = data.selection.records
     if not records:
-        return Section("done", "What was done", render("nothing_evaluated", root=data.results.root) + trained)
+        return Section("done", "What was done", render("nothing_evaluated", root=data.root) + trained)
     models = sorted({record.settings.model_id for record in records})
     facts = {
         "models": models,
@@ -58,7 +58,7 @@ def problems(data: PageData) -> Section | None:
     """Records that exist and could not be counted."""
     if not data.results.problems:
         return None
-    found = [(problem.path.relative_to(data.results.root), problem.reason) for problem in data.results.problems]
+    found = [(problem.path.relative_to(data.root), problem.reason) for problem in data.results.problems]
     return Section("problems", "Records that could not be read", render("problems", problems=found))
 
 

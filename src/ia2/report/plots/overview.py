@@ -8,7 +8,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ia2.report.plots import STYLE, WIDTH
+from ia2.report.plots.drawing import STYLE, WIDTH
 from ia2.report.summary import Group
 
 LINE_HEIGHT = 0.27
