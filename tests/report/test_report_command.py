@@ -186,5 +186,9 @@ def test_a_page_of_500_records_with_long_answers_is_small_and_takes_seconds(stor
     assert time.process_time() - started < MOST_SECONDS
     assert len(page.encode()) < MOST_BYTES
     assert page.count('<tr data-label="') == 25 * 5
+    # all sets in one figure and the first of their own, in accuracy and calibration; and two training sets
+    assert page.count("<figure>") == 2 * (1 + 1) + 2
+    assert "data3* (trained on data4). This draws them: ia2 report --eval_datasets NAME" in text_of(page)
+    assert page.count("<summary>data0: <strong>a2t</strong></summary>") == 1
     assert "q" * 600 in page
     assert page.count('"has_all_runs":false') == 25
