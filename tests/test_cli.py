@@ -109,7 +109,7 @@ def test_the_commands_of_the_readme(command: str, config: Config) -> None:
         (
             "",
             "which command? Given: none; valid: demo, fit, tasks, prepare, create, train, sweep, evaluate, results, "
-            "reparse, tables, similarity, subspace, predict, merge, run, status, clean",
+            "reparse, tables, similarity, subspace, plot, plot-all, report, predict, merge, run, status, clean",
         ),
         ("fits", "which command? Given: 'fits'; valid: demo"),
         ("train", "training_method"),

@@ -234,6 +234,11 @@ def test_the_low_data_regime_has_its_own_sizes() -> None:
     assert (low_data.num_labels, plain.num_labels) == (4, 12)
 
 
+def test_the_command_of_a_published_evaluation_says_so() -> None:
+    """Else the command in its record would draw other demonstrations."""
+    assert EvaluateConfig(protocol="published").command("evaluate") == "ia2 evaluate --protocol published"
+
+
 def test_a_command_gives_its_config_back() -> None:
     config = EvaluateConfig(model_types=("base", "tok"), lrs=(1e-4,), eval_with_icl=True, model_id="a folder/m")
     words = shlex.split(config.command("evaluate"))

@@ -8,6 +8,7 @@ from .config import PlotAllConfig as PlotAllConfig
 from .config import PlotConfig as PlotConfig
 from .config import PredictConfig as PredictConfig
 from .config import PrepareConfig as PrepareConfig
+from .config import ReportConfig as ReportConfig
 from .config import SimilarityConfig as SimilarityConfig
 from .config import SubspaceConfig as SubspaceConfig
 from .config import SweepConfig as SweepConfig
@@ -24,6 +25,7 @@ from .flows.merging import merge_adapter as merge_adapter
 from .flows.plotting import plot as plot
 from .flows.plotting import plot_all as plot_all
 from .flows.prediction import predict_from as predict_from
+from .flows.reporting import write_report as write_report
 from .flows.similarity import similarity as similarity
 from .flows.subspace import subspace as subspace
 from .flows.sweep.sweeping import sweep as sweep

@@ -28,7 +28,9 @@ from ia2.config.plots import PlotAllConfig as PlotAllConfig
 from ia2.config.plots import PlotConfig as PlotConfig
 from ia2.config.plots import PlotSelection as PlotSelection
 from ia2.config.plots import PlotType as PlotType
+from ia2.config.reports import RecordsConfig as RecordsConfig
 from ia2.config.reports import ReparseConfig as ReparseConfig
+from ia2.config.reports import ReportConfig as ReportConfig
 from ia2.config.reports import ResultsConfig as ResultsConfig
 from ia2.config.reports import TablesConfig as TablesConfig
 from ia2.config.selecting import AskingConfig as AskingConfig

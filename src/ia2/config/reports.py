@@ -9,8 +9,8 @@ from ia2.config.base import Config, HpSelection, LabelType
 from ia2.errors import UserError
 
 
-class ResultsConfig(Config):
-    """Gather all evaluation records in one table, a row for each record and metric, and show the summary."""
+class RecordsConfig(Config):
+    """Which evaluation records are shown."""
 
     aliases: ClassVar[dict[str, str]] = {
         "model_type": "model_types",
@@ -25,15 +25,33 @@ class ResultsConfig(Config):
     """Datasets the runs were trained on (default: all found)."""
     eval_datasets: tuple[str, ...] = ()
     """Evaluation datasets (default: all found)."""
+    hp_selection: HpSelection = "dev_loss"
+    """Hyper-parameters shown: of lowest dev loss, or, as published, of highest accuracy on each evaluation set."""
+
+
+class ResultsConfig(RecordsConfig):
+    """Gather all evaluation records in one table, a row for each record and metric, and show the summary."""
+
     out: Path | None = None
     """File to write, .csv or .parquet (default: reports/results.csv below the root)."""
-    hp_selection: HpSelection = "dev_loss"
-    """Summarised hyper-parameters: of lowest dev loss, or, as published, of highest accuracy on each evaluation set."""
 
     @model_validator(mode="after")
     def _known_ending(self) -> "ResultsConfig":
         if self.out is not None and self.out.suffix not in (".csv", ".parquet"):
             raise UserError(f"out={str(self.out)!r}: the name has to end in .csv or .parquet")
+        return self
+
+
+class ReportConfig(RecordsConfig):
+    """Write one page of everything below the root, to read in a browser: results, figures, answers, commands."""
+
+    out: Path | None = None
+    """File to write, .html (default: reports/report.html below the root)."""
+
+    @model_validator(mode="after")
+    def _known_ending(self) -> "ReportConfig":
+        if self.out is not None and self.out.suffix != ".html":
+            raise UserError(f"out={str(self.out)!r}: the name has to end in .html")
         return self
 
 

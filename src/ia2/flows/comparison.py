@@ -12,19 +12,16 @@ from pathlib import Path
 import pandas as pd
 
 from ia2 import store
-from ia2.config import EvaluateConfig, HpSelection, LabelType, Protocol, TrainConfig
+from ia2.config import EvaluateConfig, HpSelection, LabelType, Protocol, ReportConfig, TrainConfig
 from ia2.flows.evaluation import evaluate
+from ia2.flows.reporting import page_data, write_page
 from ia2.flows.training import train
 from ia2.lm.shelf import Models
 from ia2.report.advice import Advice, advice
 from ia2.report.captions import accuracy_caption
-from ia2.report.costs import stage_costs
-from ia2.report.page import render_page
 from ia2.report.plots import accuracy_bars
-from ia2.report.results import read_results
 from ia2.report.runs import read_runs
-from ia2.report.selection import Choice, choose, select
-from ia2.report.summary import groups, summarise
+from ia2.report.selection import Choice, choose
 from ia2.report.tables import text_table
 
 log = logging.getLogger(__name__)
@@ -133,18 +130,12 @@ class Shown:
 
 def show(root: Path, hp_selection: HpSelection = "dev_loss") -> Shown:
     """Print the table, write the picture and the page, and say where they are."""
-    results = read_results(root)
-    selection = select(results.records, read_runs(root, results.records), hp_selection)
-    summary = summarise(selection)
-    folder = root / "reports"
-    for group in groups(summary):
+    data, folder = page_data(root, ReportConfig(hp_selection=hp_selection)), root / "reports"
+    for group in data.groups:
         figure = accuracy_bars(group.rows, accuracy_caption(group.rows))
         with store.writing(folder / f"accuracy_{group.eval_dataset}.png") as temporary:
             figure.savefig(temporary, format="png", dpi=150)
-    page = folder / "report.html"
-    with store.writing(page) as temporary:
-        html = render_page(results, stage_costs(root, results.records), hp_selection)
-        temporary.write_text(html, encoding="utf-8")
-    print(text_table(summary))
+    page = write_page(data, folder / "report.html")
+    print(text_table(data.summary))
     print(f"\nThe page: {page.resolve()}")
-    return Shown(page, summary, tuple(advice(groups(summary), selection.records)))
+    return Shown(page, data.summary, tuple(advice(data.groups, data.selection.records)))

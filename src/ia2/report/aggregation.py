@@ -3,7 +3,10 @@
 A mean over different configurations is no mean over runs, so what differs in any field is aggregated apart.
 """
 
+from collections.abc import Hashable
+
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from ia2.measure.statistics import standard_deviation
@@ -29,18 +32,23 @@ def aggregate(selection: Selection) -> pd.DataFrame:
         return frame
     means = [name for name in MEANS if name in frame]
     frame = frame.astype(dict.fromkeys(means, float)).sort_values("run_idx")
-    cells = frame.groupby(keys, dropna=False, sort=False)
-    return pd.DataFrame([dict(zip(keys, key, strict=True)) | _over_runs(cell) for key, cell in cells])
+    number = frame.groupby(keys, dropna=False, sort=False).ngroup().to_numpy()
+    cells = np.split(np.argsort(number, kind="stable"), np.cumsum(np.bincount(number))[:-1])
+    rows = frame[keys].iloc[[cell[0] for cell in cells]].itertuples(index=False, name=None)
+    averages = frame[means].groupby(number).mean().reindex(columns=list(MEANS)).to_dict("records")
+    values, records = frame["value"].to_numpy(), frame["record"].to_numpy()
+    over_runs = [_over_runs(values[cell], records[cell]) for cell in cells]
+    return pd.DataFrame(
+        [dict(zip(keys, row, strict=True)) | a | b for row, a, b in zip(rows, over_runs, averages, strict=True)]
+    )
 
 
-def _over_runs(cell: pd.DataFrame) -> dict[str, object]:
-    """What the runs of one configuration come to in one metric; `cell` is in order of run_idx."""
-    values = cell["value"].to_numpy()
+def _over_runs(values: npt.NDArray[np.float64], records: npt.NDArray[np.object_]) -> dict[Hashable, object]:
+    """What the runs of one configuration come to in one metric, in order of run_idx."""
     return {
         "mean": float(values.mean()),
         "sd": standard_deviation(values),
         "n": len(values),
         "values": tuple(values.tolist()),
-        "records": tuple(cell["record"].tolist()),
-        **{name: float(cell[name].mean()) if name in cell else np.nan for name in MEANS},
+        "records": tuple(records.tolist()),
     }

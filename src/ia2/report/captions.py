@@ -75,6 +75,15 @@ def _chance(rows: pd.DataFrame) -> str:
     return f"95% bootstrap intervals over examples: {', '.join(told)}.{meaning}"
 
 
+def overview_caption(rows: pd.DataFrame) -> str:
+    """For `overview`."""
+    starred = " *: out of distribution, in brackets what was trained on." if rows["out_of_distribution"].any() else ""
+    return (
+        f"A mark is the mean over runs of one model on one evaluation set ({num_runs(rows)}), shifted a little up or "
+        f"down, so that none hides another.{starred} The table of results says how hyper-parameters were chosen."
+    )
+
+
 def reliability_caption(rows: pd.DataFrame) -> str:
     """For `reliability_diagram`."""
     return (

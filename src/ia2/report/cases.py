@@ -10,8 +10,11 @@ from functools import cached_property
 from typing import Any
 
 import pandas as pd
+import pyarrow
+import pyarrow.compute
 
-from ia2.report.results import Record, load_examples
+from ia2.report.reading import read_rows
+from ia2.report.results import Record
 from ia2.report.selection import cell_of
 from ia2.report.summary import DETAIL_NAMES, Group, SummaryRow, rows_of
 
@@ -51,9 +54,17 @@ class Measured:
 
     @cached_property
     def examples(self) -> pd.DataFrame:
-        """The rows of this pass in all runs."""
-        frame = pd.concat([load_examples(record) for record in self.records], ignore_index=True)
-        return frame[frame["with_icl"] == self.row.with_icl]
+        """The rows of this pass in all runs: idx, gold, parsed and correct."""
+        columns = ["idx", "with_icl", "gold", "parsed", "correct"]
+        runs = [read_rows(record.rows, columns) for record in self.records]
+        rows = pyarrow.concat_tables(runs, promote_options="permissive")  # a run may have read no answer at all
+        frame: pd.DataFrame = rows.filter(pyarrow.compute.field("with_icl") == self.row.with_icl).to_pandas()
+        return frame
+
+    @cached_property
+    def hits(self) -> "pd.Series[float]":
+        """The share of runs (0 to 1) in which each query was answered right, by idx."""
+        return self.examples.groupby("idx")["correct"].mean()
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What each stage took, added up from what the store says of itself, so that a resumed run shows the same."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,31 +27,31 @@ class StageCost:
 
 def stage_costs(root: Path, records: Sequence[Record]) -> tuple[StageCost, ...]:
     """Seconds and bytes of collecting, training by method, and evaluating, of all that stands below `root`."""
+    return (*_collecting(root), *_training(root), *_evaluating(records))
+
+
+def _collecting(root: Path) -> Iterator[StageCost]:
     targets = sorted((root / "outputs" / "targets").glob("*/manifest.json"))
-    costs = [
-        StageCost(
-            "collect targets",
-            sum(read_json(manifest)["seconds"] for manifest in targets),
-            _bytes(manifest.parent for manifest in targets),
-            f"{len(targets)} sets, shared by all methods and learning rates",
-        )
-    ]
+    if targets:
+        seconds = sum(read_json(manifest)["seconds"] for manifest in targets)
+        note = f"{len(targets)} sets, shared by all methods and learning rates"
+        yield StageCost("collect targets", seconds, _bytes(manifest.parent for manifest in targets), note)
+
+
+def _training(root: Path) -> Iterator[StageCost]:
     folders: dict[str, list[Path]] = {}
     for folder in run_folders(root):
         folders.setdefault(read_json(folder / "config.json")["config"]["training_method"], []).append(folder)
-    costs += [
-        StageCost(
-            f"train {method}",
-            sum(read_json(folder / "final_loss_statistics.json")["seconds"] for folder in runs),
-            _bytes(runs),
-            f"{len(runs)} runs",
-        )
-        for method, runs in folders.items()
-    ]
-    seconds = sum(sum(record.timings.values()) for record in records)
-    files = [file for record in records for file in (record.path, record.path.with_suffix(".parquet"))]
-    size = sum(file.stat().st_size for file in files)
-    return (*costs, StageCost("evaluate", seconds, size, f"{len(records)} records"))
+    for method, runs in folders.items():
+        seconds = sum(read_json(folder / "final_loss_statistics.json")["seconds"] for folder in runs)
+        yield StageCost(f"train {method}", seconds, _bytes(runs), f"{len(runs)} runs")
+
+
+def _evaluating(records: Sequence[Record]) -> Iterator[StageCost]:
+    if records:
+        seconds = sum(sum(record.timings.values()) for record in records)
+        size = sum(file.stat().st_size for record in records for file in (record.path, record.rows))
+        yield StageCost("evaluate", seconds, size, f"{len(records)} records")
 
 
 def _bytes(folders: Iterable[Path]) -> int:

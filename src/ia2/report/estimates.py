@@ -38,7 +38,7 @@ class Estimate:
 
 def difference(one: Measured, other: Measured) -> Estimate:
     """How many points `one` lies above `other`, over the queries that both were asked."""
-    hits = pd.concat([_hits(one), _hits(other)], axis=1, join="inner", keys=["one", "other"])
+    hits = pd.concat([one.hits, other.hits], axis=1, join="inner", keys=["one", "other"])
     variance = _variance(hits["one"] - hits["other"]) + _run_variance(one) + _run_variance(other)
     return Estimate(one.row.accuracy - other.row.accuracy, math.sqrt(variance))
 
@@ -46,20 +46,15 @@ def difference(one: Measured, other: Measured) -> Estimate:
 def above_majority(model: Measured) -> Estimate:
     """How many points it lies above always giving the most frequent gold answer of these same queries."""
     golds = model.examples.groupby("idx")["gold"].first()
-    gained = _hits(model) - (golds == golds.mode()[0])
+    gained = model.hits - (golds == golds.mode()[0])
     variance = _variance(gained) + _run_variance(model)
     return Estimate(model.row.accuracy - model.row.majority, math.sqrt(variance))
 
 
 def accuracy(model: Measured) -> Estimate:
     """Its accuracy in percent."""
-    signs = 2 * _hits(model) - 1
+    signs = 2 * model.hits - 1
     return Estimate(model.row.accuracy, math.sqrt(_variance(signs) / 4 + _run_variance(model)))
-
-
-def _hits(model: Measured) -> pd.Series:
-    """The share of runs (0 to 1) in which each query was answered right."""
-    return model.examples.groupby("idx")["correct"].mean()
 
 
 def _variance(values: pd.Series) -> float:

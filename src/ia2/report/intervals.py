@@ -8,17 +8,18 @@ took as many gold labels, dev labels included: with another number of labels it 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow.parquet
 
 from ia2.config import VARIANT_FIELDS, LabelType
 from ia2.measure.statistics import bootstrap_interval, mean_over_runs, paired_permutation_test
 from ia2.methods import parse_method
 from ia2.report.example_scores import check_same_examples
+from ia2.report.reading import read_rows
 
 OF_A_VARIANT = frozenset().union(*VARIANT_FIELDS.values())
 LABEL_TYPES = get_args(LabelType)
@@ -97,8 +98,7 @@ class _Answers:
 
 def _read_answers(path: str) -> _Answers:
     """In order of idx; two examples of one idx keep their order."""
-    file = pyarrow.parquet.ParquetFile(path.removesuffix(".json") + ".parquet")  # a table would cost five times as long
-    rows = file.read(columns=["idx", "with_icl", "correct"])
+    rows = read_rows(Path(path).with_suffix(".parquet"), ["idx", "with_icl", "correct"])
     idx, with_icl, correct = (rows[name].to_numpy() for name in ("idx", "with_icl", "correct"))
     order = np.argsort(idx, kind="stable")
     return _Answers(idx[order], with_icl[order], correct[order])

@@ -7,6 +7,7 @@ update is zero has no subspace, and no row.
 
 import logging
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +15,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from ia2.config import TrainConfig
-from ia2.report.reading import Problem, read_whole, visible
+from ia2.report.reading import Problem, read_rows, read_whole, visible
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,8 @@ class Overlap(BaseModel):
 
     def rows(self) -> pd.DataFrame:
         """Its ROW_COLUMNS."""
-        return pd.read_parquet(self.parquet, columns=list(ROW_COLUMNS))
+        rows: pd.DataFrame = read_rows(self.parquet, ROW_COLUMNS).to_pandas()
+        return rows
 
     def described(self) -> dict[str, str | int | float]:
         """The PAIR_COLUMNS."""
@@ -80,11 +82,17 @@ class Overlap(BaseModel):
 
 @dataclass(frozen=True)
 class Overlaps:
-    """All that could be read below a root: the frame, the comparisons behind it, and what could not be read."""
+    """All that could be read below a root: the comparisons, and what could not be read."""
 
-    frame: pd.DataFrame
     found: tuple[Overlap, ...]
     problems: tuple[Problem, ...]
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """One row per (pair of runs, layer, projection): PAIR_COLUMNS and ROW_COLUMNS."""
+        columns = [*PAIR_COLUMNS, *ROW_COLUMNS]
+        frames = [one.rows().assign(**one.described()) for one in self.found if one.num_rows]
+        return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
 
 
 def read_overlaps(root: Path) -> pd.DataFrame:
@@ -102,10 +110,7 @@ def examine_overlaps(root: Path) -> Overlaps:
     """Every pair below `root`, and the files that are not whole; UserError where one is newer than this."""
     outcomes = [read_overlap(path) for path in visible((root / "outputs" / "subspace").glob("*/*.json"))]
     found = tuple(outcome for outcome in outcomes if isinstance(outcome, Overlap))
-    columns = [*PAIR_COLUMNS, *ROW_COLUMNS]
-    frames = [one.rows().assign(**one.described()) for one in found if one.num_rows]
-    frame = pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
-    return Overlaps(frame, found, tuple(outcome for outcome in outcomes if isinstance(outcome, Problem)))
+    return Overlaps(found, tuple(outcome for outcome in outcomes if isinstance(outcome, Problem)))
 
 
 def read_overlap(path: Path) -> Overlap | Problem:

@@ -5,7 +5,7 @@ because guessing at its meaning could show wrong numbers as right ones.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -27,10 +27,10 @@ class Problem:
     reason: str
 
 
-def read_whole(path: Path, kind: type[Kind], newest: int) -> Kind | Problem:
+def read_whole(path: Path, kind: type[Kind], newest: int, columns: Sequence[str] = ()) -> Kind | Problem:
     """The JSON file as a `kind`, which has a field `path`, or the reason why it or the parquet beside it is not whole.
 
-    UserError where its schema is newer than `newest`.
+    The parquet has to have these columns. UserError where its schema is newer than `newest`.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -41,7 +41,7 @@ def read_whole(path: Path, kind: type[Kind], newest: int) -> Kind | Problem:
         raise UserError(f"{path} has schema {schema!r}, newer than {newest}, which this version reads: update ia2")
     try:
         record = kind.model_validate({**content, "path": path})
-        pyarrow.parquet.read_metadata(path.with_suffix(".parquet"))
+        there = pyarrow.parquet.read_metadata(path.with_suffix(".parquet")).schema.names
     except ValidationError as error:
         first = error.errors()[0]
         return Problem(path, f"field {'.'.join(map(str, first['loc'])) or 'record'}: {first['msg']}")
@@ -49,7 +49,22 @@ def read_whole(path: Path, kind: type[Kind], newest: int) -> Kind | Problem:
         return Problem(path, f"field run: {error}")
     except (OSError, pyarrow.ArrowException) as error:
         return Problem(path, f"its rows cannot be read ({error})")
+    if missing := [name for name in columns if name not in there]:
+        return Problem(path, f"its rows lack {', '.join(missing)}")
     return record
+
+
+def read_rows(path: Path, columns: Sequence[str] | None = None) -> pyarrow.Table:
+    """A parquet file's rows, in a third of the time that pandas takes; UserError where its bytes are damaged."""
+    try:
+        return pyarrow.parquet.ParquetFile(path).read(
+            columns=None if columns is None else list(columns), use_threads=False
+        )
+    except (OSError, pyarrow.ArrowException) as error:
+        reason, record = " ".join(str(error).split()), path.with_suffix(".json").name
+        raise UserError(
+            f"{path}: its rows cannot be read ({reason}); delete it and {record}, and make them again"
+        ) from None
 
 
 def is_parquet(path: Path) -> bool:

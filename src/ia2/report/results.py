@@ -19,9 +19,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from ia2.config import TrainConfig
 from ia2.errors import UserError
 from ia2.measure.calibration import ReliabilityBin
-from ia2.report.reading import Problem, read_whole, visible
+from ia2.report.reading import Problem, read_rows, read_whole, visible
 
 SCHEMA = 1
+COLUMNS = ("idx", "with_icl", "question", "gold", "response", "parsed", "correct", "confidence")
+"""Columns of a record's examples without which it cannot be shown."""
 PASSES = {False: "without_icl", True: "with_icl"}
 
 
@@ -57,6 +59,15 @@ class Training(BaseModel):
     trainable_parameters: int
     adapter_bytes: int
     dev_losses: dict[str, float] | None = None
+
+
+class Rereading(BaseModel):
+    """How the stored responses of a record were read again."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    reader: str
+    command: str
 
 
 class LabelsUsed(BaseModel):
@@ -95,6 +106,7 @@ class Record(BaseModel):
     timings: dict[str, float] = {}
     peak_memory_bytes: int | None = None
     command: str = ""
+    reparsed: Rereading | None = None
 
     @model_validator(mode="after")
     def _adapter_has_a_run(self) -> "Record":
@@ -113,6 +125,11 @@ class Record(BaseModel):
     def trained_dataset(self) -> str:
         """What the model learned from: its training set, or for the base model where its demonstrations come from."""
         return self.settings.icl_source_dataset if self.run is None else self.run.dataset
+
+    @property
+    def rows(self) -> Path:
+        """The parquet file of its examples."""
+        return self.path.with_suffix(".parquet")
 
     def measured(self) -> dict[str, float]:
         """Every number of this record under one name each; what was not measured is absent."""
@@ -142,12 +159,12 @@ def read_results(root: Path) -> Results:
 
 def read_record(path: Path) -> Record | Problem:
     """One record, or the reason why it cannot be counted; UserError where its schema is newer than this version's."""
-    return read_whole(path, Record, SCHEMA)
+    return read_whole(path, Record, SCHEMA, COLUMNS)
 
 
 def load_examples(record: Record) -> pd.DataFrame:
     """The rows of a record, one per (example, pass), ordered by pass and idx."""
-    frame = pd.read_parquet(record.path.with_suffix(".parquet"))
+    frame: pd.DataFrame = read_rows(record.rows).to_pandas()
     return frame.sort_values(["with_icl", "idx"], ignore_index=True)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
@@ -76,8 +77,8 @@ def read_history(run: TrainedRun) -> pd.DataFrame:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
     except ValueError as error:
         raise UserError(f"{path} is not JSON lines ({error}); delete the run's folder to train it again") from None
-    frame = pd.DataFrame(lines).reindex(columns=columns)
-    return frame.astype({"train_loss": float, "dev_loss": float, "seconds": float})
+    told = {name: [line.get(name) for line in lines] for name in columns}
+    return pd.DataFrame(told | {name: np.array(told[name], dtype=np.float64) for name in columns[3:]})
 
 
 def _read_run(folder: Path) -> TrainedRun:

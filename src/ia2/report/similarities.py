@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ia2.config import TrainConfig
 from ia2.measure.similarity import Mean
-from ia2.report.reading import Problem, read_whole, visible
+from ia2.report.reading import Problem, read_rows, read_whole, visible
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +125,8 @@ def read_similarity(path: Path) -> Similarity | Problem:
 
 def cosines(similarity: Similarity) -> pd.DataFrame:
     """Every cosine: idx, layer, token (counted from 0 in the response), cosine."""
-    return pd.read_parquet(similarity.parquet, columns=list(COLUMNS))
+    frame: pd.DataFrame = read_rows(similarity.parquet, COLUMNS).to_pandas()
+    return frame
 
 
 def overall(similarity: Similarity) -> Mean:

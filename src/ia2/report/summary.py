@@ -5,7 +5,7 @@ dash where it is shown, never 0.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -126,13 +126,13 @@ def summarise(selection: Selection) -> pd.DataFrame:
     if table.empty:
         return pd.DataFrame(columns=COLUMNS)
     keys = [name for name in table.columns if name not in PER_METRIC]
-    found = [
-        (_row(metrics, with_icl), {name: metrics[name].iloc[0] for name in keys if name not in NEVER_DETAILS})
-        for _, group in table.groupby(keys, dropna=False, sort=False)
-        for metrics in [group.set_index("metric")]
-        for with_icl, when in PASSES.items()
-        if f"{when}_accuracy" in metrics.index
-    ]
+    found = []
+    for _, group in table.groupby(keys, dropna=False, sort=False):
+        metrics = {row["metric"]: row for row in group.to_dict("records")}
+        fields = next(iter(metrics.values()))
+        told = {name: fields[name] for name in keys if name not in NEVER_DETAILS}
+        measured = [with_icl for with_icl, when in PASSES.items() if f"{when}_accuracy" in metrics]
+        found += [(_row(metrics, with_icl), told) for with_icl in measured]
     frame = pd.DataFrame(_detailed(_with_chances(found)), columns=COLUMNS)
     order = ["trained_dataset", "out_of_distribution", "eval_dataset", "order", "details"]
     return frame.sort_values(order, ignore_index=True)
@@ -140,7 +140,7 @@ def summarise(selection: Selection) -> pd.DataFrame:
 
 def rows_of(frame: pd.DataFrame) -> list[SummaryRow]:
     """The rows of a summary, or of a part of it."""
-    return [SummaryRow(*values) for values in frame[COLUMNS].itertuples(index=False, name=None)]
+    return [SummaryRow(*values) for values in zip(*(frame[name].tolist() for name in COLUMNS), strict=True)]
 
 
 def groups(summary: pd.DataFrame) -> Iterator[Group]:
@@ -149,10 +149,10 @@ def groups(summary: pd.DataFrame) -> Iterator[Group]:
         yield Group(str(trained), str(evaluated), rows.reset_index(drop=True))
 
 
-def _row(metrics: pd.DataFrame, with_icl: bool) -> SummaryRow:
-    """One pass of one configuration, from its aggregated metrics (index: metric)."""
+def _row(metrics: Mapping[str, Mapping[Hashable, Any]], with_icl: bool) -> SummaryRow:
+    """One pass of one configuration, from the aggregated rows of its metrics."""
     when = PASSES[with_icl]
-    score: dict[Any, Any] = metrics.loc[f"{when}_accuracy"].to_dict()
+    score = metrics[f"{when}_accuracy"]
     method, dataset = str(score["method"]), score.get("dataset")
     trained = str(score["icl_source_dataset"] if pd.isna(dataset) else dataset)
     style = style_of(method, with_icl)
@@ -185,8 +185,8 @@ def _row(metrics: pd.DataFrame, with_icl: bool) -> SummaryRow:
     )
 
 
-def _mean(metrics: pd.DataFrame, metric: str) -> float:
-    return float(metrics["mean"][metric]) if metric in metrics.index else math.nan
+def _mean(metrics: Mapping[str, Mapping[Hashable, Any]], metric: str) -> float:
+    return float(metrics[metric]["mean"]) if metric in metrics else math.nan
 
 
 def _with_chances(found: list[tuple[SummaryRow, dict[str, Any]]]) -> list[tuple[SummaryRow, dict[str, Any]]]:

@@ -4,7 +4,7 @@ Where hyper-parameters were chosen as published, the paper's own measures stand 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -16,11 +16,15 @@ from ia2.report.templates import render
 
 @dataclass(frozen=True)
 class Column:
-    """One column: `text` makes a cell of a summary row, `meaning` explains the heading on the page."""
+    """One column: `text` makes a cell of a summary row, `meaning` explains the heading on the page.
+
+    `number` is what the page sorts it by, NaN where there is none; None where it is sorted as text.
+    """
 
     heading: str
     meaning: str
     text: Callable[[SummaryRow], str]
+    number: Callable[[SummaryRow], float] | None = None
     in_terminal: bool = True
     as_published: bool = False
 
@@ -42,25 +46,61 @@ def _seconds(row: SummaryRow) -> str:
 
 COLUMNS = (
     Column("Model", "", lambda r: r.name),
-    Column("Accuracy %", "exact match of the parsed answer over all examples: mean ± sd over runs", _accuracy),
-    Column("95%", "interval of accuracy over examples: percentile bootstrap, all runs resampled jointly", interval),
-    Column("p", "against tok with as many labels: paired permutation test over examples, uncorrected", p_value),
     Column(
-        "Anywhere %", "gold answer found anywhere in the whole response", lambda r: number(r.anywhere, ".1f"), False
+        "Accuracy %",
+        "exact match of the parsed answer over all examples: mean ± sd over runs",
+        _accuracy,
+        lambda r: r.accuracy,
     ),
-    Column("n", "runs", lambda r: str(r.n)),
-    Column("ECE", "calibration error of the first token, 15 equal-count bins", lambda r: number(r.ece, ".3f")),
+    Column(
+        "95%",
+        "interval of accuracy over examples: percentile bootstrap, all runs resampled jointly",
+        interval,
+        lambda r: r.accuracy_low,
+    ),
+    Column(
+        "p",
+        "against tok with as many labels: paired permutation test over examples, uncorrected",
+        p_value,
+        lambda r: r.p_value,
+    ),
+    Column(
+        "Anywhere %",
+        "gold answer found anywhere in the whole response",
+        lambda r: number(r.anywhere, ".1f"),
+        lambda r: r.anywhere,
+        in_terminal=False,
+    ),
+    Column("n", "runs", lambda r: str(r.n), lambda r: r.n),
+    Column(
+        "ECE",
+        "calibration error of the first token, 15 equal-count bins",
+        lambda r: number(r.ece, ".3f"),
+        lambda r: r.ece,
+    ),
     Column(
         "ECE (published)",
         "the same with the confidence renormalised over the ten most probable tokens",
         lambda r: number(r.ece_published, ".3f"),
+        lambda r: r.ece_published,
         as_published=True,
     ),
-    Column("floor", "the ECE a calibrated model would show at this n", lambda r: number(r.ece_floor, ".3f"), False),
-    Column("NLL", "of the gold first token, in nats", lambda r: number(r.nll, ".2f")),
-    Column("Labels", "gold labels used: training (or demonstrations) + dev", _labels),
-    Column("lr", "learning rate chosen", lambda r: number(r.lr, "g")),
-    Column("Seconds", "training time of one run", _seconds),
+    Column(
+        "floor",
+        "the ECE a calibrated model would show at this n",
+        lambda r: number(r.ece_floor, ".3f"),
+        lambda r: r.ece_floor,
+        in_terminal=False,
+    ),
+    Column("NLL", "of the gold first token, in nats", lambda r: number(r.nll, ".2f"), lambda r: r.nll),
+    Column(
+        "Labels",
+        "gold labels used: training (or demonstrations) + dev",
+        _labels,
+        lambda r: r.labels_train + r.labels_dev,
+    ),
+    Column("lr", "learning rate chosen", lambda r: number(r.lr, "g"), lambda r: r.lr),
+    Column("Seconds", "training time of one run", _seconds, lambda r: r.train_seconds),
 )
 
 
@@ -80,11 +120,37 @@ def text_table(summary: pd.DataFrame) -> str:
     return "\n\n".join([*parts, "\n".join(notes)])
 
 
-def html_table(rows: pd.DataFrame) -> str:
-    """The rows of one group as an HTML table; cells are escaped."""
-    shown = columns_of(rows)
-    cells = [[column.text(row) for column in shown] for row in rows_of(rows)]
-    return render("results_table", columns=shown, rows=cells, missing=MISSING, rule=selection_rule(rows))
+@dataclass(frozen=True)
+class HtmlCell:
+    """A cell of the page: its text, and what it is sorted by, None where that is its text or there is nothing."""
+
+    text: str
+    number: float | None
+
+
+@dataclass(frozen=True)
+class HtmlRow:
+    """A row of the page; `label` is what it is filtered by, and its accuracy leads to `link` if there is one."""
+
+    label: str
+    cells: tuple[HtmlCell, ...]
+    link: str
+
+
+def html_table(rows: pd.DataFrame, title: str = "", links: Sequence[str] = ()) -> str:
+    """The rows of one group as an HTML table; cells are escaped. `links` are ids on the page, one for each row."""
+    shown, links = columns_of(rows), links or [""] * len(rows)
+    found = [
+        HtmlRow(row.label, tuple(_html_cell(column, row) for column in shown), link)
+        for row, link in zip(rows_of(rows), links, strict=True)
+    ]
+    rule = selection_rule(rows)
+    return render("results_table", columns=shown, rows=found, missing=MISSING, rule=rule, title=title)
+
+
+def _html_cell(column: Column, row: SummaryRow) -> HtmlCell:
+    value = math.nan if column.number is None else column.number(row)
+    return HtmlCell(column.text(row), None if math.isnan(value) else value)
 
 
 def columns_of(rows: pd.DataFrame) -> list[Column]:

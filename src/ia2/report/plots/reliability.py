@@ -35,7 +35,9 @@ def reliability_diagram(series: pd.DataFrame, caption: str = "", columns: int = 
 def _reliability(axes: Axes, bins: pd.DataFrame) -> None:
     colour, marker = bins["colour"].iloc[0], bins["marker"].iloc[0]
     axes.plot([0, 1], [0, 1], color=INK, linestyle=":", linewidth=1)
-    axes.scatter(bins["confidence"], bins["accuracy"], s=3 * bins["count"], color=colour, alpha=0.3, linewidths=0)
+    for count in sorted(set(bins["count"])):  # marks of one size are written once, others one by one
+        alike = bins[bins["count"] == count]
+        axes.scatter(alike["confidence"], alike["accuracy"], s=3 * count, color=colour, alpha=0.3, linewidths=0)
     joined = join_bins(bins)
     axes.plot(joined["confidence"], joined["accuracy"], color=colour, marker=marker, ms=4.5, linewidth=1.4)
     axes.set(xlim=(-0.03, 1.03), ylim=(-0.05, 1.05), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))

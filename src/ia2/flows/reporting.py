@@ -1,0 +1,88 @@
+"""`ia2 report`: one page of everything below the root."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from ia2 import store
+from ia2.config import ReportConfig, TrainConfig
+from ia2.errors import UserError
+from ia2.flows.places import fields_of_similarity
+from ia2.flows.records import fail_for, passes, passing, readable_records
+from ia2.report.costs import stage_costs
+from ia2.report.overlaps import examine_overlaps
+from ia2.report.page import render_page
+from ia2.report.reading import Problem
+from ia2.report.results import Results
+from ia2.report.runs import read_runs
+from ia2.report.sections.base import Analyses, PageData
+from ia2.report.selection import select
+from ia2.report.similarities import Similarity, examine_similarities
+from ia2.report.summary import summarise
+
+log = logging.getLogger(__name__)
+
+FILTERS = ("model_types", "trained_datasets", "eval_datasets")
+
+
+def write_report(config: ReportConfig) -> Path:
+    """Write the page and return its path.
+
+    UserError where the root is no folder or no record passes the filters; MachineError, once the page is written, where
+    a record is damaged.
+    """
+    root = store.root_of(config)
+    if not root.is_dir():
+        raise UserError(f"root={str(root)!r} is no folder; give the --root that the other commands were given")
+    data = page_data(root, config)
+    page = write_page(data, config.out or root / "reports" / "report.html")
+    print(f"{len(data.results.records)} records, {len(data.runs)} runs: {page.resolve()}")
+    fail_for(data.results.problems)
+    return page
+
+
+def page_data(root: Path, config: ReportConfig) -> PageData:
+    """What the page is made from: all below the root that passes the filters, and what cannot be read, which is named.
+
+    UserError where no record passes the filters, or hyper-parameters cannot be chosen fairly.
+    """
+    records, problems = readable_records(root, may_be_none=True)
+    costs = stage_costs(root, records)
+    if records:
+        records = passing(records, config, FILTERS)
+    runs = tuple(run for run in read_runs(root, records) if passes(_fields_of_run(run.config), config, FILTERS))
+    selection = select(records, runs, config.hp_selection)
+    analyses, more_problems = _analyses(root, config)
+    results = Results(root, tuple(records), (*problems, *more_problems))
+    return PageData(results, runs, analyses, selection, summarise(selection), costs, config.command("report"))
+
+
+def _analyses(root: Path, config: ReportConfig) -> tuple[Analyses, tuple[Problem, ...]]:
+    """The comparisons that pass the filters, and what cannot be read."""
+    similarities, overlaps = examine_similarities(root), examine_overlaps(root)
+    problems = (*similarities.problems, *overlaps.problems)
+    for problem in problems:
+        log.warning("%s is not counted: %s", problem.path, problem.reason)
+    alike = (one for one in similarities.found if passes(_fields_of_similarity(one), config, FILTERS))
+    shared = (
+        one
+        for one in overlaps.found
+        if all(passes(_fields_of_run(run), config, FILTERS) for run in (one.config_a, one.config_b))
+    )
+    return Analyses(tuple(alike), tuple(shared)), problems
+
+
+def _fields_of_run(run: TrainConfig) -> dict[str, Any]:
+    return {"model_types": run.training_method, "trained_datasets": run.dataset}
+
+
+def _fields_of_similarity(one: Similarity) -> dict[str, Any]:
+    return fields_of_similarity(one) | {"trained_datasets": one.trained_dataset}
+
+
+def write_page(data: PageData, path: Path) -> Path:
+    """Write the page, whole or not at all."""
+    html = render_page(data)
+    with store.writing(path) as temporary:
+        temporary.write_text(html, encoding="utf-8")
+    return path

@@ -1,0 +1,67 @@
+"""What every section of the page is made from, and what it is."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+from markupsafe import Markup
+
+from ia2.report.costs import StageCost
+from ia2.report.examples import QuerySet
+from ia2.report.overlaps import Overlap
+from ia2.report.query_sets import query_sets
+from ia2.report.results import Record, Results
+from ia2.report.runs import TrainedRun
+from ia2.report.selection import Selection
+from ia2.report.similarities import Similarity
+from ia2.report.summary import Group, groups
+
+
+@dataclass(frozen=True)
+class Analyses:
+    """Comparisons of activations, and of updates."""
+
+    similarities: tuple[Similarity, ...] = ()
+    overlaps: tuple[Overlap, ...] = ()
+
+
+@dataclass(frozen=True)
+class PageData:
+    """What every section is made from; `command` makes the page again."""
+
+    results: Results
+    runs: tuple[TrainedRun, ...]
+    analyses: Analyses
+    selection: Selection
+    summary: pd.DataFrame
+    stages: tuple[StageCost, ...]
+    command: str
+
+    @property
+    def root(self) -> Path:
+        return self.results.root
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """The summary by evaluation set."""
+        return tuple(groups(self.summary))
+
+    def records_of(self, group: Group) -> list[Record]:
+        """The records behind the rows of a group."""
+        paths = set(group.rows["records"].explode())
+        return [record for record in self.selection.records if str(record.path) in paths]
+
+    @cached_property
+    def query_sets(self) -> tuple[QuerySet, ...]:
+        """The queries of each group, and what the models answered."""
+        return tuple(query_sets(self.groups, self.selection.records))
+
+
+@dataclass(frozen=True)
+class Section:
+    """A titled part of the page; `html` is safe to include, `anchor` its id."""
+
+    anchor: str
+    title: str
+    html: Markup

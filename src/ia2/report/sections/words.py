@@ -1,0 +1,68 @@
+"""What is said in sentences: the advice, what was gained, what was done, and what could not be read."""
+
+from collections.abc import Sequence
+
+from ia2.report.advice import RULES, RULES_NOTE, advice
+from ia2.report.cases import cases
+from ia2.report.findings import findings
+from ia2.report.results import Record
+from ia2.report.sections.base import PageData, Section
+from ia2.report.styles import style_of
+from ia2.report.teacher import THRESHOLDS
+from ia2.report.templates import render
+from ia2.report.trials import trials
+
+EMBEDDED_MODEL = "smollm2-135m"
+
+
+def what_was_done(data: PageData) -> Section | None:
+    """The experiment in sentences, from the records' own fields."""
+    trained = render("trials", trials=trials(data.runs, data.selection, data.results.records)) if data.runs else ""
+    records = data.selection.records
+    if not records:
+        return Section("done", "What was done", render("nothing_evaluated", root=data.root) + trained)
+    models = sorted({record.settings.model_id for record in records})
+    facts = {
+        "models": models,
+        "trained": sorted({record.trained_dataset for record in records}),
+        "evaluated": sorted({(record.settings.eval_dataset, record.num_examples) for record in records}),
+        "numbers": sorted({record.settings.num_train_examples for record in records}),
+        "tokens": sorted({record.settings.num_generated_tokens_eval for record in records}),
+        "runs": sorted({record.settings.run_idx for record in records}),
+        "methods": _methods(records),
+        "quantised": EMBEDDED_MODEL in models,
+    }
+    return Section("done", "What was done", render("what_was_done", **facts) + trained)
+
+
+def what_to_do(data: PageData) -> Section | None:
+    """The method to take on each evaluation set, what that rests on, and the rules it follows from."""
+    if not data.groups:
+        return None
+    given = advice(data.groups, data.selection.records)
+    return Section("advice", "In short", render("advice", given=given, rules=RULES, notes=(RULES_NOTE, THRESHOLDS)))
+
+
+def what_came_out(data: PageData) -> Section | None:
+    """What each trained model gained on each evaluation set, and how much of it is format."""
+    found = [
+        (case.title, told)
+        for group in data.groups
+        for case in cases(group, data.selection.records)
+        if (told := findings(case))
+    ]
+    return Section("findings", "What was gained", render("findings", groups=found)) if found else None
+
+
+def problems(data: PageData) -> Section | None:
+    """Records that exist and could not be counted."""
+    if not data.results.problems:
+        return None
+    found = [(problem.path.relative_to(data.root), problem.reason) for problem in data.results.problems]
+    return Section("problems", "Records that could not be read", render("problems", problems=found))
+
+
+def _methods(records: Sequence[Record]) -> list[tuple[str, str]]:
+    """Each training method and what it was trained on, where it can differ, in the order of the methods' table."""
+    runs = {(r.run.training_method, r.run.applicable().get("label_type", "")) for r in records if r.run}
+    return sorted(runs, key=lambda pair: (style_of(pair[0]).order, pair[1]))
