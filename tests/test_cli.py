@@ -11,6 +11,7 @@ import pytest
 from ia2 import cli
 from ia2.config import Config, CreateConfig, EvaluateConfig, PrepareConfig, TrainConfig
 from ia2.errors import MachineError, UserError
+from ia2.flows.commands import SUBCOMMANDS
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 2) -> str:
@@ -106,11 +107,7 @@ def test_the_commands_of_the_readme(command: str, config: Config) -> None:
 @pytest.mark.parametrize(
     ("command", "says"),
     [
-        (
-            "",
-            "which command? Given: none; valid: demo, fit, tasks, prepare, create, train, sweep, evaluate, results, "
-            "reparse, tables, similarity, subspace, predict, merge, run, status, clean",
-        ),
+        ("", f"which command? Given: none; valid: {', '.join(SUBCOMMANDS)}"),
         ("fits", "which command? Given: 'fits'; valid: demo"),
         ("train", "training_method"),
         ("train --training_method", "--training_method needs a value"),
