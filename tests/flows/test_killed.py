@@ -33,7 +33,7 @@ def arguments(stage: str, model: Path) -> list[str]:
         "create": ["create", "--datasets", "capitals", "--num_train_examples", "4", "6", "--num_runs", "2"],
         "train": ["train", "--training_method", "a2t", "--dataset", "capitals", "--model_id", str(model), *small],
         "evaluate": ["evaluate", "--model_id", str(model), "--num_eval_examples", "6", "--icl_max_demos", "4"],
-        "similarity": ["similarity", "--num_eval_examples", "6", "--icl_max_demos", "4"],
+        "similarity": ["similarity", "--model_types", "act", "--num_eval_examples", "6", "--icl_max_demos", "4"],
         "subspace": ["subspace"],
     }[stage]
 

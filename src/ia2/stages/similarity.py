@@ -107,10 +107,13 @@ def compare(root: Path, comparisons: Sequence[Comparison], how: Comparing) -> No
         with ExitStack() as stack:
             tables = [stack.enter_context(_table(path)) for path in files]
             _Pass(scene, comparisons, tables, how).make()
-        for comparison, table, file in zip(comparisons, tables, files, strict=True):
-            content = {**_described(root, comparison), **table.outcome(), **scene.provenance}
-            more = {"base_revision": how.lm.revision, "command": how.command}
-            _write(comparison.path(root), {**content, **more}, file)
+        for comparison, file in zip(comparisons, files, strict=True):
+            _move(file, comparison.path(root))
+    for comparison, table in zip(comparisons, tables, strict=True):  # last of all: nothing is left behind a whole one
+        content = {**_described(root, comparison), **table.outcome(), **scene.provenance}
+        more = {"base_revision": how.lm.revision, "command": how.command}
+        with store.locked(comparison.path(root).with_suffix("")):
+            store.write_json(comparison.path(root), {**content, **more})
 
 
 class _Pass:
@@ -226,10 +229,9 @@ def _config(side: Side) -> dict[str, Any] | None:
     return None if side.trained is None else dict(side.trained.description["config"])
 
 
-def _write(path: Path, content: dict[str, Any], rows: Path) -> None:
-    """Move the rows to their place, and write the JSON; one that stood before must not stand beside the new rows."""
+def _move(rows: Path, path: Path) -> None:
+    """Move the rows to their place beside the JSON; one that stood before must not stand beside the new rows."""
     with store.locked(path.with_suffix("")):
         path.unlink(missing_ok=True)
         with store.writing(path.with_suffix(".parquet")) as temporary:
             rows.replace(temporary)
-        store.write_json(path, content)
