@@ -106,11 +106,7 @@ def test_the_commands_of_the_readme(command: str, config: Config) -> None:
 @pytest.mark.parametrize(
     ("command", "says"),
     [
-        (
-            "",
-            "which command? Given: none; valid: demo, fit, tasks, prepare, create, train, sweep, evaluate, results, "
-            "reparse, tables, similarity, subspace, plot, plot-all, report, predict, merge, run, status, clean",
-        ),
+        ("", f"which command? Given: none; valid: {', '.join(SUBCOMMANDS)}"),
         ("fits", "which command? Given: 'fits'; valid: demo"),
         ("train", "training_method"),
         ("train --training_method", "--training_method needs a value"),

@@ -151,6 +151,14 @@ def test_violins_reach_from_the_least_to_the_greatest_and_mark_the_median() -> N
     assert median[0, 0] == pytest.approx(of_pair.median())
 
 
+def test_panels_side_by_side_have_few_short_ticks() -> None:
+    """`1.00` of one panel would touch `0.00` of the next."""
+    series = overlaps(FEW)
+    figure = overlap_violins(series.assign(left_overlap=np.linspace(0.01, 0.98, len(series))))
+    figure.draw_without_rendering()
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()][1:-1] == ["0", "0.4", "0.8"]
+
+
 def test_a_violin_of_equal_values_is_a_mark() -> None:
     series = overlaps(FEW).assign(left_overlap=0.2)
     (left, right) = overlap_violins(series).axes

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.container import BarContainer, ErrorbarContainer
 
-from ia2.methods import METHODS
+from ia2.methods import ADAPTERS, METHODS
 from ia2.report.plots.adapters import adapters_compared
 from ia2.report.plots.cost import cost_against_accuracy
 from ia2.report.plots.drawing import look_of
@@ -129,6 +129,10 @@ def test_all_24_methods_look_different_without_colour() -> None:
     looks = [look_of(method, with_icl=False) for method in METHODS]
     assert len({(look.marker, look.line, look.fill) for look in looks}) == len(METHODS)
     assert len({look.hatch for look in ADAPTER_LOOKS.values()}) == len(ADAPTER_LOOKS)
+    methods = ("act", "ia3-act", "prompt-act", "prefix-act")
+    (axes,) = metric_against_n(frame([point(method, 4, 30.0) for method in methods]), ACCURACY).axes
+    drawn = [(line[0].get_linestyle(), line[0].get_fillstyle()) for line in lines_of(axes)]
+    assert drawn == [(ADAPTER_LOOKS[name].line, ADAPTER_LOOKS[name].fill) for name in ADAPTERS]
 
 
 # Costs

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from made_up import MadeUpStore, config, rewrite, settings
-from matplotlib.figure import Figure
 
 from ia2 import cli
 from ia2.config import PlotAllConfig, PlotConfig
@@ -15,12 +14,6 @@ from ia2.flows.plotting import plot, plot_all
 
 FOLDER = Path("plots/unified/capitals/capitals_capitals_8")
 UNCERTAIN = {"top1_accuracy": 60.0, "top5_accuracy": 70.0, "top10_accuracy": 80.0, "auroc": 0.7}
-
-
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files that say where a picture would be, for tests of names: letters take their time."""
-    monkeypatch.setattr(Figure, "savefig", lambda _, path, **__: path.write_text("a picture"))
 
 
 def names(paths: list[Path]) -> set[str]:

@@ -25,7 +25,7 @@ VARIED = frame(
     [point("tok", num, 30 + num, name=NAMES[k], variation=k, details=NAMES[k][11:-1]) for num in (2, 8) for k in (0, 1)]
 )
 
-LONG = overlaps(FEW).assign(name=lambda rows: rows["name"] + " [lr 0.0003]")
+LONG = overlaps(FEW).assign(name=lambda rows: rows["name"] + " [lr 0.0003, label_type ground_truth]")
 
 KINDS: dict[str, Callable[[], Figure]] = {
     "lines of few": lambda: metric_against_n(grid(FEW, (4, 8)), ACCURACY, TITLE, CAPTION),

@@ -4,7 +4,6 @@ Filters are of two kinds. Some choose among places, each of which has a folder o
 what of a place is shown, and stand in a file's name where they leave something out.
 """
 
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,13 +12,12 @@ from typing import Any
 from ia2 import store
 from ia2.config import PlotSelection, TrainConfig
 from ia2.errors import UserError
-from ia2.flows.records import accepted, fields_of, fields_of_run, passes, passing
+from ia2.flows.records import accepted, fields_of, fields_of_run, passes, passing, tell
 from ia2.report.material import Place
-from ia2.report.overlaps import Overlap, Overlaps, examine_overlaps
+from ia2.report.overlaps import Overlap, examine_overlaps
+from ia2.report.reading import Problem
 from ia2.report.results import Record
-from ia2.report.similarities import Similarity, read_similarities
-
-log = logging.getLogger(__name__)
+from ia2.report.similarities import Similarities, Similarity, examine_similarities
 
 OF_PLACES = ("eval_datasets", "icl_source_datasets", "icl_max_demos", "model_id")
 """Filters that choose among places, but for the dataset trained on: a base model stands beside all of them."""
@@ -35,7 +33,8 @@ class Stored:
     config: PlotSelection
     records: tuple[Record, ...]
     similarities: tuple[Similarity, ...] = ()
-    overlaps: Overlaps | None = None
+    overlaps: tuple[Overlap, ...] | None = None
+    problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,11 +47,11 @@ class Found:
 
 def read_stored(root: Path, config: PlotSelection, records: Iterable[Record], kinds: Iterable[str]) -> Stored:
     """The records, and what the wanted kinds of plots need of the analyses; a file that is not whole is told."""
-    similarities = read_similarities(root) if "similarity" in kinds else ()
+    similarities = examine_similarities(root) if "similarity" in kinds else Similarities((), ())
     overlaps = examine_overlaps(root) if "overlap" in kinds else None
-    for problem in overlaps.problems if overlaps else ():
-        log.warning("%s is not counted: %s", problem.path, problem.reason)
-    return Stored(root, config, tuple(records), similarities, overlaps)
+    problems = (*similarities.problems, *(overlaps.problems if overlaps else ()))
+    tell(problems)
+    return Stored(root, config, tuple(records), similarities.found, overlaps.found if overlaps else None, problems)
 
 
 # Places
@@ -151,7 +150,7 @@ def updates(there: Stored) -> dict[tuple[str, str], list[Overlap]]:
     """The pairs of runs whose updates were compared, by the dataset trained on and the base model."""
     asked = accepted(there.config, "model_id")
     found: dict[tuple[str, str], list[Overlap]] = {}
-    for one in there.overlaps.found if there.overlaps else ():
+    for one in there.overlaps or ():
         if not asked or one.config_a.model_id in asked:
             found.setdefault((one.config_a.dataset, one.config_a.model_id), []).append(one)
     return _trained_on(there, found, lambda of: str(of[0]))

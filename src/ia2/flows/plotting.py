@@ -81,7 +81,7 @@ def _plot(config: PlotSelection, wanted: Wanted) -> list[Path]:
         print(f"wrote {folder.relative_to(root)}/{stem}.png and .pdf")
     if not paths:
         raise UserError(f"nothing is drawn: nothing of what was asked for was measured below {root}")
-    fail_for(problems)
+    fail_for([*problems, *there.problems])
     return paths
 
 

@@ -24,17 +24,22 @@ def readable_records(root: Path, may_be_none: bool = False) -> tuple[list[Record
     UserError where there is none, unless there may be.
     """
     results = read_results(root)
-    for problem in results.problems:
-        log.warning("%s is not counted: %s", problem.path, problem.reason)
+    tell(results.problems)
     if not results.records and not may_be_none:
         raise UserError(f"no evaluation record below {root / 'outputs' / 'evaluations'}; `ia2 evaluate` makes them")
     return list(results.records), results.problems
 
 
+def tell(problems: Sequence[Problem]) -> None:
+    """Name what cannot be read, and why."""
+    for problem in problems:
+        log.warning("%s is not counted: %s", problem.path, problem.reason)
+
+
 def fail_for(problems: Sequence[Problem]) -> None:
     """MachineError where records could not be read; to be called when all else is done."""
     if num := len(problems):
-        raise MachineError(f"{num} record{'s' if num > 1 else ''} cannot be read: delete them and evaluate again")
+        raise MachineError(f"{num} record{'s' if num > 1 else ''} cannot be read: delete them and make them again")
 
 
 def fields_of(record: Record) -> dict[str, Any]:

@@ -51,8 +51,7 @@ def compared(similarities: Iterable[Similarity], runs: Sequence[TrainedRun]) -> 
     UserError where hyper-parameters cannot be chosen fairly.
     """
     wanted = [one for one in similarities if TEACHER in (one.method, one.reference)]
-    cells = {cell_of(one.run) for one in wanted if one.run}
-    choices = choose([run for run in runs if cell_of(run.config) in cells])
+    choices = choose(_candidates([one.run for one in wanted if one.run], runs))
     shown = [one for one in wanted if one.run is None or any(choice.accepts(one.run) for choice in choices)]
     groups: dict[tuple[Name, str, bool], list[Similarity]] = {}
     lines = [_line(one) for one in shown]
@@ -60,6 +59,13 @@ def compared(similarities: Iterable[Similarity], runs: Sequence[TrainedRun]) -> 
         groups.setdefault((name, line.method, line.with_icl), []).append(one)
     found = [Compared(*of, tuple(of_it)) for of, of_it in groups.items()]
     return sorted(found, key=lambda one: (style_of(one.method, one.with_icl).order, one.name.variation))
+
+
+def _candidates(compared_runs: Sequence[TrainConfig], runs: Sequence[TrainedRun]) -> list[TrainedRun]:
+    """Every run of the cells that were compared; one whose folder has gone is still known, but not its dev loss."""
+    cells, known = {cell_of(config) for config in compared_runs}, {run.key for run in runs}
+    gone = {config_key(config): TrainedRun(config, None) for config in compared_runs if config_key(config) not in known}
+    return [*(run for run in runs if cell_of(run.config) in cells), *gone.values()]
 
 
 def _line(one: Similarity) -> Line:

@@ -11,8 +11,15 @@ from ia2.report.analyses import heat_map_series, layer_series, overlap_series, p
 from ia2.report.captions import between, of_runs
 from ia2.report.material import Drawing, Material
 from ia2.report.overlaps import Overlap
-from ia2.report.plots.overlap import Kind, overlap_bars, overlap_boxes, overlap_violins
-from ia2.report.plots.similarity import similarity_against_performance, similarity_by_layer, similarity_heat_maps
+from ia2.report.plots import (
+    overlap_bars,
+    overlap_boxes,
+    overlap_violins,
+    similarity_against_performance,
+    similarity_by_layer,
+    similarity_heat_maps,
+)
+from ia2.report.plots.overlap import Kind
 
 
 def similarity_drawings(material: Material) -> Iterator[Drawing]:

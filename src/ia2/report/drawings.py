@@ -13,10 +13,14 @@ from ia2.report import plot_captions as captions
 from ia2.report.analysis_drawings import similarity_drawings
 from ia2.report.captions import dev_loss_caption, reliability_caption
 from ia2.report.material import Drawing, Material
-from ia2.report.plots import dev_loss_curves, reliability_diagram
-from ia2.report.plots.adapters import adapters_compared
-from ia2.report.plots.cost import cost_against_accuracy
-from ia2.report.plots.lines import MOST_LINES, metric_against_n
+from ia2.report.plots import (
+    adapters_compared,
+    cost_against_accuracy,
+    dev_loss_curves,
+    metric_against_n,
+    reliability_diagram,
+)
+from ia2.report.plots.lines import MOST_LINES
 from ia2.report.points import in_pass, is_measured
 from ia2.report.quantities import QUANTITIES, UNCERTAINTY
 from ia2.report.results import PASSES

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from ia2.measure.statistics import interval_over_runs
 from ia2.report.plots.drawing import LETTER, STYLE, WIDTH, add_caption, add_legend
@@ -77,6 +78,8 @@ def _figure(panels: Mapping[str, tuple[pd.DataFrame, str]], kind: Kind, draw: Dr
         grid[0, 0].set_yticks(range(len(names)), names)
         grid[0, 0].set_ylim(len(names) - 0.5, -0.5)
         grid[0, 0].set_xlim(left=min(0.0, grid[0, 0].get_xlim()[0]))
+        grid[0, 0].xaxis.set_major_locator(MaxNLocator(3))
+        grid[0, 0].xaxis.set_major_formatter("{x:g}")
         for axes in grid[-1]:
             axes.set_xlabel(LABELS[kind])
         add_legend(figure, _keys({relation for rows, _ in panels.values() for relation in rows["relation"]}))
