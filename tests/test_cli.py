@@ -106,7 +106,7 @@ def test_the_commands_of_the_readme(command: str, config: Config) -> None:
 @pytest.mark.parametrize(
     ("command", "says"),
     [
-        ("", f"which command? Given: none; valid: {', '.join(SUBCOMMANDS)}"),
+        ("", f"which command? Given: none; valid: {', '.join(cli.SUBCOMMANDS)}"),
         ("fits", "which command? Given: 'fits'; valid: demo"),
         ("train", "training_method"),
         ("train --training_method", "--training_method needs a value"),
