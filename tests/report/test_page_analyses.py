@@ -68,8 +68,11 @@ def test_overlaps_are_drawn_and_their_means_told(store: MadeUpStore) -> None:
     write_overlap(store.root, "two", 0.75)
     write_overlap(store.root, "control", 0.125, relation="runs", config_b=applicable(run_idx=3))
     write_overlap(store.root, "absent", num_rows=0)
-    (told,) = alternatives(page_of(store), "Overlap of left")
+    page = page_of(store)
+    (told,) = alternatives(page, "Overlap of left")
     assert told.endswith("N = 8: act – tok (same run) 0.500, act – act (other run) 0.125.")
+    assert 'fill="var(--ground)"' in page  # what is white on paper is the ground of a dark page
+    assert "#ffffff" not in page
 
 
 def test_pairs_without_subspaces_give_no_section(store: MadeUpStore) -> None:

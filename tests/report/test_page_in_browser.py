@@ -180,8 +180,8 @@ def test_queries_are_looked_through_by_keyboard(page: Page) -> None:
     page.locator("#browser input[type=search]").focus()
     page.keyboard.type("country 1")
     assert shown(page) == "1 of 12, of 40 (idx 10)"
-    page.keyboard.press("ArrowLeft")  # moves in the word, not in the queries
     page.keyboard.press("Enter")
+    page.keyboard.press("ArrowLeft")  # moves in the word, not in the queries
     assert shown(page) == "2 of 12, of 40 (idx 11)"
 
 

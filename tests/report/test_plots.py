@@ -121,3 +121,10 @@ def test_inline_svg_is_repeatable_scales_and_takes_the_colours_of_the_page(shown
     assert ' height="' not in text.split(">")[0]
     assert "<metadata>" not in text
     assert "Accuracy (%)</text>" in text
+
+
+def test_a_script_that_the_drawing_font_lacks_is_left_to_the_browser(shown: tuple) -> None:
+    """Warnings are errors here."""
+    figure = accuracy_bars(shown[0])
+    figure.suptitle("日本 עברית")
+    assert "日本 עברית" in inline_svg(figure, "bars")

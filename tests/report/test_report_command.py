@@ -1,6 +1,7 @@
 """`ia2 report` on stores of every kind: a page, or a line that says what is wrong."""
 
 import json
+import re
 import shutil
 import time
 from pathlib import Path
@@ -61,6 +62,8 @@ def test_runs_without_records_are_shown_as_trained(store: MadeUpStore) -> None:
     page = page_of(store.root)
     assert anchors(page) == ["done", "costs", "commands"]
     assert "act (IA2) capitals 0.001 0 0.5 nothing yet" in text_of(page)
+    assert "train act 25.0" in text_of(page)
+    assert not re.search("collect targets|evaluate [0-9]", text_of(page))
 
 
 def test_one_record_gives_a_page(store: MadeUpStore) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import re
+import warnings
 from typing import Any
 
 from markupsafe import Markup
@@ -20,7 +21,8 @@ def inline_svg(figure: Figure, name: str) -> Markup:
     buffer = io.StringIO()
     for patch in (figure.patch, *(axes.patch for axes in figure.axes)):
         patch.set_visible(False)
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the reader's browser has its own fonts
         canvas: Any = FigureCanvasSVG(figure)
         canvas.print_svg(buffer, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()

@@ -14,7 +14,16 @@ def commands(data: PageData) -> Section | None:
         "Similarity to the teacher": _once(one.command for one in data.analyses.similarities),
         "Overlap of updates": _once(one.command for one in data.analyses.overlaps),
     }
-    told = {"page": data.command, "root": data.root, "groups": groups, "compared": compared, "anchor": row_anchor}
+    rule = data.selection.hp_selection
+    flags = "" if rule == "dev_loss" else f" --hp_selection {rule}"
+    files = [f"ia2 {command}{flags}" for command in ("results", "tables", "plot-all")]
+    told = {
+        "whole": [data.command, *files],
+        "root": data.root,
+        "groups": groups,
+        "compared": compared,
+        "anchor": row_anchor,
+    }
     return Section("commands", "How to get these numbers again", render("commands", **told))
 
 
