@@ -5,10 +5,9 @@ from made_up import MadeUpStore, config, settings
 from test_overlaps import config as applicable
 from test_overlaps import write as write_overlap
 from test_page import Elements, text_of
-from test_similarities import content
 from test_similarities import write as write_similarity
 
-from ia2.config import ReportConfig, TrainConfig
+from ia2.config import ReportConfig
 from ia2.errors import UserError
 from ia2.flows.reporting import page_data
 from ia2.report.page import render_page
@@ -17,11 +16,6 @@ from ia2.report.sections.analyses import MOST_FIGURES
 
 def page_of(store: MadeUpStore, **filters: tuple[str, ...]) -> str:
     return render_page(page_data(store.root, ReportConfig(**filters)))
-
-
-def trained(store: MadeUpStore) -> None:
-    """The run that the similarities are of: only what stands in a folder can have been chosen."""
-    store.run(TrainConfig.model_validate(content()["run"]), 0.5)
 
 
 def alternatives(page: str, beginning: str) -> list[str]:
@@ -39,7 +33,6 @@ def test_nothing_compared_gives_no_section(full_store: MadeUpStore) -> None:
 
 
 def test_similarities_are_drawn_and_their_means_told(store: MadeUpStore) -> None:
-    trained(store)
     write_similarity(store.root, mean=0.625)
     write_similarity(store.root, "base", method="base", run=None, mean=None)
     page = page_of(store)
@@ -53,7 +46,6 @@ def test_similarities_are_drawn_and_their_means_told(store: MadeUpStore) -> None
 
 
 def test_a_place_and_a_size_have_a_figure_each_and_the_rest_is_named(store: MadeUpStore) -> None:
-    trained(store)
     for number in range(MOST_FIGURES + 2):
         write_similarity(store.root, f"{number}", eval_dataset=f"set{number // 2}", num_train_examples=4 + number % 2)
     page = page_of(store)
@@ -81,7 +73,6 @@ def test_pairs_without_subspaces_give_no_section(store: MadeUpStore) -> None:
 
 
 def test_filters_choose_comparisons_too(full_store: MadeUpStore) -> None:
-    trained(full_store)
     write_similarity(full_store.root)
     write_overlap(full_store.root, "one")
     assert {"similarity", "overlap"} <= set(anchors(page_of(full_store, model_types=("act", "tok"))))

@@ -86,7 +86,7 @@ def test_a_damaged_record_is_named_and_the_rest_shown(
     assert "outputs/evaluations/base/record021.json" in text_of(page)
     assert "75.0 ± 2.5" in text_of(page)
     assert "record021.json is not counted" in caplog.text
-    assert capsys.readouterr().err == "ia2: 1 record cannot be read: delete them and evaluate again\n"
+    assert capsys.readouterr().err == "ia2: 1 record cannot be read: delete them and make them again\n"
 
 
 def test_a_record_of_a_newer_schema_is_refused(full_store: MadeUpStore, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ from ia2.report.plots.lines import metric_against_n as metric_against_n
 from ia2.report.plots.overlap import overlap_bars as overlap_bars
 from ia2.report.plots.overlap import overlap_boxes as overlap_boxes
 from ia2.report.plots.overlap import overlap_violins as overlap_violins
+from ia2.report.plots.overview import overview as overview
 from ia2.report.plots.reliability import join_bins as join_bins
 from ia2.report.plots.reliability import reliability_diagram as reliability_diagram
 from ia2.report.plots.similarity import similarity_against_performance as similarity_against_performance

@@ -15,8 +15,7 @@ from ia2.report.captions import between, number, of_runs
 from ia2.report.material import Place
 from ia2.report.overlaps import Overlap
 from ia2.report.plot_captions import BARS, layers_caption, overlap_caption
-from ia2.report.plots.overlap import overlap_bars
-from ia2.report.plots.similarity import similarity_by_layer
+from ia2.report.plots import overlap_bars, similarity_by_layer
 from ia2.report.sections.base import PageData, Section
 from ia2.report.similarities import Similarity, overall
 from ia2.report.svg import inline_svg

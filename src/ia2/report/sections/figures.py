@@ -14,9 +14,7 @@ from markupsafe import Markup
 
 from ia2.report.captions import accuracy_caption, dev_loss_caption, number, overview_caption, reliability_caption
 from ia2.report.plot_captions import lines_caption
-from ia2.report.plots import accuracy_bars, dev_loss_curves, reliability_diagram
-from ia2.report.plots.lines import metric_against_n
-from ia2.report.plots.overview import overview
+from ia2.report.plots import accuracy_bars, dev_loss_curves, metric_against_n, overview, reliability_diagram
 from ia2.report.points import Measurements, in_pass
 from ia2.report.quantities import QUANTITIES
 from ia2.report.sections.base import PageData, Section
