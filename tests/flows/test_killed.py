@@ -89,10 +89,10 @@ def test_killed_at_a_write(stage: str, draw: int, trial: Trial) -> None:
     assert trial.kill(stage, die_at=chosen[draw]).code == -9
 
 
-@pytest.mark.parametrize("stage", STAGES)
-@pytest.mark.parametrize("draw", range(3))
-def test_killed_at_a_time(stage: str, draw: int, trial: Trial) -> None:
-    fraction = Random(f"times of {stage}").uniform(draw / 3, (draw + 1) / 3)
+@pytest.mark.parametrize("stage", ["train", "evaluate"])
+def test_killed_at_a_time(stage: str, trial: Trial) -> None:
+    """In the middle third, where the work is, away from any write."""
+    fraction = Random(f"times of {stage}").uniform(1 / 3, 2 / 3)
     trial.kill(stage, die_after=fraction * trial.undisturbed[stage].ended.seconds)
 
 

@@ -41,13 +41,15 @@ About half of the smallest that was measured over the four shapes, in 60 steps a
     prefix 5.2   32    22    7.2   37    5.3
 """
 
-ALWAYS = [("llama", method) for method in METHODS] + [
-    (shape, method) for shape in SHAPES[1:] for method in ("tok", "act", "ia3-act", "prompt-act", "prefix-act")
-]
-RARELY = [(shape, method) for shape in SHAPES for method in METHODS if (shape, method) not in ALWAYS]
-every_method = pytest.mark.parametrize(
-    ("shape", "method"), [*ALWAYS, *(pytest.param(*pair, marks=pytest.mark.slow) for pair in RARELY)]
-)
+
+def every_method(*elsewhere: str) -> pytest.MarkDecorator:
+    """All methods on all shapes, of which the fast tests take all of llama and those named of the others."""
+    pairs = [(shape, method) for shape in SHAPES for method in METHODS]
+    rare = [shape != "llama" and method not in elsewhere for shape, method in pairs]
+    marked = [
+        pytest.param(*pair, marks=pytest.mark.slow) if one else pair for pair, one in zip(pairs, rare, strict=True)
+    ]
+    return pytest.mark.parametrize(("shape", "method"), marked)
 
 
 def losses_of(school: School, lessons: Lessons, folder: Path | None, method: str) -> dict[Loss, float]:
@@ -63,7 +65,7 @@ def losses_of(school: School, lessons: Lessons, folder: Path | None, method: str
     return {name: loss.mean().item() for name, loss in found.items()}
 
 
-@every_method
+@every_method("act", "prompt-act")
 def test_the_loss_falls(shape: str, method: str, school_of: SchoolOf) -> None:
     school = school_of(shape)
     adapter, variant = METHODS[method].adapter, METHODS[method].variant
@@ -81,7 +83,7 @@ def test_the_loss_falls(shape: str, method: str, school_of: SchoolOf) -> None:
     assert steps[-1]["train_loss"] == pytest.approx(last, rel=1.0)  # that of one step earlier
 
 
-@every_method
+@every_method("tok", "act", "ia3-act", "prompt-act", "prefix-act")
 def test_plain_peft_reads_the_folder(shape: str, method: str, school_of: SchoolOf) -> None:
     school = school_of(shape)
     folder = school.train(method, num_train_epochs=3)

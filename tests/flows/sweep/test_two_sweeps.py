@@ -53,14 +53,10 @@ def test_nothing_is_done_twice_and_both_summaries_are_true(
         assert (f"{by_others} done by another sweep" in one.stdout) == bool(by_others)
     assert_whole(tmp_path)
     assert leftovers(tmp_path) == []
-
-
-def test_each_gives_what_it_gives_alone(commands: Commands, tiny_model_folder: Path, tmp_path: Path) -> None:
-    alone = grid(tmp_path / "alone", tiny_model_folder)
-    assert commands.run(*words(alone)).code == 0
-    both = [commands.begin(*words(grid(tmp_path / "both", tiny_model_folder))) for _ in range(2)]
-    assert [commands.end(one).code for one in both] == [0, 0]
-    assert weights(tmp_path / "both") == weights(tmp_path / "alone")
+    if other == "the same":
+        alone = grid(tmp_path / "alone", tiny_model_folder, num_train_epochs=4)
+        assert commands.run(*words(alone)).code == 0
+        assert weights(tmp_path) == weights(tmp_path / "alone")
 
 
 def test_what_another_is_at_is_done_last_and_not_waited_for(tmp_path: Path, tiny_model_folder: Path) -> None:
@@ -74,7 +70,7 @@ def test_what_another_is_at_is_done_last_and_not_waited_for(tmp_path: Path, tiny
     def hold() -> None:
         with store.locked(places[0]), store.locked(places[1]):
             held.set()
-            assert others_done.wait(60)
+            assert others_done.wait(20)
 
     holder = Thread(target=hold)
     holder.start()
