@@ -43,7 +43,7 @@ def brute_force(model: Model, prompts: Sequence[Ids], labels: Sequence[Ids] = LA
     return np.array([[score(prompt, label) for label in labels] for prompt in prompts])
 
 
-def scored(model: Model, prompts: Sequence[Ids], labels: Sequence[Ids] = LABELS, token_budget: int = 30) -> Floats:
+def scored(model: Model, prompts: Sequence[Ids], labels: Sequence[Ids] = LABELS, token_budget: int = 90) -> Floats:
     with reading(model) as reader:
         return sequence_log_probabilities(reader, prompts, labels, token_budget)
 

@@ -136,7 +136,7 @@ def test_targets_are_the_same(folders: dict[str, Path]) -> None:
     for model in (spread(folders["qwen3"], IN_PART), tiny_model("qwen3")):
         with reading(model) as reader:
             early = collect(reader, PROMPTS, how, {"tokens", "activations"})
-            found.append(add_kinds(reader, PROMPTS, early, {"distributions"}, 64))
+            found.append(add_kinds(reader, PROMPTS, early, {"distributions"}))
     assert found[0].responses == found[1].responses
     for kind in ("activations", "distributions"):
         assert_close(getattr(found[0], kind), getattr(found[1], kind))

@@ -16,6 +16,7 @@ from ia2.icl.encoding import Ids
 from ia2.icl.ldr import LowDataDraw, draw_low_data_split
 from ia2.lm.decoding import Decoding, decode
 from ia2.lm.forward import Reader, reading
+from ia2.lm.state import Seen, State
 from ia2.tasks.base import Example
 from ia2.training.material import Material, lesson_of, read_material
 from ia2.training.targets import collect
@@ -118,21 +119,24 @@ def material_labelled(school: School) -> list[dict[str, Any]]:
 
 
 class Counter:
-    """Counts the positions that are fed to the decoder, prompts and single tokens apart."""
+    """Counts the positions that are fed to the decoder for prompts, padding included, and the tokens fed after them."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.prompts = self.steps = 0
-        run = Reader.run
+        run, following = Reader.run, State.next
 
         def counting(reader: Reader, **inputs: Any) -> Tensor:
-            size = inputs["input_ids"].numel()
-            if "position_ids" in inputs:
-                self.steps += size
-            else:
-                self.prompts += size
+            self.prompts += inputs["input_ids"].numel()
             return run(reader, **inputs)
 
+        def stepping(state: State, token: Tensor, activations: bool) -> Seen:
+            before, self.steps = self.prompts, self.steps + len(token)
+            seen = following(state, token, activations)
+            self.prompts = before
+            return seen
+
         monkeypatch.setattr(Reader, "run", counting)
+        monkeypatch.setattr(State, "next", stepping)
 
 
 def prompts_of(school: School, sizes: tuple[int, int, int], long: int = 1) -> tuple[list[Ids], list[int], int]:

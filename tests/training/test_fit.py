@@ -229,7 +229,7 @@ def test_dev_loss_is_the_same_whatever_the_batches(student: PeftModel, token_bud
 def joint(student: PeftModel, weights: dict[Loss, float]) -> Lesson:
     """A lesson of activations and tokens together; what it matches is the student's own base model."""
     with reading(student) as reader:
-        targets = add_kinds(reader, PROMPTED, Targets(ANSWERS), {"activations"}, token_budget=4096)
+        targets = add_kinds(reader, PROMPTED, Targets(ANSWERS), {"activations"})
     lessons = from_targets(QUESTIONS, targets)
     return Lesson(lessons.part(0, 5), lessons.part(5, 8), weights)
 

@@ -98,7 +98,7 @@ def targets_of(prompts: list[tuple[int, ...]]) -> list[Tensor]:
 
 def lessons() -> Lessons:
     with reading(tiny_model("llama")) as teacher:
-        return from_targets(QUERIES, add_kinds(teacher, PROMPTED, Targets(RESPONSES), {"activations"}, 4096))
+        return from_targets(QUERIES, add_kinds(teacher, PROMPTED, Targets(RESPONSES), {"activations"}))
 
 
 def shaken(parameters: Weights) -> None:

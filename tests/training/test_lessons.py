@@ -22,7 +22,7 @@ ALL: dict[Loss, float] = {"act": 1.0, "tok": 1.0, "tokl": 1.0}
 @pytest.fixture
 def targets(teacher: Reader) -> Targets:
     """Responses of several lengths, and what the prompted teacher thought of them."""
-    return add_kinds(teacher, PROMPTED, Targets(RESPONSES), {"activations", "distributions"}, token_budget=4096)
+    return add_kinds(teacher, PROMPTED, Targets(RESPONSES), {"activations", "distributions"})
 
 
 @pytest.fixture

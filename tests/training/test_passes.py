@@ -40,7 +40,7 @@ def students(shape: str, seeds: list[int]) -> Iterator[tuple[PeftModel, list[str
 def lesson(shape: str, losses: str, part: int = 0) -> Lesson:
     """Rows of different lengths; another `part` has other rows, and fewer of them."""
     with reading(tiny_model(shape)) as teacher:
-        targets = add_kinds(teacher, PROMPTED, Targets(ANSWERS), {"activations"}, token_budget=4096)
+        targets = add_kinds(teacher, PROMPTED, Targets(ANSWERS), {"activations"})
     lessons = from_targets(QUESTIONS, targets)
     return Lesson(lessons.part(part, 5), lessons.part(5, 8), LOSSES[losses])
 

@@ -86,7 +86,7 @@ def test_adding_kinds_equals_collecting_them_in_one_pass(
     teacher: Reader, how: Decoding, targets: Targets, late: set[Kind]
 ) -> None:
     early = collect(teacher, PROMPTS, how, KINDS - late)
-    full = add_kinds(teacher, PROMPTS, early, late, token_budget=40)
+    full = add_kinds(teacher, PROMPTS, early, late)
     assert full.kinds == KINDS
     assert full.responses == targets.responses
     torch.testing.assert_close(full.activations, targets.activations, atol=1e-5, rtol=1e-5)

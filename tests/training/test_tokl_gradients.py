@@ -53,7 +53,7 @@ def divergence(oracle: Oracle, index: int, teacher: Tensor) -> Tensor:
 
 def lessons(top_k: int | None) -> Lessons:
     with reading(tiny_model("llama")) as teacher:
-        targets = add_kinds(teacher, PROMPTED, Targets(RESPONSES), {"distributions"}, 4096)
+        targets = add_kinds(teacher, PROMPTED, Targets(RESPONSES), {"distributions"})
     return from_targets(QUERIES, targets, Matching(top_k=top_k))
 
 

@@ -28,7 +28,9 @@ def forced_activations(reader: Reader, examples: Sequence[Encoded], token_budget
 
     def read(state: State) -> None:
         lengths = [len(examples[row].response) for row in state.rows]
-        found.update(zip(state.rows, state.activations(lengths).split(lengths, dim=1), strict=True))
+        activations = state.forced(lengths, activations=True).activations
+        assert activations is not None
+        found.update(zip(state.rows, activations.split(lengths, dim=1), strict=True))
 
     prompts = [example.prompt for example in examples]
     over_batches(reader, prompts, Feeding(token_budget, after=[example.response[:-1] for example in examples]), read)

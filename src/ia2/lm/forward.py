@@ -27,11 +27,11 @@ Model = PreTrainedModel | PeftModel
 
 @dataclass(frozen=True)
 class Reading:
-    """What a model did at the M answer positions of a batch; activations and logits in float32 where asked for."""
+    """What a model did at the M answer positions of a batch, activations and logits where asked for."""
 
-    activations: Tensor | None  # [L, M, D]
+    activations: Tensor | None  # [L, M, D]; in float32 where they are to be learned from, else in the model's dtype
     hidden: Tensor  # [M, D], the decoder's last hidden states, in the model's dtype
-    logits: Tensor | None  # [M, V]
+    logits: Tensor | None  # [M, V], in float32
 
 
 class Reader:

@@ -10,7 +10,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from ia2.icl.encoding import Ids
-from ia2.lm.forward import Reader, rows_of
+from ia2.lm.forward import Reader, Reading, rows_of
 from ia2.lm.lanes import Lane
 from ia2.lm.masks import NOBODY, SHARED, Places, attention_masks
 
@@ -84,13 +84,11 @@ class State:
         self.step += 1
         return self._feed(token, torch.ones_like(token), activations)
 
-    def activations(self, lengths: Sequence[int]) -> Tensor:
-        """Read the prompts, and return the activations [L, M, D] at the last `lengths` tokens of each row."""
+    def forced(self, lengths: Sequence[int], activations: bool) -> Reading:
+        """Read the prompts, and see what the last `lengths` tokens of each row show, without logits."""
         fed = self._laid_out(*self._unread())
         wanted = torch.cat([torch.arange(end - length, end) for end, length in zip(fed.ends, lengths, strict=True)])
-        self._record(fed.lane[wanted], fed.column[wanted])
-        self.reader.run(past_key_values=self.cache, use_cache=True, **fed.inputs)
-        return self.reader.recorder.take()
+        return self._read(fed, wanted, activations)
 
     def _unread(self) -> tuple[Tensor, Tensor]:
         """The tokens of the prompts end to end, and how many each has."""
@@ -100,15 +98,16 @@ class State:
     def _feed(self, tokens: Tensor, lengths: Tensor, activations: bool) -> Seen:
         """Feed each row its next tokens, as many as `lengths` [R] says; `tokens` holds them end to end."""
         fed = self._laid_out(tokens, lengths)
-        rows, columns = (one[fed.ends - 1].to(self.reader.device) for one in (fed.lane, fed.column))
-        if activations:
-            self._record(rows, columns)
-        hidden = self.reader.hidden(rows, columns, past_key_values=self.cache, use_cache=True, **fed.inputs)
-        recorded = self.reader.recorder.take() if activations else None
-        return Seen(self.step, self.rows, hidden, self.reader.logits(hidden), recorded)
+        seen = self._read(fed, fed.ends - 1, activations)
+        return Seen(self.step, self.rows, seen.hidden, self.reader.logits(seen.hidden), seen.activations)
 
-    def _record(self, rows: Tensor, columns: Tensor) -> None:
-        self.reader.recorder.at(rows.to(self.reader.device), columns.to(self.reader.device))
+    def _read(self, fed: "_Fed", wanted: Tensor, activations: bool) -> Reading:
+        """Run the model, and see what these of the tokens show."""
+        rows, columns = (one[wanted].to(self.reader.device) for one in (fed.lane, fed.column))
+        if activations:
+            self.reader.recorder.at(rows, columns)
+        hidden = self.reader.hidden(rows, columns, past_key_values=self.cache, use_cache=True, **fed.inputs)
+        return Reading(self.reader.recorder.take() if activations else None, hidden, logits=None)
 
     def _laid_out(self, tokens: Tensor, lengths: Tensor) -> "_Fed":
         """The lanes' next slots, with these tokens in them."""

@@ -27,7 +27,7 @@ from ia2.tasks.base import Example, TaskSpec
 from ia2.tasks.pool import load_pool
 from ia2.training.fit import Lesson
 from ia2.training.lessons import Lessons, Matching, from_answers, from_targets
-from ia2.training.targets import Targets, add_kinds, collect, load_targets, save_targets
+from ia2.training.targets import Targets, add_kinds, collect, load_targets, register
 from ia2.training.variants import Kind, Phase
 
 log = logging.getLogger(__name__)
@@ -129,10 +129,10 @@ def targets_of(material: Material, kinds: frozenset[Kind]) -> Targets:
         missing = kinds - (targets.kinds if targets else set())
         if targets is None or missing:
             started = time.perf_counter()
-            targets = _collect(material, targets, kinds)
-            seconds = round(_seconds_so_far(folder) + time.perf_counter() - started, 3)
             folder.mkdir(exist_ok=True)
-            save_targets(folder, targets, {**_identity(material), "seconds": seconds})
+            targets = _collect(material, targets, kinds, folder)
+            seconds = round(_seconds_so_far(folder) + time.perf_counter() - started, 3)
+            register(folder, targets, {**_identity(material), "seconds": seconds})
         return targets
 
 
@@ -162,12 +162,13 @@ def _seconds_so_far(folder: Path) -> float:
     return float(store.read_object(manifest).get("seconds", 0.0)) if manifest.exists() else 0.0
 
 
-def _collect(material: Material, known: Targets | None, kinds: frozenset[Kind]) -> Targets:
+def _collect(material: Material, known: Targets | None, kinds: frozenset[Kind], folder: Path) -> Targets:
     prompts = [material.encoder.prompt(episode) for episode in material.episodes]
     with reading(material.lm.model) as teacher:
         if known is not None:
-            return add_kinds(teacher, prompts, known, kinds - known.kinds)
+            return add_kinds(teacher, prompts, known, kinds - known.kinds, folder)
         stop = material.config.stop
         stopper = material.lm.stopper("eos" if stop == "published" else stop)
         with tqdm(total=len(prompts), desc="targets", unit="example", leave=False, disable=None) as bar:
-            return collect(teacher, prompts, Decoding(material.num_tokens, stopper, advance=bar.update), kinds)
+            how = Decoding(material.num_tokens, stopper, advance=bar.update)
+            return collect(teacher, prompts, how, kinds, folder)

@@ -4,9 +4,11 @@ Collected once per model, split, T and stop rule, in one pass of batched decodin
 rate and adapter. A kind that is first needed later is added by teacher-forcing the stored responses.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -15,11 +17,11 @@ from torch import Tensor
 
 from ia2 import store
 from ia2.errors import UserError
-from ia2.icl.encoding import Encoded, Ids, budget_batches, collate
-from ia2.lm.budget import affordable_tokens
-from ia2.lm.decoding import Decoding, decode
+from ia2.icl.encoding import Ids
+from ia2.lm.decoding import Decoding, Feeding, decode, over_batches
 from ia2.lm.forward import Reader
-from ia2.lm.state import Seen
+from ia2.lm.state import Seen, State
+from ia2.training.spool import Spool
 from ia2.training.variants import Kind
 
 
@@ -41,68 +43,83 @@ class Targets:
         return frozenset({"tokens", *(kind for kind, value in present.items() if value is not None)})
 
 
-@dataclass
 class _Recording:
-    """Keeps what decoding shows, row by row."""
+    """Keeps what is seen of each prompt, on the disk."""
 
-    kinds: Collection[Kind]
-    seen: dict[int, list[Tensor]] = field(default_factory=dict)
-    distributions: dict[int, list[Tensor]] = field(default_factory=dict)
+    def __init__(self, kinds: Collection[Kind], folder: Path, stack: ExitStack) -> None:
+        self.folder = folder
+        self.spools = {kind: stack.enter_context(Spool(folder)) for kind in sorted(kinds) if kind != "tokens"}
 
     @property
     def activations(self) -> bool:
-        return "activations" in self.kinds
+        return "activations" in self.spools
 
     def see(self, seen: Seen) -> None:
         if not seen.step:  # a batch may be begun again
-            for row in seen.rows:
-                self.seen.pop(row, None)
-                self.distributions.pop(row, None)
+            self.forget(seen.rows)
         self.keep(seen.rows, seen.activations, seen.hidden)
+
+    def forget(self, rows: Sequence[int]) -> None:
+        for spool in self.spools.values():
+            spool.forget(rows)
 
     def keep(self, rows: Sequence[int], activations: Tensor | None, hidden: Tensor) -> None:
         """Add to each row what was seen at its next position: activations [L, R, D], hidden states [R, D]."""
-        if activations is not None:
-            for row, own in zip(rows, activations.transpose(0, 1).cpu(), strict=True):
-                self.seen.setdefault(row, []).append(own)
-        if "distributions" in self.kinds:
-            for row, own in zip(rows, hidden.cpu(), strict=True):
-                self.distributions.setdefault(row, []).append(own)
+        if activations is not None and "activations" in self.spools:
+            self.spools["activations"].append(rows, activations.transpose(0, 1))
+        if "distributions" in self.spools:
+            self.spools["distributions"].append(rows, hidden)
+
+    def targets(self, responses: Sequence[Ids]) -> Targets:
+        """Write each kind's file, and return what they hold, memory-mapped."""
+        found: dict[str, Tensor] = {}
+        for kind, spool in self.spools.items():
+            spool.write(_file(self.folder, kind), kind)
+            found |= _mapped(self.folder, kind)
+        return Targets(tuple(responses), found.get("activations"), found.get("distributions"))
 
 
-def collect(reader: Reader, prompts: Sequence[Ids], how: Decoding, kinds: Collection[Kind]) -> Targets:
-    """Let the teacher answer `prompts` greedily and record `kinds` in the same pass."""
-    recording = _Recording(kinds)
-    responses = decode(reader, prompts, how, recording)
-    order = range(len(prompts))
-    return Targets(
-        responses=tuple(responses),
-        activations=_joined(recording.seen, order) if "activations" in kinds else None,
-        distributions=_joined(recording.distributions, order) if "distributions" in kinds else None,
-    )
+@contextmanager
+def _recording(kinds: Collection[Kind], folder: Path | None) -> Iterator[_Recording]:
+    with ExitStack() as stack:
+        place = folder or Path(stack.enter_context(TemporaryDirectory()))
+        yield _Recording(kinds, place, stack)
 
 
-def _joined(steps: dict[int, list[Tensor]], order: Sequence[int]) -> Tensor:
-    return torch.stack([tensor for row in order for tensor in steps[row]])
+def collect(
+    reader: Reader, prompts: Sequence[Ids], how: Decoding, kinds: Collection[Kind], folder: Path | None = None
+) -> Targets:
+    """Let the teacher answer `prompts` greedily and record `kinds` in the same pass.
+
+    Memory holds one step of it: the rest is in `folder`, in the files that `register` lets count (None: in files
+    that vanish with the targets).
+    """
+    with _recording(kinds, folder) as recording:
+        return recording.targets(decode(reader, prompts, how, recording))
 
 
 @torch.no_grad()
 def add_kinds(
-    reader: Reader, prompts: Sequence[Ids], targets: Targets, kinds: Collection[Kind], token_budget: int | None = None
+    reader: Reader, prompts: Sequence[Ids], targets: Targets, kinds: Collection[Kind], folder: Path | None = None
 ) -> Targets:
-    """Targets that hold `kinds` too, by teacher-forcing the stored responses."""
-    examples = [Encoded(*pair) for pair in zip(prompts, targets.responses, strict=True)]
-    recording = _Recording(kinds)
-    for chosen in budget_batches(examples, token_budget or affordable_tokens(reader.base)):
-        batch = collate([examples[index] for index in chosen], reader.device)
-        reading = reader.read(batch, activations=recording.activations, logits=False)
-        own = None if reading.activations is None else reading.activations.to(reader.base.dtype)
-        recording.keep([chosen[row] for row in batch.rows.tolist()], own, reading.hidden)
-    order = range(len(prompts))
+    """Targets that hold `kinds` too, by teacher-forcing the stored responses; `folder` as in `collect`."""
+    responses = targets.responses
+
+    def read(state: State) -> None:
+        lengths = [len(responses[row]) for row in state.rows]
+        seen = state.forced(lengths, recording.activations)
+        recording.forget(state.rows)
+        positions = [row for row, length in zip(state.rows, lengths, strict=True) for _ in range(length)]
+        recording.keep(positions, seen.activations, seen.hidden)
+
+    feeding = Feeding(None, after=[response[:-1] for response in responses])
+    with _recording(kinds, folder) as recording:
+        over_batches(reader, prompts, feeding, read)
+        more = recording.targets(responses)
     return Targets(
-        responses=targets.responses,
-        activations=_joined(recording.seen, order) if recording.seen else targets.activations,
-        distributions=_joined(recording.distributions, order) if recording.distributions else targets.distributions,
+        responses=responses,
+        activations=targets.activations if more.activations is None else more.activations,
+        distributions=targets.distributions if more.distributions is None else more.distributions,
     )
 
 
@@ -111,17 +128,30 @@ def add_kinds(
 
 def save_targets(folder: Path, targets: Targets, provenance: dict[str, object]) -> None:
     """Write a targets folder, or add to it; what stands in it counts once its manifest says so."""
-    known = kinds_on_disk(folder)
-    lengths = torch.tensor([len(response) for response in targets.responses])
-    flat = torch.tensor([token for response in targets.responses for token in response])
     tensors = {"activations": targets.activations, "distributions": targets.distributions}
-    files = {"tokens": {"tokens": flat, "lengths": lengths}}
-    files |= {kind: {kind: tensor} for kind, tensor in tensors.items() if tensor is not None}
-    for kind, content in files.items():
-        if kind not in known:
-            with store.writing(folder / f"{kind}.safetensors") as temporary:
-                save_file({name: tensor.contiguous() for name, tensor in content.items()}, temporary)
-    store.write_json(folder / "manifest.json", {**provenance, "kinds": sorted(known | set(files))})
+    for kind, tensor in tensors.items():
+        if tensor is not None and kind not in kinds_on_disk(folder):
+            _write(folder, kind, {kind: tensor.contiguous()})
+    register(folder, targets, provenance)
+
+
+def register(folder: Path, targets: Targets, provenance: dict[str, object]) -> None:
+    """Let targets count whose kinds are written, beside those that count already."""
+    known = kinds_on_disk(folder)
+    if "tokens" not in known:
+        lengths = torch.tensor([len(response) for response in targets.responses])
+        flat = torch.tensor([token for response in targets.responses for token in response])
+        _write(folder, "tokens", {"tokens": flat, "lengths": lengths})
+    store.write_json(folder / "manifest.json", {**provenance, "kinds": sorted(known | targets.kinds)})
+
+
+def _write(folder: Path, kind: str, content: dict[str, Tensor]) -> None:
+    with store.writing(_file(folder, kind)) as temporary:
+        save_file(content, temporary)
+
+
+def _file(folder: Path, kind: str) -> Path:
+    return folder / f"{kind}.safetensors"
 
 
 def load_targets(folder: Path, kinds: Collection[Kind]) -> Targets | None:
@@ -158,5 +188,5 @@ def _damaged(folder: Path, error: object) -> UserError:
 
 
 def _mapped(folder: Path, kind: str) -> dict[str, Tensor]:
-    with safe_open(folder / f"{kind}.safetensors", framework="pt") as file:
+    with safe_open(_file(folder, kind), framework="pt") as file:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
