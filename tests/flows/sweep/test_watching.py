@@ -35,8 +35,8 @@ def write_history(root: Path, key: str, *entries: dict[str, object]) -> None:
 def test_the_view_has_a_line_for_every_worker(tmp_path: Path, tiny_model_folder: Path) -> None:
     """2 sets of targets, then act and tok of two runs; worker by worker, as they begin and end."""
     jobs = jobs_of(grid(tmp_path, tiny_model_folder, include_sequential=False, num_train_epochs=3))
-    schedule = Schedule(jobs)
-    view = View(tmp_path, schedule, num_workers=2)
+    schedule = Schedule(jobs, num_workers=2)
+    view = View(tmp_path, schedule)
     assert shown(view)[0].endswith("0 of 4 runs done, 4 left")
     assert shown(view)[1:] == ["waiting", "waiting"]
 
@@ -66,6 +66,19 @@ def test_the_view_has_a_line_for_every_worker(tmp_path: Path, tiny_model_folder:
     head = shown(view)[0]
     assert "0 of 4 runs done, 1 failed, 3 left, about 2 min 30 s to go" in head, "300 s for two workers"
     assert all(len(line) <= 60 for line in shown(view, width=60))
+
+
+def test_runs_in_the_same_passes_have_a_line_each(tmp_path: Path, tiny_model_folder: Path) -> None:
+    gold = {"training_methods": ("tok",), "label_types": ("ground_truth",), "include_sequential": False}
+    jobs = jobs_of(grid(tmp_path, tiny_model_folder, **gold, lrs=(1e-2, 1e-3, 1e-4), run_indices=(0,)))
+    schedule = Schedule(jobs, stack=2)
+    view = View(tmp_path, schedule)
+    chosen = schedule.next()
+    assert chosen is not None
+    assert [re.split(r"\s{2,}", line)[:2] for line in shown(view)[1:]] == [
+        ["tok made_up lr=0.01", "starting"],
+        ["tok made_up lr=0.001", "starting"],
+    ]
 
 
 def test_a_run_is_named_by_what_differs(tmp_path: Path, tiny_model_folder: Path) -> None:

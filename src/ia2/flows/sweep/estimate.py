@@ -51,7 +51,7 @@ class Costs:
         return total, len(found) - len(known)
 
 
-def seconds_left(schedule: Schedule, num_workers: int, now: float) -> float | None:
+def seconds_left(schedule: Schedule, now: float) -> float | None:
     """What is left of a sweep at `now` (as time.monotonic()), its workers sharing it; None where nothing is known.
 
     A job should take what such jobs took in this sweep on average, else what was planned, else the mean of all others.
@@ -72,7 +72,7 @@ def seconds_left(schedule: Schedule, num_workers: int, now: float) -> float | No
         if schedule.status[key] in ("waiting", "postponed", "running"):
             been = now - schedule.begun[key] if schedule.status[key] == "running" else 0.0
             left.append(max(0.0, (mean(known) if seconds is None else seconds) - been))
-    return max([sum(left) / num_workers, *left])
+    return max([sum(left) / schedule.num_workers, *left])
 
 
 def _sort(job: Job) -> str:

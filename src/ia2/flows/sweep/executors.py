@@ -133,9 +133,9 @@ def patience(run_timeout: float | None, job: Job) -> float:
 
 
 def settle(schedule: Schedule, outcome: Outcome, watch: Watch) -> None:
-    """Note what became of a job, and tell it where it has ended."""
+    """Note what became of a job and its mates, and tell it where any of them has ended."""
     schedule.settle(outcome)
-    if outcome.status != "busy":
+    if outcome.status != "busy" or outcome.others:
         watch(outcome)
 
 

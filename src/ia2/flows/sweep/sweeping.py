@@ -143,7 +143,7 @@ def _execute(root: Path, config: SweepConfig, schedule: Schedule, models: Models
         return
     executor = executor_of(config, models)
     schedule.num_workers = executor.num_workers
-    with watching(root, schedule, executor.num_workers * config.stack) as watch:
+    with watching(root, schedule) as watch:
         try:
             executor.execute(root, schedule, watch)
         except KeyboardInterrupt:

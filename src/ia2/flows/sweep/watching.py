@@ -29,7 +29,7 @@ REDRAWN = 2.0
 
 
 @contextmanager
-def watching(root: Path, schedule: Schedule, num_workers: int) -> Iterator[Callable[[Outcome], None]]:
+def watching(root: Path, schedule: Schedule) -> Iterator[Callable[[Outcome], None]]:
     """Yields what is to be called when a job has ended; meanwhile there is a view where stdout is a terminal."""
     told: list[str] = []
 
@@ -42,7 +42,7 @@ def watching(root: Path, schedule: Schedule, num_workers: int) -> Iterator[Calla
     if not sys.stdout.isatty() or console.is_dumb_terminal:
         yield tell
         return
-    view = View(root, schedule, num_workers)
+    view = View(root, schedule)
     live = Live(
         get_renderable=view,
         console=console,
@@ -64,13 +64,14 @@ def in_words(outcome: Outcome) -> str:
 
 
 class View:
-    """What stands on the terminal: how far the sweep is, and a line for every worker, which keeps its place."""
+    """What stands on the terminal: how far the sweep is, and a line for all that a worker can be at, which keeps its
+    place."""
 
-    def __init__(self, root: Path, schedule: Schedule, num_workers: int) -> None:
+    def __init__(self, root: Path, schedule: Schedule) -> None:
         self._root, self._schedule = root, schedule
         self._jobs = {job.key: job for job in schedule.jobs}
         self._names = names(schedule.jobs)
-        self._places: list[str | None] = [None] * min(num_workers, len(schedule.jobs))
+        self._places: list[str | None] = [None] * min(schedule.num_workers * schedule.stack, len(schedule.jobs))
         self._most_steps: dict[tuple[str, str], int] = {}
 
     def __call__(self) -> Group:
@@ -101,7 +102,7 @@ class View:
             f"{done} of {len(runs)} runs done",
             *(f"{number} {what}" for what, number in counted.items() if number),
         ]
-        seconds = seconds_left(self._schedule, len(self._places), time.monotonic())
+        seconds = seconds_left(self._schedule, time.monotonic())
         words += [f"about {duration(seconds)} to go"] if seconds is not None and left else []
         head = Table.grid(padding=(0, 2))
         head.add_row(ProgressBar(total=max(1, len(runs)), completed=len(runs) - left, width=20), ", ".join(words))
