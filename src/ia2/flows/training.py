@@ -19,8 +19,11 @@ from ia2.training.variants import VARIANTS
 log = logging.getLogger(__name__)
 
 
-def train(config: TrainConfig, models: Models | None = None) -> Path:
-    """Train one run, unless it is there, and return its folder."""
+def train(config: TrainConfig, models: Models | None = None, keep_first: bool = False) -> Path:
+    """Train one run, unless it is there, and return its folder.
+
+    With `keep_first` the first phase of two is as it stands, even where the run is trained again.
+    """
     models = models or Models()
     if config.foreign():
         log.info("%s ignores %s", config.training_method, ", ".join(f"--{key}" for key in config.foreign()))
@@ -31,6 +34,8 @@ def train(config: TrainConfig, models: Models | None = None) -> Path:
     first = first_phase(config)
     if first is None:
         return train_run(root, config, models)
+    if keep_first:
+        first = first.model_copy(update={"retrain": False})
     return train_run(root, config, models, Start(train_run(root, first, models), num_phases=1))
 
 

@@ -217,7 +217,7 @@ def test_another_mistake_is_not_tried_again(
 ) -> None:
     calls: list[TrainConfig] = []
 
-    def broken(config: TrainConfig, _models: Models) -> Path:
+    def broken(config: TrainConfig, _models: Models, keep_first: bool = False) -> Path:
         calls.append(config)
         raise ValueError("made up")
 

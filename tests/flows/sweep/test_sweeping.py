@@ -10,7 +10,7 @@ from tiny_runs import leftovers
 from tiny_sweeps import ends, grid, jobs_of, summaries, weights, words
 
 from ia2 import store
-from ia2.config import SweepConfig
+from ia2.config import SweepConfig, TrainConfig
 from ia2.errors import MachineError, UserError
 from ia2.flows.sweep import work
 from ia2.flows.sweep.executors import Pool
@@ -77,6 +77,17 @@ def test_two_workers_give_the_same_bits_and_share_the_work(
     assert weights(tmp_path) == serial
 
 
+def test_retraining_trains_each_run_once(commands: Commands, tmp_path: Path, tiny_model_folder: Path) -> None:
+    """A first phase for itself, and not again for each second one."""
+    config = grid(tmp_path, tiny_model_folder, run_indices=(0,), label_types=("ground_truth", "icl_outputs"))
+    sweep(config)
+    ended = commands.run(*words(config), "--retrain")
+    assert ended.code == 0, ended.stderr
+    folders = {str(folder): 1 for folder in store.run_folders(tmp_path)}
+    assert len(folders) == 1 + 2 + 2 + 2
+    assert {name: number for name, number in ended.done.items() if name in folders} == folders
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_grid_of_hundreds_of_runs(commands: Commands, tmp_path: Path, tiny_model_folder: Path) -> None:
@@ -114,10 +125,10 @@ def test_one_failing_run_takes_only_what_needs_it_along(
 ) -> None:
     whole = work.train
 
-    def breaking(config: Any, models: Models) -> Path:  # noqa: ANN401
+    def breaking(config: TrainConfig, models: Models, keep_first: bool = False) -> Path:
         if config.training_method == "act" and config.run_idx == 1:
             raise RuntimeError("made to fail")
-        return whole(config, models)
+        return whole(config, models, keep_first)
 
     monkeypatch.setattr(work, "train", breaking)
     config = grid(tmp_path, tiny_model_folder, **ALL)

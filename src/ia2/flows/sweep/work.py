@@ -70,13 +70,14 @@ def _do(root: Path, job: Job, models: Models) -> Literal["done", "there", "busy"
 
 
 def _train(config: TrainConfig, models: Models) -> None:
-    """Train a run; where memory runs out, once more with half as many examples in a pass."""
+    """Train a run, whose first phase is a job of its own; where memory runs out, once more with half as many examples
+    in a pass."""
     size = config.micro_batch_size or config.batch_size
-    if not fits(partial(train, config, models)):
+    if not fits(partial(train, config, models, keep_first=True)):
         if size == 1:
             raise MachineError("out of memory with a single example in a pass")
         log.warning("out of memory with %d examples in a pass; once more with %d", size, size // 2)
-        train(config.model_copy(update={"micro_batch_size": size // 2}), models)
+        train(config.model_copy(update={"micro_batch_size": size // 2}), models, keep_first=True)
 
 
 def _do_together(root: Path, jobs: Sequence[Job], models: Models) -> Outcome:
