@@ -11,7 +11,6 @@ import pytest
 from ia2 import cli
 from ia2.config import Config, CreateConfig, EvaluateConfig, PrepareConfig, TrainConfig
 from ia2.errors import MachineError, UserError
-from ia2.flows.commands import SUBCOMMANDS
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 2) -> str:
