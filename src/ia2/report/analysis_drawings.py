@@ -50,7 +50,10 @@ def _similarity_at(material: Material, num: int) -> Iterator[Drawing]:
     heat_maps = similarity_heat_maps(heat_map_series(models), captions.heat_map_caption(title, counts, examples))
     yield Drawing(f"similarity_layers_and_tokens_N{num}", heat_maps)
     caption = captions.layers_caption(title, counts, examples)
-    yield Drawing(f"similarity_layers_N{num}", similarity_by_layer(layer_series(models), f"N = {num}", caption))
+    yield Drawing(
+        f"similarity_layers_N{num}",
+        similarity_by_layer(layer_series(models), f"{material.place.short}, N = {num}", caption),
+    )
 
 
 OVERLAPS: Mapping[str, tuple[Callable[[pd.DataFrame, Kind, str], Figure], str]] = {

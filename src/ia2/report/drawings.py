@@ -63,9 +63,7 @@ def _pass_not_measured(with_icl: bool) -> str:
 
 
 def _short(material: Material, with_icl: bool) -> str:
-    place = material.place
-    trained = place.evaluated if place.trained == place.evaluated else f"{place.trained} → {place.evaluated}"
-    return f"{trained}, {IN_WORDS[with_icl]}"
+    return f"{material.place.short}, {IN_WORDS[with_icl]}"
 
 
 def reliability_drawings(material: Material) -> Iterator[Drawing]:

@@ -25,6 +25,11 @@ class Place:
     model_id: str
 
     @property
+    def short(self) -> str:
+        """The datasets alone, for above the axes."""
+        return self.evaluated if self.trained == self.evaluated else f"{self.trained} → {self.evaluated}"
+
+    @property
     def title(self) -> str:
         """What was trained and evaluated, in words."""
         star = "" if self.trained == self.evaluated else f", evaluated on {self.evaluated}"

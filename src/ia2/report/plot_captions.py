@@ -52,9 +52,9 @@ def cost_caption(points: pd.DataFrame, title: str, hp_selection: HpSelection) ->
 def heat_map_caption(title: str, num_runs: str, num_examples: str) -> str:
     """For `similarity_heat_maps`."""
     return (
-        f"{title}: cosine of the attention outputs of student and teacher on the teacher's own response, mean over the "
-        f"{num_examples} evaluation examples that have such a token and over runs ({num_runs}); no interval. Grey: not "
-        f"measured. {_similarity_rule()}"
+        f"{title}: cosine of the attention outputs of student and teacher on the teacher's own response, mean over "
+        f"those of the {num_examples} evaluation examples that have such a token and over runs ({num_runs}); no "
+        f"interval. Grey: not measured. {_similarity_rule()}"
     )
 
 
