@@ -12,7 +12,7 @@ from ia2.report.results import Record
 from ia2.report.runs import TrainedRun
 from ia2.report.selection import HYPERPARAMETERS, HyperParameters, Selection, cell_of, hyperparameters_of
 from ia2.report.styles import style_of
-from ia2.report.summary import DETAIL_NAMES
+from ia2.report.summary import details
 
 NOT_TOLD = {"training_method", "dataset", "run_idx", *HYPERPARAMETERS}
 """Fields that have columns of their own."""
@@ -53,9 +53,9 @@ def trials(runs: Iterable[TrainedRun], selection: Selection, records: Sequence[R
         if record.run:
             evaluated.setdefault(_key(record.run), set()).add(record.settings.eval_dataset)
     shown = {_key(record.run) for record in selection.records if record.run}
-    details = _details({cell: members[0].config for (cell, _), members in tried.items()})
+    told = _details({cell: members[0].config for (cell, _), members in tried.items()})
     found = [
-        _trial(members, details[key[0]], tuple(sorted(evaluated.get(key, ()))), key in shown)
+        _trial(members, told[key[0]], tuple(sorted(evaluated.get(key, ()))), key in shown)
         for key, members in tried.items()
     ]
     return sorted(found, key=lambda one: (one.dataset, style_of(one.method).order, one.details, one.hyperparameters.lr))
@@ -82,12 +82,19 @@ def _trial(members: Sequence[TrainedRun], details: str, evaluated_on: tuple[str,
 
 def _details(configs: Mapping[str, TrainConfig]) -> dict[str, str]:
     """For each cell the fields in which it differs from others of its method and dataset."""
-    alike: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for config in configs.values():
-        alike.setdefault((config.training_method, config.dataset), []).append(config.applicable())
-    told = {}
+    alike: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for cell, config in configs.items():
-        fields, others = config.applicable(), alike[config.training_method, config.dataset]
-        names = [name for name in fields if name not in NOT_TOLD and len({str(one.get(name)) for one in others}) > 1]
-        told[cell] = ", ".join(f"{DETAIL_NAMES.get(name, name)} {fields[name]}" for name in names)
-    return told
+        fields = {name: value for name, value in config.applicable().items() if name not in NOT_TOLD}
+        alike.setdefault((config.training_method, config.dataset), {})[cell] = fields
+    return {
+        cell: told
+        for fields_of in alike.values()
+        for cell, told in zip(fields_of, details(_same_fields(fields_of.values())), strict=True)
+    }
+
+
+def _same_fields(configs: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """With None where a configuration lacks what another has, as the low-data regime has fields of its own."""
+    found = list(configs)
+    names = dict.fromkeys(name for config in found for name in config)
+    return [{name: config.get(name) for name in names} for config in found]
