@@ -63,13 +63,19 @@ def train_runs(root: Path, assignments: Sequence[Assignment], models: Models) ->
     Several are LoRA runs of one method, model and dataset; they end, and fail, each for itself.
     """
     folders = [store.run_folder(root, assignment.config) for assignment in assignments]
-    left = [one for one in assignments if one.config.retrain or not is_trained(root, one.config, one.start)]
+    left = [one for one, folder in zip(assignments, folders, strict=True) if not _stands(root, folder, one)]
     left.sort(key=lambda one: store.run_folder(root, one.config))  # all processes lock in one order
     trained = dict(zip([store.run_folder(root, one.config) for one in left], _trained(root, left, models), strict=True))
     for folder in folders:
         if folder not in trained:
             log.info("%s is there", folder)
     return [trained.get(folder, folder) for folder in folders]
+
+
+def _stands(root: Path, folder: Path, assignment: Assignment) -> bool:
+    """Whether a run is there and wanted as it is; what a killed process left beside it is swept."""
+    with store.locked(folder):
+        return not assignment.config.retrain and is_trained(root, assignment.config, assignment.start)
 
 
 def _trained(root: Path, assignments: Sequence[Assignment], models: Models) -> list[Path | UserError]:
