@@ -8,7 +8,7 @@ from ia2 import store
 from ia2.config import ReportConfig, TrainConfig
 from ia2.errors import UserError
 from ia2.flows.places import fields_of_similarity
-from ia2.flows.records import fail_for, passes, passing, readable_records
+from ia2.flows.records import accepted, fail_for, passes, passing, readable_records
 from ia2.report.costs import stage_costs
 from ia2.report.overlaps import examine_overlaps
 from ia2.report.page import render_page
@@ -48,7 +48,7 @@ def page_data(root: Path, config: ReportConfig) -> PageData:
     """
     records, problems = readable_records(root, may_be_none=True)
     costs = stage_costs(root, records)
-    if records:
+    if records and any(accepted(config, name) for name in FILTERS):
         records = passing(records, config, FILTERS)
     runs = tuple(run for run in read_runs(root, records) if passes(_fields_of_run(run.config), config, FILTERS))
     selection = select(records, runs, config.hp_selection)

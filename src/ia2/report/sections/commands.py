@@ -14,6 +14,8 @@ def commands(data: PageData) -> Section | None:
         "Similarity to the teacher": _once(one.command for one in data.analyses.similarities),
         "Overlap of updates": _once(one.command for one in data.analyses.overlaps),
     }
+    if not groups and not any(compared.values()):
+        return None
     rule = data.selection.hp_selection
     flags = "" if rule == "dev_loss" else f" --hp_selection {rule}"
     files = [f"ia2 {command}{flags}" for command in ("results", "tables", "plot-all")]

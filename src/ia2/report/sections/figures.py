@@ -25,7 +25,7 @@ from ia2.report.templates import render
 
 MOST_PANELS = 20
 """Models that the figures of one section show together, each a bar or a panel of its own."""
-FEW_PANELS = 6
+FEW_PANELS = 5
 """The same where not all evaluation sets are drawn, and one figure shows them all."""
 
 
