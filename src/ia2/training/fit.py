@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from peft import PeftModel
 from torch import Tensor
+from torch.nn.utils import get_total_norm
 
 from ia2.errors import UserError
 from ia2.icl.prompts import seeded
@@ -124,7 +125,7 @@ def fitting(student: Student, lesson: Lesson, settings: FitSettings, note: Calla
         if settings.log_gradient_norms:
             entry["gradient_norm"] = gradient_norm
         if settings.log_weight_norms:
-            entry["weight_norm"] = _norm(parameters)
+            entry["weight_norm"] = float(get_total_norm(parameters))
         if len(lesson.dev) and (step.number % settings.dev_eval_steps == 0 or step.ends_epoch):
             entry["dev_loss"] = judge.see(step.number, (yield from asks.dev_loss(step.number)))
         note({**entry, "seconds": asks.seconds})
@@ -164,10 +165,6 @@ def _clip(parameters: Sequence[Tensor], settings: FitSettings) -> float:
 
 
 @torch.no_grad()
-def _norm(tensors: Sequence[Tensor]) -> float:
-    return float(torch.stack([tensor.float().norm() for tensor in tensors]).norm())
-
-
 def _number(which: str, loss: float, step: int, settings: FitSettings) -> float:
     if not math.isfinite(loss):
         raise UserError(f"lr={settings.lr}: the {which} loss is {loss} at step {step}; take a lower --lr")

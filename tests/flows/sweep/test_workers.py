@@ -11,6 +11,7 @@ from tiny_sweeps import grid, jobs_of, weights
 
 from ia2.config import TrainConfig
 from ia2.errors import MachineError
+from ia2.flows.sweep import workers
 from ia2.flows.sweep.executors import Pool
 from ia2.flows.sweep.schedule import Schedule
 from ia2.flows.sweep.workers import Printed
@@ -72,3 +73,18 @@ def test_where_no_worker_can_start_that_is_said(
         Pool(1).execute(tmp_path, schedule, lambda _outcome: None)
     assert not multiprocessing.active_children()
     assert weights(tmp_path) == {}
+
+
+def test_a_worker_that_is_killed_before_it_is_up_is_started_again(
+    tmp_path: Path, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kills = tmp_path / "kills"
+    (tmp_path / "torch.py").write_text(
+        f"import os, signal\nopen({str(kills)!r}, 'a').write('x')\nos.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(workers, "MOST_KILLED_STARTS", 4)
+    schedule = Schedule(jobs_of(grid(tmp_path, tiny_model_folder)))
+    with pytest.raises(MachineError, match=r"a worker cannot start \(exit code -9\)"):
+        Pool(1).execute(tmp_path, schedule, lambda _outcome: None)
+    assert kills.read_text() == 4 * "x"

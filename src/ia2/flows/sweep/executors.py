@@ -115,7 +115,7 @@ class Pool:
         if outcome is None:
             code = worker.process.exitcode
             if job is None:
-                worker.restart(MOST_TRIES)
+                worker.restart()
                 return
             deaths[job.key] += 1
             if deaths[job.key] < MOST_TRIES:

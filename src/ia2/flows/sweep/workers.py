@@ -22,6 +22,9 @@ from ia2.flows.sweep.plan import Job
 from ia2.flows.sweep.process import work
 from ia2.flows.sweep.schedule import Outcome
 
+MOST_FAILED_STARTS, MOST_KILLED_STARTS = 2, 20
+"""A worker that ends by itself before it is up will do so again; one that was killed need not be."""
+
 LAST_WORDS = 2.0
 """Seconds that a worker has to say where it hangs, before it is ended."""
 
@@ -127,13 +130,14 @@ class Worker:
         self.end()
         self._start()
 
-    def restart(self, most_starts: int) -> None:
-        """Another process for one that died before it was up; MachineError where so many in a row did."""
+    def restart(self) -> None:
+        """Another process for one that died before it was up; MachineError where too many in a row did."""
+        code = self.process.exitcode or 0
         self._num_starts += 1
         self.printed.read()
-        if self._num_starts >= most_starts:
+        if self._num_starts >= (MOST_FAILED_STARTS if code > 0 else MOST_KILLED_STARTS):
             said = self.printed.lines[-1] if self.printed.lines else "it said nothing"
-            raise MachineError(f"a worker cannot start (exit code {self.process.exitcode}): {said}")
+            raise MachineError(f"a worker cannot start (exit code {code}): {said}")
         self.replace()
 
     def end(self) -> None:
