@@ -13,7 +13,7 @@ from random import Random
 
 import plain
 import torch
-from comparing import Comparison
+from comparing import Comparison, noise
 from floors import decoding
 from prompts import Ids, after_orders, after_others, source
 from results import Result, side
@@ -105,23 +105,26 @@ def _plain(bench: Bench, chosen: Mapping[int, tuple[Ids, Ids]], steps: Sequence[
 
 
 def _compared(bench: Bench, prompts: Sequence[Ids], targets: Targets, seen: Seen) -> list[Comparison]:
-    comparison = bench.comparison()
+    exact = None if bench.exact else _against_float32(bench, prompts, targets, list(seen))
+    comparison = bench.comparison(noise=2**0.5 * exact.noise if exact else 0.0)
     for row, steps in seen.items():
         for number, step in steps.items():
             comparison.token(targets.responses[row][number], step.logits)
             if bench.exact:
                 comparison.numbers("activations", _recorded(targets, row)[number], step.activations)
-    return [comparison] if bench.exact else [comparison, _against_float32(bench, prompts, targets, list(seen))]
+    return [comparison, exact] if exact else [comparison]
 
 
 @torch.no_grad()
 def _against_float32(bench: Bench, prompts: Sequence[Ids], targets: Targets, rows: Sequence[int]) -> Comparison:
     """All T tokens of some responses and their activations, beside one forward in float32 over each of them."""
-    model, comparison = bench.in_float32(), bench.comparison("float32")
-    for row in rows:
-        response = targets.responses[row]
-        activations, logits = plain.at_answer(model, prompts[row], response)
-        for token, at_token in zip(response, logits, strict=True):
+    model = bench.in_float32()
+    known = {row: plain.at_answer(model, prompts[row], targets.responses[row]) for row in rows}
+    rounded = [plain.at_answer(bench.plain, prompts[row], targets.responses[row])[1] for row in rows]
+    of_a_logit = noise(torch.cat(rounded), torch.cat([logits for _, logits in known.values()]))
+    comparison = bench.comparison("float32", 2**0.5 * of_a_logit)
+    for row, (activations, logits) in known.items():
+        for token, at_token in zip(targets.responses[row], logits, strict=True):
             comparison.token(token, at_token)
         comparison.numbers("activations", _recorded(targets, row), activations.transpose(0, 1))
     return comparison

@@ -16,7 +16,8 @@ from unittest.mock import patch
 
 import numpy as np
 import plain
-from comparing import Comparison
+import torch
+from comparing import Comparison, noise
 from floors import distinct, forward
 from machine import timed
 from prompts import Ids, after_fresh, after_one_list, source
@@ -94,18 +95,26 @@ def _ours(reader: Reader, prompts: Sequence[Ids], gold: Sequence[int], how: Deco
 def _compared(
     bench: Bench, prompts: Sequence[Ids], rows: Sequence[int], ours: FirstTokenScores, others: Sequence[plain.Score]
 ) -> list[Comparison]:
-    comparison = bench.comparison()
-    for row, other in zip(rows, others, strict=True):
-        comparison.token(int(ours.token[row]), other.logits)
     if bench.exact:
+        comparison = bench.comparison()
+        _compare_tokens(comparison, rows, ours, others)
         _compare_numbers(comparison, rows, ours, others)
         return [comparison]
-    model, against = bench.in_float32(), bench.comparison("float32")
+    model = bench.in_float32()
     exact = [plain.score(model, prompts[row], int(ours.gold[row])) for row in rows]
-    for row, other in zip(rows, exact, strict=True):
-        against.token(int(ours.token[row]), other.logits)
+    of_a_logit = noise(torch.stack([one.logits for one in others]), torch.stack([one.logits for one in exact]))
+    comparison, against = bench.comparison(noise=2 * of_a_logit), bench.comparison("float32", 2**0.5 * of_a_logit)
+    _compare_tokens(comparison, rows, ours, others)
+    _compare_tokens(against, rows, ours, exact)
     _compare_numbers(against, rows, ours, exact)
     return [comparison, against]
+
+
+def _compare_tokens(
+    comparison: Comparison, rows: Sequence[int], ours: FirstTokenScores, others: Sequence[plain.Score]
+) -> None:
+    for row, other in zip(rows, others, strict=True):
+        comparison.token(int(ours.token[row]), other.logits)
 
 
 def _compare_numbers(

@@ -1,8 +1,9 @@
 """Whether both sides computed the same: asked in the same run that measures them.
 
 In float32 tokens are equal and numbers agree to 1e-4. In bf16 two orders of summing give numbers that differ in the
-second digit, so a token may differ where the other side's logits leave it open (a tie), which is counted and shown, and
-our numbers are compared with a float32 computation instead of with the plain side's.
+second digit, so a token may differ where rounding leaves it open: where another logit is greater by no more than four
+standard deviations of what bf16 does to such a difference, which is measured on the plain side, beside a computation in
+float32. Such ties are counted and shown. Our numbers are compared with those in float32 instead of the plain side's.
 """
 
 from collections.abc import Sequence
@@ -16,27 +17,27 @@ from torch import Tensor
 Numbers = Tensor | Sequence[float] | npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Tolerance:
-    """How far numbers may differ, relatively, and how close to the greatest logit, relative to it, another is a tie."""
-
-    relative: float
-    tie: float
+TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 5e-2}
+"""How far numbers may differ, relatively."""
+DEVIATIONS = 4
+"""So many standard deviations of a difference of two logits are a tie."""
 
 
-TOLERANCES = {
-    torch.float32: Tolerance(relative=1e-4, tie=0.0),
-    torch.bfloat16: Tolerance(relative=5e-2, tie=2**-5),
-}
-"""bf16 keeps 8 bits: 2^-5 of the greatest logit are 4 to 8 of its steps there."""
+def noise(rounded: Tensor, exact: Tensor) -> float:
+    """The standard deviation of what rounding does to a logit: of the same logits computed in two ways."""
+    return float((rounded.double() - exact.double()).square().mean().sqrt())
 
 
 @dataclass
 class Comparison:
-    """Takes what we and another computed, and says what was compared, how close it was, and what differs."""
+    """Takes what we and another computed, and says what was compared, how close it was, and what differs.
+
+    `noise` is the standard deviation of a difference of two logits, one of ours and one of the other's; 0 in float32.
+    """
 
     against: str
-    tolerance: Tolerance
+    tolerance: float
+    noise: float = 0.0
     num_tokens: int = 0
     ties: list[float] = field(default_factory=list)
     errors: dict[str, float] = field(default_factory=dict)
@@ -49,7 +50,7 @@ class Comparison:
         if ours == other:
             return
         gap = float(logits[other] - logits[ours])
-        if gap <= self.tolerance.tie * abs(float(logits[other])):
+        if gap <= DEVIATIONS * self.noise:
             self.ties.append(gap)
         else:
             self.differences.append(f"token {ours} where the other's {other} has a logit {gap:.3g} greater")
@@ -67,14 +68,14 @@ class Comparison:
             left, right = left[:, None], right[:, None]
         error = float(((left - right).norm(dim=-1) / right.norm(dim=-1).clamp(min=unit)).max())
         self.errors[what] = max(error, self.errors.get(what, 0.0))
-        if not error <= self.tolerance.relative:
+        if not error <= self.tolerance:
             self.differences.append(f"{what} by {error:.2g} relatively")
 
     def __str__(self) -> str:
         told = [f"{what} to {error:.1g}" for what, error in self.errors.items()]
         if self.num_tokens:
             gaps = ", ".join(f"{gap:.2g}" for gap in sorted(self.ties, reverse=True)[:5])
-            ties = f" ({len(self.ties)} at ties, logit gaps {gaps})" if self.ties else ""
+            ties = f" ({len(self.ties)} at ties, logit gaps {gaps}, deviation {self.noise:.2g})" if self.ties else ""
             told.insert(0, f"{self.num_tokens} tokens{ties}")
         wrong = "".join(f"; {difference}" for difference in self.differences[:5])
         return f"with {self.against}: {', '.join(told)}{wrong}"

@@ -60,8 +60,8 @@ class Bench:
         """Whether both sides can be compared with each other, number by number."""
         return self.plain.dtype == torch.float32
 
-    def comparison(self, against: str = "the plain side") -> Comparison:
-        return Comparison(against, TOLERANCES[self.plain.dtype])
+    def comparison(self, against: str = "the plain side", noise: float = 0.0) -> Comparison:
+        return Comparison(against, TOLERANCES[self.plain.dtype], noise)
 
     def in_float32(self) -> PreTrainedModel:
         """A copy of the weights in float32, to judge both sides by."""

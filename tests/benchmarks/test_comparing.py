@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from comparing import TOLERANCES, Comparison
+from comparing import TOLERANCES, Comparison, noise
 
 EXACT, ROUNDED = (TOLERANCES[dtype] for dtype in (torch.float32, torch.bfloat16))
 LOGITS = torch.tensor([1.0, 4.0, 3.9, 2.0])
@@ -20,12 +20,24 @@ def test_in_float32_every_token_is_equal() -> None:
 
 
 def test_in_bf16_a_token_may_differ_at_a_tie_and_that_is_shown() -> None:
-    comparison = Comparison("float32", ROUNDED)
-    comparison.token(2, LOGITS)  # 0.1 of 4.0 is less than a 32nd
+    comparison = Comparison("float32", ROUNDED, noise=0.03)
+    comparison.token(2, LOGITS)  # 0.1 is less than four deviations
     assert comparison.ties == [pytest.approx(0.1, abs=1e-6)]
-    assert str(comparison) == "with float32: 1 tokens (1 at ties, logit gaps 0.1)"
+    assert str(comparison) == "with float32: 1 tokens (1 at ties, logit gaps 0.1, deviation 0.03)"
     comparison.token(3, LOGITS)
     assert comparison.differences == ["token 3 where the other's 1 has a logit 2 greater"]
+
+
+def test_a_gap_that_rounding_does_not_explain_is_no_tie() -> None:
+    comparison = Comparison("float32", ROUNDED, noise=0.02)
+    comparison.token(2, LOGITS)
+    assert comparison.differences == ["token 2 where the other's 1 has a logit 0.1 greater"]
+
+
+def test_noise_is_the_deviation_of_a_logit() -> None:
+    exact = torch.randn(3, 20000, generator=torch.Generator().manual_seed(0))
+    rounded = exact + 0.02 * torch.randn(3, 20000, generator=torch.Generator().manual_seed(1))
+    assert noise(rounded, exact) == pytest.approx(0.02, rel=0.02)
 
 
 def test_each_vector_is_measured_by_its_own_norm() -> None:

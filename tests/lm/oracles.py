@@ -76,9 +76,9 @@ class Witness:
                 for record in (self.steps_of, self.logits_of, self.activations_of):
                     record.pop(row, None)
             self.steps_of.setdefault(row, []).append(seen.step)
-            self.logits_of.setdefault(row, []).append(seen.logits[index])
+            self.logits_of.setdefault(row, []).append(seen.logits[index].cpu())
             if seen.activations is not None:
-                self.activations_of.setdefault(row, []).append(seen.activations[:, index])
+                self.activations_of.setdefault(row, []).append(seen.activations[:, index].cpu())
 
     def plain(self, row: int, tokens: Sequence[int]) -> Plain:
         assert self.steps_of[row] == list(range(len(tokens)))

@@ -1,67 +1,29 @@
 """Decoding in batches, padded, cached and with a shared beginning, against one prompt at a time without any of that."""
 
-from functools import cache
 from itertools import product
 
 import pytest
 import torch
-from oracles import Plain, Witness, assert_same, plain_greedy
-from tiny import SHAPES, WINDOW, tiny_model, tiny_tokenizer
+from decoded import (
+    LANES,
+    LENGTHS,
+    NUM_TOKENS,
+    PROMPTS,
+    assert_decodes,
+    ends_at_different_steps,
+    plainly,
+    random_prompts,
+    stop_at,
+)
+from oracles import Witness, assert_same, plain_greedy
+from tiny import SHAPES, tiny_model, tiny_tokenizer
 
 from ia2.errors import UserError
-from ia2.icl.encoding import Encoder, Ids
+from ia2.icl.encoding import Encoder
 from ia2.icl.prompts import Episode
 from ia2.lm.decoding import Decoding, Stopper, decode
 from ia2.lm.forward import reading
-from ia2.lm.prefixes import SHORTEST_PREFIX
 from ia2.tasks.base import Example
-
-LENGTHS = (1, 3, WINDOW - 1, WINDOW, WINDOW + 1, 13, 24)
-NUM_TOKENS = 16
-
-
-def random_prompts(lengths: tuple[int, ...] = LENGTHS, beginning: Ids = ()) -> list[Ids]:
-    generator = torch.Generator().manual_seed(7)
-    return [(*beginning, *torch.randint(3, 320, (length,), generator=generator).tolist()) for length in lengths]
-
-
-BEGINNING, OTHER, THIRD = (random_prompts((length,))[0] for length in (11, 120, 90))
-PROMPTS = {
-    "nothing shared": random_prompts(),
-    "a shared beginning": random_prompts((1, 2, 9, 4, 3), BEGINNING),
-    "a shared beginning within the window": random_prompts((1, 5, 2, 3), BEGINNING[:SHORTEST_PREFIX]),
-}
-LANES = {
-    "lanes of several prompts and beginnings": [
-        *(random_prompts((4, 1, 8, 2, 5, 4), OTHER) + random_prompts((3, 9, 3, 1), THIRD[::-1])),
-        *random_prompts((30, 2)),
-    ],
-}
-
-
-@cache
-def plainly(shape: str, prompts: str) -> list[Plain]:
-    model = tiny_model(shape, attention="eager")
-    return [plain_greedy(model, prompt, NUM_TOKENS) for prompt in (PROMPTS | LANES)[prompts]]
-
-
-def ends_at_different_steps(responses: list[Plain]) -> set[int]:
-    """Two tokens at which the responses end after different numbers of tokens, one not at all if possible."""
-    tokens = {token for response in responses for token in response.tokens}
-    pairs = ({one, other} for one in sorted(tokens) for other in sorted(tokens))
-    return max(pairs, key=lambda ends: len({len(response.until(ends).tokens) for response in responses}))
-
-
-def stop_at(ends: set[int]) -> Stopper:
-    return Stopper(tiny_tokenizer(), "eos", sorted(ends))
-
-
-def assert_decodes(shape: str, attention: str, prompts: str, how: Decoding, expected: list[Plain]) -> None:
-    witness = Witness()
-    with reading(tiny_model(shape, attention=attention)) as reader:  # type: ignore[arg-type]
-        responses = decode(reader, (PROMPTS | LANES)[prompts], how, witness)
-    for row, (response, right) in enumerate(zip(responses, expected, strict=True)):
-        assert_same(witness.plain(row, response), right)
 
 
 @pytest.mark.parametrize("num_tokens", [1, NUM_TOKENS])

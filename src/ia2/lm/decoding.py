@@ -5,8 +5,8 @@ adapters with virtual tokens decode correctly in padded batches; and attention m
 padded slot, a shared prefix or a sliding window can never put a token where another expects it.
 
 Prompts are padded on the right. What many prompts begin with (virtual tokens, shared demonstrations) is computed once
-and held once for many of them (`lanes.py`). Rows that have finished leave the batch. A batch that memory does not hold
-is begun anew as a smaller one.
+and held once for many of them (`lanes.py`). Rows that have finished leave the batch; where a GPU replays its steps,
+they are no longer looked at (`replay.py`). A batch that memory does not hold is begun anew as a smaller one.
 """
 
 import logging
@@ -28,6 +28,7 @@ from ia2.lm.forward import Reader
 from ia2.lm.lanes import Lane, Queue, Rest, read_together
 from ia2.lm.memory import attempted, fits
 from ia2.lm.prefixes import prefix_groups
+from ia2.lm.replay import steps_after
 from ia2.lm.state import Beginnings, Seen, State, read_beginnings
 
 log = logging.getLogger(__name__)
@@ -180,15 +181,15 @@ def check_context(reader: Reader, num_tokens: int) -> None:
 
 
 def _decode_batch(state: State, how: Decoding, observer: Observer | None) -> dict[int, list[int]]:
-    wants = observer is not None and observer.activations
     responses: dict[int, list[int]] = {row: [] for row in state.rows}
-    seen = state.first(wants)
+    seen = state.first(observer is not None and observer.activations)
+    steps = steps_after(state, how.num_generated_tokens - 1)
     previous: Tensor | None = None
     while True:
         if observer is not None:
             observer.see(seen)
         token = seen.logits.argmax(dim=-1).cpu()
-        for row, value in zip(state.rows, token.tolist(), strict=True):
+        for row, value in zip(steps.rows, token.tolist(), strict=True):
             responses[row].append(value)
         if seen.step + 1 == how.num_generated_tokens:
             return responses
@@ -197,7 +198,7 @@ def _decode_batch(state: State, how: Decoding, observer: Observer | None) -> dic
             if ended.all():
                 return responses
             if ended.any():
-                state.keep(~ended)
+                steps.keep(~ended)
                 token = token[~ended]
         previous = token
-        seen = state.next(token, wants)
+        seen = steps.next(token)

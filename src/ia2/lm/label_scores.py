@@ -66,7 +66,7 @@ def _scored(state: State, labels: Sequence[Ids]) -> Tensor:
     for label in labels:
         total = start[:, label[0]].double()
         for token, following in pairwise(label):
-            seen = state.next(torch.full((len(state.rows),), token), activations=False)
+            seen = state.next(torch.full((len(state.rows),), token))
             total = total + seen.logits.log_softmax(dim=-1)[:, following].double()
         state.back(len(label) - 1)
         columns.append(total)

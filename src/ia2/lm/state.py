@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -24,6 +24,45 @@ class Seen:
     hidden: Tensor  # [R, D], the decoder's last hidden states
     logits: Tensor  # [R, V], in float32
     activations: Tensor | None  # [L, R, D], as the model made them; None where the observer wants none
+
+
+class Steps(Protocol):
+    """What a batch does after its first step."""
+
+    @property
+    def rows(self) -> Sequence[int]:
+        """Which prompts are still going, by index."""
+        ...
+
+    def next(self, token: Tensor) -> Seen:
+        """Feed one token [R] a row, and see what it shows."""
+        ...
+
+    def keep(self, going: Tensor) -> None:
+        """Let the rows leave that are not `going` [R]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Spots:
+    """Where the next tokens [M] of the rows go, end to end: the lane of each and its column among the lanes' new slots,
+    where each row's end [R], and what stands in the new slots then [N, Q].
+    """
+
+    lane: Tensor
+    column: Tensor
+    ends: Tensor
+    places: Places
+
+    def table(self, values: Tensor) -> Tensor:
+        """The new slots [N, Q] with these values [M] in them, 0 where there is padding, on the device of the places."""
+        return _table(self.places.owners.shape, self.lane, self.column, values, 0).to(self.places.owners.device)
+
+
+def _table(shape: Sequence[int], lane: Tensor, column: Tensor, values: Tensor, empty: int) -> Tensor:
+    table = torch.full(tuple(shape), empty)
+    table[lane, column] = values
+    return table
 
 
 @dataclass(frozen=True)
@@ -64,6 +103,7 @@ class State:
         self.reader = reader
         self.rows = [rest.row for rest in rests]
         self.step = 0
+        self.activations = False
         self.cache = rows_of(beginnings.cache, chosen)
         self.lane = torch.tensor([number for number, lane in enumerate(lanes) for _ in lane])
         self.owner = torch.arange(len(rests))
@@ -73,21 +113,23 @@ class State:
         self._ordinary = len(rests) == len(lanes) and len(shared.unique()) == 1
         slots = torch.arange(int(shared.max())).expand(len(lanes), -1)
         owners = torch.where(slots < shared[:, None], SHARED, NOBODY)
-        self._slots = Places(owners.to(reader.device), slots.to(reader.device))
+        self.slots = Places(owners.to(reader.device), slots.to(reader.device))
 
     def first(self, activations: bool) -> Seen:
-        """Read the prompts, and see what their last tokens show."""
-        return self._feed(*self._unread(), activations)
+        """Read the prompts, and see what their last tokens show: activations too, here and later, if so said."""
+        self.activations = activations
+        return self._feed(*self._unread())
 
-    def next(self, token: Tensor, activations: bool) -> Seen:
+    def next(self, token: Tensor) -> Seen:
         """Feed one token [R] a row, and see what it shows."""
         self.step += 1
-        return self._feed(token, torch.ones_like(token), activations)
+        return self._feed(token, torch.ones_like(token))
 
     def forced(self, lengths: Sequence[int], activations: bool) -> Reading:
         """Read the prompts, and see what the last `lengths` tokens of each row show, without logits."""
         fed = self._laid_out(*self._unread())
-        wanted = torch.cat([torch.arange(end - length, end) for end, length in zip(fed.ends, lengths, strict=True)])
+        ends = fed.spots.ends
+        wanted = torch.cat([torch.arange(end - length, end) for end, length in zip(ends, lengths, strict=True)])
         return self._read(fed, wanted, activations)
 
     def _unread(self) -> tuple[Tensor, Tensor]:
@@ -95,49 +137,50 @@ class State:
         tokens = torch.tensor([token for ids in self._prompts for token in ids])
         return tokens, torch.tensor([len(ids) for ids in self._prompts])
 
-    def _feed(self, tokens: Tensor, lengths: Tensor, activations: bool) -> Seen:
+    def _feed(self, tokens: Tensor, lengths: Tensor) -> Seen:
         """Feed each row its next tokens, as many as `lengths` [R] says; `tokens` holds them end to end."""
         fed = self._laid_out(tokens, lengths)
-        seen = self._read(fed, fed.ends - 1, activations)
+        seen = self._read(fed, fed.spots.ends - 1, self.activations)
         return Seen(self.step, self.rows, seen.hidden, self.reader.logits(seen.hidden), seen.activations)
 
     def _read(self, fed: "_Fed", wanted: Tensor, activations: bool) -> Reading:
         """Run the model, and see what these of the tokens show."""
-        rows, columns = (one[wanted].to(self.reader.device) for one in (fed.lane, fed.column))
+        rows, columns = (one[wanted].to(self.reader.device) for one in (fed.spots.lane, fed.spots.column))
         if activations:
             self.reader.recorder.at(rows, columns)
         hidden = self.reader.hidden(rows, columns, past_key_values=self.cache, use_cache=True, **fed.inputs)
         return Reading(self.reader.recorder.take() if activations else None, hidden, logits=None)
 
-    def _laid_out(self, tokens: Tensor, lengths: Tensor) -> "_Fed":
-        """The lanes' next slots, with these tokens in them."""
+    def spots(self, lengths: Tensor) -> Spots:
+        """Where the next `lengths` [R] tokens of the rows go."""
         row = torch.arange(len(self.rows)).repeat_interleave(lengths)
-        ends = lengths.cumsum(0)
-        lane, place = self.lane[row], torch.arange(len(tokens))
+        ends, place = lengths.cumsum(0), torch.arange(len(row))
+        lane = self.lane[row]
         column = place - torch.searchsorted(lane, lane)
         position = self.position[row] + place - (ends - lengths)[row]
+        shape = len(self.slots.owners), int(column.max()) + 1
+        owners = _table(shape, lane, column, self.owner[row], NOBODY)
+        positions = _table(shape, lane, column, position, 0)
+        return Spots(lane, column, ends, Places(owners.to(self.reader.device), positions.to(self.reader.device)))
 
-        def table_of(values: Tensor, empty: int) -> Tensor:
-            table = torch.full((len(self._slots.owners), int(column.max()) + 1), empty)
-            table[lane, column] = values
-            return table.to(self.reader.device)
-
-        queries = Places(table_of(self.owner[row], NOBODY), table_of(position, 0))
-        self._slots = self._slots.then(queries)
-        inputs: dict[str, Any] = {"input_ids": table_of(tokens, 0)}
+    def _laid_out(self, tokens: Tensor, lengths: Tensor) -> "_Fed":
+        """The lanes' next slots, with these tokens in them."""
+        spots = self.spots(lengths)
+        self.slots = self.slots.then(spots.places)
+        inputs: dict[str, Any] = {"input_ids": spots.table(tokens)}
         if self._widths or not self._ordinary:
-            masks = attention_masks(self.reader, self._slots, queries)
-            inputs |= {"position_ids": queries.positions, "attention_mask": masks}
-        self._widths.append(queries.owners.shape[1])
+            masks = attention_masks(self.reader, self.slots, spots.places)
+            inputs |= {"position_ids": spots.places.positions, "attention_mask": masks}
+        self._widths.append(spots.places.owners.shape[1])
         self.position = self.position + lengths
-        return _Fed(inputs, lane, column, ends)
+        return _Fed(inputs, spots)
 
     def back(self, num_tokens: int) -> None:
         """Forget the last tokens that were fed, and stand where the rows stood before them."""
         kept = len(self._widths) - num_tokens
         width = sum(self._widths[kept:])
         self.step, self._widths, self.position = self.step - num_tokens, self._widths[:kept], self.position - num_tokens
-        self._slots = self._slots.first(self._slots.owners.shape[1] - width)
+        self.slots = self.slots.first(self.slots.owners.shape[1] - width)
         self.cache.crop(-width)
 
     def keep(self, going: Tensor) -> None:
@@ -146,18 +189,15 @@ class State:
         self.rows = [self.rows[index] for index in indices.tolist()]
         self.owner, self.position = self.owner[indices], self.position[indices]
         lanes, self.lane = self.lane[indices].unique(return_inverse=True)
-        if len(lanes) < len(self._slots.owners):
-            self._slots = self._slots.of(lanes.to(self.reader.device))
+        if len(lanes) < len(self.slots.owners):
+            self.slots = self.slots.of(lanes.to(self.reader.device))
             for layer in cast(list[DynamicLayer], self.cache.layers):
                 layer.batch_select_indices(lanes.to(layer.device))
 
 
 @dataclass(frozen=True)
 class _Fed:
-    """Tokens [M] of the rows end to end as a forward pass takes them: the decoder's inputs, the lane and the column of
-    each token, and where each row's end [R]."""
+    """Tokens [M] of the rows end to end as a forward pass takes them: the decoder's inputs, and where each is."""
 
     inputs: dict[str, Any]
-    lane: Tensor
-    column: Tensor
-    ends: Tensor
+    spots: Spots

@@ -1,0 +1,54 @@
+"""Steps on a cache of full size, as a GPU replays them, against one prompt at a time; recorded where there is a GPU."""
+
+from itertools import product
+
+import pytest
+from decoded import (
+    DEVICE,
+    LANES,
+    NUM_TOKENS,
+    PROMPTS,
+    assert_decodes,
+    ends_at_different_steps,
+    plainly,
+    random_prompts,
+    stop_at,
+)
+from tiny import SHAPES, tiny_model
+
+from ia2.lm import decoding
+from ia2.lm.decoding import Decoding
+from ia2.lm.forward import reading
+from ia2.lm.lanes import Rest
+from ia2.lm.replay import FEWEST_STEPS, Replay, steps_after
+from ia2.lm.state import State, read_beginnings
+
+
+@pytest.fixture(autouse=True)
+def always_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "steps_after", Replay)
+
+
+@pytest.mark.parametrize("prompts", PROMPTS | LANES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_equals_one_by_one(shape: str, prompts: str) -> None:
+    assert_decodes(shape, "sdpa", prompts, Decoding(NUM_TOKENS, None), plainly(shape, prompts))
+
+
+@pytest.mark.parametrize(
+    ("shape", "attention", "prompts"),
+    [*product(SHAPES, ["sdpa"], [*PROMPTS, *LANES]), *product(["gemma3_text", "mistral"], ["eager"], LANES)],
+)
+def test_equals_one_by_one_when_rows_end_at_different_steps(shape: str, attention: str, prompts: str) -> None:
+    ends = ends_at_different_steps(plainly(shape, prompts))
+    expected = [response.until(ends) for response in plainly(shape, prompts)]
+    assert_decodes(shape, attention, prompts, Decoding(NUM_TOKENS, stop_at(ends)), expected)
+
+
+def test_only_steps_on_a_gpu_are_replayed_and_only_enough_of_them() -> None:
+    with reading(tiny_model("qwen3").to(DEVICE)) as reader:
+        prompt = random_prompts((5,))[0]
+        state = State(reader, read_beginnings(reader, [()]), [[Rest(0, prompt, 0)]])
+        state.first(activations=False)
+        assert steps_after(state, FEWEST_STEPS - 1) is state
+        assert isinstance(steps_after(state, FEWEST_STEPS), Replay if DEVICE == "cuda" else State)
