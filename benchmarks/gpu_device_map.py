@@ -44,7 +44,7 @@ class Outcome:
 
     devices: dict[str, int]  # device -> how many modules of the map lie there
     targets: Targets
-    losses: Tensor
+    noted: Tensor  # losses and norms of every step
     seconds: float
     peaks: list[float]  # GB, of each GPU
 
@@ -83,12 +83,12 @@ def compare(folder: Path, dtype: Dtype, num_bytes: int) -> bool:
     print(f"{dtype}, {num_bytes / 1e9:.1f} GB of weights on {torch.cuda.get_device_name()}")
     for name, found in (("one GPU", left), ("device_map auto", right)):
         peaks = " ".join(f"{peak:6.1f}" for peak in found.peaks)
-        losses = " ".join(f"{loss:.6g}" for loss in found.losses.tolist())
-        print(f"  {name:16s} {found.seconds:7.2f} s   peak GB {peaks}   losses {losses}   {found.devices}")
+        noted = " ".join(f"{value:.6g}" for value in found.noted.tolist())
+        print(f"  {name:16s} {found.seconds:7.2f} s   peak GB {peaks}   losses and norms {noted}   {found.devices}")
     assert left.targets.activations is not None
     assert right.targets.activations is not None
     same_tokens = left.targets.responses == right.targets.responses
-    differences = {"losses": difference(left.losses, right.losses)}
+    differences = {"losses and norms": difference(left.noted, right.noted)}
     if same_tokens:
         differences["activations"] = difference(left.targets.activations, right.targets.activations)
     judged = same_tokens or dtype == "bfloat16"
@@ -112,13 +112,13 @@ def outcome(config: ModelConfig) -> Outcome:
     started = time.perf_counter()
     with reading(model) as teacher:
         targets = collect(teacher, prompts, Decoding(NUM_TOKENS, None, 8192), {"activations", "distributions"})
-    losses = three_steps(model, queries, targets)
+    noted = three_steps(model, queries, targets)
     for gpu in range(2):
         torch.cuda.synchronize(gpu)
     seconds = time.perf_counter() - started
     peaks = [torch.cuda.max_memory_allocated(gpu) / 1e9 for gpu in range(2)]
     found = list(map(str, getattr(model, "hf_device_map", {"": 0}).values()))
-    return Outcome({device: found.count(device) for device in sorted(set(found))}, targets, losses, seconds, peaks)
+    return Outcome({device: found.count(device) for device in sorted(set(found))}, targets, noted, seconds, peaks)
 
 
 def random_ids(length: int, generator: torch.Generator) -> Ids:
@@ -126,15 +126,24 @@ def random_ids(length: int, generator: torch.Generator) -> Ids:
 
 
 def three_steps(model: torch.nn.Module, queries: list[Ids], targets: Targets) -> Tensor:
-    """The training losses of three steps of four examples, and the dev losses of two others."""
+    """What three steps of four examples noted: their losses and norms, and the dev losses of two other examples."""
     settings = FitSettings(
-        lr=1e-3, batch_size=4, num_train_epochs=3, patience=99, dev_eval_steps=1, keep="last", seed="0"
+        lr=1e-3,
+        batch_size=4,
+        num_train_epochs=3,
+        patience=99,
+        dev_eval_steps=1,
+        keep="last",
+        seed="0",
+        log_gradient_norms=True,
+        log_weight_norms=True,
     )
     lessons, history = from_targets(queries, targets), list[History]()
     config = TrainConfig(training_method="act", lora_type="qkvo")
     with new_adapter(model, peft_config(model, config), seed=0) as student, reading(student) as reader:
         fit(student, reader, Lesson(lessons.part(0, 4), lessons.part(4, 6), {"act": 1.0}), settings, history.append)
-    return torch.tensor([float(entry[key]) for entry in history for key in ("train_loss", "dev_loss") if key in entry])
+    noted = ("train_loss", "dev_loss", "gradient_norm", "weight_norm")
+    return torch.tensor([float(entry[key]) for entry in history for key in noted if key in entry])
 
 
 def difference(left: Tensor, right: Tensor) -> float:
