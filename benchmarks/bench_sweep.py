@@ -35,6 +35,7 @@ def grid(root: Path, given: argparse.Namespace, num_workers: int) -> SweepConfig
         ce_loss_weights=(0.1,),
         num_train_epochs=given.num_train_epochs,
         max_parallel=num_workers,
+        stack=given.stack,
     )
 
 
@@ -44,6 +45,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--num_train_epochs", type=int, default=2)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--stack", type=int, default=1, help="so many runs at most in one forward pass")
     parser.add_argument("--no_plain", action="store_true")
     given = parser.parse_args()
     seconds = {f"{number} workers": _swept(given, number) for number in given.workers}
