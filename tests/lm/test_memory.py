@@ -150,7 +150,7 @@ def test_what_prompts_share_is_not_held_for_each() -> None:
         state = State(reader, beginnings, lanes)
         seen = state.first(activations=False)
         for _ in range(3):
-            seen = state.next(seen.logits.argmax(-1), activations=False)
+            seen = state.next(seen.logits.argmax(-1))
     keys = state.cache.layers[0].keys
     assert keys is not None
     assert len(state.rows) == 64

@@ -129,9 +129,9 @@ class Counter:
             self.prompts += inputs["input_ids"].numel()
             return run(reader, **inputs)
 
-        def stepping(state: State, token: Tensor, activations: bool) -> Seen:
+        def stepping(state: State, token: Tensor) -> Seen:
             before, self.steps = self.prompts, self.steps + len(token)
-            seen = following(state, token, activations)
+            seen = following(state, token)
             self.prompts = before
             return seen
 
