@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from ia2.errors import UserError
 from ia2.lm.adapters import ALONE, Beginning, peft_config, snapshot, trainable_adapters
 from ia2.lm.forward import Reader, reading
 from ia2.training.fit import FitSettings, Fitted, History, Lesson, Student, fitting
-from ia2.training.lessons import Share, exercise_of, from_targets, losses_of
+from ia2.training.lessons import Matching, Share, exercise_of, from_targets, losses_of
 from ia2.training.passes import Request, drive, passes_of
 from ia2.training.targets import Targets, add_kinds
 from ia2.training.variants import Loss
@@ -147,6 +148,22 @@ def test_what_fills_a_shape_changes_no_loss() -> None:
     assert expected.keys() == found.keys() == set(wanted)
     for name, values in expected.items():
         torch.testing.assert_close(found[name], values, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("act_norm", ["none", "layer"])
+def test_what_fills_a_shape_changes_no_gradient(act_norm: Literal["none", "layer"]) -> None:
+    own = lesson("llama", "tna").train
+    one, wanted = replace(own, matching=Matching(act_norm=act_norm)), ("act", "tok")
+    with students("llama", [0]) as (adapted, names, reader):
+        exercise = exercise_of([Share(one, (4, 0, 3))], wanted, reader.device)
+        _, num_tokens, num_positions = exercise.shape
+        found = []
+        for each in (exercise, exercise.filled(num_tokens + 5, num_positions + 7)):
+            adapted.zero_grad(set_to_none=True)
+            torch.stack([values.sum() for values in losses_of(reader, each, wanted).values()]).sum().backward()
+            found.append([parameter.grad for parameter in Student(adapted, names[0]).parameters])
+    for plain, filled in zip(*found, strict=True):
+        torch.testing.assert_close(filled, plain, rtol=1e-4, atol=1e-6)
 
 
 def test_a_copied_exercise_has_all_tensors_of_its_own() -> None:

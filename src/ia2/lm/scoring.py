@@ -15,7 +15,6 @@ from torch import Tensor
 from ia2.lm.state import Seen
 
 Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
 
 TOP = 10
 """So many of the most probable first tokens are kept; the published ECE is about ten."""

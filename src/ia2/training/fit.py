@@ -164,7 +164,6 @@ def _clip(parameters: Sequence[Tensor], settings: FitSettings) -> float:
     return float(torch.nn.utils.clip_grad_norm_(parameters, limit))
 
 
-@torch.no_grad()
 def _number(which: str, loss: float, step: int, settings: FitSettings) -> float:
     if not math.isfinite(loss):
         raise UserError(f"lr={settings.lr}: the {which} loss is {loss} at step {step}; take a lower --lr")

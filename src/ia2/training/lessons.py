@@ -118,7 +118,11 @@ class Exercise:
         )
 
     def filled(self, num_tokens: int, num_positions: int) -> "Exercise":
-        """The same examples as S tokens a row and M positions, so that others have its shape; nothing else changes."""
+        """The same examples as S tokens a row and M positions, so that others have its shape; nothing else changes.
+
+        Activations are filled with ones, since `act_norm` divides by their size: nothing over zero, though left out of
+        the loss, would leave no gradient that is a number.
+        """
         batch, short = self.batch, num_positions - len(self.owners)
         more = (0, short)
         at_positions = (functional.pad(one, more) for one in (batch.rows, batch.columns, batch.tokens))
@@ -126,7 +130,7 @@ class Exercise:
             self,
             batch=Batch(functional.pad(batch.input_ids, (0, num_tokens - batch.input_ids.shape[1])), *at_positions),
             owners=functional.pad(self.owners, more, value=len(batch)),
-            activations=None if self.activations is None else functional.pad(self.activations, (0, 0, *more)),
+            activations=None if self.activations is None else functional.pad(self.activations, (0, 0, *more), value=1),
             distributions=None if self.distributions is None else functional.pad(self.distributions, (0, 0, *more)),
         )
 
