@@ -67,6 +67,13 @@ def test_parquet_gives_the_same_rows(tmp_path: Path) -> None:
         ("a.jsonl", b'{"a": ["x"]}\n', r"a\.jsonl, row 1, column 'a' holds list"),
         ("a.json", b'{"a": 1}', r"a\.json: an array of objects is needed"),
         ("a.json", b"[", r"a\.json: not JSON"),
+        ("a.json", b"[" * 100_000, r"a\.json: not JSON: maximum recursion"),
+        ("a.jsonl", b'{"a": ' + b"1" * 5000 + b"}", r"a\.jsonl, line 1: not JSON: Exceeds the limit"),
+        (
+            "a.jsonl",
+            b'{"a": "\\ud83d\\ude00"}\n{"a": "\\ud83d"}',
+            r"a\.jsonl, line 2: '\\ud83d' is half of a character",
+        ),
         ("a.json", b"[]", r"a\.json: the file has no rows"),
         ("a.parquet", b"PAR1", r"a\.parquet: not a parquet file"),
     ],
@@ -147,6 +154,18 @@ def test_of_parquet_the_other_columns_are_not_read(tmp_path: Path) -> None:
 def test_truth_values_and_fractions_are_written_as_in_json(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"a": true, "b": 1.50}')
     assert read_rows(tmp_path / "a.jsonl") == [{"a": "true", "b": "1.5"}]
+
+
+def test_what_is_not_a_number_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"a": NaN}\n{"a": null}\n{"a": 0.5}\n', encoding="utf-8")
+    pyarrow.parquet.write_table(pyarrow.table({"a": [float("nan"), None, 0.5]}), tmp_path / "a.parquet")
+    for name in ("a.jsonl", "a.parquet"):
+        assert [row["a"] for row in read_rows(tmp_path / name)] == ["", "", "0.5"]
+
+
+def test_empty_lines_stand_before_a_header_too(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("\n\r\na,b\n1,2\n", encoding="utf-8")
+    assert read_rows(tmp_path / "a.csv") == [{"a": "1", "b": "2"}]
 
 
 def test_a_missing_file(tmp_path: Path) -> None:

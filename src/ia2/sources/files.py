@@ -10,6 +10,7 @@ one another by their bytes, so they are refused: a wrong guess would train on `c
 import codecs
 import csv
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -44,8 +45,8 @@ def iterate_rows(path: Path, columns: Sequence[str] = ()) -> Iterator[dict[str, 
 
 
 def text_of_cell(value: object, where: str) -> str:
-    """A value as text, as JSON writes it, null as the empty text; UserError where it is neither text nor a number."""
-    if value is None:
+    """A value as text, as JSON writes it, null and NaN as the empty text; UserError for neither text nor a number."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, str):
         return value
@@ -103,9 +104,10 @@ def _read_csv(path: Path, _columns: Sequence[str]) -> Objects:
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     with path.open(encoding=_encoding(path), newline="") as stream:
         reader = csv.reader(stream, delimiter=delimiter, strict=True)
+        lines = filter(None, reader)
         try:
-            header = _header(path, next(reader, []))
-            for cells in filter(None, reader):
+            header = _header(path, next(lines, []))
+            for cells in lines:
                 if len(cells) != len(header):
                     raise UserError(
                         f"{path}, line {reader.line_num}: {len(cells)} cells where the header has {len(header)}"
@@ -140,10 +142,17 @@ def _read_json(path: Path, _columns: Sequence[str]) -> Objects:
 
 
 def _parse_json(text: str, where: str) -> object:
+    """What the text says. Not all that JSON allows can be read, a number of 5,000 digits for one, or written again."""
     try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
+        value: object = json.loads(text)
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = error.object[error.start]
+        raise UserError(f"{where}: {half!r} is half of a character, where a text was cut; take it out") from error
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{where}: not JSON: {error}") from error
+    return value
 
 
 def _object(value: object, where: str) -> dict[str, Any]:

@@ -136,12 +136,7 @@ def _check_parser(given: TaskFile) -> None:
             raise ValueError(f'{field} is for parser = "{parser}" only; the parser is "{given.parser}"')
     if given.parser == "regex" and not given.pattern:
         raise ValueError("parser = \"regex\" needs a pattern, such as pattern = 'answer is (\\w+)'")
-    if given.marker == "":
-        raise ValueError('marker is empty; write what announces the answer, such as "####"')
-    try:
-        re.compile(given.pattern or "")
-    except re.error as error:
-        raise ValueError(f"pattern = {given.pattern!r} is no regular expression: {error}") from None
+    _ = given.spec  # which refuses a marker or a pattern that cannot be looked for
 
 
 def _check_labels(given: TaskFile) -> None:
@@ -149,6 +144,8 @@ def _check_labels(given: TaskFile) -> None:
         raise ValueError('parser = "choice" needs [labels]; for free text take parser = "line" or "exact"')
     if len(given.labels) == 1:
         raise ValueError("[labels] has one label only; at least two are needed")
+    if not all(label.strip() for label in given.labels):
+        raise ValueError('[labels] has an empty label; give it a word, such as "none", in the rows too')
     columns = _columns("answer", given.answer)
     if given.labels and len(columns) > 1:
         raise ValueError(f"answer = {given.answer!r}: with [labels] it has one column")
@@ -216,6 +213,8 @@ def checked_task_file(where: str, content: dict[str, Any]) -> TaskFile:
         return TaskFile.model_validate(content)
     except ValidationError as error:
         raise UserError(f"{where}: {_in_one_line(error)}") from None
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
 
 
 def _parsed(path: Path) -> object:
@@ -228,7 +227,7 @@ def _parsed(path: Path) -> object:
         raise UserError(f"{path}: no such task file") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not {path.suffix[1:].upper()}: {error}; texts stand in quotation marks") from error
     except OSError as error:
         raise MachineError(f"cannot read {path}: {error.strerror or error}") from error
