@@ -18,7 +18,7 @@ from ia2.report.grids import Cell, Grid, GridColumn, Line, Selected, with_best
 from ia2.report.results import PASSES
 from ia2.report.selection import Selection
 from ia2.report.styles import style_of
-from ia2.report.summary import DETAIL_NAMES, NEVER_DETAILS
+from ia2.report.summary import DETAIL_NAMES, NEVER_DETAILS, in_order
 
 TOLD_BY_THE_GRID = {"model_id", "num_train_examples", "adapter", "label_type", "trained", "with_icl"}
 RULES: dict[HpSelection, str] = {
@@ -113,5 +113,5 @@ def _column(entry: Entry, differing: Sequence[str]) -> GridColumn:
     return GridColumn(str(entry["method"]), bool(entry["with_icl"]), ", ".join(details))
 
 
-def _place(column: GridColumn) -> tuple[int, str]:
-    return style_of(column.method, column.with_icl).order, column.details
+def _place(column: GridColumn) -> tuple[int, tuple[tuple[str, float], ...]]:
+    return style_of(column.method, column.with_icl).order, in_order(column.details)

@@ -4,7 +4,7 @@ A line is a method in one pass; models of one method that differ in another fiel
 type of labels, T) are lines of their own, and say in what they differ. What was not measured has no point.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -20,7 +20,7 @@ from ia2.report.results import PASSES, Record
 from ia2.report.runs import TrainedRun
 from ia2.report.selection import Selection
 from ia2.report.styles import style_of
-from ia2.report.summary import NEVER_DETAILS, details
+from ia2.report.summary import NEVER_DETAILS, details, in_order
 
 ALONG_A_LINE = NEVER_DETAILS | {"num_train_examples", "num_labelled_samples"}
 """Fields that do not tell lines apart: N, the hyper-parameters, and what comes of them."""
@@ -32,9 +32,8 @@ class Point:
 
     `low` to `high` is its 95% interval, over examples or over runs as `over` says; `values` are those of the runs.
     `details` say in what a line differs from others of its method and pass, and `variation` counts those from 0.
-    `num_queries` examples were asked; `majority` is the
-    majority-class accuracy, `floor` the ECE of a calibrated model. `train_seconds` (all phases) and `adapter_bytes` are
-    means over runs.
+    `num_queries` examples were asked; `majority` is the majority-class accuracy, `floor` the ECE of a calibrated model.
+    `train_seconds` (all phases) and `adapter_bytes` are means over runs.
     """
 
     name: str
@@ -128,9 +127,14 @@ def names_of(lines: Sequence[Line]) -> list[Name]:
     names = {
         (method, with_icl, config): Name(style_of(method, with_icl).label, told, variation)
         for (method, with_icl), configs in alike.items()
-        for variation, (told, config) in enumerate(sorted(zip(details([*configs.values()]), configs, strict=True)))
+        for variation, (told, config) in enumerate(_in_order(details([*configs.values()]), configs))
     }
     return [names[line.method, line.with_icl, str(line.config)] for line in lines]
+
+
+def _in_order(told: Iterable[str], configs: Iterable[str]) -> list[tuple[str, str]]:
+    """Details and configurations, in order of the details."""
+    return sorted(zip(told, configs, strict=True), key=lambda pair: (in_order(pair[0]), pair[1]))
 
 
 def _entries(table: pd.DataFrame, metric: str) -> Iterator[tuple[Line, dict[str, Any]]]:

@@ -5,6 +5,7 @@ dash where it is shown, never 0.
 """
 
 import math
+import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -134,8 +135,8 @@ def summarise(selection: Selection) -> pd.DataFrame:
         measured = [with_icl for with_icl, when in PASSES.items() if f"{when}_accuracy" in metrics]
         found += [(_row(metrics, with_icl), told) for with_icl in measured]
     frame = pd.DataFrame(_detailed(_with_chances(found)), columns=COLUMNS)
-    order = ["trained_dataset", "out_of_distribution", "eval_dataset", "order", "details"]
-    return frame.sort_values(order, ignore_index=True)
+    order = ["trained_dataset", "out_of_distribution", "eval_dataset", "order", "place"]
+    return frame.assign(place=frame["details"].map(in_order)).sort_values(order, ignore_index=True)[COLUMNS]
 
 
 def rows_of(frame: pd.DataFrame) -> list[SummaryRow]:
@@ -222,3 +223,9 @@ def details(configs: Sequence[Mapping[str, Any]]) -> list[str]:
         ", ".join(f"{DETAIL_NAMES.get(name, name)} {config[name]}" for name in differing if pd.notna(config[name]))
         for config in configs
     ]
+
+
+def in_order(details: str) -> tuple[tuple[str, float], ...]:
+    """What to sort details by, so that `N 2` comes before `N 16`: words as text, numbers as numbers."""
+    parts = re.split(r"(\d+(?:\.\d+)?(?:e[+-]\d+)?)", details)
+    return tuple(zip(parts[::2], map(float, [*parts[1::2], "-1"]), strict=True))

@@ -12,7 +12,7 @@ from ia2.report.results import Record
 from ia2.report.runs import TrainedRun
 from ia2.report.selection import HYPERPARAMETERS, HyperParameters, Selection, cell_of, hyperparameters_of
 from ia2.report.styles import style_of
-from ia2.report.summary import details
+from ia2.report.summary import details, in_order
 
 NOT_TOLD = {"training_method", "dataset", "run_idx", *HYPERPARAMETERS}
 """Fields that have columns of their own."""
@@ -58,7 +58,9 @@ def trials(runs: Iterable[TrainedRun], selection: Selection, records: Sequence[R
         _trial(members, told[key[0]], tuple(sorted(evaluated.get(key, ()))), key in shown)
         for key, members in tried.items()
     ]
-    return sorted(found, key=lambda one: (one.dataset, style_of(one.method).order, one.details, one.hyperparameters.lr))
+    return sorted(
+        found, key=lambda one: (one.dataset, style_of(one.method).order, in_order(one.details), one.hyperparameters)
+    )
 
 
 def _key(config: TrainConfig) -> Key:

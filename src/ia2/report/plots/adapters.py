@@ -15,6 +15,7 @@ from ia2.report.plots.drawing import LETTER, STYLE, WIDTH, add_caption, add_lege
 from ia2.report.plots.lines import level, measure_axis, references, whiskers
 from ia2.report.quantities import Quantity
 from ia2.report.styles import ADAPTER_LOOKS, ADAPTER_NAMES, INK
+from ia2.report.summary import in_order
 
 BAR = 0.19
 """Width of a bar; a variant has a place of width 1, with room for four."""
@@ -56,7 +57,7 @@ def _groups(points: pd.DataFrame) -> list[tuple[Variant, str]]:
     found = {
         (parse_method(method).variant, told) for method, told in zip(trained["method"], trained["details"], strict=True)
     }
-    return sorted(found, key=lambda group: (VARIANTS.index(group[0]), group[1]))
+    return sorted(found, key=lambda group: (VARIANTS.index(group[0]), in_order(group[1])))
 
 
 def _bar(axes: Axes, place: float, method: str, members: pd.DataFrame, quantity: Quantity) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import textwrap
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,23 +14,39 @@ from ia2.report.plots.drawing import STYLE, WIDTH, add_caption
 from ia2.report.styles import INK
 from ia2.report.summary import SummaryRow, rows_of
 
+MOST_BARS = 8
+"""Bars that stand side by side."""
+
 
 def accuracy_bars(rows: pd.DataFrame, caption: str = "") -> Figure:
-    """Accuracy in percent of a group's summary rows: bar the mean, whisker the sd over runs, dots the runs."""
+    """Accuracy in percent of a group's summary rows: bar the mean, whisker the sd over runs, dots the runs.
+
+    Many bars stand in several panels, one below the other, since a figure that is wide is small on a page.
+    """
+    num_panels = math.ceil(len(rows) / MOST_BARS)
+    num_bars = math.ceil(len(rows) / num_panels)
     with rc_context(STYLE):
-        figure = Figure(figsize=(max(WIDTH, 0.85 * len(rows) + 0.6), 3.2), layout="constrained")
-        axes = figure.add_subplot()
-        axes.grid(axis="y")
-        for place, row in enumerate(rows_of(rows)):
-            _bar(axes, place, row)
-        _majority_line(axes, rows["majority"].dropna())
-        axes.set_ylim(0, 108)
-        axes.set_yticks(range(0, 101, 20))
-        axes.set_ylabel("Accuracy (%)")
-        axes.set_xticks(range(len(rows)), [_tick(row) for row in rows_of(rows)])
-        axes.tick_params(axis="x", length=0, pad=7)
+        size = (max(WIDTH, 0.85 * num_bars + 0.6), 3.2 * num_panels)
+        figure = Figure(figsize=size, layout="constrained")
+        for number in range(num_panels):
+            axes = figure.add_subplot(num_panels, 1, number + 1)
+            _panel(axes, rows_of(rows)[number * num_bars : (number + 1) * num_bars], num_bars)
+            _majority_line(axes, rows["majority"].dropna())
         add_caption(figure, caption)
     return figure
+
+
+def _panel(axes: Axes, rows: Sequence[SummaryRow], num_places: int) -> None:
+    """The bars of some rows, with room for so many."""
+    axes.grid(axis="y")
+    for place, row in enumerate(rows):
+        _bar(axes, place, row)
+    axes.set_xlim(-0.5, num_places - 0.5)
+    axes.set_ylim(0, 108)
+    axes.set_yticks(range(0, 101, 20))
+    axes.set_ylabel("Accuracy (%)")
+    axes.set_xticks(range(len(rows)), [_tick(row) for row in rows])
+    axes.tick_params(axis="x", length=0, pad=7)
 
 
 def _bar(axes: Axes, place: int, row: SummaryRow) -> None:
