@@ -4,4 +4,5 @@ import sys
 
 from ia2.cli import main
 
-sys.exit(main(["create", *sys.argv[1:]]))
+if __name__ == "__main__":  # workers import this file too
+    sys.exit(main(["create", *sys.argv[1:]]))

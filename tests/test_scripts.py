@@ -1,10 +1,13 @@
 """The published entry points: each is its subcommand, from the project's root and from inside scripts/."""
 
+import ast
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -31,6 +34,8 @@ SUBCOMMAND_OF = {
     "subspace_overlap_analysis.py": "subspace",
 }
 
+MODULES = ("data.py", "utils.py", "remap_utils.py")
+
 
 def run(script: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if key != "IA2_ROOT"}
@@ -43,6 +48,33 @@ def test_a_script_is_its_subcommand(script: str, subcommand: str) -> None:
     shown = run(script, "--help", cwd=SCRIPTS)
     assert shown.returncode == 0
     assert shown.stdout.startswith(f"usage: ia2 {subcommand} ")
+
+
+def test_every_file_is_tested() -> None:
+    assert {file.name for file in SCRIPTS.glob("*.py")} == {*SUBCOMMAND_OF, *MODULES}
+
+
+@pytest.mark.parametrize("script", SUBCOMMAND_OF)
+def test_a_worker_that_imports_a_script_does_not_begin_again(script: str) -> None:
+    assert runpy.run_path(str(SCRIPTS / script), run_name="__mp_main__")["__doc__"]
+
+
+def test_a_script_may_start_workers(tmp_path: Path) -> None:
+    sizes = ["--num_train_examples", "2", "--num_runs", "2", "--num_workers", "2"]
+    created = run(str(SCRIPTS / "create_all_training_datasets.py"), "--datasets", "capitals", *sizes, cwd=tmp_path)
+    assert (created.returncode, created.stderr.splitlines()[-1]) == (0, "2 splits stand, 2 of them new")
+
+
+@pytest.mark.parametrize("script", MODULES)
+def test_a_module_gives_pieces_of_the_package(script: str) -> None:
+    given = runpy.run_path(str(SCRIPTS / script))
+    tree = ast.parse((SCRIPTS / script).read_text(encoding="utf-8"))
+    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    pieces = {name.name: node.module for node in imports for name in node.names}
+    assert sorted(pieces) == sorted(given["__all__"])
+    for name, module in pieces.items():
+        assert module.startswith("ia2.")
+        assert given[name] is getattr(import_module(module), name)
 
 
 @pytest.mark.parametrize("inside", [False, True])

@@ -1,6 +1,7 @@
 """A run: its folder, that it is made once and the same each time, and when it is not reused."""
 
 import json
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,20 @@ def test_a_run_that_is_there_is_not_trained_again(tmp_path: Path, tiny_model_fol
     assert run_in(tmp_path, tiny_model_folder, unused) == folder
     assert unused.num_loaded == 0
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+@pytest.mark.parametrize("num_tokens", [1, 8])
+def test_a_teacher_that_is_cut_short_is_told_once(
+    tmp_path: Path, tiny_model_folder: Path, models: Models, caplog: pytest.LogCaptureFixture, num_tokens: int
+) -> None:
+    """The tokenizer has a token for each byte: ` 7` is two of them, ` 17` three."""
+    write_dataset(tmp_path, "made_up", [f"q{i}" for i in range(20)])
+    with caplog.at_level(logging.INFO):
+        for method in ("act", "tok"):
+            changes = {"training_method": method, "dataset": "made_up", "num_generated_tokens": num_tokens}
+            run_in(tmp_path, tiny_model_folder, models, **changes)
+    assert caplog.text.count("the median answer has 2 tokens, T is 1: the teacher is cut short") == (num_tokens == 1)
+    assert ("cut short" in caplog.text) == (num_tokens == 1)
 
 
 def test_targets_are_collected_once(

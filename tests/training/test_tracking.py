@@ -13,8 +13,10 @@ from typing import Any
 import accelerate.utils
 import pytest
 from tiny_runs import RUN_FILES, training
+from tiny_sweeps import grid
 
 from ia2.errors import UserError
+from ia2.flows.sweep.sweeping import sweep
 from ia2.flows.training import train
 from ia2.lm.shelf import Models
 
@@ -51,7 +53,17 @@ def test_a_tracker_that_is_missing_is_named(
     says = rf"--track {tracker}: {tracker} is not installed; pip install 'ia2\[{tracker}\]'"
     with pytest.raises(UserError, match=says):
         train(training(tmp_path, tiny_model_folder, track=tracker), Models())
-    assert not list((tmp_path / "outputs" / "act").rglob("config.json"))
+    assert not list((tmp_path / "outputs").rglob("*.json")), "no targets either"
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_sweep_misses_its_tracker_before_it_begins(
+    tmp_path: Path, tiny_model_folder: Path, dry_run: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accelerate.utils, "is_wandb_available", lambda: False)
+    with pytest.raises(UserError, match="--track wandb: wandb is not installed"):
+        sweep(grid(tmp_path, tiny_model_folder, wandb_log=True, dry_run=dry_run, max_parallel=2))
+    assert not (tmp_path / "outputs").exists()
 
 
 @pytest.mark.parametrize("extra", ["wandb", "tensorboard"])

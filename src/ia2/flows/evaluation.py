@@ -64,9 +64,9 @@ class _Maker:
                 record = self._record(job)
             except (UserError, MachineError) as error:
                 failures.append(Failure(job.trained.folder if job.trained else job.path, error))
-                log.warning("[%d/%d] %s: failed", number, len(jobs), job.path.stem)
+                log.warning("[%d/%d] %s: failed", number, len(jobs), _in_words(job.path))
             else:
-                log.info("[%d/%d] %s: %s", number, len(jobs), job.path.stem, _accuracies(record))
+                log.info("[%d/%d] %s: %s", number, len(jobs), _in_words(job.path), _accuracies(record))
         return failures
 
     def _record(self, job: Job) -> dict[str, Any]:
@@ -81,6 +81,11 @@ class _Maker:
                 record = evaluate_run(self.root, job.asked, model, job.passes)
                 write_record(job.path, record, self.config.command("evaluate"))
         return record
+
+
+def _in_words(path: Path) -> str:
+    """A record as a run is told: `tok/gsm8k/{name}`, since names of different methods can be the same."""
+    return "/".join(path.with_suffix("").parts[-3:])
 
 
 def _accuracies(record: dict[str, Any]) -> str:

@@ -53,6 +53,8 @@ def metric_drawings(material: Material, metrics: tuple[str, ...]) -> Iterator[Dr
 def _not_measured(metric: str) -> str:
     if metric.startswith("label_"):
         return "not measured; tasks with labels have it"
+    if metric == "auroc":
+        return "not measured (`ia2 evaluate --uncertainty_analysis` does), or all answers are right, or all wrong"
     of_uncertainty = any(metric in names for names in UNCERTAINTY.values())
     return "not measured; `ia2 evaluate --uncertainty_analysis` does" if of_uncertainty else "not measured"
 

@@ -27,7 +27,7 @@ from ia2.lm.shelf import Models
 from ia2.training.fit import FitSettings, Fitted, History, Lesson, Student, fitting
 from ia2.training.material import Material, lesson_of, read_material
 from ia2.training.passes import Fit, drive, passes_of
-from ia2.training.tracking import tracking
+from ia2.training.tracking import check_tracker, tracking
 from ia2.training.variants import VARIANTS, Phase
 
 log = logging.getLogger(__name__)
@@ -81,6 +81,8 @@ def _stands(root: Path, folder: Path, assignment: Assignment) -> bool:
 def _trained(root: Path, assignments: Sequence[Assignment], models: Models) -> list[Path | UserError]:
     if not assignments:
         return []
+    for one in assignments:
+        check_tracker(one.config.tracker)
     pupils = [_pupil(read_material(root, one.config, models), one) for one in assignments]
     lm, config = pupils[0].material.lm, assignments[0].config
     with (

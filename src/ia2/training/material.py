@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from tqdm import tqdm
@@ -129,11 +130,21 @@ def targets_of(material: Material, kinds: frozenset[Kind]) -> Targets:
         missing = kinds - (targets.kinds if targets else set())
         if targets is None or missing:
             started = time.perf_counter()
+            if targets is None:
+                _tell_short_responses(material)
             folder.mkdir(exist_ok=True)
             targets = _collect(material, targets, kinds, folder)
             seconds = round(_seconds_so_far(folder) + time.perf_counter() - started, 3)
             register(folder, targets, {**_identity(material), "seconds": seconds})
         return targets
+
+
+def _tell_short_responses(material: Material) -> None:
+    """A response of T tokens cannot hold an answer that is longer, and is no mistake: it is said, and trained on."""
+    examples = material.split.labelled or [episode.query for episode in material.episodes]
+    length = median(len(material.encoder.answer_ids(example.answer)) for example in examples)
+    if length > material.num_tokens:
+        log.info("the median answer has %g tokens, T is %d: the teacher is cut short", length, material.num_tokens)
 
 
 def targets_place(material: Material) -> Path:

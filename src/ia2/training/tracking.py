@@ -28,14 +28,22 @@ def tracking(tracker: Tracker, name: str, folder: Path, config: dict[str, Any]) 
         started.finish()
 
 
-def _started(tracker: Tracker, name: str, folder: Path) -> Any:  # noqa: ANN401 - accelerate ships no types
-    from accelerate import PartialState  # noqa: PLC0415
-    from accelerate.tracking import TensorBoardTracker, WandBTracker  # noqa: PLC0415 - only where asked for
-    from accelerate.utils import is_tensorboard_available, is_wandb_available  # noqa: PLC0415
+def check_tracker(tracker: Tracker) -> None:
+    """UserError where the tracker is not installed: before the work, not at its end."""
+    if tracker == "none":
+        return
+    from accelerate.utils import is_tensorboard_available, is_wandb_available  # noqa: PLC0415 - only where asked for
 
     available = is_wandb_available() if tracker == "wandb" else is_tensorboard_available()
     if not available:
         raise UserError(f"--track {tracker}: {tracker} is not installed; pip install 'ia2[{tracker}]'")
+
+
+def _started(tracker: Tracker, name: str, folder: Path) -> Any:  # noqa: ANN401 - accelerate ships no types
+    from accelerate import PartialState  # noqa: PLC0415
+    from accelerate.tracking import TensorBoardTracker, WandBTracker  # noqa: PLC0415 - only where asked for
+
+    check_tracker(tracker)
     PartialState()  # without it the trackers' own log messages raise
     made = WandBTracker("ia2", name=name) if tracker == "wandb" else TensorBoardTracker(name, logging_dir=folder)
     made.start()

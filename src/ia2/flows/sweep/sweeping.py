@@ -21,6 +21,7 @@ from ia2.flows.sweep.schedule import Outcome, Schedule
 from ia2.flows.sweep.watching import watching
 from ia2.flows.training import resolve
 from ia2.lm.shelf import Models
+from ia2.training.tracking import check_tracker
 
 GROUP = "WANDB_RUN_GROUP"
 """Where wandb looks for the group of a run."""
@@ -40,6 +41,8 @@ def sweep(config: SweepConfig, models: Models | None = None) -> list[Outcome]:
     print(described(plan, costs, in_full=config.dry_run))
     for outcome in unprepared:
         print(f"  failed: {outcome.key}: {outcome.reason}")
+    if plan.jobs and config.ray_address is None:
+        check_tracker(config.tracker)
     if config.dry_run:
         return []
     schedule = Schedule(plan.jobs, config.sequential_first, _failures_left(config, unprepared), config.stack)
@@ -89,7 +92,8 @@ def described(plan: Plan, costs: Costs, in_full: bool) -> str:
     if plan.jobs:
         total, unknown = costs.total(plan.jobs)
         known = f"about {total.seconds:.0f} s of work and {total.num_bytes / 1e6:.1f} MB"
-        lines.append(f"{num_targets} sets of targets to make sure of; {known} by what such work took before")
+        sets = "1 set" if num_targets == 1 else f"{num_targets} sets"
+        lines.append(f"{sets} of targets to make sure of; {known} by what such work took before")
         lines += [f"nothing is known of {unknown} of these {len(plan.jobs)} jobs"] if unknown else []
     lines += [f"  {job.key}" for job in plan.jobs] if in_full else []
     return "\n".join(lines)

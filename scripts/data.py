@@ -1,0 +1,9 @@
+"""Datasets: the tasks there are, what was prepared, and training sets drawn from it. Pieces of ia2, by one import."""
+
+from ia2.icl.prompts import prompt_text
+from ia2.icl.splits import load_split
+from ia2.tasks import DATASETS, TASKS, task
+from ia2.tasks.answers import parse
+from ia2.tasks.pool import load_pool
+
+__all__ = ["DATASETS", "TASKS", "load_pool", "load_split", "parse", "prompt_text", "task"]
