@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,13 @@ def test_help_is_printed_and_is_no_failure(capsys: pytest.CaptureFixture[str]) -
     printed = capsys.readouterr().out
     for flag in ("--training_method", "--num_train_examples", "--tokl_top_k", "--run_idx"):
         assert flag in printed
+
+
+def test_the_version_is_that_of_the_installed_package(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["--version"])
+    assert not stop.value.code
+    assert capsys.readouterr().out == f"ia2 {metadata.version('ia2')}\n"
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from importlib import metadata
 from typing import Annotated, Any
 
 import tyro
@@ -74,7 +75,10 @@ def _prepare_output() -> None:
 
 
 def parse_arguments(arguments: list[str]) -> Config:
-    """The config that the arguments describe; UserError in one line for a mistake, SystemExit after --help."""
+    """The config that the arguments describe; UserError in one line for a mistake, SystemExit after help or version."""
+    if arguments == ["--version"]:
+        print(f"ia2 {metadata.version('ia2')}")
+        raise SystemExit(0)
     if not {"-h", "--help"} & set(arguments):
         _check_flags(arguments)
     box = io.StringIO()
@@ -85,7 +89,7 @@ def parse_arguments(arguments: list[str]) -> Config:
                 prog="ia2",
                 description=(
                     "IA2, ICL Activation Alignment: turn what a language model does in context into weights. "
-                    "Start with `ia2 demo`."
+                    "Start with `ia2 demo`; `ia2 --version` says which version this is."
                 ),
                 args=_canonical(arguments),
                 use_underscores=True,
