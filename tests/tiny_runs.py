@@ -17,6 +17,7 @@ from ia2.training.targets import load_targets
 
 NO_RUNS = ("evaluations", "targets", "similarity")
 RUN_FILES = {
+    "README.md",
     "adapter_config.json",
     "adapter_model.safetensors",
     "config.json",

@@ -63,7 +63,8 @@ def _failed(error: BaseException) -> int:
 
 
 def _of_disk(error: OSError) -> str:
-    return f"{error.strerror}: {error.filename or 'the disk'}"
+    """In the system's words: pyarrow has words of its own."""
+    return f"{os.strerror(error.errno or 0)}: {error.filename or 'the disk'}"
 
 
 def _prepare_output() -> None:

@@ -14,6 +14,10 @@ from ia2.errors import UserError
 DEFAULT_MODEL_ID = "Qwen/Qwen3-4B-Base"
 
 
+EMBEDDED_MODEL = "smollm2-135m"
+"""The model whose weights come from the package index, in 4 bits."""
+
+
 CONTINUE_SAME = "same"
 """What --continue_training stands for without a value."""
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 import tyro
 from pydantic import Field, model_validator
 
-from ia2.config.base import Config, DeviceConfig, Dtype, Protocol
+from ia2.config.base import EMBEDDED_MODEL, Config, DeviceConfig, Dtype, Protocol
 from ia2.errors import UserError
 
 
@@ -21,7 +21,7 @@ class FitConfig(Config):
     """The columns a query shows (default: guessed)."""
     label_column: str | None = None
     """The column of the answers (default: guessed)."""
-    model_id: str = "smollm2-135m"
+    model_id: str = EMBEDDED_MODEL
     """Base model: hub id, local folder, .gguf file, or `smollm2-135m` (embedded)."""
     num_train_examples: int | None = Field(default=None, ge=2)
     """Labelled rows to train on, N; half as many more choose the learning rate (default: what there is, at most 32)."""
@@ -80,7 +80,7 @@ class MergeConfig(Config):
 class DemoConfig(Config):
     """Teach the embedded model from its own in-context behaviour and show what came out (folder: ./ia2-demo)."""
 
-    model_id: str = "smollm2-135m"
+    model_id: str = EMBEDDED_MODEL
     """Base model: hub id, local folder, .gguf file, or `smollm2-135m` (embedded)."""
 
     full: bool = False

@@ -17,6 +17,7 @@ from ia2.flows.evaluation_jobs import Job
 from ia2.flows.evaluation_plan import Plan, plan
 from ia2.flows.failures import Failure, raise_failures, telling_memory
 from ia2.lm.shelf import Models
+from ia2.stages.card import is_behind, refresh_card
 from ia2.stages.evaluate import Answering, evaluate_run, write_record
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ def evaluate(config: EvaluateConfig, models: Models | None = None) -> list[Path]
     _ensure_data(root, planned, config.no_prepare)
     failures = [Failure(folder, error) for folder, error in planned.unreadable.items()]
     failures += _Maker(root, config, models or Models()).make(planned.missing)
+    _mend_cards(root, planned)
     raise_failures(failures, len(planned.jobs) + len(planned.unreadable))
     return [job.path for job in planned.jobs]
 
@@ -46,6 +48,13 @@ def _ensure_data(root: Path, planned: Plan, no_prepare: bool) -> None:
     shown = [job.asked for job in planned.jobs if True in job.passes]
     splits = {(one.icl_source_dataset, one.num_train_examples, one.run_idx) for one in shown}
     ensure_data(root, [*planned.datasets.values(), *asked], splits, no_prepare)
+
+
+def _mend_cards(root: Path, planned: Plan) -> None:
+    """Bring the cards up to date that a stopped command left behind their records."""
+    done = [(job.trained.folder, job.path) for job in planned.jobs if job.done and job.trained]
+    for folder in dict.fromkeys(folder for folder, record in done if is_behind(folder, record)):
+        refresh_card(root, folder)
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,8 @@ class _Maker:
                 model = Answering(lm, job.trained, self.config.token_budget)
                 record = evaluate_run(self.root, job.asked, model, job.passes)
                 write_record(job.path, record, self.config.command("evaluate"))
+            if job.trained is not None:
+                refresh_card(self.root, job.trained.folder)
         return record
 
 

@@ -9,6 +9,7 @@ from ia2.config import ReparseConfig
 from ia2.errors import UserError
 from ia2.flows.data import name_of
 from ia2.report.results import Record, read_results
+from ia2.stages.card import refresh_card
 from ia2.stages.reparse import Reading, Reread, original_of, replace_record, reread, restore_cut
 from ia2.tasks import task
 from ia2.tasks.answers import PARSERS
@@ -26,7 +27,7 @@ def reparse(config: ReparseConfig) -> list[Reread]:
     named = {name_of(dataset): dataset for dataset in config.eval_datasets}
     records = _records(root, config, tuple(named))
     readings = {name: _reading(root, named.get(name, name), config) for name in dict.fromkeys(map(_dataset, records))}
-    done = [_reparse_one(record, readings[_dataset(record)], config) for record in records]
+    done = [_reparse_one(root, record, readings[_dataset(record)], config) for record in records]
     num_changed = sum(new.changes for new in done)
     verb = "would be" if config.dry_run else "are"
     print(f"{len(done)} records: {num_changed} {verb} changed, {len(done) - num_changed} read the same as they stand.")
@@ -84,7 +85,7 @@ def _with_reader(spec: TaskSpec, config: ReparseConfig) -> TaskSpec:
     )
 
 
-def _reparse_one(record: Record, reading: Reading, config: ReparseConfig) -> Reread:
+def _reparse_one(root: Path, record: Record, reading: Reading, config: ReparseConfig) -> Reread:
     command = config.command("reparse")
     if config.dry_run:
         new = reread(record.path, reading, command)
@@ -93,9 +94,18 @@ def _reparse_one(record: Record, reading: Reading, config: ReparseConfig) -> Rer
             new = reread(record.path, reading, command)
             if new.changes:
                 replace_record(new)
+        if new.changes:
+            _mend_card(root, record)
     for line in _told(new, reading):
         print(line)
     return new
+
+
+def _mend_card(root: Path, record: Record) -> None:
+    """Let the card of the record's run, if that is there, say what the record says now."""
+    folder = None if record.run is None else store.run_folder(root, record.run)
+    if folder is not None and (folder / "config.json").exists():
+        refresh_card(root, folder)
 
 
 def _told(new: Reread, reading: Reading) -> list[str]:

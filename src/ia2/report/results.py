@@ -105,6 +105,7 @@ class Record(BaseModel):
     ece_floor: dict[str, float] = {}
     timings: dict[str, float] = {}
     peak_memory_bytes: int | None = None
+    adapter_sha256: str | None = None
     command: str = ""
     reparsed: Rereading | None = None
 

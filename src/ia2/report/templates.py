@@ -1,4 +1,4 @@
-"""The page's templates: one place where text becomes HTML, with escaping on, because models write anything."""
+"""The templates: one place where text becomes HTML, with escaping on, because models write anything; and Markdown."""
 
 import json
 from collections.abc import Callable
@@ -38,3 +38,22 @@ def render_document(**values: object) -> str:
     style, *scripts = (Markup((HERE / name).read_text(encoding="utf-8")) for name in ("page.css", *SCRIPTS))
     script = Markup("\n").join(scripts)
     return _environment().get_template("page.html.jinja").render(style=style, script=script, **values)
+
+
+@cache
+def _plain_environment() -> Environment:
+    plain = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=False,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    plain.filters["quoted"] = partial(json.dumps, ensure_ascii=False)
+    return plain
+
+
+def render_text(template: str, **values: object) -> str:
+    """A template that is no HTML, with these values as they are."""
+    return _plain_environment().get_template(template).render(**values)

@@ -18,6 +18,7 @@ from ia2.errors import UserError
 from ia2.lm.adapters import saved_adapter
 from ia2.lm.loading import LanguageModel, load_model
 from ia2.lm.packed import unpack_linears
+from ia2.report.cards import CARD, model_card, part_of, read_subject
 from ia2.training.trained import Trained
 
 PROBE = (
@@ -78,7 +79,15 @@ def merge(trained: Trained, model: ModelConfig, out: Path) -> MergeReport:
     with store.writing(out) as temporary:
         merged.save_pretrained(temporary)
         lm.tokenizer.save_pretrained(temporary)
+        (temporary / CARD).write_text(_card(trained, report), encoding="utf-8")
     return report
+
+
+def _card(trained: Trained, report: MergeReport) -> str:
+    """The adapter's card, about the merged model, with what was measured of the adapter."""
+    own = trained.folder / CARD
+    measured = part_of(own.read_text(encoding="utf-8")) if own.exists() else None
+    return model_card(read_subject(trained.folder, trained.labels_used, str(report)), measured or "Nothing.")
 
 
 def _unmerged(trained: Trained, model: ModelConfig) -> Tensor:

@@ -24,10 +24,13 @@ from ia2.lm.adapters import ALONE, Beginning, peft_config, save_adapter, saved_c
 from ia2.lm.decoding import check_context
 from ia2.lm.forward import Reader, reading
 from ia2.lm.shelf import Models
+from ia2.report.cards import CARD, model_card, read_subject
+from ia2.tasks.pool import read_provenance
 from ia2.training.fit import FitSettings, Fitted, History, Lesson, Student, fitting
 from ia2.training.material import Material, lesson_of, read_material
 from ia2.training.passes import Fit, drive, passes_of
 from ia2.training.tracking import check_tracker, tracking
+from ia2.training.trained import read_trained
 from ia2.training.variants import VARIANTS, Phase
 
 log = logging.getLogger(__name__)
@@ -142,6 +145,8 @@ def _learning(pupil: _Pupil, student: Student, reader: Reader) -> Fit[Path]:
             summary = _summary(fitted, student, temporary)
             store.write_json(temporary / "final_loss_statistics.json", summary)
             store.write_json(temporary / "config.json", _description(pupil.material, start))
+            card = model_card(read_subject(temporary, read_trained(temporary).labels_used))
+            (temporary / CARD).write_text(card, encoding="utf-8")
     log.info("trained %s: %d parameters, %d steps", pupil.folder, summary["trainable_parameters"], summary["num_steps"])
     return pupil.folder
 
@@ -251,6 +256,7 @@ def _description(material: Material, start: Start | None) -> dict[str, Any]:
         "split_sha256": material.split_digest,
         "starts_from": None if start is None else _adapter_digest(start.folder),
         "task": material.spec.model_dump(),
+        "data": read_provenance(material.root, material.config.dataset),
         "num_dev_used": 0 if material.config.ldr_mode else len(material.split.dev),
         "versions": {name: version(name) for name in ("ia2", "torch", "transformers", "peft")},
     }

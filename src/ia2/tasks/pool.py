@@ -70,6 +70,12 @@ def load_pool(root: Path, dataset: str) -> Pool:
         ) from None
 
 
+def read_provenance(root: Path, dataset: str) -> dict[str, str | None]:
+    """Source and licence of a prepared dataset's training rows, None where its main.json does not say."""
+    told = store.read_object(store.pool_path(root, dataset))["metadata"].get("provenance", {})
+    return {"source": told.get("train_source", told.get("source")), "licence": told.get("licence")}
+
+
 def example_to_json(example: Example) -> dict[str, Any]:
     """An example in the published shape."""
     return {"idx": example.idx, "question": example.question, "answer": example.answer}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from ia2.config import EMBEDDED_MODEL
 from ia2.report.advice import RULES, RULES_NOTE, advice
 from ia2.report.cases import cases
 from ia2.report.findings import findings
@@ -11,8 +12,6 @@ from ia2.report.styles import style_of
 from ia2.report.teacher import THRESHOLDS
 from ia2.report.templates import render
 from ia2.report.trials import trials
-
-EMBEDDED_MODEL = "smollm2-135m"
 
 
 def what_was_done(data: PageData) -> Section | None:
