@@ -1,12 +1,14 @@
 import json
 import shutil
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
 import torch
 from adapting import ADAPTERS, config_of, random_adapter
 from peft import PeftModel
+from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file, save_file
 from tiny import SHAPES, tiny_model
 from torch import Tensor
@@ -14,6 +16,7 @@ from transformers import PreTrainedModel
 
 from ia2.config import TrainConfig
 from ia2.errors import UserError
+from ia2.lm import adapters
 from ia2.lm.adapters import (
     Beginning,
     new_adapter,
@@ -201,6 +204,48 @@ def assert_refused(model: PreTrainedModel, folder: Path) -> None:
         pass
     assert str(told.value).startswith(f"{folder}: ")
     assert "\n" not in str(told.value)
+    assert look_of(model) == look
+    assert set(vars(model)) == attributes
+    assert torch.equal(logits_of(model), logits)
+
+
+def out_of_memory(*_: object, **__: object) -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def test_a_lack_of_memory_is_not_told_as_a_folder_that_does_not_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny_model("llama")
+    with random_adapter(model, "lora") as adapted:
+        save_adapter(adapted, tmp_path, "base")
+    monkeypatch.setattr(adapters, "load_file", out_of_memory)
+    with pytest.raises(torch.OutOfMemoryError), saved_adapter(model, tmp_path):
+        pass
+    beginning = Beginning(peft_config(model, TrainConfig(training_method="act")), 0, tmp_path)
+    with pytest.raises(torch.OutOfMemoryError), trainable_adapters(model, [beginning]):
+        pass
+
+
+def _until(number: int, work: Callable[..., None]) -> Callable[..., None]:
+    """The same, but for the so many-th call, at which memory runs out."""
+    calls = count(1)
+
+    def worked(*given: object, **more: object) -> None:
+        (out_of_memory if next(calls) == number else work)(*given, **more)
+
+    return worked
+
+
+def test_the_base_is_bare_after_memory_ran_out_while_an_adapter_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model("llama")
+    look, attributes, logits = look_of(model), set(vars(model)), logits_of(model)
+    monkeypatch.setattr(LoraLayer, "reset_lora_parameters", _until(2, LoraLayer.reset_lora_parameters))
+    with (
+        pytest.raises(torch.OutOfMemoryError),
+        new_adapter(model, peft_config(model, TrainConfig(training_method="act")), seed=0),
+    ):
+        pass
     assert look_of(model) == look
     assert set(vars(model)) == attributes
     assert torch.equal(logits_of(model), logits)

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 import torch
 from peft import (
@@ -35,6 +34,7 @@ from transformers import PreTrainedModel
 from ia2.config import TrainConfig
 from ia2.errors import UserError
 from ia2.lm.attention import architecture_of
+from ia2.lm.memory import ran_out_of_memory
 from ia2.lm.placement import stand_ins
 from ia2.lm.virtual_tokens import begin_with_words
 
@@ -119,13 +119,14 @@ ALONE = "default"
 @contextmanager
 def new_adapter(model: PreTrainedModel, config: PeftConfig, seed: int, name: str = ALONE) -> Iterator[PeftModel]:
     """`model` with a fresh adapter, initialised from `seed` alone; the base is as before when the context ends."""
-    with _drawing_from(model, seed):
-        with warnings.catch_warnings(), stand_ins(model):  # peft reads an attribute that is on its way out
-            warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
-            adapted = get_peft_model(model, config, adapter_name=name)
-        if config.is_prompt_learning:
-            begin_with_words(adapted)
-    with _taken_off(adapted):
+    with _bare_afterwards(model):
+        with _drawing_from(model, seed):
+            with warnings.catch_warnings(), stand_ins(model):  # peft reads an attribute that is on its way out
+                warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+                adapted = get_peft_model(model, config, adapter_name=name)
+            if config.is_prompt_learning:
+                begin_with_words(adapted)
+        adapted.eval()
         yield adapted
 
 
@@ -207,10 +208,12 @@ def _saved(folder: Path) -> tuple[PeftConfig, dict[str, Tensor]]:
 
 @contextmanager
 def _telling_of(folder: Path, model: PreTrainedModel) -> Iterator[None]:
-    """UserError that names the folder, for whatever goes wrong with what it holds."""
+    """UserError that names the folder, for whatever goes wrong with what it holds, but for a lack of memory."""
     try:
         yield
     except (ValueError, KeyError, TypeError, RuntimeError, OSError, SafetensorError) as error:
+        if ran_out_of_memory(error):
+            raise
         raise UserError(
             f"{folder}: no adapter that loads on this {model.config.model_type} model "
             f"({' '.join(str(error).split())[:200]}); give the folder of a trained run, and the model it was trained on"
@@ -225,15 +228,14 @@ def _fill(adapted: PeftModel, weights: dict[str, Tensor], name: str = ALONE) -> 
 
 
 @contextmanager
-def _taken_off(adapted: PeftModel) -> Iterator[None]:
-    base = cast(Any, adapted.get_base_model())
-    adapted.eval()
+def _bare_afterwards(base: PreTrainedModel) -> Iterator[None]:
+    """Nothing of peft's stays in the base, not even what it had put there when memory ran out."""
     try:
         yield
     finally:
         _unwrap(base)
         base.__dict__.pop("peft_config", None)
-        base.requires_grad_(False)
+        base.eval().requires_grad_(False)
 
 
 def _unwrap(base: nn.Module) -> None:
