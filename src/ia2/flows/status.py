@@ -1,5 +1,6 @@
 """`ia2 status`: what is below a root, what is being made just now, what failed, and how much room it takes."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -68,9 +69,20 @@ def _records(root: Path) -> Iterator[str]:
 
 
 def size(paths: Iterable[Path]) -> int:
-    """Bytes of these files, and of all that is in these folders."""
-    files = (file for path in paths for file in (path.rglob("*") if path.is_dir() else [path]))
-    return sum(file.stat().st_size for file in files if file.is_file())
+    """Bytes of these files, and of all that is in these folders; what goes meanwhile takes no room."""
+    return sum(_size_of(file) for path in paths for file in (_files_in(path) if path.is_dir() else [path]))
+
+
+def _files_in(folder: Path) -> Iterator[Path]:
+    for place, _, names in os.walk(folder):
+        yield from (Path(place, name) for name in names)
+
+
+def _size_of(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:  # another process has renamed or removed it
+        return 0
 
 
 def in_words(num_bytes: int) -> str:

@@ -1,9 +1,11 @@
 """How long a sweep should take yet: worked out by hand."""
 
+from pathlib import Path
+
 import pytest
 
 from ia2.config import TrainConfig
-from ia2.flows.sweep.estimate import seconds_left
+from ia2.flows.sweep.estimate import Costs, seconds_left
 from ia2.flows.sweep.plan import Job
 from ia2.flows.sweep.schedule import Outcome, Schedule
 
@@ -46,3 +48,17 @@ def test_what_others_did_or_failed_is_no_measure() -> None:
     assert seconds_left(schedule, 0.0) == 10.0
     schedule.settle(Outcome("c", "skipped"))
     assert seconds_left(schedule, 0.0) == 0.0
+
+
+@pytest.mark.parametrize("content", ['{"seconds": 4', "{}", "null"])
+def test_a_damaged_file_is_left_out_and_told(content: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name, statistics in (("whole", '{"seconds": 4.0}'), ("damaged", content)):
+        folder = tmp_path / "outputs" / "act" / "capitals" / name
+        folder.mkdir(parents=True)
+        for file in ("adapter_config.json", "config.json"):
+            (folder / file).write_text("{}")
+        (folder / "final_loss_statistics.json").write_text(statistics)
+    cost = Costs(tmp_path).of(Job("a", TrainConfig(training_method="act")))
+    assert cost is not None
+    assert cost.seconds == 4.0
+    assert "damaged/final_loss_statistics.json says no seconds" in caplog.text

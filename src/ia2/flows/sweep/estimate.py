@@ -1,14 +1,19 @@
 """How long a plan will take and what it will write, from what the store says similar work took, and how long what is
 left of it, from what it took so far; unknown otherwise."""
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 
 from ia2 import store
+from ia2.errors import UserError
+from ia2.flows.status import size
 from ia2.flows.sweep.plan import Job, Plan
 from ia2.flows.sweep.schedule import Schedule
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -26,10 +31,9 @@ class Costs:
         self._runs: dict[str, list[Cost]] = {}
         for folder in store.run_folders(root):
             method = folder.relative_to(root / "outputs").parts[0]
-            seconds = float(store.read_object(folder / "final_loss_statistics.json")["seconds"])
-            self._runs.setdefault(method, []).append(Cost(seconds, _size(folder)))
+            self._runs.setdefault(method, []).extend(_cost_in(folder / "final_loss_statistics.json"))
         manifests = (root / "outputs" / "targets").glob("*/manifest.json")
-        self._targets = [Cost(float(store.read_object(one)["seconds"]), _size(one.parent)) for one in manifests]
+        self._targets = [cost for manifest in manifests for cost in _cost_in(manifest)]
 
     def of(self, job: Job) -> Cost | None:
         """What such a job took on average; None where none was ever done."""
@@ -83,5 +87,9 @@ def _mean(costs: list[Cost]) -> Cost:
     return Cost(mean(cost.seconds for cost in costs), round(mean(cost.num_bytes for cost in costs)))
 
 
-def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+def _cost_in(file: Path) -> Iterator[Cost]:
+    """What a file says that its folder took; nothing where it is damaged, which is told and stops no sweep."""
+    try:
+        yield Cost(float(store.read_object(file)["seconds"]), size([file.parent]))
+    except (UserError, KeyError, TypeError, ValueError) as error:
+        log.warning("%s says no seconds (%s), and is left out of the estimate", file, error)
