@@ -118,6 +118,17 @@ def test_what_was_measured_with_uncertainty_too_is_one_column(store: MadeUpStore
     assert [(row["details"], row["n"]) for row in rows(store, metrics=("accuracy",))] == [("", "1")]
 
 
+def test_a_damaged_record_is_named_and_the_rest_shown(
+    full_store: MadeUpStore, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    full_store.base((0.0, 1.0), run_idx=3).write_text('{"schema": 1, "kin')
+    assert main(["tables", "--root", str(full_store.root)]) == 1
+    assert "record021.json is not counted" in caplog.text
+    told = capsys.readouterr()
+    assert f"wrote {full_store.root / 'reports' / 'tables' / STEM}.tex" in told.out
+    assert told.err.endswith("ia2: 1 record cannot be read: delete them and make them again\n")
+
+
 def test_an_empty_store_is_said_to_be_empty(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no evaluation record"):
         tables(TablesConfig(root=tmp_path))

@@ -1,6 +1,5 @@
 """`ia2 report`: one page of everything below the root."""
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ from ia2 import store
 from ia2.config import ReportConfig, TrainConfig
 from ia2.errors import UserError
 from ia2.flows.places import fields_of_similarity
-from ia2.flows.records import accepted, fail_for, passes, passing, readable_records
+from ia2.flows.records import accepted, fail_for, passes, passing, readable_records, tell
 from ia2.report.costs import stage_costs
 from ia2.report.overlaps import examine_overlaps
 from ia2.report.page import render_page
@@ -19,8 +18,6 @@ from ia2.report.sections.base import Analyses, PageData
 from ia2.report.selection import select
 from ia2.report.similarities import Similarity, examine_similarities
 from ia2.report.summary import summarise
-
-log = logging.getLogger(__name__)
 
 FILTERS = ("model_types", "trained_datasets", "eval_datasets")
 
@@ -61,8 +58,7 @@ def _analyses(root: Path, config: ReportConfig) -> tuple[Analyses, tuple[Problem
     """The comparisons that pass the filters, and what cannot be read."""
     similarities, overlaps = examine_similarities(root), examine_overlaps(root)
     problems = (*similarities.problems, *overlaps.problems)
-    for problem in problems:
-        log.warning("%s is not counted: %s", problem.path, problem.reason)
+    tell(problems)
     alike = (one for one in similarities.found if passes(_fields_of_similarity(one), config, FILTERS))
     shared = (
         one

@@ -1,43 +1,50 @@
 """`ia2 tables`: methods against datasets, as LaTeX, Markdown and CSV."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from ia2 import store
 from ia2.config import TablesConfig
 from ia2.errors import UserError
+from ia2.flows.records import fail_for, fields_of, passes, readable_records
 from ia2.report.grids import Grid
 from ia2.report.latex import latex_table
 from ia2.report.layout import grids
 from ia2.report.plain_tables import csv_table, markdown_table
 from ia2.report.published import beside_published
-from ia2.report.results import Record, read_results
+from ia2.report.results import Record
 from ia2.report.runs import read_runs
 from ia2.report.selection import select
 
 FOR_ALL = {"model_id", "num_examples", "label_types"}
 """Filters that choose among tables and change none."""
+FILTERS = ("model_types", "trained_datasets", "eval_datasets", *FOR_ALL)
 
 
 def tables(config: TablesConfig) -> list[Path]:
-    """Write every table that the filters leave, print it, and return the paths of its files."""
+    """Write every table that the filters leave, print it, and return the paths of its files.
+
+    UserError where no record passes the filters; MachineError, once all is written, where a record is damaged.
+    """
     root, made = store.root_of(config), dict[str, Grid]()
-    for grid in _grids(root, config):
+    there, problems = readable_records(root)
+    for grid in _grids(root, there, config):
         stem = _stem(grid, config)
         if stem in made:
             raise UserError(f"{made[stem].about.title} and {grid.about.title} have one name: choose with --model_id")
         made[stem] = grid
     paths = [path for stem, grid in made.items() for path in _write(root, stem, grid, config.command("tables"))]
     print("\n".join([*map(markdown_table, made.values()), *(f"wrote {path}" for path in paths)]))
+    fail_for(problems)
     return paths
 
 
-def _grids(root: Path, config: TablesConfig) -> list[Grid]:
+def _grids(root: Path, there: Sequence[Record], config: TablesConfig) -> list[Grid]:
     """The tables; UserError where no record passes the filters, or none has a metric."""
-    results = read_results(root)
-    records = [record for record in results.records if _passes(record, config)]
+    records = [record for record in there if passes(fields_of(record), config, FILTERS)]
     if not records:
-        raise UserError(f"no evaluation record below {root} passes these filters, of {len(results.records)} there")
+        raise UserError(f"no evaluation record below {root} passes these filters, of {len(there)} there")
     measured = {re.sub("^with(out)?_icl_", "", name) for record in records for name in record.metrics}
     unknown = [metric for metric in config.metrics if metric not in measured]
     if unknown:
@@ -47,21 +54,6 @@ def _grids(root: Path, config: TablesConfig) -> list[Grid]:
         return grids(selection, config.metrics, config.hp_selection)
     metrics = tuple(dict.fromkeys((*config.metrics, "ece_published")))  # which the paper's ECE stands under
     return [beside_published(grid) for grid in grids(selection, metrics, config.hp_selection)]
-
-
-def _passes(record: Record, config: TablesConfig) -> bool:
-    """Whether a record passes every filter; without a label type it stands beside those that have one."""
-    settings = record.settings
-    label_type = record.run.applicable().get("label_type") if record.run else None
-    filters = (
-        (config.model_types, record.method),
-        (config.trained_datasets, record.trained_dataset),
-        (config.eval_datasets, settings.eval_dataset),
-        (config.num_examples, settings.num_train_examples),
-        ((config.model_id,) if config.model_id else (), settings.model_id),
-        (config.label_types if label_type else (), label_type),
-    )
-    return all(value in accepted for accepted, value in filters if accepted)
 
 
 def _stem(grid: Grid, config: TablesConfig) -> str:
