@@ -21,6 +21,7 @@ from ia2.flows.selection import select_runs
 from ia2.flows.training import train
 from ia2.lm.decoding import Decoding
 from ia2.lm.shelf import Models
+from ia2.stages.evaluate import write_record
 
 
 @pytest.fixture(scope="module")
@@ -200,6 +201,19 @@ def test_a_damaged_record_is_made_again(root: Path, tiny_model_folder: Path, mod
         path.write_text(cut[damage], encoding="utf-8")
     evaluate(evaluation(root, tiny_model_folder), models)
     assert [read(path)[0]["metrics"] for path in paths] == whole
+
+
+def test_a_record_never_stands_beside_the_examples_of_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, record = tmp_path / "record.json", {"examples": pd.DataFrame({"idx": [0]})}
+    write_record(path, record, "one")
+
+    def cut(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store, "write_json", cut)
+    with pytest.raises(KeyboardInterrupt):
+        write_record(path, {"examples": pd.DataFrame({"idx": [1]})}, "two")
+    assert not path.exists()
 
 
 def test_a_retrained_run_is_evaluated_again(root: Path, tiny_model_folder: Path, models: Models) -> None:

@@ -203,8 +203,9 @@ def _outcome(made: Mapping[str, _Pass], asked: Evaluation) -> dict[str, Any]:
 
 
 def write_record(path: Path, record: dict[str, Any], command: str) -> None:
-    """Write the examples and then the record."""
+    """Write the examples and then the record; one that stood before must not stand beside the new examples."""
     examples: pd.DataFrame = record["examples"]
+    path.unlink(missing_ok=True)
     with store.writing(path.with_suffix(".parquet")) as temporary:
         examples.to_parquet(temporary, index=False)
     store.write_json(path, {**{key: value for key, value in record.items() if key != "examples"}, "command": command})
