@@ -18,10 +18,10 @@ from ia2.icl.splits import Draw
 from ia2.stages.create import check_draw, create, path_of
 from ia2.stages.prepare import add_token_lengths, prepare
 from ia2.tasks import dataset_name, task
+from ia2.tasks.task_files import TASK_FILE_TYPES
 
 log = logging.getLogger(__name__)
 
-TASK_FILES = (".toml", ".json")
 FEWEST_FOR_PROCESSES = 16
 """Files to draw below which starting processes costs more than it saves."""
 
@@ -84,7 +84,7 @@ def _create_in_processes(
 
 def name_of(dataset: str) -> str:
     """The name of a dataset, which is what a task file says where `dataset` is one."""
-    return task(dataset).name if dataset.endswith(TASK_FILES) else dataset
+    return task(dataset).name if dataset.endswith(TASK_FILE_TYPES) else dataset
 
 
 def ensure_pool(root: Path, dataset: str, no_prepare: bool = False) -> str:

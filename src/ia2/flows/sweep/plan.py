@@ -74,7 +74,7 @@ def run_key(root: Path, config: TrainConfig) -> str:
 
 def _with_first_phases(configs: Iterable[TrainConfig]) -> Iterable[TrainConfig]:
     for config in configs:
-        first = first_phase(config) if config.continue_training is None else None
+        first = first_phase(config)
         if first is not None:
             yield first
         yield config
@@ -120,7 +120,7 @@ def _run_job(
     left: dict[str, TrainConfig],
 ) -> Job:
     needs = [targets[_targets_place(root, config)].key] if kinds_of(config) else []
-    first = first_phase(config) if config.continue_training is None else None
+    first = first_phase(config)
     if first is not None and run_key(root, first) in left:
         needs.append(run_key(root, first))
     return Job(key, config, needs=tuple(needs))
