@@ -5,18 +5,19 @@ import shlex
 from pathlib import Path
 
 import pytest
+import torch
 from filelock import FileLock
 from tiny_runs import training, write_dataset
 
 from ia2 import store
 from ia2.cli import main, parse_arguments
-from ia2.config import CleanConfig, Config, EvaluateConfig, PlotAllConfig, RunConfig, SweepConfig
+from ia2.config import CleanConfig, Config, EvaluateConfig, PlotAllConfig, RunConfig, SweepConfig, TrainConfig
 from ia2.errors import MachineError, UserError
 from ia2.flows import experiments
 from ia2.flows.cleaning import clean
-from ia2.flows.commands import COMMANDS, SUBCOMMANDS, name_of
+from ia2.flows.commands import COMMANDS, SUBCOMMANDS, name_of, run
 from ia2.flows.experiments import configs_of, run_experiment
-from ia2.flows.status import in_words
+from ia2.flows.status import in_words, size
 from ia2.flows.training import train
 from ia2.lm.shelf import Models
 
@@ -232,3 +233,29 @@ def test_an_empty_root_is_said_to_be_one(tmp_path: Path, capsys: pytest.CaptureF
     assert main(["status", "--root", str(tmp_path)]) == 0
     assert capsys.readouterr().out.strip() == os.path.realpath(tmp_path)
     assert clean(CleanConfig(root=tmp_path)) == []
+
+
+def test_what_goes_meanwhile_takes_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process renames what it has written between our listing and our looking."""
+    (tmp_path / "there").write_bytes(b"12345")
+    monkeypatch.setattr(os, "walk", lambda folder: [(str(folder), [], ["there", ".gone.json.7.tmp"])])
+    assert size([tmp_path, tmp_path / "gone"]) == 5
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"), MachineError),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), MachineError),
+        (RuntimeError("a mistake of ours"), RuntimeError),
+    ],
+)
+def test_memory_that_runs_out_in_any_command_is_told(
+    error: RuntimeError, told: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: TrainConfig) -> None:
+        raise error
+
+    monkeypatch.setattr("ia2.flows.training.train", fail)
+    with pytest.raises(told, match="--micro_batch_size 1" if told is MachineError else "a mistake of ours"):
+        run(TrainConfig(training_method="act"))

@@ -1,5 +1,7 @@
+import gc
 import json
 import shutil
+import weakref
 from pathlib import Path
 
 import huggingface_hub
@@ -9,10 +11,11 @@ from adapting import ADAPTERS, random_adapter
 from oracles import assert_close
 from safetensors.torch import load_file, save_file
 from tiny import BOS, EOS, VOCABULARY, save_tiny_model, tiny_model, tiny_tokenizer
-from transformers import BertConfig, BertLMHeadModel, GPTJConfig, GPTJForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, BertConfig, BertLMHeadModel, GPTJConfig, GPTJForCausalLM, PreTrainedModel
 
 from ia2.config import ModelConfig
 from ia2.errors import UserError
+from ia2.lm import shelf
 from ia2.lm.adapters import trainable_parameters
 from ia2.lm.loading import LanguageModel, device_of, load_model
 from ia2.lm.shelf import Models
@@ -166,6 +169,17 @@ def test_auto_is_the_gpu_if_there_is_one(monkeypatch: pytest.MonkeyPatch) -> Non
     assert device_of("cuda:1") == torch.device("cuda", 1)
 
 
+def test_a_lack_of_memory_is_not_told_as_a_model_that_is_not_there(
+    tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", fail)
+    with pytest.raises(torch.OutOfMemoryError):
+        load(tiny_model_folder)
+
+
 # Revisions
 
 
@@ -224,6 +238,26 @@ def test_a_model_is_loaded_once_for_all_that_follows(tiny_model_folder: Path, co
     other = models.load(ModelConfig(model_id=str(copied), device="cpu"))
     assert (other.model_id, models.num_loaded) == (str(copied), 2)
     assert models.load(config) is not first
+
+
+def test_the_model_before_is_gone_when_the_next_is_loaded(
+    tiny_model_folder: Path, copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Replaced forwards make circles of references, which Python breaks when it likes: too late for two large ones."""
+    models, held = Models(), list[bool]()
+    weight = weakref.ref(models.load(ModelConfig(model_id=str(tiny_model_folder), device="cpu")).model.lm_head.weight)
+
+    def loaded(config: ModelConfig) -> LanguageModel:
+        held.append(weight() is not None)
+        return load_model(config)
+
+    monkeypatch.setattr(shelf, "load_model", loaded)
+    gc.disable()
+    try:
+        models.load(ModelConfig(model_id=str(copied), device="cpu"))
+    finally:
+        gc.enable()
+    assert held == [False]
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)

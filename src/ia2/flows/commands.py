@@ -29,6 +29,7 @@ from ia2.config import (
     TasksConfig,
     TrainConfig,
 )
+from ia2.errors import MachineError
 
 COMMANDS: dict[str, tuple[type[Config], str]] = {
     "demo": (DemoConfig, "ia2.flows.demo:demo"),
@@ -57,6 +58,8 @@ COMMANDS: dict[str, tuple[type[Config], str]] = {
 
 SUBCOMMANDS: dict[str, type[Config]] = {name: config for name, (config, _) in COMMANDS.items()}
 
+OUT_OF_MEMORY = "out of memory: train with --micro_batch_size 1, or use another --device or --device_map auto"
+
 ADVICE = "ia2.flows.advising:advise_from"
 """What `ia2 evaluate --advise` does instead."""
 
@@ -67,7 +70,13 @@ def name_of(config: Config) -> str:
 
 
 def run(config: Config) -> None:
-    """Do what a config says; only now is the rest imported."""
+    """Do what a config says; only now is the rest imported. MachineError where memory runs out at it."""
     advises = isinstance(config, EvaluateConfig) and config.advise
     module, function = (ADVICE if advises else COMMANDS[name_of(config)][1]).split(":")
-    getattr(import_module(module), function)(config)
+    try:
+        getattr(import_module(module), function)(config)
+    except RuntimeError as error:  # torch's, which only here is known to be imported
+        if not import_module("ia2.lm.memory").ran_out_of_memory(error):
+            raise
+        reason = " ".join(str(error).split())
+        raise MachineError(f"{OUT_OF_MEMORY} ({reason[:200]})") from None

@@ -33,6 +33,7 @@ from ia2.icl.encoding import Encoder
 from ia2.lm.attention import architecture_of
 from ia2.lm.decoding import Stopper
 from ia2.lm.fused import fuse_kernels
+from ia2.lm.memory import ran_out_of_memory
 from ia2.lm.packed import pack_linears
 from ia2.lm.placement import is_spread, placement, tell_placement
 from ia2.sources import PackageSource, cache_folder, extract_member, hub_resolves
@@ -118,6 +119,8 @@ def load_model(config: ModelConfig) -> LanguageModel:
         if found["missing_keys"]:  # transformers would draw them at random
             raise ValueError(f"it has no weights for {min(found['missing_keys'])}")
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        if ran_out_of_memory(error):
+            raise
         raise UserError(_not_loaded(config.model_id, cached, error)) from error
     architecture_of(model)
     if config.device_map is None:

@@ -1,5 +1,7 @@
 """Base models in memory: each is loaded when first needed, and one is kept for all that follows."""
 
+import gc
+
 from ia2.config import ModelConfig
 from ia2.lm.loading import LanguageModel, load_model
 
@@ -15,6 +17,7 @@ class Models:
         wanted = config.base_model()
         if self._kept is None or self._kept[0] != wanted:
             self._kept = None
+            gc.collect()  # layers whose forward was replaced hold on to themselves, and to their weights
             self._kept = (wanted, load_model(wanted))
             self.num_loaded += 1
         return self._kept[1]
