@@ -191,7 +191,10 @@ MALFORMED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         with_value([{"idx": "one", "question": "Q", "answer": "1"}], "dev", "examples"),
         "not in the shape of a split .*'one'.*create it again",
     ),
-    "too few lists of demonstrations": (with_value([[]], "train", "icl_demos"), "not in the shape of a split"),
+    "too few lists of demonstrations": (
+        with_value([[]], "train", "icl_demos"),
+        r"\(\d examples and 1 lists of icl_demos\)",
+    ),
     "no training examples": (
         lambda data: data | {"train": {"examples": [], "icl_demos": []}, "dev": {"examples": [], "icl_demos": []}},
         "no training examples",

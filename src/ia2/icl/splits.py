@@ -212,5 +212,7 @@ def _episodes(queries: Sequence[Example], demos: Sequence[Any], known: Mapping[s
     if demos and isinstance(demos[0], str):
         fixed = [known[text] for text in demos]
         return tuple(episode_after(fixed, query) for query in queries)
+    if len(demos) != len(queries):
+        raise ValueError(f"{len(queries)} examples and {len(demos)} lists of icl_demos")
     paired = zip(queries, demos, strict=True)
     return tuple(Episode(tuple(known[text] for text in texts), query) for query, texts in paired)
