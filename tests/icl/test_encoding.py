@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tiny import BOS, EOS, tiny_tokenizer
 from transformers import PreTrainedTokenizerFast
 
+from ia2.errors import UserError
 from ia2.icl.encoding import Encoded, Encoder, budget_batches, collate
 from ia2.icl.prompts import Episode, prompt_text
 from ia2.tasks.base import Example
@@ -77,6 +78,9 @@ def test_a_ground_truth_response_is_the_answer_and_what_ends_it() -> None:
     assert one.answer("1", 8, "separator") == (*one.ids("1"), *one.ids("\n\n"))
     assert two.answer("1", 8, "separator") == (*two.ids("1"), newline, newline)
     assert one.answer("1", 8, "eos") == (*one.ids("1"), EOS)
+    one.tokenizer.eos_token = None
+    with pytest.raises(UserError, match=r"stop=eos: .* no such token; take --stop separator"):
+        one.answer("1", 8, "eos")
 
 
 def test_a_response_says_its_text_up_to_the_separator() -> None:

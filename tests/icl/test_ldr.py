@@ -31,14 +31,14 @@ draws = st.builds(
 
 @given(draws)
 def test_labelled_dev_unlabelled_and_remaining_are_the_pool_taken_apart(draw: LowDataDraw) -> None:
-    split, labelled = draw_low_data_split(POOL, draw)
+    split = draw_low_data_split(POOL, draw)
     num_labelled, num_unlabelled, _ = draw.sizes
     unlabelled = {episode.query.idx for episode in split.train}
-    parts = [{example.idx for example in labelled}, {episode.query.idx for episode in split.dev}, unlabelled]
+    parts = [{example.idx for example in split.labelled}, {episode.query.idx for episode in split.dev}, unlabelled]
     parts.append(set(split.remaining))
     assert set().union(*parts) == set(range(40))
     assert sum(map(len, parts)) == 40
-    assert len(labelled) == num_labelled
+    assert len(split.labelled) == num_labelled
     num_dev = min(draw.num_dev_examples, num_unlabelled // 2)
     assert len(split.dev) == num_dev
     assert len(unlabelled) == min(num_unlabelled, 40 - num_labelled - num_dev)
@@ -46,7 +46,7 @@ def test_labelled_dev_unlabelled_and_remaining_are_the_pool_taken_apart(draw: Lo
 
 @given(draws)
 def test_every_unlabelled_query_stands_once_after_every_order(draw: LowDataDraw) -> None:
-    split, labelled = draw_low_data_split(POOL, draw)
+    split = draw_low_data_split(POOL, draw)
     num_labelled, num_unlabelled, most = draw.sizes
     num_orders = min(most, math.factorial(num_labelled))
     assert len(split.train) <= num_unlabelled * most
@@ -55,7 +55,7 @@ def test_every_unlabelled_query_stands_once_after_every_order(draw: LowDataDraw)
     queries = {query for query, _ in rows}
     assert len(orders) == num_orders
     assert len(set(rows)) == len(rows) == len(queries) * num_orders
-    assert all(sorted(order, key=POOL.index) == sorted(labelled, key=POOL.index) for order in orders)
+    assert all(sorted(order, key=POOL.index) == sorted(split.labelled, key=POOL.index) for order in orders)
     assert {episode.demonstrations for episode in split.dev} <= orders
     # order by order: the demonstrations of one order are read for all of its queries before the next
     assert len([key for key, _ in itertools.groupby(demonstrations for _, demonstrations in rows)]) == num_orders
@@ -65,14 +65,14 @@ def test_every_unlabelled_query_stands_once_after_every_order(draw: LowDataDraw)
 def test_the_run_decides_the_draw(draw: LowDataDraw) -> None:
     assert draw_low_data_split(POOL, draw) == draw_low_data_split(POOL, draw)
     other = LowDataDraw(draw.sizes, draw.run_idx + 1, draw.num_dev_examples)
-    assert draw_low_data_split(POOL, draw)[0].train != draw_low_data_split(POOL, other)[0].train
+    assert draw_low_data_split(POOL, draw).train != draw_low_data_split(POOL, other).train
 
 
 @given(draws.filter(lambda draw: draw.sizes[0] >= 2))
 def test_the_labelled_are_those_of_the_standard_split(draw: LowDataDraw) -> None:
     """So that both regimes, and evaluation with demonstrations, look at the same labels."""
     standard = draw_split(POOL, Draw(draw.sizes[0], draw.run_idx))
-    assert draw_low_data_split(POOL, draw)[1] == standard.train_examples
+    assert draw_low_data_split(POOL, draw).labelled == standard.train_examples
 
 
 @pytest.mark.parametrize(
@@ -95,14 +95,23 @@ def test_a_pool_with_nothing_left_is_refused() -> None:
         draw_low_data_split(POOL, LowDataDraw((38, 5, 2), 0, num_dev_examples=2))
 
 
+def test_no_query_is_shown_its_own_answer() -> None:
+    """A pool made by hand may ask the same twice, labelled here and to be answered there."""
+    twice = [Example(i, f"Input: {i % 5}\nOutput:", f" {i % 5}") for i in range(10)]
+    split = draw_low_data_split(twice, LowDataDraw((5, 4, 3), run_idx=0, num_dev_examples=1))
+    shown = {(demo.question, episode.query.question) for episode in split.train for demo in episode.demonstrations}
+    assert shown
+    assert not [question for question, asked in shown if question == asked]
+
+
 @given(draws)
 def test_a_split_comes_back_from_its_file(draw: LowDataDraw) -> None:
-    split, labelled = draw_low_data_split(POOL, draw)
-    data = low_data_to_json(split, labelled, draw)
-    assert [row["idx"] for row in data["labelled"]] == [example.idx for example in labelled]
+    split = draw_low_data_split(POOL, draw)
+    data = low_data_to_json(split, draw)
+    assert [row["idx"] for row in data["labelled"]] == [example.idx for example in split.labelled]
     again = split_from_json(data, POOL, "file")
     assert (again.train, again.dev, again.remaining) == (split.train, split.dev, split.remaining)
-    assert again.labelled == labelled
+    assert again.labelled == split.labelled
 
 
 # In the store

@@ -22,7 +22,7 @@ def test_the_text_is_the_pieces_laid_end_to_end_and_every_answer_is_a_piece_of_i
         [*(d.question + d.answer for d in demonstrations), query.question]
     )
     assert prompt_pieces(episode)[1::3] == [demo.answer for demo in demonstrations]
-    assert prompt_pieces(episode.without_demonstrations()) == [query.question]
+    assert prompt_pieces(Episode((), query)) == [query.question]
 
 
 def test_one_list_of_demonstrations_serves_all_evaluation_queries() -> None:

@@ -183,12 +183,18 @@ MALFORMED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         with_value([["Never seen:1"]], "dev", "icl_demos"),
         "no 'Never seen:1'.*from them or the pool",
     ),
-    "an example without answer": (with_value([{"idx": 1, "question": "Q"}], "train", "examples"), "no 'answer'"),
+    "an example without answer": (
+        with_value([{"idx": 1, "question": "Q"}], "train", "examples"),
+        "the column 'answer' is missing",
+    ),
     "an idx that is no number": (
         with_value([{"idx": "one", "question": "Q", "answer": "1"}], "dev", "examples"),
         "not in the shape of a split .*'one'.*create it again",
     ),
-    "too few lists of demonstrations": (with_value([[]], "train", "icl_demos"), "not in the shape of a split"),
+    "too few lists of demonstrations": (
+        with_value([[]], "train", "icl_demos"),
+        r"\(\d examples and 1 lists of icl_demos\)",
+    ),
     "no training examples": (
         lambda data: data | {"train": {"examples": [], "icl_demos": []}, "dev": {"examples": [], "icl_demos": []}},
         "no training examples",

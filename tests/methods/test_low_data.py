@@ -142,7 +142,7 @@ class Counter:
 def prompts_of(school: School, sizes: tuple[int, int, int], long: int = 1) -> tuple[list[Ids], list[int], int]:
     """The teacher's prompts, the lengths of the demonstrations of each order, and the longest query."""
     pool = [Example(i, f"Input: {'very ' * long * (i % 3)}town {i}\nOutput:", f" {i}") for i in range(60)]
-    split, _ = draw_low_data_split(pool, LowDataDraw(sizes, run_idx=0, num_dev_examples=0))
+    split = draw_low_data_split(pool, LowDataDraw(sizes, run_idx=0, num_dev_examples=0))
     encoder = school.lm.encoder()
     prompts = [encoder.prompt(episode) for episode in split.train]
     queries = [encoder.ids(episode.query.question) for episode in split.train]

@@ -45,8 +45,10 @@ def test_unknown_split_and_configuration(hub: Path) -> None:
     write_parquet(hub / "someone" / "rows" / "data" / "train-00000-of-00001.parquet", INVENTED)
     with pytest.raises(HubError, match=r"someone/rows, split test, .*Unknown split \"test\".*train"):
         load_split(HubSource("someone/rows"), "test")
-    with pytest.raises(HubError, match=r"someone/rows \(other\), .*'other' not found"):
+    with pytest.raises(HubError, match=r"someone/rows \(other\), .*'other' not found") as caught:
         load_split(HubSource("someone/rows", config="other"), "train")
+    assert "from the folder someone/rows, which goes before the hub" in str(caught.value)
+    assert "HF_ENDPOINT" not in str(caught.value)
 
 
 def test_a_hub_out_of_reach_names_every_remedy(hub: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -145,6 +145,23 @@ def test_a_malformed_dataset_is_named(tmp_path: Path, content: str) -> None:
     assert list(files_of(tmp_path)) == ["data/capitals/main.json"]
 
 
+@pytest.mark.parametrize(
+    ("part", "content", "told"),
+    [
+        ("train_examples", [{"idx": 0, "question": "Q:", "answer": None}], "the column 'answer' holds NoneType"),
+        ("val_examples", [{"idx": 0, "question": ["Q:"], "answer": "A"}], "the column 'question' holds list"),
+        ("metadata", {"task": {"name": "towns", "parser": "first"}}, "3 validation errors for TaskSpec"),
+    ],
+)
+def test_what_is_wrong_in_a_dataset_is_one_line(tmp_path: Path, part: str, content: object, told: str) -> None:
+    write_dataset(tmp_path, "towns", ["a", "b", "c"])
+    path = store.pool_path(tmp_path, "towns")
+    store.write_json(path, {**store.read_json(path), part: content})
+    with pytest.raises(UserError, match=told) as caught:
+        load_pool(tmp_path, "towns")
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("content", ["", "[]", "null", "{"])
 def test_prepare_names_a_malformed_dataset_that_is_there(tmp_path: Path, content: str) -> None:
     path = store.pool_path(tmp_path, "capitals")

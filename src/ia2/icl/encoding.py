@@ -5,10 +5,9 @@ padded on the right whatever the tokenizer prefers: causal attention then needs 
 follow from lengths alone.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass
 from itertools import chain, repeat
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -81,12 +80,22 @@ class Encoder:
         return str(self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=to_answer))
 
     def answer(self, answer: str, num_generated_tokens: int, stop: StopRule) -> Ids:
-        """The ids of a ground-truth response: the whole answer and, for more than one token, what ends it."""
+        """The ids of a ground-truth response: the whole answer and, for more than one token, what ends it.
+
+        UserError where that is end-of-sequence and the tokenizer has no such token.
+        """
         start = self.answer_ids(answer)
         if num_generated_tokens == 1:
             return start
-        ends_a_turn = self.chat or stop != "separator"
-        return start + ((self.tokenizer.eos_token_id,) if ends_a_turn else self.ids(SEPARATOR))
+        if not self.chat and stop == "separator":
+            return start + self.ids(SEPARATOR)
+        end = self.tokenizer.eos_token_id
+        if end is None:
+            raise UserError(
+                f"{'chat_template' if self.chat else f'stop={stop}'}: ground truth ends in end-of-sequence, and "
+                "this model's tokenizer has no such token; take --stop separator without --chat_template"
+            )
+        return (*start, end)
 
     def answer_ids(self, answer: str) -> Ids:
         """The ids of an answer as it stands after a prompt; a chat turn begins without a space."""
@@ -132,12 +141,6 @@ def collate(examples: Sequence[Encoded], device: torch.device, pad: int = 0) -> 
         columns=torch.tensor(columns, device=device),
         tokens=torch.tensor(tokens, device=device),
     )
-
-
-class Sized(Protocol):
-    """Anything with a length."""
-
-    def __len__(self) -> int: ...
 
 
 def budget_batches(sequences: Sequence[Sized], token_budget: int) -> Iterator[list[int]]:

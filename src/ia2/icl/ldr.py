@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from ia2.errors import UserError
-from ia2.icl.prompts import Episode, seeded
+from ia2.icl.prompts import episode_after, seeded
 from ia2.icl.splits import DEFAULT_NUM_DEV_EXAMPLES, Split, distinct_orders, part_to_json
 from ia2.tasks.base import Example
 from ia2.tasks.pool import example_to_json
@@ -32,8 +32,8 @@ class LowDataDraw:
         return {"num_dev_examples": num_dev}
 
 
-def draw_low_data_split(pool: Sequence[Example], draw: LowDataDraw) -> tuple[Split, tuple[Example, ...]]:
-    """The split, whose training rows are M x min(K, N!) at most, and the N labelled examples.
+def draw_low_data_split(pool: Sequence[Example], draw: LowDataDraw) -> Split:
+    """The split of the N labelled examples and training rows, M x min(K, N!) at most.
 
     UserError where the pool has no unlabelled example left. Where it has fewer than M, all of them are taken. Dev
     queries, which need no labels either, come after the N and before the M.
@@ -51,21 +51,21 @@ def draw_low_data_split(pool: Sequence[Example], draw: LowDataDraw) -> tuple[Spl
             f"{len(pool)} to be unlabelled; choose fewer or prepare more with --num_train_samples"
         )
     orders = distinct_orders(labelled, num_orders, seeded("orders", draw.run_idx, len(labelled)))
-    split = Split(
-        train=tuple(Episode(demonstrations, pool[i]) for demonstrations in orders for i in unlabelled),
-        dev=tuple(Episode(orders[0], pool[i]) for i in order[num_labelled:dev_end]),
+    return Split(
+        train=tuple(episode_after(demonstrations, pool[i]) for demonstrations in orders for i in unlabelled),
+        dev=tuple(episode_after(orders[0], pool[i]) for i in order[num_labelled:dev_end]),
         remaining=tuple(order[dev_end + num_unlabelled :]),
+        labelled=labelled,
     )
-    return split, labelled
 
 
-def low_data_to_json(split: Split, labelled: Sequence[Example], draw: LowDataDraw) -> dict[str, Any]:
+def low_data_to_json(split: Split, draw: LowDataDraw) -> dict[str, Any]:
     """The keys of any split, and `labelled` with the N."""
     return {
         "train": part_to_json(split.train),
         "dev": part_to_json(split.dev),
         "remaining_indices": list(split.remaining),
         "demo_type": "ldr",
-        "labelled": [example_to_json(example) for example in labelled],
+        "labelled": [example_to_json(example) for example in split.labelled],
         "settings": draw.settings,
     }

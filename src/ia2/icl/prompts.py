@@ -6,7 +6,7 @@ pieces are tokenised separately: otherwise `:` and the answer's first letters co
 and not at the query, and the model would be asked for a token it was never shown.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -22,10 +22,6 @@ class Episode:
     demonstrations: tuple[Example, ...]
     query: Example
     instruction: str = ""
-
-    def without_demonstrations(self) -> "Episode":
-        """The same question alone."""
-        return Episode((), self.query)
 
     def instructed(self, spec: TaskSpec) -> "Episode":
         """With the task's instruction, if it has one for prompts like this one (all, or those with demonstrations)."""
@@ -50,6 +46,11 @@ def prompt_text(episode: Episode) -> str:
     return "".join(prompt_pieces(episode))
 
 
+def episode_after(demonstrations: Iterable[Example], query: Example) -> Episode:
+    """`query` after those demonstrations that do not ask the same, since it would be shown its own answer."""
+    return Episode(tuple(demo for demo in demonstrations if demo.question != query.question), query)
+
+
 def seeded(*names: object) -> Random:
     """A random generator that belongs to a purpose, the same on every machine."""
     return Random("/".join(map(str, names)))
@@ -65,9 +66,7 @@ def evaluation_episodes(
     """
     chosen = tuple(demonstrations)
     order = seeded("evaluation", run_idx).sample(range(len(chosen)), min(num_demonstrations, len(chosen)))
-    return [
-        Episode(tuple(chosen[i] for i in order if chosen[i].question != query.question), query) for query in queries
-    ]
+    return [episode_after((chosen[i] for i in order), query) for query in queries]
 
 
 def fresh_episodes(
@@ -79,7 +78,4 @@ def fresh_episodes(
     """
     draw = seeded(purpose, run_idx)
     size = min(num_demonstrations, len(pool))
-    return [
-        Episode(tuple(demo for demo in draw.sample(list(pool), size) if demo.question != query.question), query)
-        for query in queries
-    ]
+    return [episode_after(draw.sample(pool, size), query) for query in queries]

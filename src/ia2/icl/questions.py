@@ -7,7 +7,6 @@ a model has worked for it.
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
-from string import Formatter
 from typing import ClassVar, Literal
 
 from ia2 import store
@@ -132,8 +131,7 @@ def read_questions(root: Path, dataset: str, most: int | None) -> Questions:
 
 def label_answers(spec: TaskSpec) -> tuple[str, ...]:
     """The labels of a task as they follow a cue; none for free text."""
-    columns = [column for _, column, _, _ in Formatter().parse(spec.answer_template) if column]
-    return tuple(spec.answer(dict.fromkeys(columns, label)) for label in spec.labels)
+    return tuple(spec.answer(dict.fromkeys(spec.answer_fields, label)) for label in spec.labels)
 
 
 def _gold_labels(dataset: str, queries: Sequence[Example], labels: Sequence[str]) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from typing import Any
 from ia2 import store
 from ia2.config import DemoType
 from ia2.errors import UserError
-from ia2.icl.prompts import Episode, seeded
+from ia2.icl.prompts import Episode, episode_after, seeded
 from ia2.tasks.base import Example
 from ia2.tasks.pool import example_from_json, example_to_json
 
@@ -113,13 +113,8 @@ def _in_proportion(order: Sequence[int], pool: Sequence[Example]) -> list[int]:
 def _fixed_split(train: list[Example], dev: list[Example], remaining: tuple[int, ...], draw: Draw) -> Split:
     generator = seeded("fixed demonstrations", draw.run_idx, draw.num_train_examples)
     fixed = tuple(generator.sample(train, min(draw.settings["max_icl_demos"], len(train))))
-    episodes = [tuple(_without(query, fixed) for query in part) for part in (train, dev)]
+    episodes = [tuple(episode_after(fixed, query) for query in part) for part in (train, dev)]
     return Split(episodes[0], episodes[1], remaining, fixed=fixed)
-
-
-def _without(query: Example, fixed: Sequence[Example]) -> Episode:
-    """`query` after the list that is the same for all, less the query itself: it would be shown its own answer."""
-    return Episode(tuple(demo for demo in fixed if demo.question != query.question), query)
 
 
 def _episode(query: Example, train: Sequence[Example], draw: Draw) -> Episode:
@@ -216,6 +211,8 @@ def _episodes(queries: Sequence[Example], demos: Sequence[Any], known: Mapping[s
     """Each query after its list of demonstrations; one flat list is fixed demonstrations, the same for all."""
     if demos and isinstance(demos[0], str):
         fixed = [known[text] for text in demos]
-        return tuple(_without(query, fixed) for query in queries)
+        return tuple(episode_after(fixed, query) for query in queries)
+    if len(demos) != len(queries):
+        raise ValueError(f"{len(queries)} examples and {len(demos)} lists of icl_demos")
     paired = zip(queries, demos, strict=True)
     return tuple(Episode(tuple(known[text] for text in texts), query) for query, texts in paired)

@@ -224,6 +224,11 @@ def _hub_message(source: HubSource, split: str, error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
         return f"cannot keep {source}: {error.strerror} ({error.filename}); HF_HOME names another place for its cache"
     reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    if Path(source.path).is_dir():
+        return (
+            f"cannot load {source}, split {split}, from the folder {source.path}, which goes before the hub: {reason}. "
+            "Mend it, or move it out of the current folder to ask the hub"
+        )
     return (
         f"cannot load {source}, split {split}, from the hub: {reason}. Set HF_ENDPOINT to a mirror, or "
         f"HF_HUB_OFFLINE=1 where the cache has it, or IA2_OFFLINE_DATASETS=DIR with a file "

@@ -41,8 +41,8 @@ def create(root: Path, dataset: str, draw: Draw | LowDataDraw, overwrite: bool =
             return path
         pool = _pool(root, dataset)
         if isinstance(draw, LowDataDraw):
-            split, labelled = draw_low_data_split(pool, draw)
-            store.write_json(path, low_data_to_json(split, labelled, draw))
+            split = draw_low_data_split(pool, draw)
+            store.write_json(path, low_data_to_json(split, draw))
         else:
             split = draw_split(pool, draw)
             store.write_json(path, split_to_json(split, draw))

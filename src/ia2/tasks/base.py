@@ -67,7 +67,12 @@ class TaskSpec(BaseModel):
     @property
     def fields(self) -> tuple[str, ...]:
         """The columns a query needs."""
-        return tuple(field for _, field, _, _ in Formatter().parse(self.template) if field)
+        return columns_in(self.template)
+
+    @property
+    def answer_fields(self) -> tuple[str, ...]:
+        """The columns an answer needs."""
+        return columns_in(self.answer_template)
 
     def question(self, row: Row) -> str:
         """The prompt for one row, its texts as paragraphs; UserError names a missing column."""
@@ -90,6 +95,15 @@ def _check_pattern(pattern: str, called: str) -> None:
         raise UserError(f"{called} is not a regular expression: {error}") from None
     if not pattern.strip():
         raise UserError(f"{called}: the parser regex needs one whose first group, or whole match, is the answer")
+
+
+def columns_in(template: str) -> tuple[str, ...]:
+    """The columns that a template names, in their order.
+
+    >>> columns_in("{question}\\n{choices}:")
+    ('question', 'choices')
+    """
+    return tuple(column for _, column, _, _ in Formatter().parse(template) if column)
 
 
 def paragraph(text: str) -> str:

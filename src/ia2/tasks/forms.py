@@ -9,10 +9,9 @@ A dataset's module says what its rows are, as `Item`s; how they are asked in eac
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from string import Formatter
 
 from ia2.sources import HubSource, SourceRow, Table, load_split, split_provenance
-from ia2.tasks.base import Form, ParserName, Row, Rows, Task, TaskSpec
+from ia2.tasks.base import Form, ParserName, Row, Rows, Task, TaskSpec, columns_in
 from ia2.tasks.labels import REMAP_WORDS
 
 REMAPPED_NUM_TOKENS = 4
@@ -88,7 +87,7 @@ def _normal(dataset: Dataset) -> Task:
 
 
 def _hard(dataset: Dataset) -> Task:
-    fields = [name for _, name, _, _ in Formatter().parse(dataset.template) if name]
+    fields = columns_in(dataset.template)
     texts = "\n".join(f"{{{name}}}" for name in fields if name != "choices")
     spec = TaskSpec(
         name=f"{dataset.name}_hard",

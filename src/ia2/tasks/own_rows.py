@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from string import Formatter
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -125,12 +124,7 @@ def _part(name: str, sample: Sample, provenance: dict[str, str]) -> Part:
 
 def columns_of(spec: TaskSpec) -> tuple[str, ...]:
     """The columns of the question and those of the answer, each once."""
-    return tuple(dict.fromkeys((*spec.fields, *answer_columns(spec))))
-
-
-def answer_columns(spec: TaskSpec) -> tuple[str, ...]:
-    """The columns of the answer."""
-    return tuple(field for _, field, _, _ in Formatter().parse(spec.answer_template) if field)
+    return tuple(dict.fromkeys((*spec.fields, *spec.answer_fields)))
 
 
 # Checks
@@ -138,7 +132,7 @@ def answer_columns(spec: TaskSpec) -> tuple[str, ...]:
 
 def usable_rows(rows: Iterable[Row], spec: TaskSpec, where: str) -> Iterator[NumberedRow]:
     """The rows with their numbers; UserError names the first whose answer is no label, or, at the end, is empty."""
-    needed = {"text": spec.fields, "answer": answer_columns(spec)}
+    needed = {"text": spec.fields, "answer": spec.answer_fields}
     first_empty, num_empty = "", 0
     labelled: set[tuple[str, ...]] = set()  # answers that are labels: files are long, labels few
     for number, row in enumerate(rows, start=1):
@@ -164,7 +158,7 @@ def _check_label(row: Row, spec: TaskSpec, where: str) -> None:
 
 def label_of(row: Row, spec: TaskSpec) -> str:
     """The value of the answer's column; empty for free text, whose rows are all of one kind."""
-    return paragraph(row[answer_columns(spec)[0]]) if spec.labels else ""
+    return paragraph(row[spec.answer_fields[0]]) if spec.labels else ""
 
 
 def _check_training_rows(spec: TaskSpec, train: Part) -> None:

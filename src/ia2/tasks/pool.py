@@ -10,10 +10,9 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from pydantic import ValidationError
-
 from ia2 import store
 from ia2.errors import UserError
+from ia2.sources import text_of
 from ia2.tasks import task
 from ia2.tasks.base import Example, TaskSpec
 
@@ -63,9 +62,10 @@ def load_pool(root: Path, dataset: str) -> Pool:
             train=tuple(map(example_from_json, data["train_examples"])),
             validation=tuple(map(example_from_json, data["val_examples"])),
         )
-    except (KeyError, TypeError, ValueError, AttributeError, ValidationError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = " ".join(str(error).split())
         raise UserError(
-            f"{path}: not in the shape of a prepared dataset ({type(error).__name__}: {error}); it holds metadata, "
+            f"{path}: not in the shape of a prepared dataset ({type(error).__name__}: {reason}); it holds metadata, "
             "train_examples and val_examples, each example with idx, question and answer"
         ) from None
 
@@ -82,5 +82,9 @@ def example_to_json(example: Example) -> dict[str, Any]:
 
 
 def example_from_json(row: Mapping[str, Any]) -> Example:
-    """An example of the published shape; answers are text even where a file has a number."""
-    return Example(int(row["idx"]), str(row["question"]), str(row["answer"]))
+    """An example of the published shape; answers are text even where a file has a number.
+
+    KeyError without an idx; ValueError where question or answer is missing, or neither text nor a number: null would be
+    taught as `None`.
+    """
+    return Example(int(row["idx"]), text_of(row, "question"), text_of(row, "answer"))
