@@ -1,9 +1,11 @@
 """The documents are true of the code: what they name exists, and what is written is named, and the other way round."""
 
+import doctest
 import importlib
 import inspect
 import json
 import re
+import runpy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
@@ -36,7 +38,10 @@ from ia2.methods import METHODS
 from ia2.store import write_json
 
 DOCS = Path(__file__).parents[1] / "docs"
-METHOD, ARTIFACTS = ((DOCS / name).read_text(encoding="utf-8") for name in ("method.md", "artifacts.md"))
+METHOD, ARTIFACTS, DIFFERENCES = (
+    (DOCS / f"{name}.md").read_text(encoding="utf-8") for name in ("method", "artifacts", "differences")
+)
+DOCUMENTS = [DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
 
 
 def table_rows(text: str, heading: str) -> list[list[str]]:
@@ -81,11 +86,20 @@ def test_every_loss_and_measure_has_its_definition(module: str) -> None:
     assert public == {name for name, file in LINKS if file.replace("/", ".") == module}
 
 
-def test_every_link_leads_to_a_file() -> None:
-    for text in (METHOD, ARTIFACTS):
-        targets = re.findall(r"\]\(([^)]+)\)", text)
-        assert targets
-        assert [target for target in targets if not (DOCS / target).is_file()] == []
+def headings_of(file: Path) -> set[str]:
+    """As a link to one is written."""
+    titles = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title).replace(" ", "-").lower() for title in titles}
+
+
+@pytest.mark.parametrize("file", DOCUMENTS, ids=lambda file: file.name)
+def test_every_link_leads_to_a_file_or_a_heading(file: Path) -> None:
+    targets = re.findall(r"\]\(([^)]+)\)", file.read_text(encoding="utf-8"))
+    for target in targets:
+        path, _, heading = target.partition("#")
+        other = file.parent / path if path else file
+        assert target.startswith("https://") or other.exists(), target
+        assert not heading or heading in headings_of(other), target
 
 
 def test_the_variants_of_the_method_are_those_of_the_code() -> None:
@@ -97,13 +111,47 @@ def test_the_variants_of_the_method_are_those_of_the_code() -> None:
 
 def test_flags_and_defaults_are_those_of_the_configs() -> None:
     configs = list(SUBCOMMANDS.values())
-    named = set(re.findall(r"`--(\w+)", METHOD + ARTIFACTS))
-    assert named <= {"root", "out"}.union(*(config.model_fields for config in configs))
-    rows = table_rows(METHOD, "Where a default differs from the published behaviour")
+    known = {"help"}.union(*(config.model_fields.keys() | config.aliases.keys() for config in configs))
+    for file in DOCUMENTS:
+        text = re.sub(r"^```console\n.*?^```$", "", file.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+        named = set(re.findall(r"(?<![\w-])--(\w+)", text))
+        assert file.name == "performance.md" or named <= known, file.name  # whose flags are those of benchmarks
+    rows = table_rows(DIFFERENCES, "Defaults")
     stated = {row[0].strip("`-"): row[1].strip("`") for row in rows if row[1].startswith("`")}
-    assert len(stated) >= 6
+    assert len(stated) >= 8
     for flag, default in stated.items():
         assert default in {str(config.model_fields[flag].default) for config in configs if flag in config.model_fields}
+
+
+def test_what_the_published_protocol_sets_is_what_is_said() -> None:
+    ours, theirs = (TrainConfig(training_method="act", protocol=protocol) for protocol in ("default", "published"))
+    rows = {row[0].strip("`-"): row for row in table_rows(DIFFERENCES, "Defaults")}
+    for flag in ("keep", "stop"):
+        assert rows[flag][1].strip("`") == getattr(ours, flag)
+        assert rows[flag][2].split("`")[1] == getattr(theirs, flag)
+    changed = {name for name, value in theirs if value != getattr(ours, name)}
+    assert changed == {"keep", "stop", "protocol"}
+
+
+def test_every_trap_is_told_once() -> None:
+    assert [row[0] for row in table_rows(DIFFERENCES, "What was a mistake")] == [str(i) for i in range(1, 29)]
+
+
+def test_the_public_names_are_described_as_their_docstrings_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("IA2_MODEL_ID", raising=False)
+    described = runpy.run_path(str(DOCS / "make_api.py"))["text"]()
+    assert described == (DOCS / "api.md").read_text(encoding="utf-8"), "run `python docs/make_api.py`"
+
+
+EXAMPLES = sorted(file for file in (DOCS.parent / "src").rglob("*.py") if ">>> " in file.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
+def test_examples_in_docstrings_are_true(file: Path) -> None:
+    name = ".".join(file.relative_to(DOCS.parent / "src").with_suffix("").parts).removesuffix(".__init__")
+    outcome = doctest.testmod(importlib.import_module(name), raise_on_error=False)
+    assert outcome.attempted > 0
+    assert outcome.failed == 0
 
 
 # Artefacts

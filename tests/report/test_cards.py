@@ -66,7 +66,7 @@ def test_what_a_run_is_stands_in_the_card() -> None:
     for told in ("| 100, run 2 |", "100 of training, 50 of development", "licence: CC0", "lora_r 4", "lr 0.001"):
         assert told in text
     assert "0.5 at its lowest, at step 12 of 18; saved: that" in text
-    assert "then fine-tuning on the dataset's answers" in text
+    assert "`a2t`: IA2 first, then fine-tuning from there (labels: the dataset's answers)" in text
     assert "ia2 train --training_method a2t --dataset sst2" in text
 
 

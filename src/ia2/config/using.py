@@ -15,6 +15,8 @@ class FitConfig(Config):
 
     aliases: ClassVar[dict[str, str]] = {"text_column": "text_columns"}
 
+    root: Path | None = None
+    """Folder that holds the adapter, data, outputs and reports (default: $IA2_ROOT, else {file}-ia2)."""
     file: tyro.conf.Positional[Path]
     """CSV, TSV, JSON lines, JSON or parquet of labelled rows, or a task file (.toml)."""
     text_columns: tuple[str, ...] = ()
@@ -80,6 +82,8 @@ class MergeConfig(Config):
 class DemoConfig(Config):
     """Teach the embedded model from its own in-context behaviour and show what came out (folder: ./ia2-demo)."""
 
+    root: Path | None = None
+    """Folder that holds data, outputs and reports (default: $IA2_ROOT, else ia2-demo)."""
     model_id: str = EMBEDDED_MODEL
     """Base model: hub id, local folder, .gguf file, or `smollm2-135m` (embedded)."""
 

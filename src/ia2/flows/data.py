@@ -27,7 +27,7 @@ FEWEST_FOR_PROCESSES = 16
 
 
 def prepare_all(config: PrepareConfig) -> list[Path]:
-    """`ia2 prepare`."""
+    """`ia2 prepare`: every dataset; returns the paths of their main.json."""
     root = store.root_of(config)
     names = [
         dataset_name(dataset, config.subset, config.prompt_template, config.label_template)
@@ -41,7 +41,7 @@ def prepare_all(config: PrepareConfig) -> list[Path]:
 
 
 def create_all(config: CreateConfig) -> list[Path]:
-    """`ia2 create`: every dataset, N and run."""
+    """`ia2 create`: every dataset, N and run; returns the paths of their splits."""
     root = store.root_of(config)
     wanted = [(ensure_pool(root, dataset), draw) for dataset in config.datasets for draw in _draws(config)]
     missing = sum(not path_of(root, dataset, draw).exists() for dataset, draw in wanted)

@@ -54,7 +54,7 @@ def plot(config: PlotConfig) -> list[Path]:
 
 
 def plot_all(config: PlotAllConfig) -> list[Path]:
-    """The same for every type, in standard mode, in that of uncertainty, or in both."""
+    """Make the plots of every type, in standard mode, in that of uncertainty, or in both; returns their paths."""
     both = config.include_standard == config.include_uncertainty
     modes = (False, True) if both else (config.include_uncertainty,)
     return _plot(config, list(dict.fromkeys(one for mode in modes for one in _all_of(mode))))

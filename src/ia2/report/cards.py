@@ -5,7 +5,6 @@ is replaced by each of them; all else is written once, and what a person changes
 same run has the same card.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from ia2.config import EMBEDDED_MODEL, TrainConfig
-from ia2.methods import Adapter, Variant
+from ia2.methods import Adapter
 from ia2.report.example_scores import interval_of
 from ia2.report.results import PASSES, Record
+from ia2.report.styles import in_words
 from ia2.report.templates import render_text
 from ia2.store import read_object
 from ia2.tasks.base import TaskSpec
@@ -32,15 +32,6 @@ ADAPTERS: dict[Adapter, str] = {
     "prompt": "an adapter of virtual tokens (prompt tuning)",
     "prefix": "an adapter of virtual keys and values (prefix tuning)",
 }
-VARIANTS: dict[Variant, str] = {
-    "tok": "fine-tuning on {labels}",
-    "tokl": "fine-tuning on the distributions over tokens that the base model gives with demonstrations",
-    "act": "activations are matched to those of the base model with demonstrations, at its own responses",
-    "tna": "activations and tokens are matched at once to those of the base model with demonstrations",
-    "a2t": "first activations are matched to those of the base model with demonstrations; then fine-tuning on {labels}",
-    "t2a": "first fine-tuning on {labels}; then activations are matched to those of the base model with demonstrations",
-}
-LABELS = {"ground_truth": "the dataset's answers", "icl_outputs": "the responses of the base model with demonstrations"}
 SAID_ELSEWHERE = frozenset(
     {"training_method", "dataset", "model_id", "torch_dtype", "num_train_examples", "run_idx", "label_type"}
 )
@@ -74,7 +65,7 @@ def model_card(subject: Subject, measured: str = NOT_MEASURED) -> str:
         base=_base(description["base"]),
         tags=["ia2", "in-context-learning", config.method.adapter, config.method.variant],
         adapter=ADAPTERS[config.method.adapter],
-        method=VARIANTS[config.method.variant].format(labels=LABELS[config.label_type]),
+        method=in_words(config),
         has_teacher=config.method.variant != "tok" or config.label_type != "ground_truth",
         fields=", ".join(f"{key} {value}" for key, value in _settings(config).items()),
         data={**data, "id": _dataset_id(config.dataset, data["source"] or "")},
@@ -125,8 +116,11 @@ def _prompt(spec: TaskSpec) -> dict[str, Any]:
 
 
 def measured_part(records: Sequence[Record]) -> str:
-    """Accuracy, calibration and likelihood of each evaluation, with the intervals that one run allows."""
-    lines = list(dict.fromkeys(line for record in _once(records) for line in _lines(record)))
+    """Accuracy, calibration and likelihood of each evaluation, with the intervals that one run allows.
+
+    What two records say alike, as those with and without uncertainty do, stands once.
+    """
+    lines = list(dict.fromkeys(line for record in records for line in _lines(record)))
     if not lines:
         return NOT_MEASURED
     heading = "| evaluation set | demonstrations | T | examples | accuracy % [95%] | ECE (floor) | NLL [95%] |"
@@ -146,15 +140,6 @@ def measured_part(records: Sequence[Record]) -> str:
             "```",
         ]
     )
-
-
-def _once(records: Sequence[Record]) -> list[Record]:
-    """One record of each evaluation: with and without its uncertainty it says the same of what is shown."""
-    kept: dict[str, Record] = {}
-    for record in records:
-        asked = record.settings.model_dump(mode="json", exclude={"uncertainty_analysis"})
-        kept.setdefault(json.dumps(asked, sort_keys=True), record)
-    return list(kept.values())
 
 
 def _lines(record: Record) -> list[str]:

@@ -9,7 +9,8 @@ The base model has two rows: without demonstrations it is where a student starts
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ia2.methods import ADAPTERS, VARIANTS, Adapter, parse_method
+from ia2.config import LabelType, TrainConfig
+from ia2.methods import ADAPTERS, VARIANTS, Adapter, Variant, parse_method
 
 INK = "#1b1b1f"
 """Text and axes of a figure; on the page it becomes the page's own text colour."""
@@ -24,6 +25,17 @@ ADAPTER_NAMES: dict[Adapter, str] = {
     "prefix": "Prefix tuning",
 }
 """What an adapter is called where it stands alone."""
+
+VARIANT_WORDS: dict[Variant, str] = {
+    "tok": "supervised fine-tuning",
+    "tokl": "fine-tuning on the teacher's output distributions",
+    "act": "IA2: the student's self-attention outputs are matched to the teacher's; no gold label enters but those of "
+    "the teacher's demonstrations",
+    "tna": "IA2 and fine-tuning together",
+    "a2t": "IA2 first, then fine-tuning from there",
+    "t2a": "fine-tuning first, then IA2 from there",
+}
+LABEL_WORDS: dict[LabelType, str] = {"ground_truth": "the dataset's answers", "icl_outputs": "the teacher's responses"}
 
 LineStyle = Literal["-", "--", ":", "-.", "none"]
 Fill = Literal["full", "none", "top", "left"]
@@ -68,6 +80,12 @@ STYLES = {
     "a2t": MethodStyle("a2t (IA2 → SFT)", "a2t", "#009e73", "X", 6),
     "t2a": MethodStyle("t2a (SFT → IA2)", "t2a", "#d55e00", "*", 7),
 }
+
+
+def in_words(run: TrainConfig) -> str:
+    """What a run's method does, and with which labels where it can have either."""
+    labels = f" (labels: {LABEL_WORDS[run.label_type]})" if "label_type" in run.applicable() else ""
+    return VARIANT_WORDS[run.method.variant] + labels
 
 
 def style_of(method: str, with_icl: bool = False) -> MethodStyle:

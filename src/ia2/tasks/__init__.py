@@ -65,7 +65,12 @@ TASKS: dict[str, Task] = {
 
 
 def task(name: str) -> Task:
-    """The task called `name`, or described by the file of that name; UserError names near ones and all valid ones."""
+    """The task called `name`, or described by the file of that name; UserError names near ones and all valid ones.
+
+    >>> from ia2 import task
+    >>> task("capitals").spec.question({"country": "France"})
+    'Input: France\\nOutput:'
+    """
     if name in TASKS:
         return TASKS[name]
     if name.lower().endswith((".toml", ".json")):
