@@ -42,7 +42,8 @@ def swept(commands: Commands, config: SweepConfig, num_workers: int) -> Ended:
     (summary,) = summaries(config.root)
     assert len(ends(summary, "done")) == len(summary["jobs"]) == num_runs + num_targets
     loaded = [number for deed, number in ended.done.items() if deed.startswith("model loaded by ")]
-    assert loaded == [1] * num_workers
+    assert set(loaded) == {1}
+    assert len(loaded) <= num_workers, "a worker that comes up late, on a busy machine, may find no work left"
     assert {job["num_loaded"] for job in summary["jobs"]} == {1}
     assert f"\n{num_runs} done\n" in ended.stdout
     assert leftovers(config.root) == []
