@@ -1,6 +1,8 @@
 """The readme's flags with their types and defaults, and one line for what a config refuses."""
 
 import shlex
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,13 @@ from ia2.config import (
     CreateConfig,
     DemoConfig,
     EvaluateConfig,
+    FitConfig,
     LowDataConfig,
     MergeConfig,
     ModelConfig,
     PredictConfig,
     PrepareConfig,
+    SubspaceConfig,
     TrainConfig,
 )
 from ia2.errors import UserError
@@ -71,7 +75,7 @@ def test_types_of_training(field: str) -> None:
 
 
 def test_the_method_is_required() -> None:
-    with pytest.raises(UserError, match="training_method"):
+    with pytest.raises(UserError, match=r"^training_method is missing$"):
         TrainConfig.model_validate({})
 
 
@@ -86,6 +90,23 @@ def test_the_environment_chooses_the_model(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("IA2_MODEL_ID", "smollm2-135m")
     assert TrainConfig(training_method="tok").model_id == "smollm2-135m"
     assert TrainConfig(training_method="tok", model_id="other").model_id == "other"
+
+
+@pytest.mark.parametrize("config", [partial(TrainConfig, training_method="tok"), EvaluateConfig, SubspaceConfig])
+def test_a_command_says_which_model_the_environment_chose(
+    config: Callable[[], Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is typed again elsewhere, where the environment is another."""
+    assert "--model_id" not in config().command("it")
+    monkeypatch.setenv("IA2_MODEL_ID", "smollm2-135m")
+    assert "--model_id smollm2-135m" in config().command("it")
+
+
+@pytest.mark.parametrize("lr", [0.0, -1e-3, float("nan"), float("inf")])
+def test_a_learning_rate_is_refused_before_anything_is_made(lr: float) -> None:
+    for config in (partial(FitConfig, file=Path("rows.csv")), DemoConfig):
+        with pytest.raises(UserError, match=r"lrs\.1="):
+            config(lrs=(1e-3, lr))
 
 
 @pytest.mark.parametrize("config", CONFIGS)

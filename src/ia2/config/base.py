@@ -4,7 +4,7 @@ import os
 import re
 import shlex
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import tyro
 from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
@@ -43,6 +43,9 @@ DemoType = Literal["unique", "fixed", "shuffled"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 
+LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
 MEMORY_LIMIT = r"(\d+|cpu)=\d+(\.\d+)?[KMG]i?B"
 """What one value of --max_memory looks like."""
 
@@ -51,12 +54,14 @@ class Config(BaseModel):
     """Base of all configs.
 
     `incidental` names the fields that do not change a result and so enter no name; `aliases` are flags that the
-    command line takes as well: another spelling -> field.
+    command line takes as well: another spelling -> field. `plain_defaults` are the defaults of fields whose default the
+    environment may change, where it says nothing: what it says belongs to the command line that is shown.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
     incidental: ClassVar[frozenset[str]] = frozenset({"root"})
     aliases: ClassVar[dict[str, str]] = {}
+    plain_defaults: ClassVar[dict[str, Any]] = {}
 
     @model_validator(mode="wrap")
     @classmethod
@@ -67,6 +72,8 @@ class Config(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(map(str, first["loc"]))
+            if first["type"] == "missing":
+                raise UserError(f"{field} is missing") from None
             valid = ", ".join(cls.model_fields) if first["type"] == "extra_forbidden" else ""
             more = f" (fields: {valid})" if valid else ""
             raise UserError(f"{field}={first['input']!r}: {first['msg']}{more}") from None
@@ -91,11 +98,9 @@ class Config(BaseModel):
     def changed(self, in_full: bool = False) -> dict[str, Any]:
         """The fields of `identity` that are not at their default; in full of all fields."""
         fields = type(self).model_fields
-        return {
-            key: value
-            for key, value in (self.model_dump(mode="json") if in_full else self.identity()).items()
-            if getattr(self, key) != fields[key].get_default(call_default_factory=True)
-        }
+        defaults = {key: fields[key].get_default(call_default_factory=True) for key in fields} | self.plain_defaults
+        given = self.model_dump(mode="json") if in_full else self.identity()
+        return {key: value for key, value in given.items() if getattr(self, key) != defaults[key]}
 
 
 class DeviceConfig(Config):
@@ -134,6 +139,8 @@ class DeviceConfig(Config):
 
 class ModelConfig(DeviceConfig):
     """Which model answers, and on what."""
+
+    plain_defaults: ClassVar[dict[str, Any]] = {"model_id": DEFAULT_MODEL_ID}
 
     model_id: str = Field(default_factory=lambda: os.environ.get("IA2_MODEL_ID", DEFAULT_MODEL_ID))
     """Base model: hub id, local folder, .gguf file, or `smollm2-135m` (embedded)."""

@@ -1,7 +1,7 @@
 """What configs share that are about trained runs: which runs are meant, and what they are asked."""
 
 import os
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -28,6 +28,8 @@ class SelectionConfig(Config):
         "ce_loss_weight": "ce_loss_weights",
         "tokl_top_k": "tokl_top_ks",
     }
+
+    plain_defaults: ClassVar[dict[str, Any]] = {"model_id": None}
 
     model_id: str | None = Field(default_factory=lambda: os.environ.get("IA2_MODEL_ID"))
     """Base model (default: $IA2_MODEL_ID, else all found, each run on its own)."""

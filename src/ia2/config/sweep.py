@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 import tyro
 from pydantic import Field, model_validator
 
-from ia2.config.base import Config, LabelType
+from ia2.config.base import Config, LabelType, LearningRate
 from ia2.config.training import TrainingOptions
 from ia2.errors import UserError
 
@@ -28,7 +28,7 @@ class SweepConfig(TrainingOptions):
     """Training datasets."""
     num_train_examples: tuple[Annotated[int, Field(ge=1)], ...] = (100,)
     """Numbers of training examples (N)."""
-    lrs: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] = (1e-4,)
+    lrs: tuple[LearningRate, ...] = (1e-4,)
     """Learning rates."""
     run_indices: tuple[Annotated[int, Field(ge=0)], ...] = (0,)
     """Run indices."""

@@ -4,7 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from ia2.config.base import LabelType, ModelConfig, Protocol, StopRule
+from ia2.config.base import LabelType, LearningRate, ModelConfig, Protocol, StopRule
 from ia2.config.data import DemonstrationsConfig, LowDataConfig
 from ia2.errors import UserError
 from ia2.methods import LORA_LETTERS, Adapter, Method, Variant, parse_method
@@ -103,7 +103,7 @@ class TrainConfig(TrainingOptions):
     """Number of tokens to generate and train on, T (default: what the task declares, else 1)."""
     num_train_examples: int = Field(default=100, ge=1)
     """Number of training examples (N)."""
-    lr: float = Field(default=1e-4, gt=0, allow_inf_nan=False)
+    lr: LearningRate = 1e-4
     """Learning rate (constant)."""
     run_idx: int = Field(default=0, ge=0)
     """Run index: seeds the split, the adapter and the order of the batches."""

@@ -6,7 +6,7 @@ from typing import ClassVar
 import tyro
 from pydantic import Field, model_validator
 
-from ia2.config.base import EMBEDDED_MODEL, Config, DeviceConfig, Dtype, Protocol
+from ia2.config.base import EMBEDDED_MODEL, Config, DeviceConfig, Dtype, LearningRate, Protocol
 from ia2.errors import UserError
 
 
@@ -27,7 +27,7 @@ class FitConfig(Config):
     """Base model: hub id, local folder, .gguf file, or `smollm2-135m` (embedded)."""
     num_train_examples: int | None = Field(default=None, ge=2)
     """Labelled rows to train on, N; half as many more choose the learning rate (default: what there is, at most 32)."""
-    lrs: tuple[float, ...] = (3e-4, 1e-3)
+    lrs: tuple[LearningRate, ...] = (3e-4, 1e-3)
     """Learning rates, of which dev loss picks one."""
     num_runs: int = Field(default=1, ge=1)
     """Runs of each method, each with its own training rows."""
@@ -95,7 +95,7 @@ class DemoConfig(Config):
     """Number of labelled training examples (N)."""
     num_train_epochs: int = Field(default=50, ge=1)
     """At most so many passes over the training examples."""
-    lrs: tuple[float, ...] = (3e-4, 1e-3)
+    lrs: tuple[LearningRate, ...] = (3e-4, 1e-3)
     """Learning rates, of which dev loss picks one."""
     protocol: Protocol = "default"
     """published: the last step's weights, the published stop rule and demonstrations, and the learning rate picked on
