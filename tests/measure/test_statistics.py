@@ -112,6 +112,13 @@ def test_the_interval_narrows_with_n_and_with_the_level_and_repeats_with_its_see
 def test_a_level_outside_0_to_1_is_an_error(level: float) -> None:
     with pytest.raises(ValueError, match=f"level={level}"):
         bootstrap_interval([0, 1], level)
+    with pytest.raises(ValueError, match=f"share={level}"):
+        covariance_ellipse([(0, 0), (1, 1), (2, 3)], level)
+
+
+def test_an_interval_needs_draws() -> None:
+    with pytest.raises(ValueError, match="num_draws=0"):
+        bootstrap_interval([0, 1], num_draws=0)
 
 
 def test_many_different_values_are_drawn_one_by_one_to_the_same_law() -> None:
@@ -136,6 +143,9 @@ def test_the_interval_over_runs_is_students(values: list[float]) -> None:
 
 def test_one_run_has_no_interval() -> None:
     assert math.isnan(interval_over_runs([3.0]).low)
+    assert math.isnan(interval_over_runs([3.0, math.nan, 1.0]).high)
+    with pytest.raises(ValueError, match=r"want a non-empty \[runs\], got \[0\]"):
+        interval_over_runs([])
 
 
 def test_correlation_is_pearsons_and_needs_three_that_vary() -> None:

@@ -1,5 +1,7 @@
 """Overlaps of low-rank updates: laws, and the same numbers from the whole d x d matrices."""
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -75,6 +77,7 @@ def test_the_rank_is_that_of_the_update_and_not_of_its_factors() -> None:
     ("b", "a", "message"),
     [
         (np.ones((4, 2)), np.ones((3, 5)), r"B \[4, 2\] and A \[3, 5\]"),
+        (np.ones((4, 0)), np.ones((0, 5)), r"with r > 0"),
         (np.full((4, 2), np.nan), np.ones((2, 5)), "not finite"),
         (np.ones((4, 2)), np.full((2, 5), np.inf), "not finite"),
     ],
@@ -82,6 +85,11 @@ def test_the_rank_is_that_of_the_update_and_not_of_its_factors() -> None:
 def test_factors_that_are_none_are_refused(b: Floats, a: Floats, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         decompose(b, a)
+
+
+def test_a_scaling_that_is_no_number_is_refused() -> None:
+    with pytest.raises(ValueError, match="their scaling, nan, is not"):
+        decompose(np.ones((4, 2)), np.ones((2, 5)), math.nan)
 
 
 # Laws of the overlap

@@ -46,9 +46,12 @@ def interval_over_runs(values: npt.ArrayLike, level: float = 0.95) -> Interval:
     """Student's t interval of the mean of `values` [R], one per run: mean -+ t sd / sqrt(R) with R - 1 degrees.
 
     It is about other runs (other draws of examples and seeds) on the same evaluation set, takes runs for normally
-    distributed, and is wide for few: t is 12.7 for two runs and 2.8 for five. NaN where R is 1.
+    distributed, and is wide for few: t is 12.7 for two runs and 2.8 for five. NaN where R is 1 or a value
+    is NaN, ValueError where R is 0.
     """
     array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or array.size == 0:
+        raise ValueError(f"values: want a non-empty [runs], got {list(array.shape)}")
     half = float(stdtrit(array.size - 1, (1 + level) / 2)) * standard_deviation(array) / math.sqrt(array.size)
     return Interval(float(array.mean()) - half, float(array.mean()) + half)
 
@@ -68,10 +71,13 @@ def bootstrap_interval(scores: npt.ArrayLike, level: float = 0.95, seed: int = 0
     Each draw takes n examples with replacement and averages them; the interval holds the middle `level` of the draws.
     For a mean over runs, `scores` are `mean_over_runs`: the runs answered the same examples, so an example is drawn
     with its answers of all runs. The interval is about other examples, with these very runs; where all scores are
-    equal it has no width, however few they are. ValueError where n is 0 or `level` is not between 0 and 1.
+    equal it has no width, however few they are. ValueError where n is 0, `level` is not between 0 and 1, or there are
+    no draws.
     """
     if not 0 < level < 1:
         raise ValueError(f"level={level}: want a number between 0 and 1")
+    if num_draws < 1:
+        raise ValueError(f"num_draws={num_draws}: want at least 1")
     low, high = np.quantile(
         _drawn_means(_numbers(scores, "scores"), seed, num_draws), [(1 - level) / 2, (1 + level) / 2]
     )
@@ -113,8 +119,11 @@ def covariance_ellipse(points: npt.ArrayLike, share: float) -> Ellipse | None:
     """The ellipse around the mean of `points` [n, 2] that would hold `share` of a normal law of their covariance.
 
     Covariance with ddof 1; the squared Mahalanobis radius is the chi-square quantile with 2 degrees of freedom,
-    -2 ln(1 - share). None for fewer than 3 points, which show no spread in two directions.
+    -2 ln(1 - share). None for fewer than 3 points, which show no spread in two directions. ValueError where `share` is
+    not between 0 and 1.
     """
+    if not 0 < share < 1:
+        raise ValueError(f"share={share}: want a number between 0 and 1")
     array = np.asarray(points, dtype=np.float64)
     if array.shape[0] < FEWEST_PAIRS:
         return None

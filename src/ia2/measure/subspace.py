@@ -33,13 +33,13 @@ def decompose(b: npt.ArrayLike, a: npt.ArrayLike, scaling: float = 1.0) -> Updat
     """The update scaling * B A of `b` [d_out, r] and `a` [r, d_in]; None where it is zero.
 
     Directions below the rounding of the largest (max(d_out, d_in) times the spacing of float64, as numpy's matrix_rank)
-    are none of it. ValueError where the factors do not fit each other or hold what is no number.
+    are none of it. ValueError where r is 0, the factors do not fit each other, or a number is not finite.
     """
     outer, inner = np.asarray(b, dtype=np.float64), np.asarray(a, dtype=np.float64)
-    if outer.ndim != 2 or inner.ndim != 2 or outer.shape[1] != inner.shape[0]:
-        raise ValueError(f"B {list(outer.shape)} and A {list(inner.shape)}: want [d_out, r] and [r, d_in]")
-    if not (np.isfinite(outer).all() and np.isfinite(inner).all()):
-        raise ValueError("B or A holds numbers that are not finite")
+    if outer.ndim != 2 or inner.ndim != 2 or outer.shape[1] != inner.shape[0] or not len(inner):
+        raise ValueError(f"B {list(outer.shape)} and A {list(inner.shape)}: want [d_out, r] and [r, d_in] with r > 0")
+    if not (np.isfinite(outer).all() and np.isfinite(inner).all() and np.isfinite(scaling)):
+        raise ValueError(f"B or A holds numbers that are not finite, or their scaling, {scaling}, is not")
     out_basis, out_rest = np.linalg.qr(outer)
     in_basis, in_rest = np.linalg.qr(inner.T)
     left, values, right = np.linalg.svd(scaling * out_rest @ in_rest.T, full_matrices=False)

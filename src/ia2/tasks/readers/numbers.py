@@ -2,7 +2,7 @@ r"""The number that a solution ends in, read exactly: `1,000.50`, `-$3`, `50%`, 
 
 A number is compared as plain text, so each value has one: a decimal where it ends (`0.5`), else a reduced fraction
 (`10/3`). Nothing is rounded: `0.33` is not `1/3`. What stands around a number is left out, `50%` is 50 and `5 kg` is 5;
-what would have to be computed is not: of `2^10` the 2 is read.
+what would have to be computed is not: of `2^10` the 2 is read, of `1e5` the 1.
 """
 
 import re
