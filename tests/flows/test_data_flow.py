@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tiny import tiny_tokenizer
 from tiny_runs import training, write_dataset
 
 from ia2 import store
@@ -12,7 +13,9 @@ from ia2.errors import UserError
 from ia2.flows.data import create_all, prepare_all
 from ia2.flows.training import resolve, train
 from ia2.icl.splits import load_split
+from ia2.lm import loading
 from ia2.lm.shelf import Models
+from ia2.stages.prepare import add_token_lengths
 from ia2.tasks.pool import load_pool
 
 TASK_FILE = """
@@ -81,6 +84,20 @@ def test_a_question_asked_twice_is_kept_once(tmp_path: Path, monkeypatch: pytest
     pool = load_pool(tmp_path, "sst2")
     assert sorted((e.idx, e.question) for e in pool.train) == [(0, "Text:one\nLabel:"), (1, "Text:two\nLabel:")]
     assert sorted((e.idx, e.question) for e in pool.validation) == [(0, "Text:three\nLabel:"), (2, "Text:four\nLabel:")]
+
+
+def test_lengths_are_added_while_no_other_process_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (path,) = prepare_all(PrepareConfig(root=tmp_path, datasets=("capitals",)))
+    locked, write = list[bool](), store.write_json
+
+    def written(target: Path, value: object) -> None:
+        locked.append(store.is_locked(path.parent))
+        write(target, value)
+
+    monkeypatch.setattr(loading, "load_tokenizer", lambda _: tiny_tokenizer("one"))
+    monkeypatch.setattr(store, "write_json", written)
+    add_token_lengths(path, "tiny")
+    assert locked == [True]
 
 
 def test_lengths_in_tokens_are_added_once_asked_for(tmp_path: Path, tiny_model_folder: Path) -> None:

@@ -184,6 +184,21 @@ def test_an_interrupt_leaves_what_is_finished(
     assert len(asked) == NUM_RECORDS + 1  # the third again, and none of the first two
 
 
+def test_what_another_evaluation_makes_meanwhile_is_not_made_again(here: Ten, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, make, config = list[int](), flow.evaluate_run, here.config("act", "tok", "base", eval_with_icl=False)
+
+    def another_first(*arguments: Any) -> dict[str, Any]:
+        asked.append(1)
+        if len(asked) == 1:
+            evaluate(config, Models())
+        return make(*arguments)
+
+    monkeypatch.setattr(flow, "evaluate_run", another_first)
+    paths = evaluate(config, Models())
+    assert len(asked) == len(paths) + 1, "all by the other one, and the one that we were at"
+    assert_whole(here.root)
+
+
 def recorded(here: Ten) -> dict[str, Any]:
     return {
         name: json.dumps(value, default=str)

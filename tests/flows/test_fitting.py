@@ -1,7 +1,9 @@
 """`ia2 fit` on the tiny model: rows in, adapter and page out; what it refuses; what it says."""
 
 import csv
+import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -105,6 +107,13 @@ def test_pairs_in_python(tmp_path: Path, tiny_model_folder: Path) -> None:
     pairs = [(f"sentence {i}", "yes" if i % 2 else "no") for i in range(16)]
     adapter = ia2.fit(pairs, model=str(tiny_model_folder), root=tmp_path / "fit", num_train_epochs=1, lrs=(1e-2,))
     assert len(adapter.predict(["sentence 99", "sentence 100"])) == 2
+
+
+@pytest.mark.parametrize("wrong", [("alone",), ("a", "b", "c"), "ab", 3])
+def test_what_is_no_pair_is_named_and_writes_nothing(wrong: Any, tmp_path: Path) -> None:  # noqa: ANN401
+    with pytest.raises(UserError, match=rf"example {re.escape(repr(wrong))} is neither a pair of text and label"):
+        fit([("text", "label"), wrong], root=tmp_path / "store")
+    assert not (tmp_path / "store").exists()
 
 
 def test_too_few_rows_write_no_outputs(tmp_path: Path, tiny_model_folder: Path) -> None:

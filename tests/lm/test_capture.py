@@ -1,3 +1,4 @@
+import weakref
 from typing import Any
 
 import pytest
@@ -12,6 +13,17 @@ from ia2.lm.capture import capture
 
 ROWS, COLUMNS = torch.tensor([0, 0, 1, 2]), torch.tensor([1, 8, 4, 0])
 IDS = torch.arange(3, 33).view(3, 10)
+
+
+def test_what_a_pass_recorded_that_failed_is_not_held_beside_the_next() -> None:
+    blocks = [nn.Identity(), nn.Identity()]
+    with capture(blocks) as recorder:
+        recorder.at(ROWS, COLUMNS)
+        blocks[0](torch.ones(3, 10, 4))  # and the second does not come to it
+        recorded = weakref.ref(recorder._layers[0])
+        assert recorded() is not None
+        recorder.at(ROWS, COLUMNS)
+        assert recorded() is None
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -19,6 +19,7 @@ from ia2.errors import UserError
 from ia2.flows.sweep.sweeping import sweep
 from ia2.flows.training import train
 from ia2.lm.shelf import Models
+from ia2.training import tracking
 
 TRACKERS = ("wandb", "tensorboard", "tensorboardX", "torch.utils.tensorboard")
 
@@ -172,3 +173,19 @@ def test_tensorboard_holds_the_history(tmp_path: Path, tiny_model_folder: Path) 
         found = [(event.step, event.value) for event in events.Scalars(f"act/{key}")]
         assert [step for step, _ in found] == [step for step, _ in expected]
         assert [value for _, value in found] == pytest.approx([value for _, value in expected], rel=1e-6)
+
+
+def test_a_tracker_that_refuses_the_configuration_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    class Refusing:
+        def store_init_configuration(self, _: dict[str, Any]) -> None:
+            raise ConnectionError("no route to the tracker")
+
+        def finish(self) -> None:
+            told.append("closed")
+
+    monkeypatch.setattr(tracking, "_started", lambda *_: Refusing())
+    with pytest.raises(ConnectionError), tracking.tracking("wandb", "run", tmp_path, {"lr": 1.0}):
+        pass
+    assert told == ["closed"]

@@ -1,7 +1,8 @@
 """`ia2 evaluate`: says what matches and what is done, then makes one record after another.
 
 A record that cannot be made stops no other: it is told at the end, and the command then fails. Where nothing but one
-and the same failure comes out, that is the error. Records are written one by one: a stopped command goes on from there.
+and the same failure comes out, that is the error. Records are written one by one: a stopped command goes on from there,
+and what another process has made meanwhile is not made again.
 """
 
 import logging
@@ -14,7 +15,7 @@ from ia2.config import EvaluateConfig, ModelConfig
 from ia2.errors import MachineError, UserError
 from ia2.flows.data import ensure_data
 from ia2.flows.evaluation_jobs import Job
-from ia2.flows.evaluation_plan import Plan, plan
+from ia2.flows.evaluation_plan import Plan, is_made_meanwhile, plan
 from ia2.flows.failures import Failure, raise_failures, telling_memory
 from ia2.lm.shelf import Models
 from ia2.stages.card import is_behind, refresh_card
@@ -86,6 +87,8 @@ class _Maker:
                 ModelConfig(model_id=job.asked.model_id, torch_dtype=self.config.torch_dtype, **self.config.placement())
             )
             with store.locked(job.path.with_suffix("")):
+                if is_made_meanwhile(self.root, job):
+                    return store.read_object(job.path)
                 model = Answering(lm, job.trained, self.config.token_budget)
                 record = evaluate_run(self.root, job.asked, model, job.passes)
                 write_record(job.path, record, self.config.command("evaluate"))

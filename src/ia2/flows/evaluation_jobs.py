@@ -21,7 +21,10 @@ from ia2.training.trained import Trained
 
 @dataclass(frozen=True)
 class Job:
-    """One record that is asked for; `conflict` where another model's record has its name."""
+    """One record that is asked for; `conflict` where another model's record has its name.
+
+    `written` says when the record was that stood as this was planned (st_mtime_ns); None where there was none.
+    """
 
     asked: Evaluation
     trained: Trained | None
@@ -29,6 +32,7 @@ class Job:
     path: Path
     done: bool = False
     conflict: UserError | None = None
+    written: int | None = None
 
 
 class Jobs:

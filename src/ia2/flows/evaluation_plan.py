@@ -123,6 +123,7 @@ def _check_empty(config: EvaluateConfig, selection: Selection) -> None:
 
 def _checked(root: Path, job: Job) -> Job:
     """The job, with whether its record stands whole."""
+    job = dataclasses.replace(job, written=_written(job))
     examples = job.path.with_suffix(".parquet")
     if job.path.exists() and not is_parquet(examples):
         log.warning("%s is damaged or missing; its record is made again", examples)
@@ -131,3 +132,15 @@ def _checked(root: Path, job: Job) -> Job:
         return dataclasses.replace(job, done=is_recorded(root, job.asked, job.trained, job.passes))
     except UserError as error:
         return dataclasses.replace(job, conflict=error)
+
+
+def is_made_meanwhile(root: Path, job: Job) -> bool:
+    """Whether another process has made the record since it was planned; to be asked with the record locked."""
+    return _written(job) != job.written and _checked(root, job).done
+
+
+def _written(job: Job) -> int | None:
+    try:
+        return job.path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None

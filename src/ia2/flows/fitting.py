@@ -84,10 +84,16 @@ def fit(
 
 
 def _write_examples(examples: Sequence[Any], path: Path) -> Path:
-    rows = [one if isinstance(one, Mapping) else dict(zip(("text", "label"), one, strict=True)) for one in examples]
+    rows = [one if isinstance(one, Mapping) else _paired(one) for one in examples]
     with store.writing(path) as temporary:
         temporary.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     return path
+
+
+def _paired(example: Any) -> Row:  # noqa: ANN401 - whatever a person gives
+    if not isinstance(example, tuple | list) or len(example) != 2:
+        raise UserError(f"example {example!r} is neither a pair of text and label nor a row with its columns")
+    return {"text": example[0], "label": example[1]}
 
 
 def fit_from(config: FitConfig, models: Models | None = None) -> Adapter:

@@ -23,6 +23,7 @@ class Recorder:
     def at(self, rows: Tensor, columns: Tensor) -> None:
         """Record the next forward pass at the M positions (rows, columns) of its input."""
         self._rows, self._columns = rows, columns
+        self._layers = [None] * len(self._layers)  # of a pass that memory did not hold
 
     def take(self, layers: Sequence[int] | None = None) -> Tensor:
         """The activations [L, M, D] of that pass, of all layers or of those named, where the positions lie.

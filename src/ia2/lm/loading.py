@@ -91,8 +91,14 @@ class LanguageModel:
         return str(self.model.dtype).removeprefix("torch.")
 
     def stopper(self, rule: StopRule) -> Stopper:
-        """What ends a response of this model under `rule`."""
-        return Stopper(self.tokenizer, rule, self._eos())
+        """What ends a response of this model under `rule`; made once, since it looks at every token's text."""
+        if rule not in self._stoppers:
+            self._stoppers[rule] = Stopper(self.tokenizer, rule, self._eos())
+        return self._stoppers[rule]
+
+    @cached_property
+    def _stoppers(self) -> dict[StopRule, Stopper]:
+        return {}
 
     def _eos(self) -> list[int]:
         generation = self.model.generation_config.eos_token_id if self.model.generation_config else None
@@ -242,7 +248,8 @@ def _revision(model: PreTrainedModel, folder: str) -> str:
         return str(commit)
     described = {key: value for key, value in model.config.to_diff_dict().items() if key != "dtype"}
     digest = hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode())
-    for file in sorted(Path(folder).glob("*.safetensors")) + sorted(Path(folder).glob("tokenizer.json")):
+    kinds = ("*.safetensors", "pytorch_model*.bin", "tokenizer.json")
+    for file in (file for kind in kinds for file in sorted(Path(folder).glob(kind))):
         size = file.stat().st_size
         digest.update(f"{file.name} {size}".encode())
         with file.open("rb") as stream:

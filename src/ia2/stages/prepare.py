@@ -86,15 +86,16 @@ def add_token_lengths(path: Path, model_id: str) -> None:
     """Write into main.json how long its questions and answers are in a model's tokens, and which model's."""
     from ia2.lm.loading import load_tokenizer  # noqa: PLC0415  # torch, which nothing else here needs
 
-    data = store.read_object(path)
-    if data["metadata"].get("tokenizer") == model_id:
-        return
-    tokenizer = load_tokenizer(model_id)
-    examples = [*data["train_examples"], *data["val_examples"]]
-    for part in ("question", "answer"):
-        texts = [example[part] for example in examples]
-        counts = [len(ids) for ids in tokenizer(texts, add_special_tokens=False).input_ids] if texts else []
-        data["metadata"][f"{part}_tokens"] = lengths(counts)
-    data["metadata"]["tokenizer"] = model_id
-    store.write_json(path, data)
+    with store.locked(path.parent):  # or what another process writes meanwhile would be lost
+        data = store.read_object(path)
+        if data["metadata"].get("tokenizer") == model_id:
+            return
+        tokenizer = load_tokenizer(model_id)
+        examples = [*data["train_examples"], *data["val_examples"]]
+        for part in ("question", "answer"):
+            texts = [example[part] for example in examples]
+            counts = [len(ids) for ids in tokenizer(texts, add_special_tokens=False).input_ids] if texts else []
+            data["metadata"][f"{part}_tokens"] = lengths(counts)
+        data["metadata"]["tokenizer"] = model_id
+        store.write_json(path, data)
     log.info("%s: answers have %s tokens (median)", path, data["metadata"]["answer_tokens"]["median"])

@@ -21,8 +21,8 @@ def tracking(tracker: Tracker, name: str, folder: Path, config: dict[str, Any]) 
         yield lambda entry: None
         return
     started = _started(tracker, name, folder)
-    started.store_init_configuration({key: value for key, value in config.items() if value is not None})
     try:
+        started.store_init_configuration({key: value for key, value in config.items() if value is not None})
         yield lambda entry: _send(started, entry)
     finally:
         started.finish()
