@@ -11,6 +11,7 @@ from matplotlib.colors import to_hex
 from matplotlib.container import BarContainer, ErrorbarContainer
 
 from ia2.methods import ADAPTERS, METHODS
+from ia2.report.plot_captions import adapters_caption, cost_caption, lines_caption
 from ia2.report.plots.adapters import adapters_compared
 from ia2.report.plots.cost import cost_against_accuracy
 from ia2.report.plots.drawing import look_of
@@ -51,6 +52,16 @@ def test_a_line_stands_at_its_means_with_its_intervals() -> None:
     assert axes.get_ylim() == (-4, 104)
     assert axes.get_title(loc="left") == "made up"
     assert figure.get_supxlabel() == "of made-up numbers"
+
+
+def test_a_caption_tells_of_circles_only_where_there_are_some() -> None:
+    several = grid(("tok",), (4, 8))
+    single = several.assign(n=1, values=[(mean,) for mean in several["mean"]])
+    assert "small circles: single runs" in lines_caption(several, "capitals", "dev_loss")
+    assert "(n = 2 runs; small circles" in adapters_caption(several[several["n"] > 1], "capitals", "dev_loss")
+    assert "circles" not in lines_caption(single, "capitals", "dev_loss")
+    assert "circles" not in cost_caption(several, "capitals", "dev_loss")
+    assert not [line for line in adapters_compared(single, ACCURACY).axes[0].lines if line.get_marker() == "o"]
 
 
 def test_what_was_not_measured_is_a_gap_and_not_0() -> None:
