@@ -179,6 +179,17 @@ def test_costs_are_seconds_and_megabytes_of_what_was_trained() -> None:
 # Adapters
 
 
+def test_equal_costs_do_not_look_different() -> None:
+    """They are set apart by less than an eighth of a decade, of an axis of one decade or more."""
+    figure = cost_against_accuracy(grid(("tok", "act", "a2t"), (8,)), ACCURACY)
+    for axes in figure.axes:
+        low, high = axes.get_xlim()
+        assert high / low >= 10 - 1e-9
+        places = [float(x) for line in lines_of(axes) for x in line.lines[0].get_xdata()]
+        assert low < min(places) < max(places) < high
+        assert math.log10(max(places) / min(places)) < math.log10(high / low) / 8
+
+
 def test_adapters_stand_in_their_order_and_what_is_missing_is_a_dash() -> None:
     points = frame([point("tok", 8, 30.0), point("prefix-tok", 8, 0.0, values=(0.0, 0.0)), point("ia3-act", 8, 20.0)])
     figure = adapters_compared(points, ACCURACY, "made up", "a caption")
