@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from shapes import qwen3_4b
+from shapes import qwen3_4b, random_ids
 from tokenizers import Tokenizer, models
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
@@ -119,10 +119,6 @@ def outcome(config: ModelConfig) -> Outcome:
     peaks = [torch.cuda.max_memory_allocated(gpu) / 1e9 for gpu in range(2)]
     found = list(map(str, getattr(model, "hf_device_map", {"": 0}).values()))
     return Outcome({device: found.count(device) for device in sorted(set(found))}, targets, noted, seconds, peaks)
-
-
-def random_ids(length: int, generator: torch.Generator) -> Ids:
-    return tuple(torch.randint(100, 150000, (length,), generator=generator).tolist())
 
 
 def three_steps(model: torch.nn.Module, queries: list[Ids], targets: Targets) -> Tensor:

@@ -10,7 +10,7 @@ import sys
 import time
 
 import torch
-from shapes import qwen3_4b
+from shapes import qwen3_4b, random_ids
 
 from ia2.config import TrainConfig
 from ia2.icl.encoding import Ids
@@ -26,10 +26,6 @@ from ia2.training.variants import VARIANTS
 LIMIT = 40e9
 NUM_EXAMPLES, DEMONSTRATIONS, QUERY = 6, 800, 100
 LEARNING_RATES = {"lora": 1e-3, "ia3": 1e-2, "prompt": 1e-3, "prefix": 1e-2}
-
-
-def random_ids(length: int, generator: torch.Generator) -> Ids:
-    return tuple(torch.randint(100, 150000, (length,), generator=generator).tolist())
 
 
 def main() -> int:

@@ -35,6 +35,11 @@ def qwen3_4b(device: torch.device, dtype: torch.dtype = torch.bfloat16, num_laye
     return _random(Qwen3Config(**QWEN3_4B | {"num_hidden_layers": num_layers}), device, dtype)
 
 
+def random_ids(length: int, generator: torch.Generator) -> tuple[int, ...]:
+    """A prompt for `qwen3_4b`, of ordinary tokens."""
+    return tuple(torch.randint(100, 150000, (length,), generator=generator).tolist())
+
+
 def tiny(device: torch.device, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
     """Two layers of width 64, made in a few milliseconds."""
     return _random(Qwen3Config(**TINY), device, dtype)

@@ -101,15 +101,17 @@ def test_a_pair_is_of_one_run_and_its_own_record(tmp_path: Path) -> None:
     store = MadeUpStore(tmp_path)
     fill(tmp_path)
     for run_idx, accuracy in enumerate((60.0, 70.0)):
-        asked = settings(run_idx=run_idx, model_id="tiny")
+        asked = settings(run_idx=run_idx, model_id="tiny", num_generated_tokens_eval=2)
         store.adapter(run(run_idx=run_idx), accuracy, 0.5, eval=asked)
+        longer = asked | {"num_generated_tokens_eval": 8}
+        store.adapter(run(run_idx=run_idx), accuracy + 10, 0.5, eval=longer)
     store.adapter(run("tok"), 50.0, 0.5, eval=settings(eval_dataset="capitals_rare", model_id="tiny"))
     models = compared(read_similarities(tmp_path), trained(run(), run(run_idx=1), run("tok")))
     pairs = performance_pairs(models, read_results(tmp_path).records)
     assert pairs[["name", "similarity", "accuracy", "ece_equal_count"]].values.tolist() == [
         ["act (IA2)", 0.5, 60.0, 0.2],
         ["act (IA2)", 0.6, 70.0, 0.2],
-    ], "of tok there is no record on this evaluation set"
+    ], "of tok there is no record on this evaluation set, and of longer responses no similarity"
 
 
 def test_pairs_of_methods_come_before_controls_and_tell_what_they_differ_in(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from ia2.errors import UserError
 from ia2.report import query_sets as module
 from ia2.report.examples import QuerySet, browser_data
 from ia2.report.query_sets import ENOUGH_QUERIES, MOST_CHARACTERS, MOST_QUERIES, query_sets, shortened
-from ia2.report.results import load_examples, read_results
+from ia2.report.results import read_results
 from ia2.report.runs import read_runs
 from ia2.report.selection import select
 from ia2.report.summary import groups, rows_of, summarise
@@ -40,7 +40,7 @@ def test_every_answer_of_every_run_is_the_one_in_its_parquet_file(full_store: Ma
         assert model["name"] == row.name
         for path, run in zip(row.records, model["runs"], strict=True):
             assert (full_store.root / run["file"]).with_suffix(".json") == records[path].path
-            frame = load_examples(records[path])
+            frame = pd.read_parquet(records[path].rows).sort_values("idx")
             for place, example in enumerate(frame[frame["with_icl"] == row.with_icl].to_dict("records")):
                 assert one["idx"][place] == example["idx"]
                 assert data["texts"][one["question"][place]] == example["question"]

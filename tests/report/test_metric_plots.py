@@ -11,6 +11,7 @@ from matplotlib.colors import to_hex
 from matplotlib.container import BarContainer, ErrorbarContainer
 
 from ia2.methods import ADAPTERS, METHODS
+from ia2.report.plot_captions import adapters_caption, cost_caption, lines_caption
 from ia2.report.plots.adapters import adapters_compared
 from ia2.report.plots.cost import cost_against_accuracy
 from ia2.report.plots.drawing import look_of
@@ -51,6 +52,16 @@ def test_a_line_stands_at_its_means_with_its_intervals() -> None:
     assert axes.get_ylim() == (-4, 104)
     assert axes.get_title(loc="left") == "made up"
     assert figure.get_supxlabel() == "of made-up numbers"
+
+
+def test_a_caption_tells_of_circles_only_where_there_are_some() -> None:
+    several = grid(("tok",), (4, 8))
+    single = several.assign(n=1, values=[(mean,) for mean in several["mean"]])
+    assert "small circles: single runs" in lines_caption(several, "capitals", "dev_loss")
+    assert "(n = 2 runs; small circles" in adapters_caption(several[several["n"] > 1], "capitals", "dev_loss")
+    assert "circles" not in lines_caption(single, "capitals", "dev_loss")
+    assert "circles" not in cost_caption(several, "capitals", "dev_loss")
+    assert not [line for line in adapters_compared(single, ACCURACY).axes[0].lines if line.get_marker() == "o"]
 
 
 def test_what_was_not_measured_is_a_gap_and_not_0() -> None:
@@ -166,6 +177,17 @@ def test_costs_are_seconds_and_megabytes_of_what_was_trained() -> None:
 
 
 # Adapters
+
+
+def test_equal_costs_do_not_look_different() -> None:
+    """They are set apart by less than an eighth of a decade, of an axis of one decade or more."""
+    figure = cost_against_accuracy(grid(("tok", "act", "a2t"), (8,)), ACCURACY)
+    for axes in figure.axes:
+        low, high = axes.get_xlim()
+        assert high / low >= 10 - 1e-9
+        places = [float(x) for line in lines_of(axes) for x in line.lines[0].get_xdata()]
+        assert low < min(places) < max(places) < high
+        assert math.log10(max(places) / min(places)) < math.log10(high / low) / 8
 
 
 def test_adapters_stand_in_their_order_and_what_is_missing_is_a_dash() -> None:

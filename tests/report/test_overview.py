@@ -1,12 +1,14 @@
 import numpy as np
+import pandas as pd
 import pytest
 from made_up import MadeUpStore, config, settings
 
+from ia2.methods import METHODS
 from ia2.report.plots.overview import LONGEST_NAME, overview
 from ia2.report.results import read_results
 from ia2.report.runs import read_runs
 from ia2.report.selection import select
-from ia2.report.styles import STYLES
+from ia2.report.styles import INK, STYLES, style_of
 from ia2.report.summary import Group, groups, summarise
 
 
@@ -51,3 +53,16 @@ def test_equal_values_of_two_models_do_not_hide_each_other(three_sets: list[Grou
     (axes,) = overview(three_sets, "ece", "ECE").axes
     first = [line.get_ydata()[0] for line in axes.lines]
     assert len(set(first)) == len(first)
+
+
+def test_all_models_differ_in_place_and_without_colour_in_look() -> None:
+    kinds = [("base", False), ("base", True), *((method, with_icl) for method in METHODS for with_icl in (False, True))]
+    rows = [
+        {"method": method, "with_icl": with_icl, "label": style.label, "order": style.order, "accuracy": 50.0}
+        for method, with_icl in kinds
+        for style in [style_of(method, with_icl)]
+    ]
+    (axes,) = overview([Group("capitals", "capitals", pd.DataFrame(rows))], "accuracy", "Accuracy (%)", 100).axes
+    assert len({float(line.get_ydata()[0]) for line in axes.lines}) == 50
+    looks = {(line.get_marker(), line.get_fillstyle(), line.get_markeredgecolor() == INK) for line in axes.lines}
+    assert len(looks) == 50

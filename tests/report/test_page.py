@@ -5,7 +5,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from made_up import MadeUpStore, config, settings
+from made_up import MadeUpStore, config, settings, training
 
 from ia2.config import ReportConfig
 from ia2.errors import UserError
@@ -105,6 +105,34 @@ def test_numbers_sentences_and_costs_are_there(full_store: MadeUpStore) -> None:
     assert "train 143.2 33.0 MB 18 runs" in text
     assert "fetch 2.0 –" in text
     assert "Together 145.7" in text
+
+
+def test_it_says_only_of_what_was_asked_that_it_was(store: MadeUpStore) -> None:
+    for method, run_indices in (("tok", (0,)), ("act", (0, 1, 2))):
+        for run_idx in run_indices:
+            store.adapter(config(method, run_idx), 70.0, 0.5)
+    alone = text_of(page_of(store))
+    assert "smollm2-135m itself was not asked" in alone
+    assert "once with demonstrations" not in alone
+    assert "With demonstrations it is the teacher" not in alone
+    assert "Adapters were trained, with N = 8 training examples and 1 to 3 runs of each method" in alone
+    store.base((0.0, 75.0), eval=settings(icl_source_dataset="past_tense", num_train_examples=4))
+    beside = text_of(page_of(store))
+    assert (
+        "answered queries of capitals (40 examples), once without and once with demonstrations from past_tense."
+        in beside
+    )
+    assert "Adapters were then trained, with N = 8 training examples" in beside
+
+
+def test_training_is_shown_once_where_both_passes_were_measured(store: MadeUpStore) -> None:
+    settled = config("tok")
+    store.run(settled, 0.5)
+    metrics = {f"{when}_icl_{name}": value for when in ("without", "with") for name, value in (("accuracy", 70.0),)}
+    store.write(store.content("adapter", settled, 0, metrics) | {"train": training(0.5)}, "tok", "capitals")
+    page = page_of(store)
+    assert "Dev loss against step while training on capitals: tok (SFT)." in page
+    assert "of the chosen hyper-parameters; dot: lowest dev loss. Learning rate of tok (SFT): 0.001" in page
 
 
 def test_another_model_has_no_note_on_quantisation(store: MadeUpStore) -> None:

@@ -258,6 +258,16 @@ def test_nothing_is_wider_than_the_window(page: Page, tmp_path: Path, width: int
     assert (tmp_path / f"{width}_{scheme}.png").stat().st_size > 50_000
 
 
+def test_long_names_are_broken(context: BrowserContext, tmp_path: Path) -> None:
+    store = MadeUpStore(tmp_path)
+    asked = settings(eval_dataset="x" * 90, model_id="m" * 90)
+    store.base((0.0, 75.0), eval=asked)
+    tab = Tab.opened(context, write_report(ReportConfig(root=store.root)))
+    tab.page.set_viewport_size({"width": 400, "height": 800})
+    assert tab.page.evaluate("document.documentElement.scrollWidth") == 400
+    tab.page.close()
+
+
 def test_an_accuracy_leads_to_its_commands_and_they_are_copied(page: Page) -> None:
     page.evaluate("() => { navigator.clipboard.writeText = async (text) => { window.copied = text; }; }")
     page.get_by_role("link", name="85.0 ± 5.0").click()

@@ -1,6 +1,7 @@
 """Every kind of plot with few and with many models: no text is cut off, none lies on another."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 import pytest
@@ -10,11 +11,15 @@ from made_up_points import MANY, frame, grid, point
 from matplotlib.figure import Figure
 
 from ia2.report.plots.adapters import adapters_compared
+from ia2.report.plots.bars import accuracy_bars
 from ia2.report.plots.cost import cost_against_accuracy
+from ia2.report.plots.dev_loss import dev_loss_curves
 from ia2.report.plots.lines import metric_against_n
 from ia2.report.plots.overlap import overlap_bars, overlap_boxes, overlap_violins
 from ia2.report.plots.similarity import similarity_against_performance, similarity_by_layer, similarity_heat_maps
 from ia2.report.quantities import QUANTITIES
+from ia2.report.styles import style_of
+from ia2.report.summary import COLUMNS
 
 ACCURACY = QUANTITIES["accuracy"]
 TITLE = "capitals → capitals_rare, without demonstrations"
@@ -26,6 +31,35 @@ VARIED = frame(
 )
 
 LONG = overlaps(FEW).assign(name=lambda rows: rows["name"] + " [lr 0.0003, label_type ground_truth]")
+
+
+def summary(methods: Sequence[str], details: str = "") -> pd.DataFrame:
+    """Rows of the summary as bars take them."""
+    rows = []
+    for method in methods:
+        style = style_of(method)
+        told = {"method": method, "with_icl": False, "label": style.label, "tick": style.tick, "colour": style.colour}
+        numbers = {"accuracy": 96.5, "accuracy_sd": 3.0, "accuracy_values": (93.5, 99.5), "n": 2, "majority": 98.0}
+        rows.append(dict.fromkeys(COLUMNS, math.nan) | told | numbers | {"details": details})
+    return pd.DataFrame(rows)
+
+
+def losses(methods: Sequence[str], num_runs: int) -> pd.DataFrame:
+    """Dev losses of runs as curves take them."""
+    panels = [
+        {"panel": style_of(method).label, "colour": style_of(method).colour, "phase": "act"} for method in methods
+    ]
+    return pd.DataFrame(
+        [
+            one | {"run_idx": run, "step": step, "dev_loss": 1 / step + run / 9}
+            for one in panels
+            for run in range(num_runs)
+            for step in (2, 4, 6)
+        ]
+    )
+
+
+DETAILS = "label_type ground_truth, num_generated_tokens 8"
 
 KINDS: dict[str, Callable[[], Figure]] = {
     "lines of few": lambda: metric_against_n(grid(FEW, (4, 8)), ACCURACY, TITLE, CAPTION),
@@ -40,6 +74,11 @@ KINDS: dict[str, Callable[[], Figure]] = {
     "adapters, label types": lambda: adapters_compared(
         pd.concat([VARIED[VARIED["num_examples"] == 8], grid(FEW, (8,))]), ACCURACY, TITLE, CAPTION
     ),
+    "accuracies of few": lambda: accuracy_bars(summary(("base", *FEW)), CAPTION),
+    "accuracies of many": lambda: accuracy_bars(summary(MANY), CAPTION),
+    "accuracies of label types": lambda: accuracy_bars(summary((*FEW, *FEW), DETAILS), CAPTION),
+    "losses of one run": lambda: dev_loss_curves(losses(("act",), 1), CAPTION),
+    "losses of many": lambda: dev_loss_curves(losses(SOME, 10), CAPTION, 3),
     "heat maps of one": lambda: similarity_heat_maps(heat_maps(("act",), 4, 2), CAPTION),
     "heat maps of few": lambda: similarity_heat_maps(heat_maps(FEW), CAPTION),
     "heat maps of many": lambda: similarity_heat_maps(heat_maps((*SOME, "base"), 36, 200), CAPTION),

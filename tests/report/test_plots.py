@@ -46,6 +46,23 @@ def test_a_single_run_has_no_whisker_and_an_unmeasured_majority_no_line(store: M
     assert not axes.lines
 
 
+def test_many_bars_stand_below_each_other(shown: tuple) -> None:
+    rows = pd.concat([shown[0]] * 5, ignore_index=True)  # 25 models
+    figure = accuracy_bars(rows)
+    assert [len(axes.patches) for axes in figure.axes] == [7, 7, 7, 4]
+    assert [bar.get_height() for axes in figure.axes for bar in axes.patches] == pytest.approx([0, 75, 75, 65, 85] * 5)
+    assert figure.get_figwidth() < 8
+    assert len({axes.get_xlim() for axes in figure.axes}) == 1
+
+
+def test_the_majority_line_is_told_of_above_the_bars_and_once(shown: tuple) -> None:
+    figure = accuracy_bars(pd.concat([shown[0]] * 2))
+    assert [[text.get_text() for text in legend.get_texts()] for legend in figure.legends] == [["Majority class"]]
+    for axes in figure.axes:
+        assert axes.get_legend() is None
+        assert [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == ":"] == [2.5]
+
+
 def test_the_caption_is_drawn_only_when_asked_for(shown: tuple) -> None:
     assert accuracy_bars(shown[0]).get_supxlabel() == ""
     assert "made-up caption" in accuracy_bars(shown[0], "made-up caption").get_supxlabel()
@@ -85,6 +102,21 @@ def test_dev_loss_panels_are_one_per_model_and_phase_of_the_chosen_rate(shown: t
     # run 0 of lr 0.001 has best dev loss 0.5; the made-up history starts at 0.5 (1 + 3 exp(-1/3))
     assert first.get_ydata()[0] == pytest.approx(0.5 * (1 + 3 * np.exp(-1 / 3)))
     assert first.get_markevery() == [int(np.argmin(first.get_ydata()))]
+
+
+def test_a_run_has_one_kind_of_line_in_all_panels_and_five_runs_differ() -> None:
+    lines = [("tok", run) for run in (1, 3, 4)] + [("act", run) for run in range(5)]
+    of_all = {"colour": "#e69f00", "phase": "tok"}
+    rows = [of_all | {"panel": p, "run_idx": run, "step": s, "dev_loss": 1.0} for p, run in lines for s in (2, 4)]
+    figure = dev_loss_curves(pd.DataFrame(rows))
+    drawn = [{line.get_label(): line._dash_pattern for line in axes.lines} for axes in figure.axes]
+    assert list(drawn[0]) == ["run 1", "run 3", "run 4"]
+    assert all(drawn[1][run] == dashes for run, dashes in drawn[0].items())
+    assert len({str(dashes) for dashes in drawn[1].values()}) == 5
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [f"run {run}" for run in range(5)]
+    handles = [str(line._dash_pattern) for line in legend.get_lines()]
+    assert len(set(handles)) == 5
 
 
 def test_losses_of_very_different_size_get_a_logarithmic_axis() -> None:

@@ -171,6 +171,25 @@ def test_runs_on_different_examples_have_no_common_interval(store: MadeUpStore) 
         interval_of("nll", list(map(str, paths)), False, [1.0, 1.0])
 
 
+def test_damaged_examples_are_named_with_the_remedy(store: MadeUpStore) -> None:
+    path = store.adapter(config("tok"), 70.0, 0.5)
+    parquet = path.with_suffix(".parquet")
+    content = parquet.read_bytes()
+    parquet.write_bytes(content[:4] + b"x" * (len(content) // 2) + content[4 + len(content) // 2 :])
+    with pytest.raises(
+        UserError, match=r"record000\.parquet: its rows cannot be read .*; delete it and record000\.json"
+    ):
+        interval_of("nll", [str(path)], False, [1.0])
+
+
+def test_lines_of_one_method_are_in_the_order_of_the_numbers_that_tell_them_apart(store: MadeUpStore) -> None:
+    for num_tokens in (16, 2):
+        tok(store, 50.0, num_generated_tokens=num_tokens)
+    points = measured(store).points("accuracy")
+    assert list(points["details"]) == ["num_generated_tokens 2", "num_generated_tokens 16"]
+    assert list(points["variation"]) == [0, 1]
+
+
 # Costs
 
 

@@ -5,7 +5,7 @@ import pytest
 from made_up import MadeUpStore, config, settings, training
 
 from ia2.errors import UserError
-from ia2.report.results import MEASURED, load_examples, read_results, tidy
+from ia2.report.results import MEASURED, read_results, tidy
 
 
 def test_one_row_per_record_and_metric_with_every_field_a_column(store: MadeUpStore) -> None:
@@ -177,13 +177,3 @@ def test_names_with_a_dot_are_leftovers_and_not_read(store: MadeUpStore) -> None
     results = read_results(store.root)
     assert len(results.records) == 1
     assert not results.problems
-
-
-def test_examples_are_ordered_by_pass_and_index(store: MadeUpStore) -> None:
-    store.base((0.0, 75.0))
-    (record,) = read_results(store.root).records
-    rows = load_examples(record)
-    assert list(rows["idx"]) == 2 * list(range(record.num_examples))
-    assert list(rows["with_icl"]) == [False] * record.num_examples + [True] * record.num_examples
-    assert rows.loc[rows["with_icl"], "correct"].sum() == 30  # 75% of 40
-    assert rows["parsed"].isna().any()

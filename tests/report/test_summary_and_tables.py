@@ -6,12 +6,13 @@ import pytest
 from made_up import MadeUpStore, config, settings, training
 
 from ia2.errors import UserError
+from ia2.methods import METHODS
 from ia2.report.captions import accuracy_caption, dev_loss_caption
 from ia2.report.results import read_results
 from ia2.report.runs import read_runs
 from ia2.report.selection import select
 from ia2.report.styles import STYLES, style_of
-from ia2.report.summary import groups, rows_of, summarise
+from ia2.report.summary import groups, in_order, rows_of, summarise
 from ia2.report.tables import COLUMNS, MISSING, html_table, number, text_table
 
 
@@ -110,6 +111,24 @@ def test_the_caption_says_n_interval_and_rule(full_store: MadeUpStore) -> None:
 def test_without_a_p_value_the_caption_explains_none(store: MadeUpStore) -> None:
     store.base((0.0, 75.0))
     assert "permutation" not in accuracy_caption(summary_of(store))
+
+
+def test_of_many_models_the_caption_says_where_the_numbers_are(store: MadeUpStore) -> None:
+    for method in METHODS:
+        soft = method.endswith(("tokl", "act"))
+        if not method.endswith("tna"):
+            store.adapter(config(method, label_type="icl_outputs" if soft else "ground_truth"), 60.0, 0.5)
+    caption = accuracy_caption(summary_of(store))
+    assert "The table of results has the 95% intervals over examples, and p." in caption
+    assert caption.endswith("Learning rate of every trained model: 0.001, the only one trained.")
+
+
+def test_models_that_differ_in_a_number_stand_in_its_order(store: MadeUpStore) -> None:
+    for num in (16, 2, 8):
+        store.adapter(config("tok", num_train_examples=num), 60.0, 0.5, eval=settings(num_train_examples=num))
+    assert list(summary_of(store)["details"]) == ["N 2", "N 8", "N 16"]
+    texts = ["no number", "lr 0.001, N 8", "lr 1e-05, N 16", "lr 1e-05, N 2", ""]
+    assert sorted(texts, key=in_order) == ["", "lr 1e-05, N 2", "lr 1e-05, N 16", "lr 0.001, N 8", "no number"]
 
 
 def test_captions_of_tna_name_its_weight(store: MadeUpStore) -> None:

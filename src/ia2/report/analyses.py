@@ -107,14 +107,23 @@ def layer_series(models: Sequence[Compared]) -> pd.DataFrame:
 
 
 def performance_pairs(models: Sequence[Compared], records: Iterable[Record]) -> pd.DataFrame:
-    """A row for each trained run: its similarity to the teacher, and what was measured of it without demonstrations."""
-    measured = {(config_key(record.run), record.settings.eval_dataset): record for record in records if record.run}
+    """A row for each trained run: its similarity to the teacher, and what was measured of it without demonstrations.
+
+    Both on one evaluation set and with responses of at most as many tokens.
+    """
+    measured = {
+        (config_key(one.run), one.settings.eval_dataset, one.settings.num_generated_tokens_eval): one
+        for one in records
+        if one.run
+    }
     rows = []
     for model in models:
         style = {"name": model.title, "method": model.method, "variation": model.name.variation}
         for one in model.runs:
-            record = measured.get((config_key(one.run), one.eval_dataset)) if one.run else None
-            if record is None or model.with_icl:
+            if one.run is None or model.with_icl:
+                continue
+            record = measured.get((config_key(one.run), one.eval_dataset, one.num_generated_tokens_eval))
+            if record is None:
                 continue
             numbers = {name: record.metrics.get(metric, np.nan) for name, metric in PER_METRIC.items()}
             told = {"dataset": one.eval_dataset, "with_icl": False, "similarity": overall(one).mean}

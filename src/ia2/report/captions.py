@@ -11,6 +11,8 @@ import pandas as pd
 from ia2.report.summary import SummaryRow, rows_of
 
 MISSING = "–"
+MANY = 12
+"""Models above which a caption does not tell of each, since nobody reads a paragraph of numbers."""
 P_VALUES = "p: of the difference from tok with as many labels, paired permutation test over examples, uncorrected."
 
 
@@ -55,6 +57,8 @@ def selection_rule(rows: pd.DataFrame) -> str:
     for row in rows_of(rows):
         if row.rule:
             chosen.setdefault(row.rule, []).append(row.name)
+    if len(chosen) == 1 and len(rows) > MANY:
+        return f"Learning rate of every trained model: {next(iter(chosen))}."
     rules = (f"{', '.join(dict.fromkeys(names))}: {rule}" for rule, names in chosen.items())
     return f"Learning rate of {'; of '.join(rules)}." if chosen else "The base model has no hyper-parameters."
 
@@ -66,7 +70,9 @@ def accuracy_caption(rows: pd.DataFrame) -> str:
 
 
 def _chance(rows: pd.DataFrame) -> str:
-    """The interval of each model, and its p-value where it has one."""
+    """The interval of each model, and its p-value where it has one; of many, where they stand."""
+    if len(rows) > MANY:
+        return "The table of results has the 95% intervals over examples, and p."
     told = [
         f"{row.name} {interval(row)}" + ("" if math.isnan(row.p_value) else f" (p {p_value(row)})")
         for row in rows_of(rows)
@@ -80,7 +86,8 @@ def overview_caption(rows: pd.DataFrame) -> str:
     starred = " *: out of distribution, in brackets what was trained on." if rows["out_of_distribution"].any() else ""
     return (
         f"A mark is the mean over runs of one model on one evaluation set ({num_runs(rows)}), shifted a little up or "
-        f"down, so that none hides another.{starred} The table of results says how hyper-parameters were chosen."
+        f"down, so that equal ones do not hide each other.{starred} The table of results says how hyper-parameters "
+        "were chosen."
     )
 
 

@@ -132,15 +132,16 @@ def adapter_drawings(material: Material) -> Iterator[Drawing]:
         points = material.measurements.points(metric)
         for with_icl in PASSES:
             shown = in_pass(points[points["num_examples"] == num], with_icl)
-            yield _adapters_at(material, shown, f"{metric}_N{num}", with_icl)
+            yield _adapters_at(material, shown, (metric, num), with_icl)
 
 
 def _adapters(points: pd.DataFrame) -> set[str]:
     return {parse_method(method).adapter for method in points["method"] if method != "base"}
 
 
-def _adapters_at(material: Material, shown: pd.DataFrame, what: str, with_icl: bool) -> Drawing:
-    name, (metric, num) = f"adapters_{what}_{PASSES[with_icl]}", what.rsplit("_N")
+def _adapters_at(material: Material, shown: pd.DataFrame, of: tuple[str, int], with_icl: bool) -> Drawing:
+    metric, num = of
+    name = f"adapters_{metric}_N{num}_{PASSES[with_icl]}"
     if len(_adapters(shown)) < 2:
         return Drawing(name, reason=f"fewer than two adapters were evaluated {IN_WORDS[with_icl]}")
     caption = captions.adapters_caption(

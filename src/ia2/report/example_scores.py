@@ -8,15 +8,16 @@ what is known of their chance is how runs differ.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet
 
 from ia2.errors import UserError
 from ia2.measure.calibration import entropy
 from ia2.measure.statistics import Interval, bootstrap_interval, interval_over_runs, mean_over_runs
+from ia2.report.reading import read_rows
 
 FEWEST_RUNS = 3
 Column = npt.NDArray[Any]
@@ -82,7 +83,7 @@ class _Scores:
 def _read_scores(metric: str, record: str, with_icl: bool) -> _Scores:
     column, score = SCORES[metric]
     names = ["idx", "with_icl", column]
-    table = pyarrow.parquet.ParquetFile(record.removesuffix(".json") + ".parquet").read(columns=names)
+    table = read_rows(Path(record).with_suffix(".parquet"), names)
     idx, shown, values = (table[name].to_numpy(zero_copy_only=False) for name in names)
     order = np.flatnonzero(shown == with_icl)
     order = order[np.argsort(idx[order], kind="stable")]

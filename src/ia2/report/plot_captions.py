@@ -20,13 +20,14 @@ def chosen(points: pd.DataFrame, hp_selection: HpSelection) -> str:
     return f"Hyper-parameters, where several were trained: {RULES[hp_selection]}."
 
 
-def spread(points: pd.DataFrame) -> str:
-    """n, and what the interval is over."""
+def spread(points: pd.DataFrame, circles: bool = True) -> str:
+    """n, and what the interval is over; `circles` if single runs are drawn."""
     if points["over"].iloc[0] == "examples":
         interval = f"95% bootstrap interval over the {between([*points['num_queries']])} evaluation examples"
     else:
         interval = "95% t interval over runs (none for fewer than three)"
-    return f"mean over runs ({of_runs([*points['n']])}; {CIRCLES}); whiskers and bands: {interval}."
+    singles = f"; {CIRCLES}" if circles and points["n"].max() > 1 else ""
+    return f"mean over runs ({of_runs([*points['n']])}{singles}); whiskers and bands: {interval}."
 
 
 def lines_caption(points: pd.DataFrame, title: str, hp_selection: HpSelection) -> str:
@@ -44,9 +45,8 @@ def adapters_caption(points: pd.DataFrame, title: str, hp_selection: HpSelection
 
 def cost_caption(points: pd.DataFrame, title: str, hp_selection: HpSelection) -> str:
     """For `cost_against_accuracy`."""
-    told = spread(points).replace(f"; {CIRCLES}", "")
     aside = "Methods of one cost are set apart a little."
-    return f"{title}: {told} {FIRST_PHASE} {aside} {chosen(points, hp_selection)}"
+    return f"{title}: {spread(points, circles=False)} {FIRST_PHASE} {aside} {chosen(points, hp_selection)}"
 
 
 def heat_map_caption(title: str, num_runs: str, num_examples: str) -> str:

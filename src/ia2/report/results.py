@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from ia2.config import TrainConfig
 from ia2.errors import UserError
 from ia2.measure.calibration import ReliabilityBin
-from ia2.report.reading import Problem, read_rows, read_whole, visible
+from ia2.report.reading import Problem, read_whole, visible
 
 SCHEMA = 1
 COLUMNS = ("idx", "with_icl", "question", "gold", "response", "parsed", "correct", "confidence")
@@ -161,12 +161,6 @@ def read_results(root: Path) -> Results:
 def read_record(path: Path) -> Record | Problem:
     """One record, or the reason why it cannot be counted; UserError where its schema is newer than this version's."""
     return read_whole(path, Record, SCHEMA, COLUMNS)
-
-
-def load_examples(record: Record) -> pd.DataFrame:
-    """The rows of a record, one per (example, pass), ordered by pass and idx."""
-    frame: pd.DataFrame = read_rows(record.rows).to_pandas()
-    return frame.sort_values(["with_icl", "idx"], ignore_index=True)
 
 
 def tidy(records: Sequence[Record]) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import pandas as pd
 from ia2.report.captions import MISSING, P_VALUES, interval, num_runs, number, p_value, selection_rule
 from ia2.report.summary import SummaryRow, groups, rows_of
 from ia2.report.templates import render
+from ia2.report.text import aligned
 
 
 @dataclass(frozen=True)
@@ -165,13 +166,5 @@ def is_published(rows: pd.DataFrame) -> bool:
 
 def _text_group(title: str, rows: pd.DataFrame) -> str:
     shown = [column for column in columns_of(rows) if column.in_terminal]
-    lines = [[column.heading for column in shown]]
-    lines += [[column.text(row) for column in shown] for row in rows_of(rows)]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(shown))]
-    lines.insert(1, ["-" * width for width in widths])
-    return "\n".join([title, *(_aligned(line, widths) for line in lines)])
-
-
-def _aligned(line: list[str], widths: list[int]) -> str:
-    first, *numbers = line
-    return "  ".join([first.ljust(widths[0]), *(text.rjust(w) for text, w in zip(numbers, widths[1:], strict=True))])
+    lines = [[column.text(row) for column in shown] for row in rows_of(rows)]
+    return "\n".join([title, *aligned([column.heading for column in shown], lines)])

@@ -75,8 +75,8 @@ def _bar(axes: Axes, place: float, method: str, members: pd.DataFrame, quantity:
         linewidth=0.8,
     )
     axes.errorbar([place], [point["mean"]], yerr=whiskers(point, quantity), color=INK, capsize=2, linewidth=0.9)
-    values = point["values"]
-    axes.plot([place] * len(values), values, "o", ms=3, mfc="white", mec=INK, mew=0.7, linestyle="none", clip_on=False)
+    if point["n"] > 1:  # a single run is the bar itself
+        axes.plot([place] * point["n"], point["values"], "o", ms=3, mfc="white", mec=INK, mew=0.7, clip_on=False)
 
 
 def _keys() -> list[Artist]:

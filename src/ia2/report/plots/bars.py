@@ -3,19 +3,22 @@
 import math
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib import rc_context
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from ia2.report.plots.drawing import STYLE, WIDTH, add_caption
+from ia2.report.plots.drawing import LETTER, STYLE, WIDTH, add_caption, add_legend
 from ia2.report.styles import INK
 from ia2.report.summary import SummaryRow, rows_of
 
-MOST_BARS = 8
-"""Bars that stand side by side."""
+WIDEST = 7.0
+"""Inches that bars take side by side."""
 
 
 def accuracy_bars(rows: pd.DataFrame, caption: str = "") -> Figure:
@@ -23,15 +26,15 @@ def accuracy_bars(rows: pd.DataFrame, caption: str = "") -> Figure:
 
     Many bars stand in several panels, one below the other, since a figure that is wide is small on a page.
     """
-    num_panels = math.ceil(len(rows) / MOST_BARS)
+    width = max(0.85, LETTER * max(len(line) for row in rows_of(rows) for line in _tick(row).splitlines()))
+    num_panels = math.ceil(len(rows) / max(1, int(WIDEST / width)))
     num_bars = math.ceil(len(rows) / num_panels)
     with rc_context(STYLE):
-        size = (max(WIDTH, 0.85 * num_bars + 0.6), 3.2 * num_panels)
-        figure = Figure(figsize=size, layout="constrained")
+        figure = Figure(figsize=(max(WIDTH, width * num_bars + 0.6), 3.2 * num_panels), layout="constrained")
         for number in range(num_panels):
             axes = figure.add_subplot(num_panels, 1, number + 1)
             _panel(axes, rows_of(rows)[number * num_bars : (number + 1) * num_bars], num_bars)
-            _majority_line(axes, rows["majority"].dropna())
+        add_legend(figure, _majority_line(figure.axes, rows["majority"].dropna()))
         add_caption(figure, caption)
     return figure
 
@@ -70,11 +73,14 @@ def _bar(axes: Axes, place: int, row: SummaryRow) -> None:
     axes.annotate(f"{row.accuracy:.1f}", (place, top), (0, 4), textcoords="offset points", ha="center", fontsize=9)
 
 
-def _majority_line(axes: Axes, majorities: "pd.Series[float]") -> None:
+def _majority_line(panels: Sequence[Axes], majorities: "pd.Series[float]") -> list[Artist]:
+    """A line across the panels, if it is known where; returns its legend."""
+    look: dict[str, Any] = {"color": INK, "linestyle": ":", "linewidth": 1}
     if majorities.empty:
-        return
-    axes.axhline(majorities.mean(), color=INK, linestyle=":", linewidth=1, label="majority class")
-    axes.legend(loc="upper left", fontsize=8)
+        return []
+    for axes in panels:
+        axes.axhline(majorities.mean(), **look)
+    return [Line2D([], [], label="Majority class", **look)]
 
 
 def _tick(row: SummaryRow) -> str:

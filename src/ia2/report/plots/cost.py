@@ -1,5 +1,7 @@
 """What an accuracy cost: seconds to train, and bytes of the adapter."""
 
+import math
+
 import pandas as pd
 from matplotlib import rc_context
 from matplotlib.artist import Artist
@@ -95,7 +97,11 @@ def _size_keys(points: pd.DataFrame) -> list[Artist]:
 
 
 def _cost_axis(axes: Axes, name: str) -> None:
+    """Logarithmic, and no shorter than tenfold, so that marks which are set apart do not look like other costs."""
     axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    middle, half = math.sqrt(low * high), math.sqrt(max(high / low, 10))
+    axes.set_xlim(middle / half, middle * half)
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())

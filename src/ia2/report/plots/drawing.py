@@ -76,10 +76,13 @@ class Look:
 
 
 def look_of(method: str, with_icl: bool, variation: int = 0) -> Look:
-    """The look of a model; `variation` counts those of one method and pass, which differ in shade and edge."""
+    """The look of a model; `variation` counts those of one method and pass, which differ in shade and edge.
+
+    A trained model has a dark edge where it is shown demonstrations.
+    """
     style = style_of(method, with_icl)
     colour = _shaded(style.colour, SHADES[variation % len(SHADES)])
-    edge = INK if variation else colour
+    edge = INK if variation or (with_icl and method != "base") else colour
     return Look(colour, edge, style.marker, style.look.line, style.look.fill, style.look.hatch)
 
 

@@ -8,11 +8,13 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ia2.report.plots.drawing import STYLE, WIDTH
+from ia2.report.plots.drawing import STYLE, WIDTH, look_of
 from ia2.report.summary import Group
 
 LINE_HEIGHT = 0.27
 """Inches that an evaluation set takes."""
+SHIFT = 0.2
+"""How far up or down marks are moved at most, so that equal values do not hide each other."""
 LONGEST_NAME = 30
 """Characters of a set's name; a longer one is cut."""
 
@@ -20,7 +22,7 @@ LONGEST_NAME = 30
 def overview(groups: Sequence[Group], column: str, label: str, greatest: float | None = None) -> Figure:
     """A column of the summary, a mean over runs, for every model and evaluation set; what is missing is a gap.
 
-    The axis begins at 0 and ends at `greatest` if that is given.
+    Models that have one label have one look. The axis begins at 0 and ends at `greatest` if that is given.
     """
     frame = pd.concat([group.rows.assign(place=place) for place, group in enumerate(groups)])
     with rc_context(STYLE):
@@ -28,8 +30,9 @@ def overview(groups: Sequence[Group], column: str, label: str, greatest: float |
         height = LINE_HEIGHT * len(groups) + 0.2 * -(-num_models // 2) + 0.7
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         axes = figure.add_subplot()
-        for _, marks in frame.sort_values("order").groupby("label", sort=False):
-            _marks(axes, marks, column)
+        models = [marks for _, marks in frame.sort_values("order").groupby("label", sort=False)]
+        for marks, shift in zip(models, np.linspace(-SHIFT, SHIFT, num_models), strict=True):
+            _marks(axes, marks.assign(place=marks["place"] + shift), column)
         axes.set_yticks(range(len(groups)), [_name(group) for group in groups])
         axes.set_ylim(len(groups) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
@@ -41,23 +44,16 @@ def overview(groups: Sequence[Group], column: str, label: str, greatest: float |
 
 
 def _marks(axes: Axes, marks: pd.DataFrame, column: str) -> None:
-    style = marks.iloc[0]
+    model = marks.iloc[0]
     axes.plot(
         marks[column].to_numpy(dtype=float),
-        marks["place"].to_numpy() + _shift(style["order"]),
+        marks["place"].to_numpy(),
         linestyle="none",
-        marker=style["marker"],
-        color=style["colour"],
-        ms=5,
         alpha=0.9,
-        label=style["label"],
+        label=model["label"],
         clip_on=False,
+        **look_of(model["method"], model["with_icl"]).marks(5),
     )
-
-
-def _shift(order: int) -> float:
-    """A little up or down, so that equal values do not hide each other."""
-    return float(np.linspace(-0.2, 0.2, 5)[order % 5])
 
 
 def _name(group: Group) -> str:

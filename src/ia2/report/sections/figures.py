@@ -80,7 +80,7 @@ def dev_loss_figures(data: PageData) -> Section | None:
     """Dev-loss curves, once for each training set: they do not depend on what was evaluated."""
     trained: dict[str, Group] = {}
     for group in data.groups:
-        rows = group.rows[group.rows["rule"] != ""]
+        rows = group.rows[group.rows["rule"] != ""].drop_duplicates("records")  # both passes are of one training
         if len(rows):
             trained.setdefault(group.trained_dataset, Group(group.trained_dataset, group.trained_dataset, rows))
     drawn = _within(list(trained.values()), data)

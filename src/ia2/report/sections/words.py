@@ -1,9 +1,11 @@
 """What is said in sentences: the advice, what was gained, what was done, and what could not be read."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ia2.config import EMBEDDED_MODEL
 from ia2.report.advice import RULES, RULES_NOTE, advice
+from ia2.report.captions import between
 from ia2.report.cases import cases
 from ia2.report.findings import findings
 from ia2.report.results import Record
@@ -20,18 +22,46 @@ def what_was_done(data: PageData) -> Section | None:
     records = data.selection.records
     if not records:
         return Section("done", "What was done", render("nothing_evaluated", root=data.root) + trained)
+    base, adapted = (_Passes([one for one in records if one.kind == kind]) for kind in ("base", "adapter"))
     models = sorted({record.settings.model_id for record in records})
     facts = {
         "models": models,
-        "trained": sorted({record.trained_dataset for record in records}),
+        "base": base,
+        "adapted": adapted,
         "evaluated": sorted({(record.settings.eval_dataset, record.num_examples) for record in records}),
-        "numbers": sorted({record.settings.num_train_examples for record in records}),
+        "numbers": sorted({record.settings.num_train_examples for record in adapted.records}),
         "tokens": sorted({record.settings.num_generated_tokens_eval for record in records}),
-        "runs": sorted({record.settings.run_idx for record in records}),
+        "runs": _num_runs(adapted.records),
         "methods": _methods(records),
         "quantised": EMBEDDED_MODEL in models,
     }
     return Section("done", "What was done", render("what_was_done", **facts) + trained)
+
+
+@dataclass(frozen=True)
+class _Passes:
+    """Records of the base model, or of adapters, and what they say of demonstrations."""
+
+    records: Sequence[Record]
+
+    @property
+    def without(self) -> bool:
+        return any("without_icl_accuracy" in record.metrics for record in self.records)
+
+    @property
+    def sources(self) -> list[str]:
+        """Where demonstrations came from, empty if none were shown."""
+        shown = [record for record in self.records if "with_icl_accuracy" in record.metrics]
+        return sorted({record.settings.icl_source_dataset for record in shown})
+
+
+def _num_runs(records: Sequence[Record]) -> str:
+    """`3 runs`, or the least and the greatest number of them that a method has."""
+    runs: dict[str, set[int]] = {}
+    for record in records:
+        runs.setdefault(record.method, set()).add(record.settings.run_idx)
+    counts = [len(indices) for indices in runs.values()]
+    return f"{between(counts)} run{'s' if max(counts) > 1 else ''}" if counts else ""
 
 
 def what_to_do(data: PageData) -> Section | None:
