@@ -71,7 +71,7 @@ def write_json(path: Path, value: Any) -> None:  # noqa: ANN401
 def writing(path: Path) -> Iterator[Path]:
     """A temporary name for `path`, a file or a folder, that replaces it only if the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name[:150]}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{_beginning(path.name, 150)}.{os.getpid()}.tmp")
     remove(temporary)
     try:
         yield temporary
@@ -125,7 +125,12 @@ def _lock_of(path: Path) -> BaseFileLock:
 
 
 def _lock_path(path: Path) -> Path:
-    return path.with_name(f".{path.name[:150]}.lock")
+    return path.with_name(f".{_beginning(path.name, 150)}.lock")
+
+
+def locked_by(lock: Path) -> Path:
+    """What a lock file locks, by as much of its name as the lock holds."""
+    return lock.with_name(lock.name[1:].removesuffix(".lock"))
 
 
 def _sweep(lock: BaseFileLock, path: Path) -> None:
@@ -137,7 +142,7 @@ def _sweep(lock: BaseFileLock, path: Path) -> None:
 
 def temporaries(path: Path) -> list[Path]:
     """What processes are writing, or have left, that would become `path`."""
-    return list(path.parent.glob(f".{_escaped(path.name[:150])}.*.tmp"))
+    return list(path.parent.glob(f".{_escaped(_beginning(path.name, 150))}.*.tmp"))
 
 
 def is_locked(path: Path) -> bool:
@@ -266,7 +271,7 @@ def run_name(config: TrainConfig) -> str:
     """The published name, and a tail for every other field that decides the result and is not at its default."""
     fields = [short_model_name(config.model_id), *_adapter_part(config), config.num_generated_tokens]
     fields += [config.num_labels, config.lr, config.run_idx, *_low_data_part(config), *_variant_part(config)]
-    return "_".join(map(str, fields)) + _tail(config)
+    return fitting_name("_".join(map(str, fields)) + _tail(config))
 
 
 def _low_data_part(config: TrainConfig) -> list[Any]:
@@ -309,7 +314,13 @@ def _tail(config: TrainConfig) -> str:
 
 def fitting_name(name: str) -> str:
     """The name, or its beginning and a digest of it where no file could be called so."""
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 21]}+{value_digest(name)}"
+    fits = len(name.encode()) <= LONGEST_NAME
+    return name if fits else f"{_beginning(name, LONGEST_NAME - 21)}+{value_digest(name)}"
+
+
+def _beginning(name: str, num_bytes: int) -> str:
+    """As many characters of the name as take so many bytes at most."""
+    return name.encode()[:num_bytes].decode(errors="ignore")
 
 
 def name_tail(fields: dict[str, Any]) -> str:
