@@ -2,42 +2,16 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import pytest
 from made_up import MadeUpStore, config, fill, settings
+from pages import Elements, text_of
 
 from ia2.config import ReportConfig
 from ia2.errors import UserError
 from ia2.flows.reporting import page_data
 from ia2.report.costs import StageCost
 from ia2.report.page import SECTIONS, Section, render_page
-
-VOID = {"meta", "link", "br", "img", "input", "hr"}
-
-
-class Elements(HTMLParser):
-    """Collects tags, ids and attributes, and that every element is closed."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str, str]] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list) -> None:
-        self.tags.append(tag)
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def values(self, name: str) -> list[str]:
-        return [value for _, attribute, value in self.attributes if attribute == name]
-
 
 STAGES = [StageCost("prepare", 0.5, 31_000), StageCost("train", 143.2, 33_000_000, "18 runs"), StageCost("fetch", 2.0)]
 
@@ -53,11 +27,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> str:
     store = MadeUpStore(tmp_path_factory.mktemp("whole"))
     fill(store)
     return page_of(store, STAGES)
-
-
-def text_of(page: str) -> str:
-    shown = re.sub(r"<(style|script)\b.*?</\1>", " ", page, flags=re.DOTALL)
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", shown))
 
 
 def test_a_full_page_has_every_section_and_is_well_formed(whole: str) -> None:

@@ -2,10 +2,9 @@
 
 import pytest
 from made_up import MadeUpStore, config, settings
-from test_overlaps import config as applicable
-from test_overlaps import write as write_overlap
-from test_page import Elements, text_of
-from test_similarities import write as write_similarity
+from made_up_comparisons import run as applicable
+from made_up_comparisons import write_overlap, write_similarity
+from pages import Elements, text_of
 
 from ia2.config import ReportConfig
 from ia2.errors import UserError

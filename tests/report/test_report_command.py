@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from made_up import ROWS, MadeUpStore, config, settings
-from test_page import Elements, text_of
+from pages import Elements, text_of
 
 import ia2
 from ia2.cli import main

@@ -12,7 +12,7 @@ from ia2.flows.records import accepted, fail_for, passes, passing, readable_reco
 from ia2.report.costs import stage_costs
 from ia2.report.overlaps import examine_overlaps
 from ia2.report.page import render_page
-from ia2.report.reading import Problem
+from ia2.report.reading import Problem, tell
 from ia2.report.results import Results
 from ia2.report.runs import read_runs
 from ia2.report.sections.base import Analyses, PageData
@@ -61,8 +61,7 @@ def _analyses(root: Path, config: ReportConfig) -> tuple[Analyses, tuple[Problem
     """The comparisons that pass the filters, and what cannot be read."""
     similarities, overlaps = examine_similarities(root), examine_overlaps(root)
     problems = (*similarities.problems, *overlaps.problems)
-    for problem in problems:
-        log.warning("%s is not counted: %s", problem.path, problem.reason)
+    tell(problems)
     alike = (one for one in similarities.found if passes(_fields_of_similarity(one), config, FILTERS))
     shared = (
         one
