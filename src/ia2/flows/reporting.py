@@ -47,10 +47,11 @@ def page_data(root: Path, config: ReportConfig) -> PageData:
     UserError where no record passes the filters, or hyper-parameters cannot be chosen fairly.
     """
     records, problems = readable_records(root, may_be_none=True)
-    costs = stage_costs(root, records)
-    if records and any(accepted(config, name) for name in FILTERS):
+    filtered = any(accepted(config, name) for name in FILTERS)
+    if records and filtered:
         records = passing(records, config, FILTERS)
     runs = tuple(run for run in read_runs(root, records) if passes(_fields_of_run(run.config), config, FILTERS))
+    costs = stage_costs(root, records, runs, filtered)
     selection = select(records, runs, config.hp_selection)
     analyses, more_problems = _analyses(root, config)
     results = Results(root, tuple(records), (*problems, *more_problems))
