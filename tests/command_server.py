@@ -25,6 +25,7 @@ from ia2 import cli, store
 from ia2.config import ModelConfig
 from ia2.lm import shelf
 from ia2.lm.loading import LanguageModel
+from ia2.store import files
 
 
 class Moments:
@@ -86,7 +87,7 @@ def carry_out(request: dict[str, Any], folder: Path) -> int:
     moments = Moments(request["die_at"], folder / "moments")
     os.replace = moments.around(os.replace)
     os.fsync = moments.around(os.fsync)
-    store.writing = moments.around(store.writing)
+    store.writing = files.writing = moments.around(store.writing)
     return cli.main(request["arguments"])
 
 

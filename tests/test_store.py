@@ -446,3 +446,22 @@ def test_a_name_that_no_file_could_have_ends_in_a_digest() -> None:
     assert [len(name) for name in names[1:]] == [230, 230]
     assert names[1] != names[2]
     assert names[1].startswith("run" * 69)
+
+
+@pytest.mark.parametrize("one", ["x", "é", "数", "𝛼"], ids=["1 byte", "2 bytes", "3 bytes", "4 bytes"])
+def test_names_are_as_long_as_their_bytes(tmp_path: Path, one: str) -> None:
+    """So that every name that fits can be locked, written and written beside, in whatever letters."""
+    path = tmp_path / f"{store.fitting_name(one * 300)}.parquet"
+    assert one * (200 // len(one.encode())) in path.name
+    with store.locked(path.with_suffix("")):
+        path.with_suffix("").mkdir()
+        store.write_json(path, "whole")
+        assert store.temporaries(path) == []
+    assert store.read_json(path) == "whole"
+
+
+def test_the_folder_of_a_run_can_be_made_whatever_its_fields(tmp_path: Path) -> None:
+    config = TrainConfig(training_method="act", model_id="m" * 100, layers="0," * 90 + "1")
+    folder = store.run_folder(tmp_path, config)
+    folder.mkdir(parents=True)
+    assert folder.name != store.run_folder(tmp_path, config.model_copy(update={"lr": 0.5})).name

@@ -222,6 +222,29 @@ def test_status_and_clean_on_a_store(
     assert not targets.exists()
 
 
+def test_what_an_evaluation_is_writing_is_no_leftover(tmp_path: Path) -> None:
+    """The lock is on the record's name without an ending; its table and its JSON are written under it."""
+    record = tmp_path / "outputs" / "evaluations" / "act" / "capitals" / "tiny_0.01_0__capitals.json"
+    with store.locked(record.with_suffix("")):
+        for path in (record, record.with_suffix(".parquet")):
+            with store.writing(path) as temporary:
+                temporary.write_text("half")
+                assert clean(CleanConfig(root=tmp_path)) == []
+    left = record.with_name(f".{record.name}.1.tmp")
+    left.write_text("half")
+    assert clean(CleanConfig(root=tmp_path)) == [left, record.with_name(".tiny_0.01_0__capitals.lock")]
+
+
+def test_responses_go_with_the_targets(tmp_path: Path) -> None:
+    folders = [tmp_path / "outputs" / kind / "0f" for kind in ("targets", "responses")]
+    for folder in folders:
+        store.write_json(folder / "manifest.json", {})
+    assert clean(CleanConfig(root=tmp_path)) == []
+    with store.locked(folders[1]):
+        assert clean(CleanConfig(root=tmp_path, targets=True, dry_run=True)) == folders[:1]
+    assert clean(CleanConfig(root=tmp_path, targets=True)) == [folders[1].with_name(".0f.lock"), *folders]
+
+
 @pytest.mark.parametrize(
     ("num_bytes", "words"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (1_234_567, "1.2 MB"), (5e13, "50.0 TB")]
 )

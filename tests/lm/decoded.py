@@ -1,6 +1,7 @@
 """Prompts to decode in batches, and what one at a time comes to."""
 
 from functools import cache
+from itertools import product
 
 import torch
 from oracles import Plain, Witness, assert_same, plain_greedy
@@ -13,7 +14,7 @@ from ia2.lm.prefixes import SHORTEST_PREFIX
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 LENGTHS = (1, 3, WINDOW - 1, WINDOW, WINDOW + 1, 13, 24)
-NUM_TOKENS = 16
+NUM_TOKENS = 10
 
 
 def random_prompts(lengths: tuple[int, ...] = LENGTHS, beginning: Ids = ()) -> list[Ids]:
@@ -43,9 +44,10 @@ def plainly(shape: str, prompts: str) -> list[Plain]:
 
 def ends_at_different_steps(responses: list[Plain]) -> set[int]:
     """Two tokens at which the responses end after different numbers of tokens, one not at all if possible."""
-    tokens = {token for response in responses for token in response.tokens}
-    pairs = ({one, other} for one in sorted(tokens) for other in sorted(tokens))
-    return max(pairs, key=lambda ends: len({len(response.until(ends).tokens) for response in responses}))
+    tokens = sorted({token for response in responses for token in response.tokens})
+    lengths = {token: [len(response.until({token}).tokens) for response in responses] for token in tokens}
+    pairs = product(tokens, tokens)
+    return set(max(pairs, key=lambda pair: len(set(map(min, lengths[pair[0]], lengths[pair[1]])))))
 
 
 def stop_at(ends: set[int]) -> Stopper:

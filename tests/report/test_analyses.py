@@ -5,9 +5,7 @@ from typing import Any
 
 import pytest
 from made_up import MadeUpStore, settings
-from test_overlaps import write as write_overlap
-from test_similarities import ROWS
-from test_similarities import write as write_similarity
+from made_up_comparisons import ROWS, write_overlap, write_similarity
 
 from ia2.cli import main
 from ia2.config import PlotConfig, TrainConfig

@@ -2,43 +2,18 @@
 
 import logging
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 import pytest
+from made_up_comparisons import run, write_overlap
 
-from ia2.config import TrainConfig
 from ia2.errors import UserError
 from ia2.report.overlap_table import overlap_table
-from ia2.report.overlaps import MEASURES, PAIR_COLUMNS, ROW_COLUMNS, examine_overlaps, read_overlaps
-from ia2.store import write_json
-
-
-def config(method: str = "act", **changes: Any) -> dict[str, Any]:
-    return TrainConfig(training_method=method, dataset="capitals", num_train_examples=8, **changes).applicable()
-
-
-def write(root: Path, name: str, value: float = 0.5, num_rows: int = 2, **changes: Any) -> Path:
-    """A pair, in whose rows every measure has the same made-up value."""
-    path = root / "outputs" / "subspace" / "capitals" / f"{name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rows = [
-        {"layer": layer, "projection": "self_attn.q_proj", "rank_a": 8, "rank_b": 7, **dict.fromkeys(MEASURES, value)}
-        for layer in range(num_rows)
-    ]
-    pd.DataFrame(rows, columns=list(ROW_COLUMNS)).to_parquet(path.with_suffix(".parquet"))
-    written = {
-        **{"schema": 1, "relation": "methods", "run_a": f"act/capitals/{name}", "run_b": f"tok/capitals/{name}"},
-        **{"config_a": config(), "config_b": config("tok"), "num_rows": num_rows, "num_absent": 0},
-        **{"adapter_sha256_a": "a", "adapter_sha256_b": "b", "command": "ia2 subspace"},
-    }
-    write_json(path, {**written, **changes})
-    return path
+from ia2.report.overlaps import PAIR_COLUMNS, ROW_COLUMNS, examine_overlaps, read_overlaps
 
 
 def test_a_row_says_which_pair_it_is_of(tmp_path: Path) -> None:
-    write(tmp_path, "one", 0.25)
-    write(tmp_path, "two", relation="runs", config_b=config(run_idx=3))
+    write_overlap(tmp_path, "one", 0.25)
+    write_overlap(tmp_path, "two", relation="runs", config_b=run(run_idx=3))
     frame = read_overlaps(tmp_path)
     assert list(frame.columns) == [*PAIR_COLUMNS, *ROW_COLUMNS]
     assert frame["relation"].tolist() == ["methods"] * 2 + ["runs"] * 2
@@ -50,20 +25,20 @@ def test_a_row_says_which_pair_it_is_of(tmp_path: Path) -> None:
 
 def test_an_empty_store_and_a_pair_without_rows_give_an_empty_frame(tmp_path: Path) -> None:
     assert list(read_overlaps(tmp_path).columns) == [*PAIR_COLUMNS, *ROW_COLUMNS]
-    write(tmp_path, "absent", num_rows=0)
+    write_overlap(tmp_path, "absent", num_rows=0)
     examined = examine_overlaps(tmp_path)
     assert (len(examined.frame), len(examined.found), examined.problems) == (0, 1, ())
 
 
 def test_a_newer_schema_stops_the_reading(tmp_path: Path) -> None:
-    write(tmp_path, "one", schema=2)
+    write_overlap(tmp_path, "one", schema=2)
     with pytest.raises(UserError, match="has schema 2, newer than 1"):
         read_overlaps(tmp_path)
 
 
 def test_what_is_not_whole_is_told_and_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    write(tmp_path, "whole")
-    broken = write(tmp_path, "broken")
+    write_overlap(tmp_path, "whole")
+    broken = write_overlap(tmp_path, "broken")
     broken.with_suffix(".parquet").unlink()
     with caplog.at_level(logging.WARNING):
         assert len(read_overlaps(tmp_path)) == 2
@@ -72,9 +47,9 @@ def test_what_is_not_whole_is_told_and_left_out(tmp_path: Path, caplog: pytest.L
 
 def test_the_table_shows_chance_without_a_spread_and_the_control_below(tmp_path: Path) -> None:
     for name, value in (("0", 0.25), ("1", 0.75)):
-        write(tmp_path, f"methods{name}", value)
-    write(tmp_path, "control", 0.125, relation="runs", config_b=config(run_idx=1))
-    write(tmp_path, "absent", num_rows=0, config_b=config("tna"))
+        write_overlap(tmp_path, f"methods{name}", value)
+    write_overlap(tmp_path, "control", 0.125, relation="runs", config_b=run(run_idx=1))
+    write_overlap(tmp_path, "absent", num_rows=0, config_b=run("tna"))
     lines = overlap_table(examine_overlaps(tmp_path).found).splitlines()
     assert lines[0] == "capitals, N = 8, Qwen3-4B-Base"
     found = {line.split("  ")[0]: line.split() for line in lines}

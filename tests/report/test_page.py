@@ -2,42 +2,16 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import pytest
-from made_up import MadeUpStore, config, settings, training
+from made_up import MadeUpStore, config, fill, settings, training
+from pages import Elements, text_of
 
 from ia2.config import ReportConfig
 from ia2.errors import UserError
 from ia2.flows.reporting import page_data
 from ia2.report.costs import StageCost
 from ia2.report.page import SECTIONS, Section, render_page
-
-VOID = {"meta", "link", "br", "img", "input", "hr"}
-
-
-class Elements(HTMLParser):
-    """Collects tags, ids and attributes, and that every element is closed."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str, str]] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list) -> None:
-        self.tags.append(tag)
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def values(self, name: str) -> list[str]:
-        return [value for _, attribute, value in self.attributes if attribute == name]
-
 
 STAGES = [StageCost("prepare", 0.5, 31_000), StageCost("train", 143.2, 33_000_000, "18 runs"), StageCost("fetch", 2.0)]
 
@@ -47,56 +21,56 @@ def page_of(store: MadeUpStore, stages: list[StageCost] | None = None) -> str:
     return render_page(data if stages is None else replace(data, stages=tuple(stages)))
 
 
-def text_of(page: str) -> str:
-    shown = re.sub(r"<(style|script)\b.*?</\1>", " ", page, flags=re.DOTALL)
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", shown))
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page of a whole store, made once: most of its time goes into the figures."""
+    store = MadeUpStore(tmp_path_factory.mktemp("whole"))
+    fill(store)
+    return page_of(store, STAGES)
 
 
-def test_a_full_page_has_every_section_and_is_well_formed(full_store: MadeUpStore) -> None:
-    page = page_of(full_store, STAGES)
-    elements = Elements(page)
+def test_a_full_page_has_every_section_and_is_well_formed(whole: str) -> None:
+    elements = Elements(whole)
     assert not elements.open
     anchors = ["advice", "findings", "done", "results", "accuracy", "calibration", "training", "examples", "costs"]
     anchors += ["commands"]
     assert [value for tag, name, value in elements.attributes if (tag, name) == ("h2", "id")] == anchors
     assert [value for value in elements.values("href") if value.startswith("#")][1:11] == [f"#{a}" for a in anchors]
     assert elements.tags.count("svg") == 3
-    assert len(page) < 2_000_000
+    assert len(whole) < 2_000_000
 
 
-def test_the_page_needs_no_network(full_store: MadeUpStore) -> None:
-    elements = Elements(page_of(full_store))
+def test_the_page_needs_no_network(whole: str) -> None:
+    elements = Elements(whole)
     links = elements.values("href") + elements.values("src") + elements.values("xlink:href")
     assert all(link.startswith(("#", "data:")) for link in links)
-    assert "@import" not in page_of(full_store)
+    assert "@import" not in whole
 
 
-def test_every_figure_has_an_alternative_text_with_its_numbers(full_store: MadeUpStore) -> None:
-    labels = [value for value in Elements(page_of(full_store)).values("aria-label") if " on " in value]
+def test_every_figure_has_an_alternative_text_with_its_numbers(whole: str) -> None:
+    labels = [value for value in Elements(whole).values("aria-label") if " on " in value]
     assert any("a2t (IA2 → SFT) 85.0%" in label for label in labels)
     assert any("calibration errors: Base, no demonstrations 0.20" in label for label in labels)
     assert any(label.startswith("Dev loss against step") for label in labels)
 
 
-def test_what_a_model_wrote_is_escaped(full_store: MadeUpStore) -> None:
-    page = page_of(full_store)
-    assert re.findall("<script[^>]*>", page) == ['<script type="application/json" id="answers-data">', "<script>"]
-    assert page.count("</script") == 2
-    assert "&lt;script&gt;alert(&#39;made up&#39;)&lt;/script&gt;" in page
+def test_what_a_model_wrote_is_escaped(whole: str) -> None:
+    assert re.findall("<script[^>]*>", whole) == ['<script type="application/json" id="answers-data">', "<script>"]
+    assert whole.count("</script") == 2
+    assert "&lt;script&gt;alert(&#39;made up&#39;)&lt;/script&gt;" in whole
 
 
-def test_three_examples_per_model_right_and_wrong(full_store: MadeUpStore) -> None:
-    page = page_of(full_store)
-    assert page.count('<article class="query">') == 3 + 1  # and the one that the browser fills in
+def test_three_examples_per_model_right_and_wrong(whole: str) -> None:
+    assert whole.count('<article class="query">') == 3 + 1  # and the one that the browser fills in
     # three queries, five models; the base without demonstrations is never right
-    assert page.count('<div class="answer right">') == 12
-    assert page.count('<div class="answer wrong">') == 3
-    assert text_of(page).count("no answer found") == 3
-    assert "Input: France" in page
+    assert whole.count('<div class="answer right">') == 12
+    assert whole.count('<div class="answer wrong">') == 3
+    assert text_of(whole).count("no answer found") == 3
+    assert "Input: France" in whole
 
 
-def test_numbers_sentences_and_costs_are_there(full_store: MadeUpStore) -> None:
-    text = text_of(page_of(full_store, STAGES))
+def test_numbers_sentences_and_costs_are_there(whole: str) -> None:
+    text = text_of(whole)
     assert "85.0 ± 5.0" in text
     assert "The teacher is good enough" in text
     assert "4-bit (Q4_1), dequantised" in text
@@ -135,11 +109,13 @@ def test_training_is_shown_once_where_both_passes_were_measured(store: MadeUpSto
     assert "of the chosen hyper-parameters; dot: lowest dev loss. Learning rate of tok (SFT): 0.001" in page
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_another_model_has_no_note_on_quantisation(store: MadeUpStore) -> None:
     store.base((0.0, 75.0), eval=settings(model_id="Qwen/Qwen3-4B-Base"))
     assert "dequantised" not in page_of(store)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_weak_teacher_is_a_warning_on_the_page(store: MadeUpStore) -> None:
     store.base((0.0, 40.0))
     page = page_of(store)
@@ -148,6 +124,7 @@ def test_a_weak_teacher_is_a_warning_on_the_page(store: MadeUpStore) -> None:
     assert "a good teacher and 4 to 16 labels: a2t; in the paper" in text_of(page)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_evaluation_sets_are_grouped_with_out_of_distribution_starred_and_last(store: MadeUpStore) -> None:
     for dataset in ("aaa", "capitals"):
         store.base((0.0, 70.0), eval=settings(eval_dataset=dataset))
@@ -157,6 +134,7 @@ def test_evaluation_sets_are_grouped_with_out_of_distribution_starred_and_last(s
     assert "*: out of distribution" in text_of(page)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_damaged_records_are_listed_and_not_counted(full_store: MadeUpStore) -> None:
     full_store.base((0.0, 1.0), run_idx=3).write_text('{"schema": 1, "kin')
     text = text_of(page_of(full_store))
@@ -168,6 +146,7 @@ def test_an_empty_store_gives_a_page_that_says_so(store: MadeUpStore) -> None:
     assert "There are no evaluation records below" in text_of(page_of(store))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_one_record_gives_a_page(store: MadeUpStore) -> None:
     store.adapter(config("tok"), 70.0, 0.5)
     text = text_of(page_of(store))
@@ -183,6 +162,7 @@ def test_unfair_candidates_are_an_error_and_no_page(store: MadeUpStore) -> None:
         page_of(store)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_later_work_can_add_a_section(full_store: MadeUpStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "ia2.report.page.SECTIONS", [*SECTIONS, lambda data: Section("more", "More", data.stages[0].name)]

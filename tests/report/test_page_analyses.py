@@ -2,10 +2,9 @@
 
 import pytest
 from made_up import MadeUpStore, config, settings
-from test_overlaps import config as applicable
-from test_overlaps import write as write_overlap
-from test_page import Elements, text_of
-from test_similarities import write as write_similarity
+from made_up_comparisons import run as applicable
+from made_up_comparisons import write_overlap, write_similarity
+from pages import Elements, text_of
 
 from ia2.config import ReportConfig
 from ia2.errors import UserError
@@ -26,6 +25,7 @@ def anchors(page: str) -> list[str]:
     return [value for tag, name, value in Elements(page).attributes if (tag, name) == ("h2", "id")]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_nothing_compared_gives_no_section(full_store: MadeUpStore) -> None:
     page = page_of(full_store)
     assert not {"similarity", "overlap"} & set(anchors(page))
@@ -67,11 +67,13 @@ def test_overlaps_are_drawn_and_their_means_told(store: MadeUpStore) -> None:
     assert "#ffffff" not in page
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_pairs_without_subspaces_give_no_section(store: MadeUpStore) -> None:
     write_overlap(store.root, "absent", num_rows=0)
     assert "overlap" not in anchors(page_of(store))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_filters_choose_comparisons_too(full_store: MadeUpStore) -> None:
     write_similarity(full_store.root)
     write_overlap(full_store.root, "one")
@@ -79,6 +81,7 @@ def test_filters_choose_comparisons_too(full_store: MadeUpStore) -> None:
     assert not {"similarity", "overlap"} & set(anchors(page_of(full_store, model_types=("tok",))))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_comparison_that_is_not_whole_is_a_problem(full_store: MadeUpStore) -> None:
     write_similarity(full_store.root).write_text("{")
     write_overlap(full_store.root, "one").with_suffix(".parquet").write_bytes(b"PAR1")

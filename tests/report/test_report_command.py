@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from made_up import ROWS, MadeUpStore, config, settings
-from test_page import Elements, text_of
+from pages import Elements, text_of
 
 import ia2
 from ia2.cli import main
@@ -46,6 +46,7 @@ def test_the_command_and_the_function_write_the_same_page(full_store: MadeUpStor
     assert "commands" in anchors(page)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_the_command_prints(full_store: MadeUpStore, capsys: pytest.CaptureFixture[str]) -> None:
     page_of(full_store.root)
     assert capsys.readouterr().out == f"21 records, 18 runs: {full_store.root.resolve()}/reports/report.html\n"
@@ -57,6 +58,7 @@ def test_an_empty_store_gives_a_page_that_says_what_to_do(store: MadeUpStore) ->
     assert "There are no evaluation records below" in text_of(page)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_runs_without_records_are_shown_as_trained(store: MadeUpStore) -> None:
     store.run(config("act"), 0.5)
     page = page_of(store.root)
@@ -66,6 +68,7 @@ def test_runs_without_records_are_shown_as_trained(store: MadeUpStore) -> None:
     assert not re.search("collect targets|evaluate [0-9]", text_of(page))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_one_record_gives_a_page(store: MadeUpStore) -> None:
     store.adapter(config("tok"), 70.0, 0.5)
     page = page_of(store.root)
@@ -73,11 +76,13 @@ def test_one_record_gives_a_page(store: MadeUpStore) -> None:
     assert "1 run" in text_of(page)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_method_without_records_is_told_beside_the_others(full_store: MadeUpStore) -> None:
     full_store.run(config("act", dataset="past_tense"), 0.5)
     assert "act (IA2) past_tense 0.001 0 0.5 nothing yet" in text_of(page_of(full_store.root))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_damaged_record_is_named_and_the_rest_shown(
     full_store: MadeUpStore, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -123,6 +128,7 @@ def test_a_root_that_is_no_folder_is_no_empty_store(tmp_path: Path, capsys: pyte
     assert "is no folder; give the --root" in refusal(capsys, tmp_path / "typo")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_filters_leave_records_runs_and_their_own_command(full_store: MadeUpStore) -> None:
     full_store.run(config("act", dataset="past_tense"), 0.5)
     page = page_of(full_store.root, "--model_types", "base", "tok", "--trained_datasets", "capitals")
@@ -133,6 +139,7 @@ def test_filters_leave_records_runs_and_their_own_command(full_store: MadeUpStor
     assert "ia2 report --model_types base tok --trained_datasets capitals" in page
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_published_choice_is_made_where_it_is_asked_for(full_store: MadeUpStore) -> None:
     assert "of highest accuracy on this very evaluation set" in page_of(
         full_store.root, "--hp_selection", "performance"

@@ -4,15 +4,12 @@ import json
 import logging
 import math
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 import pytest
+from made_up_comparisons import ROWS, similarity, write_similarity
 
-from ia2.config import TrainConfig
 from ia2.errors import UserError
 from ia2.report.similarities import (
-    COLUMNS,
     by_layer,
     by_layer_and_token,
     by_token,
@@ -25,46 +22,9 @@ from ia2.report.similarities import (
 from ia2.report.similarity_table import similarity_table
 from ia2.store import write_json
 
-ROWS = [
-    *[(5, 0, 0, 1.0), (5, 1, 0, 0.5), (5, 0, 1, 0.0), (5, 1, 1, 0.5)],  # two tokens, two layers
-    *[(9, 0, 0, 0.25), (9, 1, 0, 0.75)],
-]
-"""idx, layer, token, cosine."""
-
-
-def content(**changes: Any) -> dict[str, Any]:
-    """As it is written; the numbers are made up, but for those that follow from ROWS."""
-    act = TrainConfig(training_method="act", dataset="capitals", num_train_examples=8, num_generated_tokens=2)
-    return {
-        "schema": 1,
-        **{"method": "act", "reference": "teacher", "trained_dataset": "capitals", "eval_dataset": "capitals"},
-        **{"icl_source_dataset": "capitals", "icl_max_demos": 8, "num_train_examples": 8, "run_idx": 0},
-        **{"num_generated_tokens_eval": 2, "model_id": "tiny", "torch_dtype": "auto", "icl_pool": "train"},
-        **{"stop": "separator", "num_eval_examples": None, "chat_template": False},
-        **{"run": act.applicable(), "reference_run": None, "shows_demonstrations": False},
-        **{"num_examples": 2, "num_tokens": 3, "num_layers": 2, "mean": 0.5, "sd": 0.0},
-        "layers": [
-            {"layer": 0, "cosine": 0.375, "sd": 0.1767767, "n": 2},
-            {"layer": 1, "cosine": None, "sd": None, "n": 0},
-        ],
-        **{"base_revision": "weights", "adapter_sha256": "a", "reference_adapter_sha256": None, "eval_sha256": "b"},
-        **{"split_sha256": "c", "source_sha256": "d", "responses": "e", "responses_sha256": "f", "command": "ia2"},
-        **changes,
-    }
-
-
-def write(root: Path, name: str = "one", rows: list[tuple[Any, ...]] = ROWS, **changes: Any) -> Path:
-    written = content(**changes)
-    path = root / "outputs" / "similarity" / written["method"] / written["trained_dataset"] / f"{name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    kinds = {"idx": "int64", "layer": "int32", "token": "int32", "cosine": "float32"}
-    pd.DataFrame(rows, columns=list(COLUMNS)).astype(kinds).to_parquet(path.with_suffix(".parquet"))
-    write_json(path, written)
-    return path
-
 
 def test_tokens_are_averaged_within_an_example_first(tmp_path: Path) -> None:
-    write(tmp_path)
+    write_similarity(tmp_path)
     (one,) = read_similarities(tmp_path)
     assert len(cosines(one)) == len(ROWS)
     token = by_token(one)
@@ -86,7 +46,7 @@ def test_tokens_are_averaged_within_an_example_first(tmp_path: Path) -> None:
 
 
 def test_numbers_of_the_whole_are_those_of_the_json_and_what_is_not_known_is_nan(tmp_path: Path) -> None:
-    write(tmp_path)
+    write_similarity(tmp_path)
     (one,) = read_similarities(tmp_path)
     assert (overall(one).mean, overall(one).sd, overall(one).n) == (0.5, 0.0, 2)
     layers = by_layer(one)
@@ -96,7 +56,7 @@ def test_numbers_of_the_whole_are_those_of_the_json_and_what_is_not_known_is_nan
 
 
 def test_a_cosine_that_is_not_defined_enters_no_mean(tmp_path: Path) -> None:
-    write(tmp_path, rows=[*ROWS[:-1], (9, 1, 0, math.nan)], mean=None, sd=None)
+    write_similarity(tmp_path, rows=[*ROWS[:-1], (9, 1, 0, math.nan)], mean=None, sd=None)
     (one,) = read_similarities(tmp_path)
     assert math.isnan(overall(one).mean)
     assert per_example(one)["cosine"].tolist() == [0.5, 0.25]
@@ -109,15 +69,15 @@ def test_an_empty_store_holds_none(tmp_path: Path) -> None:
 
 
 def test_a_newer_schema_stops_the_reading(tmp_path: Path) -> None:
-    write(tmp_path, "one")
-    write(tmp_path, "two", schema=2)
+    write_similarity(tmp_path, "one")
+    write_similarity(tmp_path, "two", schema=2)
     with pytest.raises(UserError, match=r"two\.json has schema 2, newer than 1, .* update ia2"):
         read_similarities(tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["cut", "no parquet", "cut parquet", "field", "method"])
 def test_what_is_not_whole_is_told_and_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str) -> None:
-    whole, path = write(tmp_path, "whole"), write(tmp_path, "broken")
+    whole, path = write_similarity(tmp_path, "whole"), write_similarity(tmp_path, "broken")
     match damage:
         case "cut":
             path.write_text(path.read_text()[:50])
@@ -126,9 +86,9 @@ def test_what_is_not_whole_is_told_and_left_out(tmp_path: Path, caplog: pytest.L
         case "cut parquet":
             path.with_suffix(".parquet").write_bytes(b"PAR1")
         case "field":
-            write_json(path, {key: value for key, value in content().items() if key != "eval_sha256"})
+            write_json(path, {key: value for key, value in similarity().items() if key != "eval_sha256"})
         case "method":
-            write_json(path, content(run={"training_method": "atc"}))
+            write_json(path, similarity(run={"training_method": "atc"}))
     with caplog.at_level(logging.WARNING):
         assert [one.path for one in read_similarities(tmp_path)] == [whole]
     assert f"{path} is not counted: " in caplog.text
@@ -138,20 +98,20 @@ def test_what_is_not_whole_is_told_and_left_out(tmp_path: Path, caplog: pytest.L
 
 
 def test_what_is_being_written_is_not_read(tmp_path: Path) -> None:
-    path = write(tmp_path)
+    path = write_similarity(tmp_path)
     path.rename(path.with_name(f".{path.name}"))
     assert read_similarities(tmp_path) == ()
 
 
 def test_the_table_pools_runs_alone_and_tells_configurations_apart(tmp_path: Path) -> None:
-    run = content()["run"]
+    run = similarity()["run"]
     for run_idx, mean in ((0, 0.8), (1, 0.9)):
-        write(tmp_path, f"low{run_idx}", mean=mean, run_idx=run_idx, run={**run, "run_idx": run_idx})
-    write(tmp_path, "high", mean=0.5, run={**run, "lr": 1e-3})
-    write(tmp_path, "other", mean=0.7, reference="other_demonstrations", run={**run, "lr": 1e-3})
-    write(tmp_path, "base", mean=0.25, method="base", run=None)
-    write(tmp_path, "pair", mean=0.6, reference="tok", reference_run={**run, "training_method": "tok"})
-    write(tmp_path, "unknown", mean=None, method="tok", run={**run, "training_method": "tok"})
+        write_similarity(tmp_path, f"low{run_idx}", mean=mean, run_idx=run_idx, run={**run, "run_idx": run_idx})
+    write_similarity(tmp_path, "high", mean=0.5, run={**run, "lr": 1e-3})
+    write_similarity(tmp_path, "other", mean=0.7, reference="other_demonstrations", run={**run, "lr": 1e-3})
+    write_similarity(tmp_path, "base", mean=0.25, method="base", run=None)
+    write_similarity(tmp_path, "pair", mean=0.6, reference="tok", reference_run={**run, "training_method": "tok"})
+    write_similarity(tmp_path, "unknown", mean=None, method="tok", run={**run, "training_method": "tok"})
     lines = [line.split() for line in similarity_table(read_similarities(tmp_path)).splitlines()]
     assert lines[3:7] == [
         ["base", "0.250", "–", "1"],
@@ -163,14 +123,14 @@ def test_the_table_pools_runs_alone_and_tells_configurations_apart(tmp_path: Pat
 
 
 def test_the_table_keeps_evaluation_sets_apart(tmp_path: Path) -> None:
-    write(tmp_path, "one")
-    write(tmp_path, "two", eval_dataset="towns", mean=0.125)
+    write_similarity(tmp_path, "one")
+    write_similarity(tmp_path, "two", eval_dataset="towns", mean=0.125)
     table = similarity_table(read_similarities(tmp_path))
     assert table.index("capitals (2 examples") < table.index("0.500") < table.index("towns (2") < table.index("0.125")
 
 
 def test_the_json_needs_no_more_than_it_says(tmp_path: Path) -> None:
     """What a later version adds is no obstacle."""
-    path = write(tmp_path, added_later=1)
+    path = write_similarity(tmp_path, added_later=1)
     assert json.loads(path.read_text())["added_later"] == 1
     assert len(read_similarities(tmp_path)) == 1

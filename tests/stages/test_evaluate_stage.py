@@ -171,6 +171,21 @@ def test_no_two_questions_share_a_record(root: Path, tiny_model_folder: Path, mo
     assert len(paths) == len(set(paths)) == 2 * len(questions)
 
 
+def test_a_record_whose_name_no_file_could_have(tmp_path: Path, tiny_model_folder: Path, models: Models) -> None:
+    """A run's name and that of what it is asked are longer together than a file's may be."""
+    trained_on, asked = "t" * 90, "é" * 60
+    for name in (trained_on, asked):
+        write_dataset(tmp_path, name, [f"q{i}" for i in range(16)])
+    train(training(tmp_path, tiny_model_folder, dataset=trained_on, patience=77, dev_eval_steps=123456), models)
+    config = evaluation(tmp_path, tiny_model_folder, model_types=("act",), eval_datasets=(asked,))
+    (path,) = evaluate(config, models)
+    assert read(path)[0]["eval"]["eval_dataset"] == asked
+    assert leftovers(tmp_path) == []
+    made = path.stat().st_ino
+    assert evaluate(config, models) == [path]
+    assert path.stat().st_ino == made
+
+
 def test_both_passes_belong_to_one_record(root: Path, tiny_model_folder: Path, models: Models) -> None:
     without = evaluate(evaluation(root, tiny_model_folder, model_types=("act",)), models)
     both = evaluate(evaluation(root, tiny_model_folder, model_types=("act",), eval_with_icl=True), models)

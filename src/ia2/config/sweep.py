@@ -107,6 +107,6 @@ class CleanConfig(Config):
     """Remove what killed commands left behind."""
 
     targets: bool = False
-    """Remove the teacher's targets too; they are collected again when a run needs them."""
+    """Remove the teacher's targets and responses too; they are made again when something needs them."""
     dry_run: bool = False
     """Only say what would go."""

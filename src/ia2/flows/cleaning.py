@@ -11,7 +11,7 @@ from ia2.flows.status import in_words, size
 def clean(config: CleanConfig) -> list[Path]:
     """Remove it, or with `dry_run` only say what would go; returns the paths."""
     root = store.root_of(config)
-    chosen = [*leftovers(root), *(_targets(root) if config.targets else ())]
+    chosen = [*leftovers(root), *(_collected(root) if config.targets else ())]
     for path in chosen:
         print(f"{'would remove' if config.dry_run else 'removing'} {path.relative_to(root)}, {in_words(size([path]))}")
     total = in_words(size(chosen))
@@ -29,18 +29,23 @@ def leftovers(root: Path) -> Iterator[Path]:
             if not _is_in_use(path):
                 yield path
         for lock in sorted(folder.rglob(".*.lock")):
-            if not store.is_locked(lock.with_name(lock.name[1:].removesuffix(".lock"))):
+            if not store.is_locked(store.locked_by(lock)):
                 yield lock
 
 
 def _is_in_use(path: Path) -> bool:
-    """Whether what this becomes, or the folder that it is in, is locked."""
-    target = path.with_name(path.name[1:].rsplit(".", 2)[0])
-    return store.is_locked(target) or store.is_locked(path.parent)
+    """Whether what this becomes, or the folder that it is in, is locked.
+
+    A record's lock has the name of both its files without their endings, so any beginning of the name counts.
+    """
+    locked = [store.locked_by(lock) for lock in path.parent.glob(".*.lock")]
+    at_it = [place for place in locked if path.name[1:].startswith(place.name)]
+    return any(map(store.is_locked, [*at_it, path.parent]))
 
 
-def _targets(root: Path) -> Iterator[Path]:
-    """Sets of targets, each of which is collected again when a run needs it."""
-    for folder in sorted((root / "outputs" / "targets").glob("[!.]*")):
-        if not store.is_locked(folder):
-            yield folder
+def _collected(root: Path) -> Iterator[Path]:
+    """Sets of targets, and the responses that similarity decoded; each is made again when it is needed."""
+    for kind in ("targets", "responses"):
+        for folder in sorted((root / "outputs" / kind).glob("[!.]*")):
+            if not store.is_locked(folder):
+                yield folder

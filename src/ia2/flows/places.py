@@ -12,10 +12,10 @@ from typing import Any
 from ia2 import store
 from ia2.config import PlotSelection, TrainConfig
 from ia2.errors import UserError
-from ia2.flows.records import accepted, fields_of, fields_of_run, passes, passing, tell
+from ia2.flows.records import accepted, fields_of, fields_of_run, passes, passing
 from ia2.report.material import Place
 from ia2.report.overlaps import Overlap, examine_overlaps
-from ia2.report.reading import Problem
+from ia2.report.reading import Problem, tell
 from ia2.report.results import Record
 from ia2.report.similarities import Similarities, Similarity, examine_similarities
 

@@ -12,7 +12,7 @@ from typing import Any
 from ia2.config import Config, TrainConfig
 from ia2.errors import MachineError, UserError
 from ia2.methods import parse_method
-from ia2.report.reading import Problem
+from ia2.report.reading import Problem, tell
 from ia2.report.results import Record, read_results
 
 log = logging.getLogger(__name__)
@@ -28,12 +28,6 @@ def readable_records(root: Path, may_be_none: bool = False) -> tuple[list[Record
     if not results.records and not may_be_none:
         raise UserError(f"no evaluation record below {root / 'outputs' / 'evaluations'}; `ia2 evaluate` makes them")
     return list(results.records), results.problems
-
-
-def tell(problems: Sequence[Problem]) -> None:
-    """Name what cannot be read, and why."""
-    for problem in problems:
-        log.warning("%s is not counted: %s", problem.path, problem.reason)
 
 
 def fail_for(problems: Sequence[Problem]) -> None:

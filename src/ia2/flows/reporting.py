@@ -7,11 +7,11 @@ from ia2 import store
 from ia2.config import ReportConfig, TrainConfig
 from ia2.errors import UserError
 from ia2.flows.places import fields_of_similarity
-from ia2.flows.records import accepted, fail_for, passes, passing, readable_records, tell
+from ia2.flows.records import accepted, fail_for, passes, passing, readable_records
 from ia2.report.costs import stage_costs
 from ia2.report.overlaps import examine_overlaps
 from ia2.report.page import render_page
-from ia2.report.reading import Problem
+from ia2.report.reading import Problem, tell
 from ia2.report.results import Results
 from ia2.report.runs import read_runs
 from ia2.report.sections.base import Analyses, PageData
@@ -44,10 +44,11 @@ def page_data(root: Path, config: ReportConfig) -> PageData:
     UserError where no record passes the filters, or hyper-parameters cannot be chosen fairly.
     """
     records, problems = readable_records(root, may_be_none=True)
-    costs = stage_costs(root, records)
-    if records and any(accepted(config, name) for name in FILTERS):
+    filtered = any(accepted(config, name) for name in FILTERS)
+    if records and filtered:
         records = passing(records, config, FILTERS)
     runs = tuple(run for run in read_runs(root, records) if passes(_fields_of_run(run.config), config, FILTERS))
+    costs = stage_costs(root, records, runs, filtered)
     selection = select(records, runs, config.hp_selection)
     analyses, more_problems = _analyses(root, config)
     results = Results(root, tuple(records), (*problems, *more_problems))

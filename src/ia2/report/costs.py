@@ -9,7 +9,7 @@ from ia2.config import TrainConfig
 from ia2.methods import Method, Variant
 from ia2.report.results import Record
 from ia2.report.runs import TrainedRun, config_key
-from ia2.store import read_json, run_folders
+from ia2.store import read_json
 
 FIRST_PHASES: dict[Variant, Variant] = {"a2t": "act", "t2a": "tok"}
 """A variant that goes on from a finished run of another -> that other."""
@@ -25,24 +25,33 @@ class StageCost:
     note: str = ""
 
 
-def stage_costs(root: Path, records: Sequence[Record]) -> tuple[StageCost, ...]:
-    """Seconds and bytes of collecting, training by method, and evaluating, of all that stands below `root`."""
-    return (*_collecting(root), *_training(root), *_evaluating(records))
+def stage_costs(
+    root: Path, records: Sequence[Record], runs: Sequence[TrainedRun], filtered: bool = False
+) -> tuple[StageCost, ...]:
+    """Seconds and bytes of collecting, training by method, and evaluating, of these records and runs.
 
-
-def _collecting(root: Path) -> Iterator[StageCost]:
+    Of collecting all that stands below `root`, or where `filtered` what was collected on the splits of these runs.
+    """
+    folders = [run.folder for run in runs if run.folder is not None]
     targets = sorted((root / "outputs" / "targets").glob("*/manifest.json"))
+    if filtered:
+        splits = {read_json(folder / "config.json").get("split_sha256") for folder in folders}
+        targets = [manifest for manifest in targets if read_json(manifest).get("split_sha256") in splits]
+    return (*_collecting(targets), *_training(folders), *_evaluating(records))
+
+
+def _collecting(targets: Sequence[Path]) -> Iterator[StageCost]:
     if targets:
         seconds = sum(read_json(manifest)["seconds"] for manifest in targets)
         note = f"{len(targets)} sets, shared by all methods and learning rates"
         yield StageCost("collect targets", seconds, _bytes(manifest.parent for manifest in targets), note)
 
 
-def _training(root: Path) -> Iterator[StageCost]:
-    folders: dict[str, list[Path]] = {}
-    for folder in run_folders(root):
-        folders.setdefault(read_json(folder / "config.json")["config"]["training_method"], []).append(folder)
-    for method, runs in folders.items():
+def _training(folders: Sequence[Path]) -> Iterator[StageCost]:
+    by_method: dict[str, list[Path]] = {}
+    for folder in folders:
+        by_method.setdefault(read_json(folder / "config.json")["config"]["training_method"], []).append(folder)
+    for method, runs in by_method.items():
         seconds = sum(read_json(folder / "final_loss_statistics.json")["seconds"] for folder in runs)
         yield StageCost(f"train {method}", seconds, _bytes(runs), f"{len(runs)} runs")
 

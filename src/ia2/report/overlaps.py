@@ -5,7 +5,6 @@ split and hyper-parameters, `runs` are two runs of the same method, the control.
 update is zero has no subspace, and no row.
 """
 
-import logging
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,9 +14,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from ia2.config import TrainConfig
-from ia2.report.reading import Problem, read_rows, read_whole, visible
-
-log = logging.getLogger(__name__)
+from ia2.report.reading import Examined, Problem, examine, read_rows, read_whole, tell
 
 SCHEMA = 1
 MEASURES = (
@@ -81,11 +78,8 @@ class Overlap(BaseModel):
 
 
 @dataclass(frozen=True)
-class Overlaps:
-    """All that could be read below a root: the comparisons, and what could not be read."""
-
-    found: tuple[Overlap, ...]
-    problems: tuple[Problem, ...]
+class Overlaps(Examined[Overlap]):
+    """All that could be read below a root, and what could not."""
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -101,16 +95,14 @@ def read_overlaps(root: Path) -> pd.DataFrame:
     What is not whole is told and left out; UserError where a file was written by a newer version.
     """
     examined = examine_overlaps(root)
-    for problem in examined.problems:
-        log.warning("%s is not counted: %s", problem.path, problem.reason)
+    tell(examined.problems)
     return examined.frame
 
 
 def examine_overlaps(root: Path) -> Overlaps:
     """Every pair below `root`, and the files that are not whole; UserError where one is newer than this."""
-    outcomes = [read_overlap(path) for path in visible((root / "outputs" / "subspace").glob("*/*.json"))]
-    found = tuple(outcome for outcome in outcomes if isinstance(outcome, Overlap))
-    return Overlaps(found, tuple(outcome for outcome in outcomes if isinstance(outcome, Problem)))
+    examined = examine((root / "outputs" / "subspace").glob("*/*.json"), Overlap, SCHEMA)
+    return Overlaps(examined.found, examined.problems)
 
 
 def read_overlap(path: Path) -> Overlap | Problem:

@@ -5,10 +5,11 @@ because guessing at its meaning could show wrong numbers as right ones.
 """
 
 import json
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import pyarrow
 import pyarrow.parquet
@@ -17,6 +18,8 @@ from pydantic import BaseModel, ValidationError
 from ia2.errors import UserError
 
 Kind = TypeVar("Kind", bound=BaseModel)
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,27 @@ def read_whole(path: Path, kind: type[Kind], newest: int, columns: Sequence[str]
     if missing := [name for name in columns if name not in there]:
         return Problem(path, f"its rows lack {', '.join(missing)}")
     return record
+
+
+@dataclass(frozen=True)
+class Examined(Generic[Kind]):
+    """The files of a kind that could be read, in order of path, and those that could not."""
+
+    found: tuple[Kind, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+def examine(paths: Iterable[Path], kind: type[Kind], newest: int, columns: Sequence[str] = ()) -> Examined[Kind]:
+    """`read_whole` of each that is not being written; UserError where one is newer than this."""
+    outcomes = [read_whole(path, kind, newest, columns) for path in visible(paths)]
+    found = tuple(outcome for outcome in outcomes if isinstance(outcome, kind))
+    return Examined(found, tuple(outcome for outcome in outcomes if isinstance(outcome, Problem)))
+
+
+def tell(problems: Iterable[Problem]) -> None:
+    """Name what cannot be read, and why."""
+    for problem in problems:
+        log.warning("%s is not counted: %s", problem.path, problem.reason)
 
 
 def read_rows(path: Path, columns: Sequence[str] | None = None) -> pyarrow.Table:

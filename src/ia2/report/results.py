@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from ia2.config import TrainConfig
 from ia2.errors import UserError
 from ia2.measure.calibration import ReliabilityBin
-from ia2.report.reading import Problem, read_whole, visible
+from ia2.report.reading import Problem, examine, read_whole
 
 SCHEMA = 1
 COLUMNS = ("idx", "with_icl", "question", "gold", "response", "parsed", "correct", "confidence")
@@ -153,9 +153,8 @@ class Results:
 
 def read_results(root: Path) -> Results:
     """Every evaluation record below `root`; UserError where one was written by a newer version."""
-    outcomes = [read_record(path) for path in visible((root / "outputs" / "evaluations").rglob("*.json"))]
-    records = tuple(outcome for outcome in outcomes if isinstance(outcome, Record))
-    return Results(root, records, tuple(outcome for outcome in outcomes if isinstance(outcome, Problem)))
+    examined = examine((root / "outputs" / "evaluations").rglob("*.json"), Record, SCHEMA, COLUMNS)
+    return Results(root, examined.found, examined.problems)
 
 
 def read_record(path: Path) -> Record | Problem:

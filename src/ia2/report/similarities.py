@@ -10,9 +10,7 @@ Every example counts the same, however long its response is: tokens are averaged
 a number of examples, `sd` the standard deviation over them (ddof 1; NaN for a single one).
 """
 
-import logging
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -20,9 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ia2.config import TrainConfig
 from ia2.measure.similarity import Mean
-from ia2.report.reading import Problem, read_rows, read_whole, visible
-
-log = logging.getLogger(__name__)
+from ia2.report.reading import Examined, Problem, examine, read_rows, read_whole, tell
 
 SCHEMA = 1
 COLUMNS = ("idx", "layer", "token", "cosine")
@@ -85,13 +81,8 @@ class Similarity(BaseModel):
         return self.path.with_suffix(".parquet")
 
 
-@dataclass(frozen=True)
-class Similarities:
-    """All that could be read below a root, in order of path, and what could not."""
-
-    found: tuple[Similarity, ...]
-    problems: tuple[Problem, ...]
-
+Similarities = Examined[Similarity]
+"""All that could be read below a root, and what could not."""
 
 # Reading
 
@@ -102,17 +93,13 @@ def read_similarities(root: Path) -> tuple[Similarity, ...]:
     UserError where one was written by a newer version.
     """
     examined = examine_similarities(root)
-    for problem in examined.problems:
-        log.warning("%s is not counted: %s", problem.path, problem.reason)
+    tell(examined.problems)
     return examined.found
 
 
 def examine_similarities(root: Path) -> Similarities:
     """Every comparison below `root`, and the files that are not whole; UserError where one is newer than this."""
-    paths = visible((root / "outputs" / "similarity").glob("*/*/*.json"))
-    outcomes = [read_similarity(path) for path in paths]
-    found = tuple(outcome for outcome in outcomes if isinstance(outcome, Similarity))
-    return Similarities(found, tuple(outcome for outcome in outcomes if isinstance(outcome, Problem)))
+    return examine((root / "outputs" / "similarity").glob("*/*/*.json"), Similarity, SCHEMA)
 
 
 def read_similarity(path: Path) -> Similarity | Problem:

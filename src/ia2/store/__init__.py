@@ -1,0 +1,35 @@
+"""Where artefacts live, how they are named, and how they are written so that nothing half-made ever counts.
+
+Names are for people: nothing parses one. What a folder holds is said by the config.json inside it.
+"""
+
+from ia2.store.digests import file_digest as file_digest
+from ia2.store.digests import value_digest as value_digest
+from ia2.store.files import json_text as json_text
+from ia2.store.files import read_json as read_json
+from ia2.store.files import read_object as read_object
+from ia2.store.files import remove as remove
+from ia2.store.files import temporaries as temporaries
+from ia2.store.files import write_json as write_json
+from ia2.store.files import writing as writing
+from ia2.store.locks import claimed as claimed
+from ia2.store.locks import is_locked as is_locked
+from ia2.store.locks import locked as locked
+from ia2.store.locks import locked_by as locked_by
+from ia2.store.names import LONGEST_TAIL as LONGEST_TAIL
+from ia2.store.names import fitting_name as fitting_name
+from ia2.store.names import name_tail as name_tail
+from ia2.store.names import run_name as run_name
+from ia2.store.names import short_model_name as short_model_name
+from ia2.store.places import evaluations_folder as evaluations_folder
+from ia2.store.places import fixed_path as fixed_path
+from ia2.store.places import low_data_path as low_data_path
+from ia2.store.places import pool_path as pool_path
+from ia2.store.places import root_of as root_of
+from ia2.store.places import run_folder as run_folder
+from ia2.store.places import run_folders as run_folders
+from ia2.store.places import shuffled_path as shuffled_path
+from ia2.store.places import split_file as split_file
+from ia2.store.places import split_path as split_path
+from ia2.store.places import splits_on_disk as splits_on_disk
+from ia2.store.places import targets_folder as targets_folder

@@ -1,0 +1,85 @@
+"""Where artefacts lie below a root."""
+
+import os
+from pathlib import Path
+
+from ia2.config import Config, TrainConfig
+from ia2.store.names import run_name
+
+
+def root_of(config: Config) -> Path:
+    """`--root`, else $IA2_ROOT, else the parent of this repository's scripts/ if that is here, else this folder."""
+    if config.root is not None:
+        return config.root
+    if "IA2_ROOT" in os.environ:
+        return Path(os.environ["IA2_ROOT"])
+    here = Path.cwd()
+    in_scripts = here.name == "scripts" and (here / "train_unified.py").exists()
+    return here.parent if in_scripts else here
+
+
+def pool_path(root: Path, dataset: str) -> Path:
+    """Where a prepared dataset lies."""
+    return root / "data" / dataset / "main.json"
+
+
+def split_path(root: Path, dataset: str, num_train_examples: int, run_idx: int) -> Path:
+    """Where the split of (N, run) lies."""
+    return root / "data" / dataset / "train" / f"{num_train_examples}_{run_idx}.json"
+
+
+def fixed_path(root: Path, dataset: str, num_train_examples: int, run_idx: int) -> Path:
+    """Where the split of (N, run) with one list of demonstrations lies."""
+    return root / "data" / dataset / "train_fixed" / f"{num_train_examples}_{run_idx}.json"
+
+
+def shuffled_path(root: Path, dataset: str, draw: tuple[int, int], num_shuffles: int) -> Path:
+    """Where the split of (N, run) with demonstrations in several orders lies."""
+    return root / "data" / dataset / "train" / f"shuffled_{num_shuffles}_{draw[0]}_{draw[1]}.json"
+
+
+def low_data_path(root: Path, dataset: str, sizes: tuple[int, int, int], run_idx: int) -> Path:
+    """Where the low-data split of (N, M, K) and run lies."""
+    return root / "data" / f"{dataset}-ldr" / "train" / f"{'_'.join(map(str, (*sizes, run_idx)))}.json"
+
+
+def split_file(root: Path, config: TrainConfig) -> Path:
+    """Where the split that a run trains on lies."""
+    if config.ldr_mode:
+        return low_data_path(root, config.dataset, config.low_data_sizes, config.run_idx)
+    draw = config.num_train_examples, config.run_idx
+    match config.demo_type:
+        case "fixed":
+            return fixed_path(root, config.dataset, *draw)
+        case "shuffled":
+            return shuffled_path(root, config.dataset, draw, config.num_shuffles)
+        case "unique":
+            return split_path(root, config.dataset, *draw)
+
+
+def splits_on_disk(root: Path, dataset: str) -> list[tuple[int, int]]:
+    """(N, run) of every split {N}_{run}.json of a dataset."""
+    names = (file.stem.split("_") for file in (root / "data" / dataset / "train").glob("*.json"))
+    return sorted((int(parts[0]), int(parts[1])) for parts in names if len(parts) == 2 and all(map(str.isdigit, parts)))
+
+
+def targets_folder(root: Path, digest: str) -> Path:
+    """Where the teacher targets of that digest lie."""
+    return root / "outputs" / "targets" / digest
+
+
+def run_folder(root: Path, config: TrainConfig) -> Path:
+    """The folder of a run whose num_generated_tokens is resolved."""
+    return root / "outputs" / config.training_method / config.dataset / run_name(config)
+
+
+def evaluations_folder(root: Path, method: str, dataset: str, uncertainty: bool) -> Path:
+    """Where records of a method (or base) trained on a dataset lie."""
+    return root / "outputs" / "evaluations" / (f"{method}_uncertainty" if uncertainty else method) / dataset
+
+
+def run_folders(root: Path) -> list[Path]:
+    """Every finished run below `root`, in order of path."""
+    outputs = root / "outputs"
+    folders = (file.parent for file in outputs.glob("*/*/*/adapter_config.json"))
+    return sorted(folder for folder in folders if not folder.name.startswith(".") and (folder / "config.json").exists())
