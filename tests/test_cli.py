@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -146,6 +147,19 @@ def test_mistakes_are_told_whatever_the_terminal_can_show(encoding: str) -> None
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "ia2: Error parsing --lr: could not convert string to float: 'many'\n"
+
+
+@pytest.mark.parametrize("subcommand", cli.SUBCOMMANDS)
+def test_help_shows_every_spelling_of_a_flag_and_its_default_once(
+    capsys: pytest.CaptureFixture[str], subcommand: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")
+    with pytest.raises(SystemExit):
+        cli.main([subcommand, "--help"])
+    shown = capsys.readouterr().out
+    assert not re.search(r"\(default: [^()]*\)[ .]*\(default:", shown)
+    for flag in cli.SUBCOMMANDS[subcommand].aliases:
+        assert f"--{flag} " in shown
 
 
 def test_help_is_printed_and_is_no_failure(capsys: pytest.CaptureFixture[str]) -> None:

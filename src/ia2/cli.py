@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from ia2.config import CONTINUE_SAME, Config
+from ia2.config import CONTINUE_SAME, FLAGS, Config
 from ia2.errors import MachineError, UserError
 from ia2.flows.commands import SUBCOMMANDS, run
 
@@ -84,7 +84,7 @@ def parse_arguments(arguments: list[str]) -> Config:
         _check_flags(arguments)
     box = io.StringIO()
     try:
-        with contextlib.redirect_stderr(box):
+        with contextlib.redirect_stderr(box), FLAGS:
             parsed: Config = tyro.cli(
                 _subcommands(),
                 prog="ia2",

@@ -25,6 +25,7 @@ from ia2.config.data import LowDataConfig as LowDataConfig
 from ia2.config.data import PrepareConfig as PrepareConfig
 from ia2.config.data import TasksConfig as TasksConfig
 from ia2.config.evaluation import EvaluateConfig as EvaluateConfig
+from ia2.config.flags import FLAGS as FLAGS
 from ia2.config.plots import PlotAllConfig as PlotAllConfig
 from ia2.config.plots import PlotConfig as PlotConfig
 from ia2.config.plots import PlotSelection as PlotSelection

@@ -99,7 +99,8 @@ class _Maker:
 
 def _in_words(path: Path) -> str:
     """A record as a run is told: `tok/gsm8k/{name}`, since names of different methods can be the same."""
-    return "/".join(path.with_suffix("").parts[-3:])
+    evaluations = next(folder for folder in path.parents if folder.name == "evaluations")
+    return str(path.with_suffix("").relative_to(evaluations))
 
 
 def _accuracies(record: dict[str, Any]) -> str:
