@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ia2 import store
@@ -194,6 +194,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         store.read_json(tmp_path / "value.json")
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # its first values take a second on a busy machine
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=5))
 def test_json_text_says_what_it_was_given(value: Any) -> None:  # noqa: ANN401
     assert json.loads(store.json_text({"value": value})) == {"value": value}

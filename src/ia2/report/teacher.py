@@ -5,6 +5,7 @@ the first question to any result.
 """
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 
 from ia2.report.cases import Case, Measured
@@ -85,15 +86,14 @@ def _criteria(teacher: Measured, start: Measured | None) -> list[Criterion]:
 
 def collapsed(model: Measured) -> str:
     """How a model that gives nearly one answer only does so, or an empty text."""
-    examples = model.examples
-    answers, golds = examples["parsed"].dropna(), examples["gold"]
-    if answers.empty:
+    answers, golds = Counter(model.examples["parsed"].dropna()), Counter(model.examples["gold"])
+    if not answers:
         return ""
-    common = answers.value_counts()
-    share, due = 100 * common.iloc[0] / len(examples), 100 * golds.value_counts().iloc[0] / len(examples)
+    ((common, num_answers),), ((_, num_golds),) = answers.most_common(1), golds.most_common(1)
+    share, due = (100 * number / len(model.examples) for number in (num_answers, num_golds))
     if share < COLLAPSED or due >= COLLAPSED:
         return ""
-    return f"{share:.0f}% of its answers are “{common.index[0]}”, while no gold answer has more than {due:.0f}%"
+    return f"{share:.0f}% of its answers are “{common}”, while no gold answer has more than {due:.0f}%"
 
 
 def teacher_findings(case: Case, teacher: Measured) -> list[Finding]:
