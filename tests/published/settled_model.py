@@ -15,8 +15,8 @@ from transformers import PreTrainedModel
 NAME = "Qwen3-4B-Base"
 TOKENS = (":", "4", "ĊĊ")
 """Each is followed by the next: the end of a query, the answer, and the blank line that ends the response."""
-CONTEXT = 8192
-"""Room for a hundred demonstrations."""
+CONTEXT = 16384
+"""Room for two hundred demonstrations, of N = 200."""
 
 
 def save_settled_model(folder: Path) -> Path:

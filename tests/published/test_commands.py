@@ -63,13 +63,15 @@ class InThisProcess:
 
     monkeypatch: pytest.MonkeyPatch
     capsys: pytest.CaptureFixture[str]
+    caplog: pytest.LogCaptureFixture
 
     def __call__(self, words: list[str], where: Path) -> str:
         self.monkeypatch.chdir(where)
         self.monkeypatch.setattr(sys, "argv", words)
         with pytest.raises(SystemExit) as ended:
             runpy.run_path(str(where / words[0]), run_name="__main__")
-        told = "".join(self.capsys.readouterr())
+        told = "\n".join([*self.capsys.readouterr(), *self.caplog.messages])
+        self.caplog.clear()
         assert ended.value.code == 0, f"{shlex.join(words)}: {told}"
         return told
 
@@ -80,10 +82,16 @@ def in_a_process_of_its_own(words: list[str], where: Path) -> str:
     return ended.stdout + ended.stderr
 
 
-def test_every_command_runs(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.timeout(900)  # less than a minute where the cores are free
+def test_every_command_runs(
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     """Figures are saved coarsely, and a line that plots the same again is not run again: they take most of the time."""
     monkeypatch.setattr("ia2.flows.plotting.SAVED", {"savefig.dpi": 40})
-    run = InThisProcess(monkeypatch, capsys)
+    run = InThisProcess(monkeypatch, capsys, caplog)
     for number, command in enumerate([*COMMANDS, *OF_LABELS]):
         if command.startswith("python plot") and command in COMMANDS[:number]:
             continue
@@ -107,7 +115,10 @@ def test_every_command_runs_as_a_process(project: Path) -> None:
 
 
 def assert_no_failure(told: str) -> None:
+    """Nor are two records told by one name, as tok and tokl once were."""
     assert not re.search("failed|Traceback|Error", told), told
+    records = re.findall(r"^\[\d+/\d+\] (\S+): with", told, re.MULTILINE)
+    assert len(set(records)) == len(records), told
 
 
 def assert_as_published(project: Path) -> None:

@@ -77,6 +77,17 @@ def test_uncertainty_mode_plots_what_the_analysis_adds(store: MadeUpStore, capsy
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_where_there_is_no_auroc_the_analysis_may_have_been_made(
+    store: MadeUpStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metrics = {f"without_icl_{name}": value for name, value in {"accuracy": 0.0, **UNCERTAIN}.items()}
+    metrics.pop("without_icl_auroc", None)
+    rewrite(store.adapter(config("tok"), 0.0, 0.5, metrics=metrics), gold_rank=range(40))
+    plotted(store, "accuracy", "calibration", uncertainty_mode=True)
+    assert "auroc: not measured (`ia2 evaluate --uncertainty_analysis` does), or all " in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_a_type_of_one_mode_is_drawn_in_either(two: MadeUpStore) -> None:
     with pytest.raises(UserError, match="nothing is drawn"):
         plotted(two, "entropy")
