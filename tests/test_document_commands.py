@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import ia2
 from ia2.cli import SUBCOMMANDS, main, parse_arguments
 from ia2.config import EMBEDDED_MODEL
 from ia2.lm import loading
@@ -50,7 +51,8 @@ def empty_folder(tmp_path: Path, tiny_model_folder: Path, monkeypatch: pytest.Mo
     """Where a document begins: nothing but a person's own rows. These are invented."""
     known = loading.model_folder
     tiny = {EMBEDDED_MODEL: str(tiny_model_folder)}
-    monkeypatch.setattr(loading, "model_folder", lambda model_id: tiny.get(model_id) or known(model_id))
+    for place in (loading, ia2):  # the package keeps a name once it was asked for
+        monkeypatch.setattr(place, "model_folder", lambda model_id: tiny.get(model_id) or known(model_id))
     for name in ("IA2_ROOT", "IA2_MODEL_ID"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
