@@ -4,13 +4,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_runs import evaluation, results, training
+from tiny_runs import evaluation, files_of, leftovers, results, training
 
-from ia2.config import PredictConfig
+from ia2.config import DemoConfig, Dtype, FitConfig, MergeConfig, ModelConfig, PredictConfig
+from ia2.flows.demo import demo
 from ia2.flows.evaluation import evaluate
+from ia2.flows.fitting import fit_from
+from ia2.flows.merging import merge_adapter
 from ia2.flows.prediction import predict_from
 from ia2.flows.training import train
-from ia2.lm import loading
+from ia2.lm import loading, shelf
+from ia2.lm.loading import LanguageModel
 from ia2.lm.shelf import Models
 
 SPREAD: dict[str, Any] = {"device_map": "auto", "max_memory": ("cpu=130KB",)}
@@ -38,3 +42,38 @@ def test_the_same_files_under_the_same_names(
     assert answers[0] == answers[1]
     whole, spread = map(results, roots)
     assert whole == spread
+
+
+@pytest.mark.parametrize(("method", "dtype"), [("act", "float32"), ("ia3-act", "float32"), ("act", "bfloat16")])
+def test_merging_writes_the_same_folder(
+    tmp_path: Path, tiny_model_folder: Path, method: str, dtype: Dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "pack_linears", lambda model: 0)
+    run = train(training(tmp_path, tiny_model_folder, training_method=method))
+    for name, where in (("whole", {}), ("spread", SPREAD)):
+        out = tmp_path / name
+        config = MergeConfig(adapter=run, out=out, model_id=str(tiny_model_folder), torch_dtype=dtype, **where)
+        report = merge_adapter(config)
+        assert report.merged_float32 < 1e-4
+    assert files_of(tmp_path / "spread") == files_of(tmp_path / "whole")
+    assert leftovers(tmp_path) == []
+
+
+def test_fit_and_demo_tell_their_model_where_to_compute(
+    tmp_path: Path, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[ModelConfig] = []
+
+    def load(config: ModelConfig) -> LanguageModel:
+        loaded.append(config)
+        return loading.load_model(config)
+
+    monkeypatch.setattr(shelf, "load_model", load)
+    rows = tmp_path / "rows.csv"
+    rows.write_text("text,label\n" + "".join(f"sentence {i},{'good' if i % 2 else 'bad'}\n" for i in range(16)))
+    small: dict[str, Any] = {"model_id": str(tiny_model_folder), "num_train_epochs": 1, "lrs": (1e-2,), "num_runs": 1}
+    adapter = fit_from(FitConfig(file=rows, root=tmp_path / "fit", **small, **SPREAD))
+    assert len(adapter.predict(["sentence 99"])) == 1
+    demo(DemoConfig(root=tmp_path / "demo", num_eval_examples=4, num_train_examples=4, **small, **SPREAD))
+    assert [(one.device_map, one.max_memory) for one in loaded] == [tuple(SPREAD.values())] * len(loaded)
+    assert len(loaded) >= 2

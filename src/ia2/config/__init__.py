@@ -13,6 +13,7 @@ from ia2.config.base import EMBEDDED_MODEL as EMBEDDED_MODEL
 from ia2.config.base import Config as Config
 from ia2.config.base import Control as Control
 from ia2.config.base import DemoType as DemoType
+from ia2.config.base import DeviceConfig as DeviceConfig
 from ia2.config.base import Dtype as Dtype
 from ia2.config.base import HpSelection as HpSelection
 from ia2.config.base import LabelType as LabelType

@@ -6,11 +6,11 @@ from typing import ClassVar
 import tyro
 from pydantic import Field, model_validator
 
-from ia2.config.base import EMBEDDED_MODEL, Config, DeviceConfig, Dtype, LearningRate, Protocol
+from ia2.config.base import EMBEDDED_MODEL, DeviceConfig, Dtype, LearningRate, Protocol
 from ia2.errors import UserError
 
 
-class FitConfig(Config):
+class FitConfig(DeviceConfig):
     """Teach a model your own labelled rows, compare IA2 with fine-tuning, and keep the adapter (./{file}-ia2)."""
 
     aliases: ClassVar[dict[str, str]] = {"text_column": "text_columns"}
@@ -33,8 +33,6 @@ class FitConfig(Config):
     """Runs of each method, each with its own training rows."""
     num_train_epochs: int = Field(default=20, ge=1)
     """At most so many passes over the training rows."""
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
     overwrite: bool = False
     """Start anew where the rows or the task have changed since the last time."""
 
@@ -64,7 +62,7 @@ class PredictConfig(DeviceConfig):
         return self
 
 
-class MergeConfig(Config):
+class MergeConfig(DeviceConfig):
     """Fold a LoRA or IA3 adapter into its base model and write an ordinary model folder."""
 
     adapter: Path
@@ -73,13 +71,11 @@ class MergeConfig(Config):
     """Folder to write."""
     torch_dtype: Dtype = "auto"
     """Number format to write; auto is the one the adapter was trained under. The sum is made in float32."""
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
     model_id: str | None = None
     """Base model, where it has moved since training (default: the adapter's own)."""
 
 
-class DemoConfig(Config):
+class DemoConfig(DeviceConfig):
     """Teach the embedded model from its own in-context behaviour and show what came out (folder: ./ia2-demo)."""
 
     root: Path | None = None
@@ -102,5 +98,3 @@ class DemoConfig(Config):
     the evaluation set itself (folder: ./ia2-demo-published)."""
     num_eval_examples: int | None = Field(default=None, ge=1)
     """Only the first so many evaluation examples (default: all, about 100)."""
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""

@@ -6,13 +6,13 @@ comparison that was stopped goes on where it was.
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
 from ia2 import store
-from ia2.config import EvaluateConfig, HpSelection, LabelType, Protocol, ReportConfig, TrainConfig
+from ia2.config import DeviceConfig, EvaluateConfig, HpSelection, LabelType, Protocol, ReportConfig, TrainConfig
 from ia2.flows.evaluation import evaluate
 from ia2.flows.reporting import page_data, write_page
 from ia2.flows.training import train
@@ -48,7 +48,7 @@ class Comparison:
     eval_datasets: tuple[str, ...] = ()
     num_eval_examples: int | None = None
     protocol: Protocol = "default"
-    device: str = "auto"
+    where: DeviceConfig = field(default_factory=DeviceConfig)
 
     @property
     def hp_selection(self) -> HpSelection:
@@ -76,7 +76,7 @@ def training_runs(comparison: Comparison) -> Iterator[TrainConfig]:
                     label_type=label_type,
                     dataset=comparison.dataset,
                     model_id=comparison.model_id,
-                    device=comparison.device,
+                    **comparison.where.placement(),
                     num_train_examples=comparison.num_train_examples,
                     num_train_epochs=comparison.num_train_epochs,
                     dev_eval_steps=comparison.dev_eval_steps,
@@ -103,7 +103,7 @@ def evaluations(comparison: Comparison) -> Iterator[EvaluateConfig]:
     shared = EvaluateConfig(
         root=comparison.root,
         model_id=comparison.model_id,
-        device=comparison.device,
+        **comparison.where.placement(),
         trained_datasets=(comparison.dataset,),
         eval_datasets=comparison.eval_datasets or (comparison.dataset,),
         icl_source_datasets=(comparison.dataset,),

@@ -41,5 +41,5 @@ def _chapters(config: DemoConfig, root: Path) -> Iterator[Comparison]:
             num_train_epochs=config.num_train_epochs,
             num_eval_examples=config.num_eval_examples,
             protocol=config.protocol,
-            device=config.device,
+            where=config,
         )

@@ -18,7 +18,7 @@ from statistics import mean
 from typing import Any
 
 from ia2 import store
-from ia2.config import FitConfig, ModelConfig
+from ia2.config import DeviceConfig, FitConfig, ModelConfig
 from ia2.errors import UserError
 from ia2.flows.comparison import Comparison, Shown, choices, compare, show
 from ia2.icl.splits import Draw
@@ -53,14 +53,14 @@ class Adapter:
 
     folder: Path
     page: Path
-    device: str = "auto"
+    where: DeviceConfig = field(default_factory=DeviceConfig)
     models: Models = field(default_factory=Models, repr=False)
 
     def predict(self, rows: Sequence[str | Row]) -> list[Prediction]:
         """Answer each text, or each row where a query takes several columns."""
         trained = read_trained(self.folder)
         asked = [row_of(row, trained.spec) if isinstance(row, str) else row for row in rows]
-        fields = {"model_id": trained.model_id, "torch_dtype": trained.dtype, "device": self.device}
+        fields = {"model_id": trained.model_id, "torch_dtype": trained.dtype, **self.where.placement()}
         return predict(trained, asked, ModelConfig.model_validate(fields), self.models)
 
 
@@ -106,7 +106,7 @@ def fit_from(config: FitConfig, models: Models | None = None) -> Adapter:
     shown = show(root)
     kept = _keep(comparison)
     _tell(shown, kept, dataset)
-    return Adapter(kept.folder, shown.page, config.device, models)
+    return Adapter(kept.folder, shown.page, config, models)
 
 
 def _prepared(config: FitConfig, root: Path) -> str:
@@ -165,7 +165,7 @@ def _comparison(config: FitConfig, root: Path, dataset: str) -> Comparison:
         num_runs=config.num_runs,
         num_train_epochs=config.num_train_epochs,
         dev_eval_steps=-(-num_train // BATCH_SIZE),
-        device=config.device,
+        where=config,
     )
 
 

@@ -4,8 +4,12 @@ The sum is made in float32 and cast afterwards: added to bf16 weights, a small l
 How far the logits moved is measured on a few sentences and told.
 """
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import torch
@@ -69,18 +73,38 @@ def merge(trained: Trained, model: ModelConfig, out: Path) -> MergeReport:
         exact = _logits(adapted, lm)
         merged = cast(PreTrainedModel, cast(Any, adapted).merge_and_unload())
     in_float32 = float((_logits(merged, lm) - exact).abs().max())
-    merged.to(dtype)  # type: ignore[arg-type]  # transformers types `to` wrongly
-    report = MergeReport(
-        dtype=str(dtype).removeprefix("torch."),
-        merged_float32=in_float32,
-        merged=_root_mean_square(_logits(merged, lm) - exact),
-        unmerged=_root_mean_square(unmerged - exact),
-    )
-    with store.writing(out) as temporary:
-        merged.save_pretrained(temporary)
-        lm.tokenizer.save_pretrained(temporary)
+    whole = LanguageModel(merged, lm.tokenizer, lm.model_id, lm.revision)
+    with store.writing(out) as temporary, _cast(whole, model, dtype, out) as cast_down:
+        report = MergeReport(
+            dtype=str(dtype).removeprefix("torch."),
+            merged_float32=in_float32,
+            merged=_root_mean_square(_logits(cast_down.model, cast_down) - exact),
+            unmerged=_root_mean_square(unmerged - exact),
+        )
+        _save(cast_down, temporary)
         (temporary / CARD).write_text(_card(trained, report), encoding="utf-8")
     return report
+
+
+@contextmanager
+def _cast(merged: LanguageModel, model: ModelConfig, dtype: torch.dtype, out: Path) -> Iterator[LanguageModel]:
+    """The merged float32 model in `dtype`. Weights that lie away from where they compute are cast through the disk."""
+    if dtype == torch.float32:
+        yield merged
+    elif not any(weight.is_meta for weight in merged.model.parameters()):
+        merged.model.to(dtype)  # type: ignore[arg-type]  # transformers types `to` wrongly
+        yield merged
+    else:
+        with TemporaryDirectory(prefix=f".{out.name[:50]}.", suffix=".tmp", dir=out.parent) as folder:
+            _save(merged, Path(folder))
+            yield load_model(model.model_copy(update={"model_id": folder}))
+
+
+def _save(lm: LanguageModel, folder: Path) -> None:
+    with warnings.catch_warnings():  # it takes a part of the weights at a time, each of which has to fit
+        warnings.filterwarnings("ignore", "Attempting to save a model with offloaded modules", UserWarning)
+        lm.model.save_pretrained(folder)
+    lm.tokenizer.save_pretrained(folder)
 
 
 def _card(trained: Trained, report: MergeReport) -> str:
