@@ -16,6 +16,7 @@ from ia2.flows.training import train
 from ia2.lm import loading, shelf
 from ia2.lm.loading import LanguageModel
 from ia2.lm.shelf import Models
+from ia2.report.cards import CARD
 
 SPREAD: dict[str, Any] = {"device_map": "auto", "max_memory": ("cpu=130KB",)}
 
@@ -45,17 +46,20 @@ def test_the_same_files_under_the_same_names(
 
 
 @pytest.mark.parametrize(("method", "dtype"), [("act", "float32"), ("ia3-act", "float32"), ("act", "bfloat16")])
-def test_merging_writes_the_same_folder(tmp_path: Path, tiny_model_folder: Path, method: str, dtype: Dtype) -> None:
+def test_merging_writes_the_same_folder(
+    tmp_path: Path, tiny_model_folder: Path, method: str, dtype: Dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for the card, which says how far logits are: one model's rotary frequencies are cast down with it."""
+    monkeypatch.setattr(loading, "pack_linears", lambda model: 0)
     run = train(training(tmp_path, tiny_model_folder, training_method=method))
     for name, where in (("whole", {}), ("spread", SPREAD)):
         out = tmp_path / name
         config = MergeConfig(adapter=run, out=out, model_id=str(tiny_model_folder), torch_dtype=dtype, **where)
         report = merge_adapter(config)
         assert report.merged_float32 < 1e-4
-    spread, whole = files_of(tmp_path / "spread"), files_of(tmp_path / "whole")
+    spread, whole = (files_of(tmp_path / name) for name in ("spread", "whole"))
     assert spread.keys() == whole.keys()
-    del spread["README.md"], whole["README.md"]  # says how far logits moved, whose last digits differ
-    assert spread == whole
+    assert {name for name in whole if spread[name] != whole[name]} <= {CARD}
     assert leftovers(tmp_path) == []
 
 

@@ -5,6 +5,7 @@ from random import Random
 
 import pytest
 
+from ia2.lm.budget import Budget
 from ia2.lm.lanes import Lane, Queue, Rest, read_together
 from ia2.lm.prefixes import PrefixGroup
 
@@ -17,7 +18,7 @@ def queue(
     """Rests of these sizes for each beginning, numbered in their order."""
     owners = [(beginning, size) for beginning, of_one in enumerate(sizes) for size in of_one]
     rests = [Rest(row, (7,) * size, beginning) for row, (beginning, size) in enumerate(owners)]
-    return Queue(rests, list(shared), num_new_tokens, budget)
+    return Queue(rests, list(shared), num_new_tokens, Budget(budget))
 
 
 def batches(waiting: Queue) -> Iterator[list[Lane]]:

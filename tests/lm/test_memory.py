@@ -12,6 +12,7 @@ from tiny import tiny_model
 from ia2.errors import MachineError
 from ia2.icl.encoding import Ids
 from ia2.lm import decoding
+from ia2.lm.budget import Budget
 from ia2.lm.decoding import Decoding, decode
 from ia2.lm.forward import Reader, reading
 from ia2.lm.label_scores import sequence_log_probabilities
@@ -143,7 +144,7 @@ def test_beginnings_that_do_not_fit_together_are_read_alone(most: int, monkeypat
 def test_what_prompts_share_is_not_held_for_each() -> None:
     """64 prompts behind 200 shared tokens take the slots of few of them, also when they have grown."""
     rests = [Rest(row, ids, 0) for row, (ids,) in enumerate(made_up(9) for _ in range(64))]
-    queue = Queue(rests, [200], 3, token_budget=2048)
+    queue = Queue(rests, [200], 3, Budget(2048))
     with reading(tiny_model("llama")) as reader:
         beginnings = read_beginnings(reader, made_up(200))
         lanes = queue.next()

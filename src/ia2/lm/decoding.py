@@ -23,7 +23,7 @@ from ia2.config import StopRule
 from ia2.errors import MachineError, UserError
 from ia2.icl.encoding import Ids
 from ia2.icl.prompts import SEPARATOR
-from ia2.lm.budget import affordable_tokens
+from ia2.lm.budget import Budget, affordable
 from ia2.lm.forward import Reader
 from ia2.lm.lanes import Lane, Queue, Rest, read_together
 from ia2.lm.memory import attempted, fits
@@ -123,8 +123,9 @@ def over_batches(reader: Reader, prompts: Sequence[Ids], feeding: Feeding, work:
     Where memory runs out, a batch is begun anew as a smaller one, and so are those after it. MachineError where a
     single prompt does not fit.
     """
-    token_budget, after = feeding.token_budget or affordable_tokens(reader.base), feeding.after
-    waiting = list(read_together(prefix_groups(prompts), token_budget))
+    told, after = feeding.token_budget, feeding.after
+    budget = affordable(reader.base, feeding.num_new_tokens) if told is None else Budget(told)
+    waiting = list(read_together(prefix_groups(prompts), budget.tokens))
     while waiting:
         groups = waiting.pop(0)
         shared = [prompts[group.rows[0]][: group.length] for group in groups]
@@ -139,9 +140,9 @@ def over_batches(reader: Reader, prompts: Sequence[Ids], feeding: Feeding, work:
             for place, group in enumerate(groups)
             for row in group.rows
         ]
-        queue = Queue(rests, beginnings.lengths, feeding.num_new_tokens, token_budget)
+        queue = Queue(rests, beginnings.lengths, feeding.num_new_tokens, budget)
         _work_off(queue, reader, partial(_begin, work, reader, beginnings))
-        token_budget = queue.token_budget
+        budget = queue.budget
 
 
 def _begin(work: Callable[[State], object], reader: Reader, beginnings: Beginnings, lanes: Sequence[Lane]) -> None:

@@ -7,10 +7,11 @@ as often as it must be. A prompt that shares nothing has a lane of its own, an o
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from ia2.icl.encoding import Ids
+from ia2.lm.budget import Budget
 from ia2.lm.prefixes import FEWEST_ROWS, PrefixGroup
 
 
@@ -30,13 +31,13 @@ Lane = list[Rest]
 class Queue:
     """Rests that wait to be read, in lanes.
 
-    `shared` are the lengths of the beginnings. A rest will grow by `num_new_tokens` at most. A batch takes no more than
-    `token_budget` slots, shared ones and padding included, where it has more than one rest.
+    `shared` are the lengths of the beginnings. A rest will grow by `num_new_tokens` at most. A batch keeps within the
+    `budget` with its slots, shared ones and padding included, where it has more than one rest.
     """
 
-    def __init__(self, rests: Sequence[Rest], shared: Sequence[int], num_new_tokens: int, token_budget: int) -> None:
+    def __init__(self, rests: Sequence[Rest], shared: Sequence[int], num_new_tokens: int, budget: Budget) -> None:
         self.shared = shared
-        self.token_budget = token_budget
+        self.budget = budget
         self._num_new_tokens = num_new_tokens
         self.lanes = self._packed(rests)
 
@@ -56,14 +57,15 @@ class Queue:
     def _goes_in(self, lane: Lane) -> bool:
         start, num_tokens = self.shared[lane[0].beginning], _num_tokens(lane)
         grown = num_tokens + len(lane) * self._num_new_tokens
-        return grown <= start and start + num_tokens <= self.token_budget
+        return grown <= start and self.budget.allows(start + num_tokens, len(lane))
 
     def next(self) -> list[Lane]:
         """The lanes of the next batch."""
-        widest = longest = 0
+        widest = longest = num_rows = 0
         for count, lane in enumerate(self.lanes):
             widest, longest = max(widest, _num_tokens(lane)), max(longest, self.shared[lane[0].beginning])
-            if count and (count + 1) * (widest + longest) > self.token_budget:
+            num_rows += len(lane)
+            if count and not self.budget.allows((count + 1) * (widest + longest), num_rows):
                 return self.lanes[:count]
         return self.lanes
 
@@ -75,7 +77,7 @@ class Queue:
         """Lower the budget to what half of a batch takes: half of its lanes, or half of what is in a single one."""
         half = batch[: len(batch) // 2] if len(batch) > 1 else [lane[: len(lane) // 2] for lane in batch]
         longest = max(self.shared[lane[0].beginning] for lane in half)
-        self.token_budget = len(half) * (longest + max(map(_num_tokens, half)))
+        self.budget = replace(self.budget, tokens=len(half) * (longest + max(map(_num_tokens, half))))
         self.lanes = self._packed([rest for lane in self.lanes for rest in lane])
 
 
