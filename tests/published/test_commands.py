@@ -128,7 +128,7 @@ def assert_as_published(project: Path) -> None:
         assert path.endswith("/") == (project / path).is_dir(), path
     names = {folder.name for folder in store.run_folders(project)}
     assert set(SPECIFICATION["run_names"]) <= names
-    (record,) = (project / "outputs/evaluations/base").glob("*_on_gsm8k_demos5_*.json")
+    (record,) = (project / "outputs/evaluations/base").glob(f"{NAME}_100_0__gsm8k_on_gsm8k_demos5_*.json")
     metrics = json.loads(record.read_text(encoding="utf-8"))["metrics"]
     assert set(SPECIFICATION["metrics"]) <= metrics.keys()
     assert metrics["with_icl_accuracy"] == metrics["without_icl_accuracy"] == pytest.approx(100 * 2 / 12)
