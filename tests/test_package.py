@@ -18,7 +18,16 @@ from report.made_up import MadeUpStore, fill
 
 PROJECT = Path(__file__).parents[1]
 SHIPPED = ("src", "tests", "scripts", "benchmarks", "experiments", "docs")
-FILES = {"CITATION.cff", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "constraints.txt", "pyproject.toml"}
+FILES = {
+    "ia2.yaml",
+    "CITATION.cff",
+    "CONTRIBUTING.md",
+    "LICENSE",
+    "Makefile",
+    "README.md",
+    "constraints.txt",
+    "pyproject.toml",
+}
 OF_THE_ARCHIVE = {"PKG-INFO", ".gitignore"}
 OF_THE_WHEEL = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE"}
 
