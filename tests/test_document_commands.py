@@ -51,7 +51,7 @@ def empty_folder(tmp_path: Path, tiny_model_folder: Path, monkeypatch: pytest.Mo
     """Where a document begins: nothing but a person's own rows. These are invented."""
     known = loading.model_folder
     tiny = {EMBEDDED_MODEL: str(tiny_model_folder)}
-    for place in (loading, ia2):  # the package keeps a name once it was asked for
+    for place in (ia2, loading):  # the package keeps a name once it was asked for, which must be the true one
         monkeypatch.setattr(place, "model_folder", lambda model_id: tiny.get(model_id) or known(model_id))
     for name in ("IA2_ROOT", "IA2_MODEL_ID"):
         monkeypatch.delenv(name, raising=False)
