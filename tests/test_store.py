@@ -181,7 +181,7 @@ def test_names_that_are_too_long_for_a_temporary_file_are_cut(tmp_path: Path) ->
     assert store.read_json(path) == 1
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b'{"a": 1', b"\xff\xfe", b"[1,]"])
+@pytest.mark.parametrize("content", [b"", b"{", b'{"a": 1', b"\xff\xfe", b"[1,]", 5000 * b"1", 100_000 * b"["])
 def test_a_malformed_file_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "value.json"
     path.write_bytes(content)

@@ -22,7 +22,7 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - JSON is any value
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} does not exist") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, a number of thousands of digits; too deep
         raise UserError(f"{path} is not valid JSON ({error}); mend it, or delete it to have it made again") from None
 
 
