@@ -138,7 +138,7 @@ def _recorded(targets: Targets, row: int) -> Tensor:
 
 
 ON_CPU = (
-    CollectRow("collect-t32", 20, length=9, num_demonstrations=8, num_queries=16, num_tokens=32, plain_queries=2),
+    CollectRow("collect-t32", 20, length=9, num_demonstrations=8, num_queries=16, num_tokens=32, plain_queries=1),
     CollectRow("collect-t1", 1.7, length=9, num_demonstrations=8, num_queries=16, num_tokens=1, plain_queries=16),
 )
 ON_GPU = (

@@ -1,7 +1,7 @@
 """A sweep of {tok, act, a2t, tna, tokl} x 3 learning rates x 2 runs on `capitals`: `ia2 sweep`, with several numbers
 of workers, and beside it one process for each configuration that loads the model and collects the targets itself.
 
-    python benchmarks/bench_sweep.py                            on two cores: 1 worker, 2 workers, the plain way
+    python benchmarks/bench_sweep.py                            on two cores: 2 workers, the plain way
     python benchmarks/bench_sweep.py --workers 1 4 --no_plain   on one GPU
 
 The plain side is `ia2 train` itself, in a fresh process and a fresh store, once for each variant, and scaled: what is
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--model_id", default="smollm2-135m")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--num_train_epochs", type=int, default=2)
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--workers", type=int, nargs="+", default=[2])
     parser.add_argument("--stack", type=int, default=1, help="so many runs at most in one forward pass")
     parser.add_argument("--no_plain", action="store_true")
     given = parser.parse_args()
