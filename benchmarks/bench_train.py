@@ -182,8 +182,8 @@ def _phases(row: TrainRow, bench: Bench, queries: Sequence[Ids]) -> list[Phase]:
 
 
 ON_CPU = (
-    TrainRow("train-act", 3.5, "act", length=10, plain_steps=4),
-    TrainRow("train-tok", 3.5, "tok", length=10, plain_steps=4),
+    TrainRow("train-act", 3.5, "act", length=10, plain_steps=2),
+    TrainRow("train-tok", 3.5, "tok", length=10, plain_steps=2),
 )
 ON_GPU = (TrainRow("train-act", 6, "act", length=100),)
 
