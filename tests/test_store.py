@@ -406,10 +406,20 @@ def test_finished_runs_are_those_with_both_descriptions(tmp_path: Path) -> None:
     assert found == ["act/d/whole", "tok/d/whole"]
 
 
+@pytest.mark.parametrize("name", ["a*", "a?", "a[b]"])
+def test_what_is_swept_before_a_name_is_made_is_of_that_name(tmp_path: Path, name: str) -> None:
+    own, other = tmp_path / f".{name}.1.tmp", tmp_path / ".ab.1.tmp"
+    for path in (own, other):
+        path.write_text("left")
+    with store.locked(tmp_path / name):
+        assert not own.exists()
+        assert other.exists()
+
+
 def test_splits_on_disk_are_those_of_that_dataset(tmp_path: Path) -> None:
     for path in ("gsm8k/train/8_0.json", "gsm8k/train/16_1.json", "gsm8ks/train/4_0.json", "gsm8k/train/.8_3.json"):
         store.write_json(tmp_path / "data" / path, {})
-    for other in ("shuffled_2_8_0", "8", "8_x", "notes"):
+    for other in ("shuffled_2_8_0", "8", "8_x", "²_0", "notes"):
         store.write_json(tmp_path / "data" / "gsm8k" / "train" / f"{other}.json", {})
     assert store.splits_on_disk(tmp_path, "gsm8k") == [(8, 0), (16, 1)]
 

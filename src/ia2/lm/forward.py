@@ -19,7 +19,7 @@ from transformers.cache_utils import DynamicLayer
 from ia2.icl.encoding import Batch
 from ia2.lm.attention import architecture_of, attention_blocks, decoder_of
 from ia2.lm.capture import Recorder, capture
-from ia2.lm.placement import device_of
+from ia2.lm.placement import device_of, is_spread
 from ia2.lm.virtual_tokens import prefix_cache, prompt_embeddings
 
 Model = PreTrainedModel | PeftModel
@@ -49,6 +49,11 @@ class Reader:
     def device(self) -> torch.device:
         """Where inputs go, and where all that is read comes together: the device of the input embeddings."""
         return device_of(self.base.get_input_embeddings())
+
+    @property
+    def on_one_gpu(self) -> bool:
+        """Whether the whole model is on a single GPU, so that its kernels can be recorded as a CUDA graph."""
+        return self.device.type == "cuda" and not is_spread(self.base.get_input_embeddings())
 
     def read(self, batch: Batch, *, activations: bool, logits: bool, adapters: Sequence[str] | None = None) -> Reading:
         """Teacher-force a batch. Rows are padded on the right, so causal attention alone keeps padding out.

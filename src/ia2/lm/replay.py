@@ -15,7 +15,6 @@ from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer, StaticLayer
 
 from ia2.lm.masks import NOBODY, Places, attention_masks
-from ia2.lm.placement import is_spread
 from ia2.lm.state import Seen, State, Steps
 
 FEWEST_STEPS = 4
@@ -28,8 +27,7 @@ NEVER = 2**62
 
 def steps_after(state: State, num_steps: int) -> Steps:
     """What goes on from `state`, by so many steps at most: on a single GPU a replay, else the state itself."""
-    in_one_piece = not is_spread(state.reader.base.get_input_embeddings())
-    if state.reader.device.type == "cuda" and in_one_piece and num_steps >= FEWEST_STEPS:
+    if state.reader.on_one_gpu and num_steps >= FEWEST_STEPS:
         return Replay(state, num_steps)
     return state
 

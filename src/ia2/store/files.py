@@ -3,6 +3,7 @@
 A file or folder is written under a temporary name beginning with a dot and then renamed; readers skip such names.
 """
 
+import glob
 import json
 import os
 import re
@@ -85,8 +86,4 @@ def remove(path: Path) -> None:
 
 def temporaries(path: Path) -> list[Path]:
     """What processes are writing, or have left, that would become `path`."""
-    return list(path.parent.glob(f".{_escaped(beginning(path.name, 150))}.*.tmp"))
-
-
-def _escaped(name: str) -> str:
-    return name.replace("[", "[[]")
+    return list(path.parent.glob(f".{glob.escape(beginning(path.name, 150))}.*.tmp"))

@@ -60,7 +60,8 @@ def split_file(root: Path, config: TrainConfig) -> Path:
 def splits_on_disk(root: Path, dataset: str) -> list[tuple[int, int]]:
     """(N, run) of every split {N}_{run}.json of a dataset."""
     names = (file.stem.split("_") for file in (root / "data" / dataset / "train").glob("*.json"))
-    return sorted((int(parts[0]), int(parts[1])) for parts in names if len(parts) == 2 and all(map(str.isdigit, parts)))
+    pairs = (parts for parts in names if len(parts) == 2 and all(map(str.isdecimal, parts)))
+    return sorted((int(num_examples), int(run_idx)) for num_examples, run_idx in pairs)
 
 
 def targets_folder(root: Path, digest: str) -> Path:

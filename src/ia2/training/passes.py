@@ -17,7 +17,6 @@ from torch import Tensor
 from ia2.errors import UserError
 from ia2.icl.encoding import budget_batches
 from ia2.lm.forward import Reader
-from ia2.lm.placement import is_spread
 from ia2.training.computation import Computation, Plainly
 from ia2.training.graphs import Graphs
 from ia2.training.lessons import Share, exercise_of
@@ -124,8 +123,7 @@ class Passes:
 
 def passes_of(reader: Reader, micro_batch_size: int | None = None) -> Passes:
     """The passes that suit the reader's device: on a GPU, shapes that come again are replayed as CUDA graphs."""
-    in_one_piece = not is_spread(reader.base.get_input_embeddings())
-    graphed = reader.device.type == "cuda" and in_one_piece and micro_batch_size is None
+    graphed = reader.on_one_gpu and micro_batch_size is None
     computation: Computation = Graphs(reader, Plainly(reader)) if graphed else Plainly(reader)
     return Passes(reader, computation, micro_batch_size=micro_batch_size)
 
