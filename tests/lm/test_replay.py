@@ -18,7 +18,7 @@ from tiny import SHAPES, tiny_model
 
 from ia2.lm import decoding
 from ia2.lm.decoding import Decoding
-from ia2.lm.forward import reading
+from ia2.lm.forward import Reader, reading
 from ia2.lm.lanes import Rest
 from ia2.lm.replay import FEWEST_STEPS, Replay, steps_after
 from ia2.lm.state import State, read_beginnings
@@ -45,10 +45,19 @@ def test_equals_one_by_one_when_rows_end_at_different_steps(shape: str, attentio
     assert_decodes(shape, attention, prompts, Decoding(NUM_TOKENS, stop_at(ends)), expected)
 
 
-def test_only_steps_on_a_gpu_are_replayed_and_only_enough_of_them() -> None:
+@pytest.mark.parametrize("on_one_gpu", [False, True])
+def test_only_steps_on_a_gpu_are_replayed_and_only_enough_of_them(
+    on_one_gpu: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Reader, "on_one_gpu", on_one_gpu)
     with reading(tiny_model("qwen3").to(DEVICE)) as reader:
         prompt = random_prompts((5,))[0]
         state = State(reader, read_beginnings(reader, [()]), [[Rest(0, prompt, 0)]])
         state.first(activations=False)
         assert steps_after(state, FEWEST_STEPS - 1) is state
-        assert isinstance(steps_after(state, FEWEST_STEPS), Replay if DEVICE == "cuda" else State)
+        assert isinstance(steps_after(state, FEWEST_STEPS), Replay if on_one_gpu else State)
+
+
+def test_kernels_are_recorded_on_a_single_gpu_alone() -> None:
+    with reading(tiny_model("qwen3").to(DEVICE)) as reader:
+        assert reader.on_one_gpu == (DEVICE == "cuda")

@@ -283,3 +283,10 @@ def test_a_dev_loss_that_is_no_number_is_an_error(student: PeftModel) -> None:
     """The one step there is has a loss, and leaves weights that are worthless."""
     with pytest.raises(UserError, match=r"lr=1e\+37: the dev loss is nan at step 1; take a lower --lr"):
         run(student, replace(BRISK, lr=1e37, batch_size=5, num_train_epochs=1, keep="last"))
+
+
+def test_the_norm_of_the_weights_is_that_of_all_of_them_together(student: PeftModel) -> None:
+    settings = replace(BRISK, num_train_epochs=1, keep="last", log_weight_norms=True)
+    outcome = run(student, settings, WITHOUT_DEV)
+    everything = torch.cat([weights.double().flatten() for weights in outcome.weights().values()])
+    assert outcome.history[-1]["weight_norm"] == pytest.approx(float(everything.square().sum().sqrt()), rel=1e-6)
