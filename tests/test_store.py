@@ -398,7 +398,7 @@ def test_finished_runs_are_those_with_both_descriptions(tmp_path: Path) -> None:
         folder = tmp_path / "outputs" / run
         folder.mkdir(parents=True)
         (folder / "adapter_config.json").touch()
-        (folder / "config.json").touch()
+        (folder / "run.json").touch()
     foreign = tmp_path / "outputs" / "tok" / "d" / "foreign"
     foreign.mkdir()
     (foreign / "adapter_config.json").touch()

@@ -71,7 +71,7 @@ class MadeUpStore:
         """A run folder: its config, statistics and history."""
         folder = run_folder(self.root, config)
         folder.mkdir(parents=True)
-        (folder / "config.json").write_text(json.dumps({"config": config.identity()}))
+        (folder / "run.json").write_text(json.dumps({"config": config.identity()}))
         (folder / "adapter_config.json").write_text("{}")
         (folder / "final_loss_statistics.json").write_text(json.dumps(training(dev_loss)))
         lines = [line for phase in phases(config) for line in history(phase, dev_loss or 1.0, config.run_idx)]

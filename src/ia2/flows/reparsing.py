@@ -104,7 +104,7 @@ def _reparse_one(root: Path, record: Record, reading: Reading, config: ReparseCo
 def _mend_card(root: Path, record: Record) -> None:
     """Let the card of the record's run, if that is there, say what the record says now."""
     folder = None if record.run is None else store.run_folder(root, record.run)
-    if folder is not None and (folder / "config.json").exists():
+    if folder is not None and store.description_path(folder).exists():
         refresh_card(root, folder)
 
 

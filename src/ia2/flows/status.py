@@ -36,7 +36,7 @@ def in_progress(root: Path) -> Iterator[str]:
 def failed(root: Path) -> Iterator[str]:
     """Runs that failed, and why: the last line of their traceback."""
     for log in sorted((root / "outputs").glob(f"*/*/*/{FAILURE}")):
-        if not (log.parent / "config.json").exists():
+        if not store.description_path(log.parent).exists():
             lines = log.read_text(encoding="utf-8").strip().splitlines()
             yield f"{log.parent.relative_to(root / 'outputs')}: {lines[-1] if lines else 'unknown'}"
 

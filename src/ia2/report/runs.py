@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from ia2.config import TrainConfig
 from ia2.errors import UserError
 from ia2.report.results import Record
-from ia2.store import read_json, run_folders
+from ia2.store import description_path, read_json, run_folders
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def read_history(run: TrainedRun) -> pd.DataFrame:
 
 
 def _read_run(folder: Path) -> TrainedRun:
-    path = folder / "config.json"
+    path = description_path(folder)
     content = read_json(path)
     try:
         config = TrainConfig.model_validate(content["config"])

@@ -1,6 +1,6 @@
 """Where artefacts live, how they are named, and how they are written so that nothing half-made ever counts.
 
-Names are for people: nothing parses one. What a folder holds is said by the config.json inside it.
+Names are for people: nothing parses one. What a folder holds is said by the run.json inside it.
 """
 
 from ia2.store.digests import file_digest as file_digest
@@ -21,6 +21,8 @@ from ia2.store.names import fitting_name as fitting_name
 from ia2.store.names import name_tail as name_tail
 from ia2.store.names import run_name as run_name
 from ia2.store.names import short_model_name as short_model_name
+from ia2.store.places import DESCRIPTION as DESCRIPTION
+from ia2.store.places import description_path as description_path
 from ia2.store.places import evaluations_folder as evaluations_folder
 from ia2.store.places import fixed_path as fixed_path
 from ia2.store.places import low_data_path as low_data_path

@@ -6,6 +6,9 @@ from pathlib import Path
 from ia2.config import Config, TrainConfig
 from ia2.store.names import run_name
 
+DESCRIPTION = "run.json"
+"""Not config.json: transformers takes a folder with that file for a whole model."""
+
 
 def root_of(config: Config) -> Path:
     """`--root`, else $IA2_ROOT, else the parent of this repository's scripts/ if that is here, else this folder."""
@@ -79,8 +82,14 @@ def evaluations_folder(root: Path, method: str, dataset: str, uncertainty: bool)
     return root / "outputs" / "evaluations" / (f"{method}_uncertainty" if uncertainty else method) / dataset
 
 
+def description_path(folder: Path) -> Path:
+    """The file that describes the run in `folder`: run.json, or the config.json that the first edition wrote."""
+    older = folder / "config.json"
+    return older if older.exists() and not (folder / DESCRIPTION).exists() else folder / DESCRIPTION
+
+
 def run_folders(root: Path) -> list[Path]:
     """Every finished run below `root`, in order of path."""
     outputs = root / "outputs"
     folders = (file.parent for file in outputs.glob("*/*/*/adapter_config.json"))
-    return sorted(folder for folder in folders if not folder.name.startswith(".") and (folder / "config.json").exists())
+    return sorted(folder for folder in folders if not folder.name.startswith(".") and description_path(folder).exists())

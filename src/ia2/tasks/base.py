@@ -1,7 +1,7 @@
 """What a task is: how a row becomes a question and an answer, and where the rows come from.
 
 The part that prompting, parsing and predicting need is a `TaskSpec`, plain data that travels inside every trained
-adapter's config.json. The part that fetches rows is a function beside it, and is needed only to prepare.
+adapter's run.json. The part that fetches rows is a function beside it, and is needed only to prepare.
 """
 
 import re
