@@ -133,7 +133,7 @@ def show(root: Path, hp_selection: HpSelection = "dev_loss") -> Shown:
     data, folder = page_data(root, ReportConfig(hp_selection=hp_selection)), root / "reports"
     for group in data.groups:
         figure = accuracy_bars(group.rows, accuracy_caption(group.rows))
-        with store.writing(folder / f"accuracy_{group.eval_dataset}.png") as temporary:
+        with store.writing(folder / f"{store.fitting_name(f'accuracy_{group.eval_dataset}')}.png") as temporary:
             figure.savefig(temporary, format="png", dpi=150)
     page = write_page(data, folder / "report.html")
     print(text_table(data.summary))

@@ -7,6 +7,7 @@ grow with the number of examples. A comparison's JSON is written last: one that 
 
 import dataclasses
 import math
+import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -102,7 +103,7 @@ def compare(root: Path, comparisons: Sequence[Comparison], how: Comparing) -> No
     place = place_of(root, asked)
     names = {side.name for one in comparisons for side in one.sides}
     scene = read_scene(root, asked, names, how.lm, how.token_budget)
-    with tempfile.TemporaryDirectory(prefix=f".{place.name}.", suffix=".tmp", dir=place.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=f".{place.name}.{os.getpid()}-", suffix=".tmp", dir=place.parent) as folder:
         files = [Path(folder) / f"{number}.parquet" for number in range(len(comparisons))]
         with ExitStack() as stack:
             tables = [stack.enter_context(_table(path)) for path in files]

@@ -11,6 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ia2 import store
+from ia2.config import path_part
 from ia2.errors import UserError
 from ia2.icl.encoding import Encoded, Ids
 from ia2.icl.questions import Prompting, after_demonstrations, read_questions
@@ -62,7 +63,7 @@ TOKENS = "tokens.safetensors"
 
 def responses_folder(root: Path, digest: str) -> Path:
     """Where the responses of that digest lie."""
-    return root / "outputs" / "responses" / digest
+    return root / "outputs" / "responses" / path_part(digest)
 
 
 def check_other_demonstrations(root: Path, asked: Prompting) -> None:
