@@ -68,8 +68,8 @@ def path_part(text: str) -> str:
     """The text, which becomes part of a path; UserError where that could lead anywhere else."""
     if not is_path_part(text):
         raise UserError(
-            f"{text[:100]!r} is no name for a file: give 1 to {LONGEST_PART} bytes, without / \\ < >, control characters, "
-            "and a dot at the beginning"
+            f"{text[:100]!r} is no name for a file: it takes 1 to {LONGEST_PART} bytes, no / \\ < > or control "
+            "character, and no dot at its beginning"
         )
     return text
 
