@@ -68,8 +68,9 @@ def state_of(root: Path, comparison: Comparison, revision: str) -> str:
 
 def _responses_on_disk(root: Path, known: Mapping[str, Any]) -> dict[str, str]:
     """The digest of the responses that a comparison rests on, if they are still there."""
-    tokens = responses_folder(root, known["responses"]) / TOKENS
-    return {"responses_sha256": store.file_digest(tokens)} if tokens.exists() else {}
+    folder = responses_folder(root, known["responses"])
+    with store.locked(folder):
+        return {"responses_sha256": store.file_digest(folder / TOKENS)} if (folder / TOKENS).exists() else {}
 
 
 # Making them
