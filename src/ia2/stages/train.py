@@ -78,7 +78,10 @@ def train_runs(root: Path, assignments: Sequence[Assignment], models: Models) ->
 def _stands(root: Path, folder: Path, assignment: Assignment) -> bool:
     """Whether a run is there and wanted as it is; what a killed process left beside it is swept."""
     with store.locked(folder):
-        return not assignment.config.retrain and is_trained(root, assignment.config, assignment.start)
+        stands = not assignment.config.retrain and is_trained(root, assignment.config, assignment.start)
+        if not stands:
+            store.check_replaceable(folder)
+        return stands
 
 
 def _trained(root: Path, assignments: Sequence[Assignment], models: Models) -> list[Path | UserError]:
@@ -154,10 +157,9 @@ def _learning(pupil: _Pupil, student: Student, reader: Reader) -> Fit[Path]:
 def is_trained(root: Path, config: TrainConfig, start: Start | None = None) -> bool:
     """Whether the run stands in the store; UserError where something else stands in its place."""
     folder = store.run_folder(root, config)
-    path = store.description_path(folder)
-    if not path.exists():
+    if not store.is_run(folder):
         return False
-    stored = store.read_object(path)
+    stored = store.read_object(store.description_path(folder))
     made_with = stored.get("config", {})
     defaults = TrainConfig(training_method=config.training_method).applicable()
     for key, value in config.applicable().items():

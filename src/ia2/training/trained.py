@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ia2 import store
-from ia2.config import StopRule, TrainConfig
+from ia2.config import StopRule, TrainConfig, as_stored
 from ia2.errors import UserError
 from ia2.lm.loading import LanguageModel
 from ia2.tasks.base import TaskSpec
@@ -66,7 +66,7 @@ def read_trained(folder: Path) -> Trained:
     path = store.description_path(folder)
     description = store.read_object(path)
     try:
-        config = TrainConfig.model_validate(description["config"])
+        config = as_stored(TrainConfig.model_validate(description["config"]))
         spec = TaskSpec.model_validate(description["task"])
         description["base"]["revision"], description["base"]["model_id"], description["base"]["dtype"]
         int(description["config"]["num_generated_tokens"]), int(description["num_dev_used"])
