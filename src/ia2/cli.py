@@ -23,8 +23,9 @@ from ia2.config import CONTINUE_SAME, FLAGS, Config
 from ia2.errors import MachineError, UserError
 from ia2.flows.commands import SUBCOMMANDS, run
 
-PLACE = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
-DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+PLACE = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ENOTEMPTY, errno.ELOOP}
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG, errno.EBUSY}
+DISK |= {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ESTALE, errno.EMFILE, errno.ENFILE}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

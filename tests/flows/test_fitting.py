@@ -64,7 +64,7 @@ def test_the_adapter_of_lowest_dev_loss_is_kept(fitted: Adapter) -> None:
     losses = {store.read_object(run / "final_loss_statistics.json")["best_dev_loss"]: run for run in runs}
     assert len(losses) == 2
     best = losses[min(losses)]
-    assert (fitted.folder / "config.json").read_bytes() == (best / "config.json").read_bytes()
+    assert (fitted.folder / "run.json").read_bytes() == (best / "run.json").read_bytes()
 
 
 def test_the_adapter_answers_new_rows(fitted: Adapter, tmp_path: Path) -> None:

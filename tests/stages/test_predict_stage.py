@@ -185,9 +185,9 @@ def test_an_output_that_cannot_be_written_is_refused_first(adapter: Path, tmp_pa
 def with_task(adapter: Path, folder: Path, **changes: Any) -> Path:
     """The same adapter, its task changed."""
     copy = shutil.copytree(adapter, folder / "adapter")
-    described = json.loads((copy / "config.json").read_text(encoding="utf-8"))
+    described = json.loads((copy / "run.json").read_text(encoding="utf-8"))
     described["task"] |= changes
-    (copy / "config.json").write_text(json.dumps(described), encoding="utf-8")
+    (copy / "run.json").write_text(json.dumps(described), encoding="utf-8")
     return copy
 
 
@@ -239,7 +239,7 @@ def test_a_folder_that_is_no_adapter_is_named(tmp_path: Path) -> None:
         predicted(tmp_path, Models(), text="France")
 
 
-@pytest.mark.parametrize("file", ["config.json", "adapter_config.json", "adapter_model.safetensors"])
+@pytest.mark.parametrize("file", ["run.json", "adapter_config.json", "adapter_model.safetensors"])
 @pytest.mark.parametrize("keep", [0, 0.5])
 def test_a_damaged_adapter_is_named(adapter: Path, models: Models, tmp_path: Path, file: str, keep: float) -> None:
     copy = shutil.copytree(adapter, tmp_path / "adapter")
@@ -252,8 +252,8 @@ def test_a_damaged_adapter_is_named(adapter: Path, models: Models, tmp_path: Pat
 
 def test_a_config_of_something_else_is_named(adapter: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(adapter, tmp_path / "adapter")
-    (copy / "config.json").write_text(json.dumps({"config": {}}))
-    with pytest.raises(UserError, match=r"config\.json does not describe a run"):
+    (copy / "run.json").write_text(json.dumps({"config": {}}))
+    with pytest.raises(UserError, match=r"run\.json does not describe a run"):
         predicted(copy, Models(), text="France")
 
 

@@ -50,6 +50,8 @@ class PredictConfig(DeviceConfig):
     """CSV, TSV, JSON lines, JSON or parquet whose columns are the task's fields."""
     out: Path | None = None
     """CSV to write: the columns of --file plus answer and confidence (default: print)."""
+    overwrite: bool = False
+    """Replace the file that --out names."""
     model_id: str | None = None
     """Base model, where it has moved since training (default: the adapter's own)."""
 
@@ -59,6 +61,8 @@ class PredictConfig(DeviceConfig):
             raise UserError("give exactly one of --text, --file and --repl")
         if self.out is not None and self.file is None:
             raise UserError("--out goes with --file")
+        if self.overwrite and self.out is None:
+            raise UserError("--overwrite goes with --out")
         return self
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from ia2 import store
 from ia2.config import DeviceConfig, FitConfig, ModelConfig
 from ia2.errors import UserError
-from ia2.flows.comparison import Comparison, Shown, choices, compare, show
+from ia2.flows.comparison import Comparison, Shown, choices, compare, planned_runs, show
 from ia2.icl.splits import Draw
 from ia2.lm.shelf import Models
 from ia2.report.advice import advice_text
@@ -38,6 +38,8 @@ from ia2.training.trained import Trained, read_trained
 
 log = logging.getLogger(__name__)
 
+ADAPTER = "adapter"
+"""The folder, below the root, of the run that is kept."""
 MOST_TRAIN_EXAMPLES = 32
 BATCH_SIZE = 4
 """The default of training: dev loss is measured once an epoch, which on a CPU takes half the time of every 2 steps."""
@@ -79,14 +81,22 @@ def fit(
         file, folder = Path(examples), None if root is None else Path(root)
     else:
         folder = Path("ia2-fit" if root is None else root)
-        file = _write_examples(examples, folder / "examples.jsonl")
+        file = _write_examples(examples, folder / "examples.jsonl", settings.get("overwrite", False))
     return fit_from(FitConfig(file=file, model_id=model, root=folder, **settings))
 
 
-def _write_examples(examples: Sequence[Any], path: Path) -> Path:
+def _write_examples(examples: Sequence[Any], path: Path, overwrite: bool) -> Path:
     rows = [one if isinstance(one, Mapping) else _paired(one) for one in examples]
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    return _write_anew(path, text, overwrite, "overwrite=True replaces it")
+
+
+def _write_anew(path: Path, text: str, overwrite: bool, remedy: str) -> Path:
+    """Write a file of the root; UserError where another is in its place and not to be overwritten."""
+    if path.exists() and path.read_bytes() != text.encode() and not overwrite:
+        raise UserError(f"{path} says something else than these rows and settings: {remedy}")
     with store.writing(path) as temporary:
-        temporary.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
     return path
 
 
@@ -100,45 +110,56 @@ def fit_from(config: FitConfig, models: Models | None = None) -> Adapter:
     """`ia2 fit`: guess, split, train, evaluate, show, and keep one adapter."""
     root = config.root or Path(os.environ.get("IA2_ROOT", f"{config.file.stem}-ia2"))
     models = models or Models()
-    dataset = _prepared(config, root)
-    comparison = _comparison(config, root, dataset)
-    compare(comparison, models)
-    shown = show(root)
-    kept = _keep(comparison)
+    described = config.file.suffix.lower() in TASK_FILE_TYPES[:1]
+    text = None if described else _guessed(config, root)
+    with store.locked(root / ADAPTER, keep=False):
+        dataset = _prepared(config, root, text)
+        comparison = _comparison(config, root, dataset)
+        compare(comparison, models)
+        kept = _keep(comparison)
+        shown = show(root)
     _tell(shown, kept, dataset)
     return Adapter(kept.folder, shown.page, config, models)
 
 
-def _prepared(config: FitConfig, root: Path) -> str:
-    """Describe, split and write the rows; returns the dataset's name."""
-    file = config.file if config.file.suffix.lower() in TASK_FILE_TYPES[:1] else _guessed(config, root)
+def _prepared(config: FitConfig, root: Path, text: str | None) -> str:
+    """Describe the rows, by a task file of this text or their own, split and write them; returns the dataset's name."""
+    file = config.file
+    if text is not None:
+        file = root / f"{file.stem}.toml"
+        _write_anew(file, text, config.overwrite, f"`ia2 fit {file}` goes by it, --overwrite replaces it")
     dataset = task(str(file)).name
+    _check_kept(root, dataset, config.overwrite)
     if config.overwrite:
         _discard_runs(root, dataset)
     prepare(root, str(file), num_train_samples=2000, num_val_samples=500, overwrite=config.overwrite)
     return dataset
 
 
-def _guessed(config: FitConfig, root: Path) -> Path:
-    """The task file that the rows seem to need, written into the root; what was guessed is said."""
-    out = root / f"{config.file.stem}.toml"
+def _guessed(config: FitConfig, root: Path) -> str:
+    """The task file that the rows seem to need; what was guessed is said."""
     guess = guess_task(config.file, config.text_columns, config.label_column, folder=root)
     for sentence in guess.sentences:
         print(sentence, file=sys.stderr)
-    text = task_file_text(guess.task_file, guess.sentences)
-    if out.exists() and out.read_text(encoding="utf-8") != text and not config.overwrite:
+    return task_file_text(guess.task_file, guess.sentences)
+
+
+def _check_kept(root: Path, dataset: str, overwrite: bool) -> None:
+    """UserError where the adapter that is there is not ours, or of other rows and not to be overwritten."""
+    folder = root / ADAPTER
+    store.check_replaceable(folder)
+    if store.is_run(folder) and not overwrite and (other := read_trained(folder).config.dataset) != dataset:
         raise UserError(
-            f"{out} says something else than these rows and flags: `ia2 fit {out}` goes by it, --overwrite replaces it"
+            f"{folder} was fitted to {other}, not {dataset}; give another --root, or --overwrite to replace it"
         )
-    with store.writing(out) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return out
 
 
 def _discard_runs(root: Path, dataset: str) -> None:
     for folder in store.run_folders(root):
-        if read_trained(folder).config.dataset == dataset:
-            store.remove(folder)
+        if folder.parent.name == dataset:
+            with store.locked(folder):
+                store.check_replaceable(folder)
+                store.remove(folder)
 
 
 def _comparison(config: FitConfig, root: Path, dataset: str) -> Comparison:
@@ -187,15 +208,16 @@ def _mean_length(pool: Pool) -> int:
 def _keep(comparison: Comparison) -> Trained:
     """Copy the run of lowest dev loss to `adapter`, a name that stays, out of those whose dev losses compare."""
     chosen = [choice for method, choice in choices(comparison) if method in COMPARABLE]
-    runs = [read_trained(folder) for folder in store.run_folders(comparison.root)]
-    best = min((run for run in runs if any(choice.accepts(run.config) for choice in chosen)), key=_dev_loss)
-    with store.writing(comparison.root / "adapter") as temporary:
-        shutil.copytree(best.folder, temporary)
-    return read_trained(comparison.root / "adapter")
+    runs = [run.folder for run in planned_runs(comparison) if any(choice.accepts(run.config) for choice in chosen)]
+    best, folder = min(filter(None, runs), key=_dev_loss), comparison.root / ADAPTER
+    store.check_replaceable(folder)
+    with store.writing(folder) as temporary:
+        shutil.copytree(best, temporary)
+    return read_trained(folder)
 
 
-def _dev_loss(run: Trained) -> float:
-    return float(store.read_object(run.folder / "final_loss_statistics.json")["best_dev_loss"])
+def _dev_loss(run: Path) -> float:
+    return float(store.read_object(run / "final_loss_statistics.json")["best_dev_loss"])
 
 
 def _tell(shown: Shown, kept: Trained, dataset: str) -> None:
@@ -204,7 +226,8 @@ def _tell(shown: Shown, kept: Trained, dataset: str) -> None:
     rows = [row for row in rows_of(shown.summary) if row.trained_dataset == dataset and not row.with_icl]
     accuracy = {row.method: row.accuracy for row in rows}
     best, ours = max(accuracy, key=accuracy.__getitem__), kept.config.training_method
-    print(f"Kept: {ours}, of the lower dev loss of {' and '.join(COMPARABLE)}.")
+    run = f"{ours} of {kept.model_id}, N = {kept.config.num_train_examples}, lr {kept.config.lr:g}"
+    print(f"Kept: {run}, of the lower dev loss of {' and '.join(COMPARABLE)}.")
     if accuracy[best] > accuracy[ours]:
         print(f"On the held-out rows {best} did better, {accuracy[best]:.1f}% against {accuracy[ours]:.1f}%.")
     print(

@@ -2,7 +2,9 @@
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
+from ia2 import store
 from ia2.config import ModelConfig, PredictConfig
 from ia2.lm.shelf import Models
 from ia2.stages.predict import (
@@ -22,22 +24,29 @@ def predict_from(config: PredictConfig, models: Models | None = None) -> list[Pr
     trained = read_trained(config.adapter)
     model = ModelConfig(model_id=config.model_id or trained.model_id, **config.placement())
     model = model.model_copy(update={"torch_dtype": trained.dtype})
-    if config.out is not None:
-        check_output(config.out)
     if config.repl:
         return list(_answers_as_typed(trained, model, models or Models()))
-    if config.text is not None:
-        rows = [dict(row_of(config.text, trained.spec))]
-    else:
-        assert config.file is not None
-        rows = read_input(config.file, trained.spec)
-    predictions = predict(trained, rows, model, models or Models())
     if config.out is not None:
-        write_predictions(config.out, rows, predictions)
-        print(f"wrote {len(predictions)} answers to {config.out}")
-    else:
-        for prediction in predictions:
-            print(_shown(prediction))
+        with store.locked(config.out, keep=False):
+            return _write(config, config.out, trained, model, models or Models())
+    rows = [dict(row_of(config.text, trained.spec))] if config.text is not None else _rows(config, trained)
+    predictions = predict(trained, rows, model, models or Models())
+    for prediction in predictions:
+        print(_shown(prediction))
+    return predictions
+
+
+def _rows(config: PredictConfig, trained: Trained) -> list[dict[str, str]]:
+    assert config.file is not None
+    return read_input(config.file, trained.spec)
+
+
+def _write(config: PredictConfig, out: Path, trained: Trained, model: ModelConfig, models: Models) -> list[Prediction]:
+    check_output(out, config.overwrite)
+    rows = _rows(config, trained)
+    predictions = predict(trained, rows, model, models)
+    write_predictions(out, rows, predictions)
+    print(f"wrote {len(predictions)} answers to {out}")
     return predictions
 
 

@@ -4,6 +4,7 @@ A row whose query is incomplete is refused, and with it the file: an answer to n
 """
 
 import csv
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -115,10 +116,12 @@ def _meant(field: str, columns: Sequence[str]) -> str:
     return f"; rename {folded[near[0]]!r} if it is meant" if near else ""
 
 
-def check_output(out: Path) -> None:
+def check_output(out: Path, overwrite: bool) -> None:
     """UserError where answers cannot be written there, found before they are made."""
     if out.is_dir():
         raise UserError(f"--out {out} is a folder; name a file in it")
+    if os.path.lexists(out) and not overwrite:
+        raise UserError(f"--out {out} exists; give another name, or --overwrite to replace it")
     if out.suffix.lower().removeprefix(".") in set(FILE_TYPES) - {"csv", "tsv"}:
         raise UserError(f"--out {out}: answers are written as CSV, or as TSV where the name ends in .tsv")
 

@@ -1,7 +1,7 @@
 """What a task is: how a row becomes a question and an answer, and where the rows come from.
 
 The part that prompting, parsing and predicting need is a `TaskSpec`, plain data that travels inside every trained
-adapter's config.json. The part that fetches rows is a function beside it, and is needed only to prepare.
+adapter's run.json. The part that fetches rows is a function beside it, and is needed only to prepare.
 """
 
 import re
@@ -12,6 +12,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from ia2.config import PathPart
 from ia2.errors import UserError
 
 Row = Mapping[str, str]
@@ -33,7 +34,7 @@ class TaskSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
+    name: PathPart
     template: str
     """The prompt with its cue, in `str.format` fields; no trailing space."""
     answer_template: str
