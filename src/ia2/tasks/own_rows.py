@@ -7,7 +7,7 @@ that no row has) is a warning. A file is read row by row and a bounded sample of
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,6 +127,17 @@ def _part(name: str, sample: Sample, provenance: dict[str, str]) -> Part:
     return Part(name, sample, provenance | kept)
 
 
+def rows_that_ask(spec: TaskSpec, source: RowSource, folder: Path, questions: Collection[str]) -> list[tuple[str, str]]:
+    """File and number of each row that asks one of the questions, and which."""
+    asked = (
+        (f"{part.name}, row {one.number}", spec.question(one.row))
+        for part in _parts(spec, source, folder)
+        if part is not None
+        for one in part.sample.rows
+    )
+    return [(where, question) for where, question in asked if question in questions]
+
+
 def columns_of(spec: TaskSpec) -> tuple[str, ...]:
     """The columns of the question and those of the answer, each once."""
     return tuple(dict.fromkeys((*spec.fields, *spec.answer_fields)))
@@ -161,8 +172,8 @@ def usable_rows(rows: Iterable[Row], spec: TaskSpec, where: str) -> Iterator[Num
         )
     if "changed" in first:
         say_once(
-            f"{where}: {counts['changed']} of {number} answers are taught without blank lines, since a response ends at "
-            f"one, and without outer blanks; {first['changed']}"
+            f"{where}: {counts['changed']} of {number} answers are taught without outer blanks and blank lines, at "
+            f"which a response ends; {first['changed']}"
         )
     if "unreadable" in first:
         told = (
