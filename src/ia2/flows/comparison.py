@@ -43,6 +43,8 @@ class Comparison:
     model_id: str
     num_train_examples: int
     lrs: tuple[float, ...]
+    num_demonstrations: int | None = None
+    """What the teacher is shown at most (None: all N)."""
     num_runs: int = 1
     num_train_epochs: int = 50
     dev_eval_steps: int = 2
@@ -117,7 +119,7 @@ def evaluations(comparison: Comparison) -> Iterator[EvaluateConfig]:
         trained_datasets=(comparison.dataset,),
         eval_datasets=comparison.eval_datasets or (comparison.dataset,),
         icl_source_datasets=(comparison.dataset,),
-        icl_max_demos=comparison.num_train_examples,
+        icl_max_demos=comparison.num_demonstrations or comparison.num_train_examples,
         num_examples=(comparison.num_train_examples,),
         run_indices=tuple(range(comparison.num_runs)),
         num_eval_examples=comparison.num_eval_examples,

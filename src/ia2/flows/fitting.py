@@ -8,10 +8,12 @@ measure, so where another method did better there, that is said instead.
 
 import json
 import logging
+import math
 import os
+import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
@@ -21,19 +23,24 @@ from ia2 import store
 from ia2.config import DeviceConfig, FitConfig, ModelConfig
 from ia2.errors import UserError
 from ia2.flows.comparison import Comparison, Shown, choices, compare, planned_runs, show
-from ia2.icl.splits import Draw
+from ia2.icl.prompts import Episode, evaluation_episodes
+from ia2.icl.splits import Draw, draw_split
+from ia2.lm.decoding import context_of
+from ia2.lm.loading import LanguageModel
 from ia2.lm.shelf import Models
 from ia2.report.advice import advice_text
 from ia2.report.summary import rows_of
+from ia2.sources import stem_and_type
 from ia2.stages.create import create
 from ia2.stages.predict import Prediction, predict, row_of
-from ia2.stages.prepare import prepare
+from ia2.stages.prepare import leave_out, prepare
 from ia2.tasks import task
-from ia2.tasks.base import Row
-from ia2.tasks.guessing import guess_task
+from ia2.tasks.base import Row, TaskSpec
+from ia2.tasks.guessing import Guess, guess_task
+from ia2.tasks.own_rows import rows_that_ask
 from ia2.tasks.pool import Pool, load_pool
 from ia2.tasks.task_file_text import task_file_text
-from ia2.tasks.task_files import TASK_FILE_TYPES
+from ia2.tasks.task_files import TASK_FILE_TYPES, read_task_file
 from ia2.training.trained import Trained, read_trained
 
 log = logging.getLogger(__name__)
@@ -47,6 +54,19 @@ COMPARABLE = ("tok", "a2t")
 """Methods whose dev loss is the cross-entropy of the dev rows' own answers."""
 MOST_DEMONSTRATION_CHARACTERS = 6000
 """About 1,500 tokens: what a small model reads well, and a CPU in a second or two."""
+
+
+class Lengths:
+    """How many tokens prompts take with their answers, and how many the model's context holds."""
+
+    def __init__(self, lm: LanguageModel, spec: TaskSpec) -> None:
+        self.limit = context_of(lm.model.config) or math.inf
+        self._encoder, self._spec = lm.encoder(), spec
+
+    def of(self, episode: Episode) -> int:
+        num_tokens = self._spec.num_generated_tokens
+        answer = self._encoder.answer(episode.query.answer, num_tokens, "separator")
+        return len(self._encoder.prompt(episode.instructed(self._spec))) + max(num_tokens, len(answer))
 
 
 @dataclass(frozen=True)
@@ -108,13 +128,13 @@ def _paired(example: Any) -> Row:  # noqa: ANN401 - whatever a person gives
 
 def fit_from(config: FitConfig, models: Models | None = None) -> Adapter:
     """`ia2 fit`: guess, split, train, evaluate, show, and keep one adapter."""
-    root = config.root or Path(os.environ.get("IA2_ROOT", f"{config.file.stem}-ia2"))
+    root = config.root or Path(os.environ.get("IA2_ROOT", f"{stem_and_type(config.file)[0]}-ia2"))
     models = models or Models()
     described = config.file.suffix.lower() in TASK_FILE_TYPES[:1]
-    text = None if described else _guessed(config, root)
+    guess = None if described else _guessed(config, root)
     with store.locked(root / ADAPTER, keep=False):
-        dataset = _prepared(config, root, text)
-        comparison = _comparison(config, root, dataset)
+        dataset, file = _prepared(config, root, guess)
+        comparison = _comparison(config, root, dataset, file, models)
         compare(comparison, models)
         kept = _keep(comparison)
         shown = show(root)
@@ -122,26 +142,31 @@ def fit_from(config: FitConfig, models: Models | None = None) -> Adapter:
     return Adapter(kept.folder, shown.page, config, models)
 
 
-def _prepared(config: FitConfig, root: Path, text: str | None) -> str:
-    """Describe the rows, by a task file of this text or their own, split and write them; returns the dataset's name."""
-    file = config.file
-    if text is not None:
-        file = root / f"{file.stem}.toml"
-        _write_anew(file, text, config.overwrite, f"`ia2 fit {file}` goes by it, --overwrite replaces it")
+def _prepared(config: FitConfig, root: Path, guess: Guess | None) -> tuple[str, Path]:
+    """Describe the rows, by a guessed task file or their own, and write them; returns the dataset and the task file."""
+    file = config.file if guess is None else root / f"{stem_and_type(config.file)[0]}.toml"
+    if guess is not None and (config.overwrite or not file.exists()):
+        with store.writing(file) as temporary:
+            temporary.write_text(task_file_text(guess.task_file, guess.sentences), encoding="utf-8")
+    elif guess is not None and read_task_file(file) != guess.task_file:  # a person may have written remarks into it
+        raise UserError(
+            f"{file} says something else than these rows and flags: `{shlex.join(['ia2', 'fit', str(file)])}` goes by "
+            "it, --overwrite replaces it"
+        )
     dataset = task(str(file)).name
     _check_kept(root, dataset, config.overwrite)
     if config.overwrite:
         _discard_runs(root, dataset)
     prepare(root, str(file), num_train_samples=2000, num_val_samples=500, overwrite=config.overwrite)
-    return dataset
+    return dataset, file
 
 
-def _guessed(config: FitConfig, root: Path) -> str:
+def _guessed(config: FitConfig, root: Path) -> Guess:
     """The task file that the rows seem to need; what was guessed is said."""
     guess = guess_task(config.file, config.text_columns, config.label_column, folder=root)
     for sentence in guess.sentences:
         print(sentence, file=sys.stderr)
-    return task_file_text(guess.task_file, guess.sentences)
+    return guess
 
 
 def _check_kept(root: Path, dataset: str, overwrite: bool) -> None:
@@ -162,13 +187,17 @@ def _discard_runs(root: Path, dataset: str) -> None:
                 store.remove(folder)
 
 
-def _comparison(config: FitConfig, root: Path, dataset: str) -> Comparison:
+def _comparison(config: FitConfig, root: Path, dataset: str, file: Path, models: Models) -> Comparison:
     """Which rows teach, drawn in proportion of their labels, and the comparison on them."""
-    pool = load_pool(root, dataset)
-    num_train = config.num_train_examples or _num_train(pool)
-    longest = max(1, MOST_DEMONSTRATION_CHARACTERS // _mean_length(pool))
-    for run in range(config.num_runs):
-        draw = Draw(num_train, run, max_icl_demos=min(longest, num_train), stratified=True)
+    fields = {"model_id": config.model_id, **config.placement()}
+    lengths = Lengths(models.load(ModelConfig.model_validate(fields)), task(str(file)).spec)
+    pool = _short_enough(config, root, file, lengths, lengths.limit)
+    if (drawn := _draws(config, pool, lengths)) is None:
+        pool = _short_enough(config, root, file, lengths, lengths.limit / 2)
+        drawn = _draws(config, pool, lengths)
+        assert drawn is not None, "two rows of half the context each are no longer than it"
+    num_train, num_demos = drawn[0].num_train_examples, drawn[0].max_icl_demos
+    for draw in drawn:
         create(root, dataset, draw, config.overwrite)
     log.info(
         "%d rows teach, %d more choose the learning rate, %d measure; %d are left over",
@@ -183,11 +212,56 @@ def _comparison(config: FitConfig, root: Path, dataset: str) -> Comparison:
         model_id=config.model_id,
         num_train_examples=num_train,
         lrs=config.lrs,
+        num_demonstrations=num_demos,
         num_runs=config.num_runs,
         num_train_epochs=config.num_train_epochs,
         dev_eval_steps=-(-num_train // BATCH_SIZE),
         where=config,
     )
+
+
+def _short_enough(config: FitConfig, root: Path, file: Path, lengths: Lengths, most: float) -> Pool:
+    """The pool without rows of more than so many tokens: UserError names them, unless they are to be left out."""
+    described = read_task_file(file)
+    pool = load_pool(root, described.name)
+    needed = {one.question: lengths.of(Episode((), one)) for one in (*pool.train, *pool.validation)}
+    too_long = {question: number for question, number in needed.items() if number > most}
+    if not too_long:
+        return pool
+    found = rows_that_ask(described.spec, described.source, file.parent, too_long)
+    where, first = found[0]
+    rows = f"{where}{f' and {len(found) - 1} more' if found[1:] else ''}"
+    told = (
+        f"{rows}: with its answer it takes {too_long[first]} tokens, and {most:g} are the most that leave a prompt in "
+    )
+    told += f"the context of {config.model_id}, which holds {lengths.limit:g}"
+    if not config.skip_long_rows:
+        raise UserError(f"{told}; shorten it, or leave such rows out with --skip_long_rows")
+    if not config.overwrite and any((root / "data" / described.name / "train").glob("[!.]*.json")):
+        raise UserError(f"{told}; {described.name} was split with such rows before: --overwrite starts anew")
+    log.warning("%s: %d rows are left out", told, len(found))
+    leave_out(root, described.name, too_long)
+    return load_pool(root, described.name)
+
+
+def _draws(config: FitConfig, pool: Pool, lengths: Lengths) -> list[Draw] | None:
+    """A draw for each run, with as many demonstrations as every prompt has room for; None where one is too many."""
+    num_train = config.num_train_examples or _num_train(pool)
+    num_demos = min(num_train, max(1, MOST_DEMONSTRATION_CHARACTERS // _mean_length(pool)))
+    while num_demos:
+        draws = [Draw(num_train, run, max_icl_demos=num_demos, stratified=True) for run in range(config.num_runs)]
+        if all(lengths.of(one) <= lengths.limit for draw in draws for one in _episodes(pool, draw)):
+            return draws
+        log.info("the context of %s has no room for %d demonstrations", config.model_id, num_demos)
+        num_demos //= 2
+    return None
+
+
+def _episodes(pool: Pool, draw: Draw) -> Iterator[Episode]:
+    """Every prompt with demonstrations that the comparison asks of a draw."""
+    split = draw_split(pool.train, draw)
+    yield from (*split.train, *split.dev)
+    yield from evaluation_episodes(pool.validation, split.train_examples, draw.max_icl_demos or 0, draw.run_idx)
 
 
 def _num_train(pool: Pool) -> int:

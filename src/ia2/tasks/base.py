@@ -86,7 +86,8 @@ class TaskSpec(BaseModel):
 
     def answer(self, row: Row) -> str:
         """The answer of one row as it follows the prompt."""
-        return self.answer_template.format_map({column: paragraph(text) for column, text in row.items()})
+        shown = paragraph if self.labels else answer_text
+        return self.answer_template.format_map({column: shown(text) for column, text in row.items()})
 
 
 def _check_pattern(pattern: str, called: str) -> None:
@@ -114,6 +115,16 @@ def paragraph(text: str) -> str:
     'A pit.\\nHow deep?'
     """
     return "\n".join(line.rstrip() for line in text.strip().splitlines() if line.strip())
+
+
+def answer_text(text: str) -> str:
+    """The text without empty lines and outer blanks, but for the indentation of its first line, which code needs.
+
+    >>> answer_text("\\n    y = x\\n\\n    return y\\n"), answer_text(" Paris ")
+    ('    y = x\\n    return y', 'Paris')
+    """
+    lines = "\n".join(line.rstrip() for line in text.splitlines() if line.strip())
+    return lines if lines.startswith(("  ", "\t")) else lines.strip()
 
 
 @dataclass(frozen=True)
