@@ -63,7 +63,7 @@ def predict(trained: Trained, rows: Sequence[Row], model: ModelConfig, models: M
     asked = [Episode((), Example(index, text, "")).instructed(trained.spec) for index, text in enumerate(questions)]
     prompts = [encoder.prompt(episode) for episode in asked]
     scores = FirstTokenScores(gold=[0] * len(prompts))
-    how = Decoding(trained.num_generated_tokens, lm.stopper(trained.stop))
+    how = Decoding(trained.num_generated_tokens, lm.stopper(trained.stop, trained.config.chat_template))
     with saved_adapter(lm.model, trained.folder) as adapted, reading(adapted) as reader:
         responses = decode(reader, prompts, how, scores)
     return [
