@@ -66,7 +66,7 @@ def predict(trained: Trained, rows: Sequence[Row], model: ModelConfig, models: M
     encoder = lm.encoder(trained.config.chat_template)
     asked = [Episode((), Example(index, text, "")).instructed(trained.spec) for index, text in enumerate(questions)]
     prompts = [encoder.prompt(episode) for episode in asked]
-    how = Decoding(trained.num_generated_tokens, lm.stopper(trained.stop))
+    how = Decoding(trained.num_generated_tokens, lm.stopper(trained.stop, trained.config.chat_template))
     with saved_adapter(lm.model, trained.folder) as adapted, reading(adapted) as reader:
         limit = context_of(reader.base.config) or math.inf
         needed = [len(prompt) + how.num_generated_tokens + reader.num_virtual_tokens for prompt in prompts]
