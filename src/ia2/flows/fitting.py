@@ -8,7 +8,6 @@ measure, so where another method did better there, that is said instead.
 
 import json
 import logging
-import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -98,7 +97,7 @@ def _paired(example: Any) -> Row:  # noqa: ANN401 - whatever a person gives
 
 def fit_from(config: FitConfig, models: Models | None = None) -> Adapter:
     """`ia2 fit`: guess, split, train, evaluate, show, and keep one adapter."""
-    root = config.root or Path(os.environ.get("IA2_ROOT", f"{config.file.stem}-ia2"))
+    root = store.root_of(config, Path(f"{config.file.stem}-ia2"))
     models = models or Models()
     dataset = _prepared(config, root)
     comparison = _comparison(config, root, dataset)
