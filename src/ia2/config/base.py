@@ -81,6 +81,12 @@ MEMORY_LIMIT = r"(\d+|cpu)=\d+(\.\d+)?[KMG]i?B"
 """What one value of --max_memory looks like."""
 
 
+LARGEST = 2**63 - 1
+"""What a tensor, a seed and a column of a table hold."""
+NO_TEXT, CONTROLS = re.compile("[\0\ud800-\udfff]"), re.compile("[\0-\x1f\x7f\ud800-\udfff]")
+"""What no text holds, half a character among it, and what no path should."""
+
+
 class Config(BaseModel):
     """Base of all configs.
 
@@ -99,7 +105,7 @@ class Config(BaseModel):
     def _plainly(cls, data: object, validate: ModelWrapValidatorHandler[Self]) -> Self:
         """Tell what is wrong in one line instead of pydantic's several."""
         try:
-            return validate(data)
+            config = validate(data)
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(map(str, first["loc"]))
@@ -108,6 +114,14 @@ class Config(BaseModel):
             valid = ", ".join(cls.model_fields) if first["type"] == "extra_forbidden" else ""
             more = f" (fields: {valid})" if valid else ""
             raise UserError(f"{field}={first['input']!r}: {first['msg']}{more}") from None
+        for name, value in config:
+            for one in value if isinstance(value, tuple) else (value,):
+                if isinstance(one, int) and abs(one) > LARGEST:
+                    raise UserError(f"{name}={one}: a whole number has to be between -{LARGEST} and {LARGEST}")
+                unfit = CONTROLS if isinstance(one, Path) else NO_TEXT
+                if isinstance(one, str | Path) and unfit.search(str(one)):
+                    raise UserError(f"{name}={str(one)!r} is not UTF-8, or holds control characters; rename it")
+        return config
 
     root: Path | None = None
     """Folder that holds data, outputs, plots and reports (default: $IA2_ROOT, else the current folder)."""

@@ -9,7 +9,6 @@ measure, so where another method did better there, that is said instead.
 import json
 import logging
 import math
-import os
 import shlex
 import shutil
 import sys
@@ -128,7 +127,7 @@ def _paired(example: Any) -> Row:  # noqa: ANN401 - whatever a person gives
 
 def fit_from(config: FitConfig, models: Models | None = None) -> Adapter:
     """`ia2 fit`: guess, split, train, evaluate, show, and keep one adapter."""
-    root = config.root or Path(os.environ.get("IA2_ROOT", f"{stem_and_type(config.file)[0]}-ia2"))
+    root = store.root_of(config, Path(f"{stem_and_type(config.file)[0]}-ia2"))
     models = models or Models()
     described = config.file.suffix.lower() in TASK_FILE_TYPES[:1]
     guess = None if described else _guessed(config, root)

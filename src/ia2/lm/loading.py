@@ -7,6 +7,7 @@ says which weights these are, so that what was collected from one model is never
 import hashlib
 import json
 import logging as python_logging
+import re
 from contextlib import redirect_stderr
 from dataclasses import dataclass
 from functools import cached_property
@@ -187,15 +188,11 @@ def device_of(name: str) -> torch.device:
     available = torch.cuda.device_count()
     if name == "auto":
         return torch.device("cuda" if available else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in ("cpu", "cuda"):
+    if not re.fullmatch(r"cpu|cuda(:(0|[1-9][0-9]*))?", name):
         raise UserError(f"device={name!r}: valid are auto, cpu, cuda and cuda:N")
-    if device.type == "cuda" and (device.index or 0) >= available:
+    if name != "cpu" and int(name.removeprefix("cuda").removeprefix(":") or 0) >= available:  # torch takes 256 for 0
         raise UserError(f"device={name!r}: this machine has {available} CUDA devices; use --device auto or cpu")
-    return device
+    return torch.device(name)
 
 
 def _dtype(config: ModelConfig, device: torch.device) -> torch.dtype | str:

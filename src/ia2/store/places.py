@@ -1,9 +1,11 @@
 """Where artefacts lie below a root."""
 
 import os
+import stat
 from pathlib import Path
 
 from ia2.config import Config, TrainConfig, path_part
+from ia2.errors import UserError
 from ia2.store.locks import beside_what, claimed
 from ia2.store.names import run_name
 
@@ -11,15 +13,22 @@ DESCRIPTION = "run.json"
 """Not config.json: transformers takes a folder with that file for a whole model."""
 
 
-def root_of(config: Config) -> Path:
-    """`--root`, else $IA2_ROOT, else the parent of this repository's scripts/ if that is here, else this folder."""
-    if config.root is not None:
-        return config.root
-    if "IA2_ROOT" in os.environ:
-        return Path(os.environ["IA2_ROOT"])
-    here = Path.cwd()
-    in_scripts = here.name == "scripts" and (here / "train_unified.py").exists()
-    return here.parent if in_scripts else here
+def root_of(config: Config, default: Path | None = None) -> Path:
+    """`--root`, else $IA2_ROOT, else `default`, else the parent of this repository's scripts/ if that is here, else
+    this folder. UserError where that is no folder, nor a place for one.
+    """
+    root = config.root or (Path(os.environ["IA2_ROOT"]) if "IA2_ROOT" in os.environ else default)
+    if root is None:
+        here = Path.cwd()
+        return here.parent if here.name == "scripts" and (here / "train_unified.py").exists() else here
+    try:
+        if not stat.S_ISDIR(root.stat().st_mode):
+            raise UserError(f"root={str(root)!r} is no folder; give another --root")
+    except FileNotFoundError:  # it is made when something is written
+        return root
+    except (OSError, ValueError) as error:  # a loop of links, a file above it, a name that is too long or holds a NUL
+        raise UserError(f"root={str(root)!r}: {getattr(error, 'strerror', error)}; give another --root") from None
+    return root
 
 
 def pool_path(root: Path, dataset: str) -> Path:
