@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -220,6 +221,44 @@ def test_status_and_clean_on_a_store(
     assert (folder / "adapter_model.safetensors").exists()
     (targets,) = [path for path in clean(CleanConfig(root=tmp_path, targets=True)) if path.parent.name == "targets"]
     assert not targets.exists()
+
+
+def test_status_where_targets_are_being_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Or were left by a process that was killed at it, in whatever shape."""
+    targets = tmp_path / "outputs" / "targets"
+    (targets / "0f").mkdir(parents=True)
+    (targets / ".0f.7.tmp").mkdir()
+    for name in (".0e.7.tmp", "0f/.tokens.safetensors.7.tmp", ".0d.7.tmp"):
+        (targets / name).write_text("half")
+    with store.locked(targets / "0d"):
+        assert main(["status", "--root", str(tmp_path)]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_failure_is_shown_without_its_terminal_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "outputs" / "act" / "made_up" / "run"
+    folder.mkdir(parents=True)
+    (folder / "failure.log").write_bytes(b"ValueError: \x1b[2Jgone \xff\x07 caf\xc3\xa9\n")
+    assert main(["status", "--root", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert out.isprintable() or set(out) - {"\n"} <= set(filter(str.isprintable, out))
+    assert "\\x1b[2Jgone \\xff\\x07 café" in out
+
+
+def test_clean_leaves_what_is_of_a_stranger_or_a_process_that_lives(tmp_path: Path) -> None:
+    mine = [tmp_path / "outputs" / "targets" / "mine" / "notes", tmp_path / "data" / ".mine.tmp", tmp_path / ".env.tmp"]
+    mine += [tmp_path / "outputs" / ".tool.lock", tmp_path / "reports" / f".report.html.{os.getpid()}.tmp"]
+    for path in mine:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("precious")
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    left = [tmp_path / name for name in ("reports/.report.html", ".adapter", "plots/unified/.a.png")]
+    for path in (path.with_name(f"{path.name}.{dead.pid}.tmp") for path in left):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("half")
+    assert len(clean(CleanConfig(root=tmp_path, targets=True))) == len(left)
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(mine)
 
 
 def test_what_an_evaluation_is_writing_is_no_leftover(tmp_path: Path) -> None:
