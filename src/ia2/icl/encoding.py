@@ -14,10 +14,12 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from ia2.config import StopRule
-from ia2.errors import UserError
+from ia2.errors import UserError, library_errors, within
 from ia2.icl.prompts import SEPARATOR, Episode, prompt_pieces
 
 Ids = tuple[int, ...]
+TEMPLATE_SECONDS = 10.0
+"""A template is a program that comes with the model; it takes a millisecond."""
 
 
 @dataclass(frozen=True)
@@ -34,24 +36,39 @@ class Encoded:
 class Encoder:
     """Turns episodes and answers into ids; every piece of text is tokenised once."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, chat: bool = False) -> None:
-        """With `chat`, prompts are turns of the tokenizer's chat template; UserError where it has none."""
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, chat: bool = False, vocabulary: int | None = None) -> None:
+        """With `chat`, prompts are turns of the tokenizer's chat template; UserError where it has none.
+
+        `vocabulary` is the number of tokens that the model has embeddings of (None: any).
+        """
         if chat and not tokenizer.chat_template:
             raise UserError("--chat_template: this model's tokenizer has no chat template")
         self.tokenizer = tokenizer
         self.chat = chat
+        self.vocabulary = vocabulary
         self._seen: dict[str, Ids] = {}
         self._start = self._start_ids()
 
     def _start_ids(self) -> Ids:
         """The beginning-of-sequence token, for tokenizers that put one before a text."""
         start = self.tokenizer.bos_token_id
-        return (start,) if start is not None and self.tokenizer("a").input_ids[0] == start else ()
+        return self._known((start,)) if start is not None and self.tokenizer("a").input_ids[0] == start else ()
 
     def ids(self, piece: str) -> Ids:
         if piece not in self._seen:
-            self._seen[piece] = tuple(self.tokenizer(piece, add_special_tokens=False).input_ids)
+            self._seen[piece] = self._known(self.tokenizer(piece, add_special_tokens=False).input_ids)
         return self._seen[piece]
+
+    def _known(self, ids: Sequence[int]) -> Ids:
+        """The ids, all of which the model has embeddings of; UserError names the first that it has not."""
+        beyond = [token for token in ids if self.vocabulary is not None and token >= self.vocabulary]
+        if beyond:
+            raise UserError(
+                f"the token {self.tokenizer.convert_ids_to_tokens(beyond[0])!r} has the id {beyond[0]}, and the model "
+                f"has {self.vocabulary} embeddings: its tokenizer is another model's, or tokens were added without "
+                "resize_token_embeddings; give a model and a tokenizer that belong together"
+            )
+        return tuple(ids)
 
     def prompt(self, episode: Episode) -> Ids:
         """The ids of a prompt."""
@@ -77,7 +94,13 @@ class Encoder:
         return [*pieces, self._rendered(turns, to_answer=True)[len(written) :]]
 
     def _rendered(self, turns: list[dict[str, str]], to_answer: bool) -> str:
-        return str(self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=to_answer))
+        with library_errors(
+            lambda why: f"this model's chat template cannot be rendered ({why}); leave out --chat_template"
+        ):
+            return within(
+                TEMPLATE_SECONDS,
+                lambda: str(self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=to_answer)),
+            )
 
     def answer(self, answer: str, num_generated_tokens: int, stop: StopRule) -> Ids:
         """The ids of a ground-truth response: the whole answer and, for more than one token, what ends it.
@@ -95,7 +118,7 @@ class Encoder:
                 f"{'chat_template' if self.chat else f'stop={stop}'}: ground truth ends in end-of-sequence, and "
                 "this model's tokenizer has no such token; take --stop separator without --chat_template"
             )
-        return (*start, end)
+        return (*start, *self._known((end,)))
 
     def answer_ids(self, answer: str) -> Ids:
         """The ids of an answer as it stands after a prompt; a chat turn begins without a space."""
