@@ -189,6 +189,9 @@ def test_the_version_is_that_of_the_installed_package(capsys: pytest.CaptureFixt
         (PermissionError(errno.EACCES, "Permission denied", "/x"), 1, "Permission denied: /x"),
         (NotADirectoryError(errno.ENOTDIR, "Not a directory", "/x/y"), 2, "Not a directory: /x/y"),
         (FileExistsError(errno.EEXIST, "File exists", "/x"), 2, "File exists: /x"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "/proc/x"), 2, "/proc/x"),
+        (OSError(errno.ELOOP, "Too many levels of symbolic links", "/x"), 2, "/x"),
+        (OSError(errno.ESTALE, "Stale file handle", "/x"), 1, "/x"),
         (MemoryError(), 1, "out of memory"),
         (KeyboardInterrupt(), 130, "the same command goes on from there"),
     ],
@@ -204,12 +207,36 @@ def test_failures_have_their_exit_codes(
     assert says in refusal(capsys, "prepare", code=code)
 
 
+@pytest.mark.parametrize("error", [UserError, MachineError])
+def test_whatever_a_message_quotes_it_is_one_short_line_that_a_terminal_only_shows(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def fail(_: Config) -> None:
+        raise error("first \x1b[31m\r\n\x85\u2028\u202e\udcff" + "x" * 5000 + "last")
+
+    monkeypatch.setattr(cli, "run", fail)
+    told = refusal(capsys, "prepare", code=2 if error is UserError else 1)
+    assert len(told) <= 1000
+    assert told.rstrip("\n").isprintable()
+    assert "first" in told
+    assert "last" in told
+
+
 def test_a_mistake_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: Config) -> None:
         raise KeyError("bug")
 
     monkeypatch.setattr(cli, "run", fail)
     with pytest.raises(KeyError):
+        cli.main(["prepare"])
+
+
+def test_an_error_that_the_system_did_not_make_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Config) -> None:
+        raise OSError("no number")
+
+    monkeypatch.setattr(cli, "run", fail)
+    with pytest.raises(OSError, match="no number"):
         cli.main(["prepare"])
 
 

@@ -11,6 +11,7 @@ import io
 import itertools
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -23,8 +24,10 @@ from ia2.config import CONTINUE_SAME, FLAGS, Config
 from ia2.errors import MachineError, UserError
 from ia2.flows.commands import SUBCOMMANDS, run
 
-PLACE = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
-DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+PLACE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG, errno.ELOOP}
+PLACE |= {errno.EINVAL, errno.ENXIO, errno.ENODEV}
+"""Errors of the system that another path mends; all others are the machine's."""
+LONGEST_MESSAGE = 900
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,11 +57,14 @@ def _failed(error: BaseException) -> int:
             return 128 + signal.SIGPIPE
         case OSError(errno=number) if number in PLACE:
             message, code = f"{_of_disk(error)}; give another --root or another file", 2
-        case OSError(errno=number) if number in DISK:
+        case OSError(errno=int()):
             message, code = f"{_of_disk(error)}; what was finished is kept", 1
         case _:
             raise error
-    print(f"ia2: {message}", file=sys.stderr)
+    line = printable(" ".join(message.splitlines()))
+    if len(line) > LONGEST_MESSAGE:  # the remedy is at its end
+        line = f"{line[: LONGEST_MESSAGE - 300]} ... {line[-300:]}"
+    print(f"ia2: {line}", file=sys.stderr)
     return code
 
 
@@ -67,8 +73,26 @@ def _of_disk(error: OSError) -> str:
     return f"{os.strerror(error.errno or 0)}: {error.filename or 'the disk'}"
 
 
+UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Characters that a terminal obeys, that turn the direction of writing, or that are half of one."""
+
+
+def printable(text: str) -> str:
+    """The text with an escape for each character that would do something else than be shown."""
+    return UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+class _Lines(logging.Formatter):
+    """Messages as they are, though names and texts of strangers are in them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
 def _prepare_output() -> None:
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.basicConfig(level=logging.WARNING)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(_Lines())
     logging.getLogger("ia2").setLevel(logging.INFO)
 
 

@@ -4,8 +4,10 @@ Neither is a ValueError: pydantic and tyro wrap those in boxes of their own, and
 The command line exits with 2 for what the user can mend and with 1 for what the machine did.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from threading import Thread
 from traceback import walk_tb
@@ -86,3 +88,10 @@ def _is_a_librarys(error: BaseException) -> bool:
     file, libraries = frame.f_code.co_filename, sysconfig.get_paths()
     places = ("<", *(libraries[place] for place in ("stdlib", "purelib", "platlib")), *site.getsitepackages())
     return file.startswith(places) and not file.startswith(str(Path(__file__).parent))
+
+
+def did_you_mean(given: str, valid: Iterable[str]) -> str:
+    """` (did you mean 'x'?)`, naming the valid word that is like the one given, whatever its case; else nothing."""
+    folded = {word.casefold(): word for word in islice(valid, 10_000)}
+    near = get_close_matches(given.casefold(), folded, n=1)
+    return f" (did you mean {folded[near[0]]!r}?)" if near else ""

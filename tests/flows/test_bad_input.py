@@ -31,7 +31,7 @@ def refused(tmp_path: Path, tiny_model_folder: Path, capsys: pytest.CaptureFixtu
 
 def assert_whole_unless_given(root: Path) -> None:
     assert leftovers(root) == []
-    assert not list(root.glob("outputs/*/*/*/config.json"))
+    assert not list(root.glob("outputs/*/*/*/run.json"))
     assert not list(root.glob("outputs/evaluations/**/*.json"))
 
 
@@ -76,7 +76,30 @@ def test_a_folder_that_is_no_model(refused: Say, tmp_path: Path) -> None:
     assert "smollm2-135m" in told
 
 
-@pytest.mark.parametrize("device", ["cuda", "cuda:3", "gpu"])
+@pytest.mark.parametrize(
+    ("command", "names"),
+    [
+        ("evaluate --run_idx 18446744073709551616", "run_indices=18446744073709551616"),
+        (f"{TRAIN} --run_idx 9223372036854775808", "run_idx=9223372036854775808"),
+        (f"{TRAIN} --lora_r 100000000000000000000", "lora_r=100000000000000000000"),
+        ("evaluate --eval_datasets \udcff", "eval_datasets='\\udcff'"),
+        ("predict --text France --adapter \udcff", "adapter='\\udcff'"),
+        ("predict --text France --adapter a\x1b[31m", "adapter='a\\x1b[31m'"),
+    ],
+)
+def test_values_that_no_tensor_file_or_terminal_takes(refused: Say, command: str, names: str) -> None:
+    assert names in refused(command)
+
+
+def test_more_memory_than_64_bits_count(tmp_path: Path, tiny_model_folder: Path) -> None:
+    words = TRAIN.replace("TINY", str(tiny_model_folder)).split()
+    assert cli.main([*words, "--lora_r", str(2**62), "--root", str(tmp_path)]) == 1
+    assert_whole_unless_given(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "device", ["cuda", "cuda:3", "cuda:256", "cuda:03", "gpu", "cpu:3", "meta", "xpu", "cuda:" + "9" * 30]
+)
 def test_a_device_that_is_not_there(refused: Say, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     assert f"device={device!r}" in refused(f"{TRAIN} --device {device}")
@@ -94,6 +117,27 @@ def test_a_root_that_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert cli.main(["prepare", "--datasets", "capitals", "--root", str(tmp_path / "file")]) == 2
     told = capsys.readouterr().err
     assert str(tmp_path / "file") in told
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize("root", ["loop", "loop/x", "file/x", "x" * 5000, "\udcff", "a\nb"])
+@pytest.mark.parametrize(
+    "command", ["status", "results", "clean", "prepare --datasets capitals", "fit rows.csv", "demo"]
+)
+def test_a_root_that_can_be_none(tmp_path: Path, capsys: pytest.CaptureFixture[str], root: str, command: str) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "file").touch()
+    assert cli.main([*command.split(), "--root", str(tmp_path / root)]) == 2
+    told = capsys.readouterr().err
+    assert "root=" in told
+    assert told.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "loop"]
+
+
+def test_a_root_where_no_folder_can_be_made(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["prepare", "--datasets", "capitals", "--root", "/proc/nothing/here"]) == 2
+    told = capsys.readouterr().err
+    assert "/proc/nothing" in told
     assert told.count("\n") == 1
 
 
@@ -125,8 +169,8 @@ def finished(tmp_path: Path, tiny_model_folder: Path, capsys: pytest.CaptureFixt
         ("outputs/targets/*/manifest.json", "other lr"),
         ("outputs/targets/*/tokens.safetensors", "other lr"),
         ("outputs/targets/*/activations.safetensors", "other lr"),
-        ("outputs/act/capitals/*/config.json", "train"),
-        ("outputs/act/capitals/*/config.json", "evaluate"),
+        ("outputs/act/capitals/*/run.json", "train"),
+        ("outputs/act/capitals/*/run.json", "evaluate"),
         ("outputs/act/capitals/*/adapter_config.json", "evaluate"),
         ("outputs/act/capitals/*/adapter_model.safetensors", "evaluate"),
         ("outputs/act/capitals/*/final_loss_statistics.json", "evaluate"),

@@ -63,8 +63,37 @@ ModelId = Annotated[str, AfterValidator(absolute_model_id)]
 LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
+LONGEST_PART = 200
+"""Bytes: file systems take 255, of which prefixes, endings and temporary names need some."""
+
+
+def is_path_part(text: str, most: int = LONGEST_PART) -> bool:
+    """Whether a text can be the name of a file or folder: no separator, control character, markup or leading dot."""
+    safe = text.isprintable() and not set(text) & set("/\\<>") and not text.startswith(".")
+    return safe and 0 < len(text.encode()) <= most
+
+
+def path_part(text: str) -> str:
+    """The text, which becomes part of a path; UserError where that could lead anywhere else."""
+    if not is_path_part(text):
+        raise UserError(
+            f"{text[:100]!r} is no name for a file: it takes 1 to {LONGEST_PART} bytes, no / \\ < > or control "
+            "character, and no dot at its beginning"
+        )
+    return text
+
+
+PathPart = Annotated[str, AfterValidator(path_part)]
+
+
 MEMORY_LIMIT = r"(\d+|cpu)=\d+(\.\d+)?[KMG]i?B"
 """What one value of --max_memory looks like."""
+
+
+LARGEST = 2**63 - 1
+"""What a tensor, a seed and a column of a table hold."""
+NO_TEXT, CONTROLS = re.compile("[\0\ud800-\udfff]"), re.compile("[\0-\x1f\x7f\ud800-\udfff]")
+"""What no text holds, half a character among it, and what no path should."""
 
 
 class Config(BaseModel):
@@ -85,7 +114,7 @@ class Config(BaseModel):
     def _plainly(cls, data: object, validate: ModelWrapValidatorHandler[Self]) -> Self:
         """Tell what is wrong in one line instead of pydantic's several."""
         try:
-            return validate(data)
+            config = validate(data)
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(map(str, first["loc"]))
@@ -94,6 +123,14 @@ class Config(BaseModel):
             valid = ", ".join(cls.model_fields) if first["type"] == "extra_forbidden" else ""
             more = f" (fields: {valid})" if valid else ""
             raise UserError(f"{field}={first['input']!r}: {first['msg']}{more}") from None
+        for name, value in config:
+            for one in value if isinstance(value, tuple) else (value,):
+                if isinstance(one, int) and abs(one) > LARGEST:
+                    raise UserError(f"{name}={one}: a whole number has to be between -{LARGEST} and {LARGEST}")
+                unfit = CONTROLS if isinstance(one, Path) else NO_TEXT
+                if isinstance(one, str | Path) and unfit.search(str(one)):
+                    raise UserError(f"{name}={str(one)!r} is not UTF-8, or holds control characters; rename it")
+        return config
 
     root: Path | None = None
     """Folder that holds data, outputs, plots and reports (default: $IA2_ROOT, else the current folder)."""

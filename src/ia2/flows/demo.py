@@ -1,10 +1,10 @@
 """`ia2 demo`: the whole method on the embedded model, from nothing to a page, read from top to bottom."""
 
 import logging
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from ia2 import store
 from ia2.config import DemoConfig
 from ia2.flows.comparison import Comparison, compare, show
 from ia2.lm.shelf import Models
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 def demo(config: DemoConfig) -> Path:
     """Train, evaluate and show; returns the page's path."""
     usual = "ia2-demo" if config.protocol == "default" else f"ia2-demo-{config.protocol}"
-    root = config.root or Path(os.environ.get("IA2_ROOT", usual))
+    root = store.root_of(config, Path(usual))
     models = Models()
     log.info("The demo teaches %s from its own in-context behaviour, in %s.", config.model_id, root.resolve())
     chapters = list(_chapters(config, root))

@@ -8,6 +8,7 @@ another. Nothing that comes with a model is run: no code beside it, no pickle.
 import hashlib
 import json
 import logging as python_logging
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -78,14 +79,18 @@ class LanguageModel:
     def dtype(self) -> str:
         return str(self.model.dtype).removeprefix("torch.")
 
-    def stopper(self, rule: StopRule) -> Stopper:
-        """What ends a response of this model under `rule`; made once, since it looks at every token's text."""
-        if rule not in self._stoppers:
-            self._stoppers[rule] = Stopper(self.tokenizer, rule, self._eos())
-        return self._stoppers[rule]
+    def stopper(self, rule: StopRule, chat: bool = False) -> Stopper:
+        """The end of a response of this model under `rule`; made once, since it looks at every token's text.
+
+        With `chat` a turn of the chat template ends it too.
+        """
+        if (rule, chat) not in self._stoppers:
+            ends = [*self._eos(), *(self.encoder(chat).turn_end[-1:])]
+            self._stoppers[rule, chat] = Stopper(self.tokenizer, rule, ends)
+        return self._stoppers[rule, chat]
 
     @cached_property
-    def _stoppers(self) -> dict[StopRule, Stopper]:
+    def _stoppers(self) -> dict[tuple[StopRule, bool], Stopper]:
         return {}
 
     def _eos(self) -> list[int]:
@@ -226,15 +231,11 @@ def device_of(name: str) -> torch.device:
     available = torch.cuda.device_count()
     if name == "auto":
         return torch.device("cuda" if available else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in ("cpu", "cuda"):
+    if not re.fullmatch(r"cpu|cuda(:(0|[1-9][0-9]*))?", name):
         raise UserError(f"device={name!r}: valid are auto, cpu, cuda and cuda:N")
-    if device.type == "cuda" and (device.index or 0) >= available:
+    if name != "cpu" and int(name.removeprefix("cuda").removeprefix(":") or 0) >= available:  # torch takes 256 for 0
         raise UserError(f"device={name!r}: this machine has {available} CUDA devices; use --device auto or cpu")
-    return device
+    return torch.device(name)
 
 
 def _dtype(config: ModelConfig, device: torch.device) -> torch.dtype | str:

@@ -7,8 +7,8 @@ import torch
 
 Result = TypeVar("Result")
 
-SIGNS = ("out of memory", "DefaultCPUAllocator")
-"""What torch says on a GPU and on a CPU; only on a GPU it has an error of its own for it."""
+SIGNS = ("out of memory", "DefaultCPUAllocator", "Storage size calculation overflowed")
+"""What torch says on a GPU, on a CPU, and of more than 64 bits count; only a GPU has an error of its own for it."""
 
 
 def ran_out_of_memory(error: BaseException) -> bool:

@@ -1,7 +1,7 @@
 """Rows of a source, sampled, rendered, and written as data/{dataset}/main.json."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from random import Random
@@ -11,7 +11,7 @@ from ia2 import store
 from ia2.errors import UserError
 from ia2.tasks import task
 from ia2.tasks.base import Example, Row, Task
-from ia2.tasks.pool import Pool, lengths, pool_to_json
+from ia2.tasks.pool import Pool, lengths, load_pool, pool_to_json
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,20 @@ def prepare(root: Path, dataset: str, num_train_samples: int, num_val_samples: i
         store.write_json(path, pool_to_json(pool, provenance))
     log.info("wrote %s: %d training and %d validation examples", path, len(pool.train), len(pool.validation))
     return path
+
+
+def leave_out(root: Path, dataset: str, questions: Collection[str]) -> None:
+    """Write main.json without the examples that ask these; its provenance says how many they were."""
+    path = store.pool_path(root, dataset)
+    with store.locked(path.parent):
+        pool, provenance = load_pool(root, dataset), store.read_object(path)["metadata"].get("provenance", {})
+        train, validation = (
+            tuple(example for example in part if example.question not in questions)
+            for part in (pool.train, pool.validation)
+        )
+        num_before = len(pool.train) + len(pool.validation) + int(provenance.get("rows_left_out", 0))
+        left = {"rows_left_out": str(num_before - len(train) - len(validation))}
+        store.write_json(path, pool_to_json(Pool(pool.spec, train, validation), provenance | left))
 
 
 def _check_settings(path: Path, settings: dict[str, int]) -> None:
