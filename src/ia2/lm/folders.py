@@ -125,17 +125,12 @@ def _unpacked_folder(digest: str) -> Path:
 
 
 def _is_whole(folder: Path) -> bool:
-    """Whether an unpacked folder holds what was written into it; what is damaged is said."""
-    if not folder.exists():
-        return False
+    """Whether an unpacked folder holds what was written into it."""
     try:
         written = json_object(folder / "files.json")
-        if file_digests(folder, written) == written:
-            return True
+        return bool(written) and file_digests(folder, written) == written
     except (OSError, ValueError):
-        pass
-    log.warning("%s is not what was unpacked there; it is unpacked again", folder)
-    return False
+        return False
 
 
 def _unpack(file: Path, folder: Path) -> Path:
@@ -143,6 +138,8 @@ def _unpack(file: Path, folder: Path) -> Path:
     with store.locked(folder):
         if _is_whole(folder):
             return folder
+        if folder.exists():
+            log.warning("%s is not what was unpacked there; it is unpacked again", folder)
         log.info("unpacking %s (once) ...", file.name)
         given: dict[str, Any] = {"gguf_file": file.name, "trust_remote_code": False, "local_files_only": True}
         bars = redirect_stderr(StringIO())  # which cannot be turned off

@@ -214,7 +214,7 @@ def _refuse_quantised(model_id: str, config: PreTrainedConfig) -> None:
 
 
 def _not_loaded(model_id: str, why: str) -> str:
-    if not Path(model_id).exists() and model_id not in EMBEDDED_MODELS and not hub_resolves():
+    if not is_here(model_id) and model_id not in EMBEDDED_MODELS and not hub_resolves():
         why = "no such folder, and the hub cannot be reached"
     if "trust_remote_code" in why or "custom code" in why:
         why = "it needs code that comes with it, and no code of a model is run here"
