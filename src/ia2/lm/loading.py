@@ -28,7 +28,7 @@ from transformers.utils import logging
 
 from ia2 import store
 from ia2.config import ModelConfig, StopRule
-from ia2.errors import UserError
+from ia2.errors import UserError, did_you_mean
 from ia2.icl.encoding import Encoder
 from ia2.lm.attention import architecture_of
 from ia2.lm.decoding import Stopper
@@ -174,7 +174,7 @@ def _not_loaded(model_id: str, cached: bool, error: Exception) -> str:
     why = "no such folder, and the hub cannot be reached" if cached else " ".join(str(error).split())[:200]
     return (
         f"model_id={model_id!r} could not be loaded ({why}); give a hub id, a folder, a .gguf file or one of: "
-        f"{', '.join(EMBEDDED_MODELS)}"
+        f"{', '.join(EMBEDDED_MODELS)}{did_you_mean(model_id, EMBEDDED_MODELS)}"
     )
 
 
