@@ -67,8 +67,8 @@ def test_only_narrows_lists_and_leaves_out_what_has_nothing_left(recipe: Path, t
     (one,) = run_experiment(config)
     assert name_of(one) == "prepare"
     assert one.datasets == ("past_tense",)  # type: ignore[attr-defined]
-    with pytest.raises(UserError, match="has nothing on these datasets"):
-        run_experiment(config.model_copy(update={"only": ("sst2",)}))
+    with pytest.raises(UserError, match="has nothing on sst2"):
+        run_experiment(config.model_copy(update={"only": ("past_tense", "sst2")}))
 
 
 NARROWED = """
@@ -84,11 +84,24 @@ def twice():
 """
 
 
-def test_what_is_narrowed_to_the_same_is_done_once(tmp_path: Path) -> None:
+def test_what_is_narrowed_to_the_same_is_done_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "recipe.py").write_text(NARROWED)
     config = RunConfig(experiment=f"{tmp_path / 'recipe.py'}:twice", only=("capitals",), dry_run=True)
     assert [name_of(one) for one in run_experiment(config)] == ["prepare", "sweep"]
+    told = capsys.readouterr().err
+    assert "2 of 4 commands" in told
+    assert "1 on other datasets" in told
     assert len(run_experiment(config.model_copy(update={"only": ()}))) == 4
+    assert capsys.readouterr().err == ""
+
+
+def test_what_a_sweep_of_an_experiment_leaves_out_is_said_before_it_is_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = "SweepConfig(training_methods=('tna',), label_types=('ground_truth', 'icl_outputs'), lrs=(1e-4, 1e-3))"
+    (tmp_path / "recipe.py").write_text(f"from ia2.config import SweepConfig\ndef one():\n    return [{made}]\n")
+    run_experiment(RunConfig(experiment=f"{tmp_path / 'recipe.py'}:one", dry_run=True))
+    assert "2 runs of tna" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["paper.py:table1", "paper.py:joint", "paper.py:adapters", "small.py:grid"])

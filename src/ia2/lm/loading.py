@@ -27,7 +27,7 @@ from transformers import (
 from transformers.utils import logging
 
 from ia2.config import ModelConfig, StopRule
-from ia2.errors import UserError, library_errors
+from ia2.errors import UserError, did_you_mean, library_errors
 from ia2.icl.encoding import Encoder
 from ia2.lm.attention import ARCHITECTURES, architecture_of
 from ia2.lm.decoding import Stopper
@@ -222,7 +222,7 @@ def _not_loaded(model_id: str, why: str) -> str:
         why = "its weights have other shapes than its config.json describes"
     return (
         f"model_id={model_id!r} could not be loaded ({why}); give a hub id, a folder, a .gguf file or one of: "
-        f"{', '.join(EMBEDDED_MODELS)}"
+        f"{', '.join(EMBEDDED_MODELS)}{did_you_mean(model_id, EMBEDDED_MODELS)}"
     )
 
 

@@ -65,7 +65,7 @@ class TaskFile(BaseModel):
     answer: str
     """The answer as it follows the prompt, with its column in braces."""
     parser: ParserName
-    num_generated_tokens: int = Field(ge=1)
+    num_generated_tokens: int = Field(ge=1, le=1_000_000)
     labels: dict[str, str] = {}
     marker: str | None = None
     pattern: str | None = None
