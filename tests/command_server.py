@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,10 @@ def carry_out(request: dict[str, Any], folder: Path) -> int:
     return cli.main(request["arguments"])
 
 
+running: set[int] = set()
+"""Children that nobody has waited for."""
+
+
 def begin(request: dict[str, Any]) -> dict[str, Any]:
     """A child that carries out the request: its process, the folder that it writes to, and when it began."""
     begun = {"folder": tempfile.mkdtemp(), "began": time.perf_counter()}
@@ -103,6 +108,7 @@ def begin(request: dict[str, Any]) -> dict[str, Any]:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
+    running.add(child)
     return {"process": child, **begun}
 
 
@@ -120,6 +126,7 @@ def wait(child: int, die_after: float | None) -> int:
     if die_after is not None:
         time.sleep(die_after)
         os.kill(child, signal.SIGKILL)
+    running.discard(child)
     return os.waitpid(child, 0)[1]
 
 
@@ -146,4 +153,7 @@ if __name__ == "__main__":
     tell("ready")
     for line in sys.stdin:
         tell(json.dumps(answer(json.loads(line))))
+    for child in running:  # a test failed and left a sweep without end
+        with suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
     os._exit(0)  # an interpreter with torch takes seconds to end
