@@ -11,7 +11,7 @@ from ia2 import store
 from ia2.errors import UserError
 from ia2.tasks import task
 from ia2.tasks.base import Example, Row, Task
-from ia2.tasks.pool import Pool, lengths, pool_to_json
+from ia2.tasks.pool import Pool, lengths, load_pool, pool_to_json
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def prepare(root: Path, dataset: str, num_train_samples: int, num_val_samples: i
 
 
 def _check_settings(path: Path, settings: dict[str, int]) -> None:
-    made_with: dict[str, Any] = store.read_object(path).get("metadata", {}).get("provenance", {})
+    made_with: dict[str, Any] = store.read_part(path, "metadata", "provenance")
     for key, value in settings.items():
         if made_with.get(key, value) != value:
             raise UserError(f"{path} was made with {key}={made_with[key]}, not {value}; --overwrite replaces it")
@@ -87,13 +87,12 @@ def add_token_lengths(path: Path, model_id: str) -> None:
     from ia2.lm.loading import load_tokenizer  # noqa: PLC0415  # torch, which nothing else here needs
 
     with store.locked(path.parent):  # or what another process writes meanwhile would be lost
-        data = store.read_object(path)
+        pool, data = load_pool(path.parents[2], path.parent.name), store.read_object(path)
         if data["metadata"].get("tokenizer") == model_id:
             return
         tokenizer = load_tokenizer(model_id)
-        examples = [*data["train_examples"], *data["val_examples"]]
         for part in ("question", "answer"):
-            texts = [example[part] for example in examples]
+            texts = [getattr(example, part) for example in (*pool.train, *pool.validation)]
             counts = [len(ids) for ids in tokenizer(texts, add_special_tokens=False).input_ids] if texts else []
             data["metadata"][f"{part}_tokens"] = lengths(counts)
         data["metadata"]["tokenizer"] = model_id

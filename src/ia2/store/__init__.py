@@ -8,6 +8,7 @@ from ia2.store.digests import value_digest as value_digest
 from ia2.store.files import json_text as json_text
 from ia2.store.files import read_json as read_json
 from ia2.store.files import read_object as read_object
+from ia2.store.files import read_part as read_part
 from ia2.store.files import remove as remove
 from ia2.store.files import temporaries as temporaries
 from ia2.store.files import write_json as write_json
