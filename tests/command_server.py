@@ -2,8 +2,9 @@
 
 Run by `tests/commands.py`. Everything heavy is imported once; each line of standard input is then a JSON request, and
 is answered by one JSON line. `run` {"arguments", "terminal", "die_at", "die_after"} is carried out by a child of its
-own, which kills itself with SIGKILL at the `die_at`-th moment of writing, or is killed after `die_after` seconds.
-`begin` does not wait for the child, and `end` {"begun"} does.
+own, which kills itself with SIGKILL before its `die_at`-th file operation, or is killed after `die_after` seconds.
+With `watched`, a folder, only the operations below it count, and before each the folder is copied to {folder}@{number}
+beside it: what SIGKILL would have left there. `begin` does not wait for the child, and `end` {"begun"} does.
 """
 
 import json
@@ -13,43 +14,69 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import ia2.flows.evaluation
+import ia2.flows.fitting
+import ia2.flows.merging
 import ia2.flows.prediction
+import ia2.flows.reparsing
+import ia2.flows.similarity
 import ia2.flows.sweep.sweeping
 import ia2.flows.training  # noqa: F401
-from ia2 import cli, store
+from ia2 import cli
 from ia2.config import ModelConfig
 from ia2.lm import shelf
 from ia2.lm.loading import LanguageModel
-from ia2.store import files
 
 
-class Moments:
-    """Counts the moments around every write, and ends the process at the one that was asked for."""
+class Operations:
+    """Counts the file operations that change something, and before each kills the process, or keeps what is there."""
 
-    def __init__(self, die_at: int | None, report: Path) -> None:
-        self.die_at = die_at
-        self.report = report
+    NAMES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate")
+    CHANGING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+
+    def __init__(self, request: dict[str, Any], own: Path) -> None:
+        self.die_at, self.watched, self.own = request["die_at"], request["watched"], own
         self.count = 0
+        self.kept: object = None
+        self.is_ours = False
+        sys.addaudithook(self.see)
 
-    def pass_one(self) -> None:
+    def see(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if self.is_ours or not self.changes(event, arguments):
+            return
+        self.is_ours = True
         self.count += 1
-        self.report.write_bytes(str(self.count).encode())
+        (self.own / "moments").write_bytes(str(self.count).encode())
         if self.count == self.die_at:
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.watched:
+            self.keep(Path(self.watched))
+        self.is_ours = False
 
-    def around(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapped(*arguments: Any, **named: Any) -> object:
-            self.pass_one()
-            result = function(*arguments, **named)
-            self.pass_one()
-            return result
+    def changes(self, event: str, arguments: tuple[Any, ...]) -> bool:
+        if event != "open" and event not in self.NAMES:
+            return False
+        if event == "open" and not (isinstance(arguments[2], int) and arguments[2] & self.CHANGING):
+            return False
+        if event in ("os.remove", "os.rmdir") and arguments[1] != -1:
+            return True  # within a folder that is being removed
+        if not isinstance(arguments[0], str | os.PathLike):
+            return False
+        path = Path(os.fsdecode(arguments[0])).absolute()
+        if self.watched:
+            return path.is_relative_to(self.watched)
+        return not any(map(path.is_relative_to, (self.own, "/dev", "/proc", Path.home() / ".cache")))
 
-        return wrapped
+    def keep(self, folder: Path) -> None:
+        """Copy the folder, unless nothing has changed since it was copied last."""
+        found = [(path, path.lstat()) for path in sorted(folder.rglob("*"))]
+        now = [(path, status.st_size, status.st_mtime_ns, status.st_ino) for path, status in found]
+        if now != self.kept:
+            self.kept = now
+            shutil.copytree(folder, folder.with_name(f"{folder.name}@{self.count}"), symlinks=True)
 
 
 DEEDS = "IA2_TEST_DEEDS"
@@ -84,10 +111,7 @@ def carry_out(request: dict[str, Any], folder: Path) -> int:
     os.setsid()  # so that a signal reaches all that it starts, as one from a terminal does
     os.environ[DEEDS] = str(folder / "deeds")
     count_deeds()
-    moments = Moments(request["die_at"], folder / "moments")
-    os.replace = moments.around(os.replace)
-    os.fsync = moments.around(os.fsync)
-    store.writing = files.writing = moments.around(store.writing)
+    Operations(request, folder)
     return cli.main(request["arguments"])
 
 

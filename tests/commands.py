@@ -16,7 +16,7 @@ from typing import Any, Self
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended: `code` is -9 where it was killed. `moments` counts the writes it began or ended; `deeds`
+    """How a command ended: `code` is -9 where it was killed. `moments` counts its file operations; `deeds`
     says, a line each, what it and its workers finished and loaded."""
 
     code: int
@@ -70,8 +70,16 @@ class Commands:
         )
         assert self._read() == "ready\n"
 
-    def run(self, *arguments: object, die_at: int | None = None, die_after: float | None = None) -> Ended:
-        return Ended(**self._ask("run", arguments, die_at=die_at, die_after=die_after))
+    def run(
+        self,
+        *arguments: object,
+        die_at: int | None = None,
+        die_after: float | None = None,
+        watched: Path | None = None,
+    ) -> Ended:
+        """With `watched`, leave what a kill before each file operation would have left of this folder beside it."""
+        folder = None if watched is None else str(watched)
+        return Ended(**self._ask("run", arguments, die_at=die_at, die_after=die_after, watched=folder))
 
     def begin(self, *arguments: object, terminal: str | None = None) -> Begun:
         """Do not wait for the command; it writes to `terminal`, or where `Begun` reads."""
@@ -82,7 +90,14 @@ class Commands:
 
     def _ask(self, what: str, arguments: Sequence[object], **more: object) -> dict[str, Any]:
         assert self._server.stdin is not None
-        request = {"what": what, "arguments": list(map(str, arguments)), "terminal": None, "die_at": None, **more}
+        request = {
+            "what": what,
+            "arguments": list(map(str, arguments)),
+            "terminal": None,
+            "die_at": None,
+            "watched": None,
+        }
+        request |= more
         print(json.dumps(request), file=self._server.stdin, flush=True)
         answer: dict[str, Any] = json.loads(self._read())
         return answer

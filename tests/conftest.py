@@ -1,9 +1,13 @@
 """What tests of several folders share."""
 
 import gc
+import os
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from rounding import another_rounding
 from tiny import save_tiny_model
 
 
@@ -16,6 +20,14 @@ def pytest_collection_finish() -> None:
     """Nor is it afterwards."""
     gc.freeze()
     gc.enable()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def processor() -> Iterator[None]:
+    """This machine's, or with IA2_ROUNDING=number one that rounds otherwise."""
+    seed = int(os.environ.get("IA2_ROUNDING", "0"))
+    with another_rounding(seed) if seed else nullcontext():
+        yield
 
 
 @pytest.fixture(scope="session")

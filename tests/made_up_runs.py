@@ -36,11 +36,11 @@ def configs(root: Path) -> dict[str, TrainConfig]:
 def make_up(root: Path, model: Path) -> Path:
     """Write the runs below `root`."""
     there = train(training(root, model))
-    described = store.read_object(there / "config.json")
+    described = store.read_object(there / "run.json")
     for config in configs(root).values():
         folder = store.run_folder(root, config)
         shutil.copytree(there, folder)
-        store.write_json(folder / "config.json", {**described, "config": config.applicable()})
+        store.write_json(folder / "run.json", {**described, "config": config.applicable()})
     shutil.rmtree(there)
     for dataset in ("towns", "townspeople"):
         write_dataset(root, dataset, [f"{dataset} {i}" for i in range(20)])

@@ -265,7 +265,7 @@ def test_fields_of_targets(written: Written) -> None:
 
 
 def test_fields_of_a_run(written: Written) -> None:
-    check_fields("`config.json`", written.json("outputs/a2t/capitals/*/config.json"))
+    check_fields("`run.json`", written.json("outputs/a2t/capitals/*/run.json"))
     check_fields("`final_loss_statistics.json`", written.json("outputs/a2t/capitals/*/final_loss_statistics.json"))
     lines = written.only("outputs/a2t/capitals/*/history.jsonl").read_text(encoding="utf-8").splitlines()
     check_fields("`history.jsonl`", *map(json.loads, lines))
@@ -273,7 +273,7 @@ def test_fields_of_a_run(written: Written) -> None:
     assert [path.name for path in run.iterdir() if f"`{path.name}{'/' * path.is_dir()}" not in ARTIFACTS] == []
     checkpoint = written.only("outputs/a2t/capitals/*/checkpoints/tok_1")
     assert {path.name for path in checkpoint.iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
-    assert written.json("outputs/a2t/capitals/*/config.json")["config"].keys() <= fields("The `config` object").keys()
+    assert written.json("outputs/a2t/capitals/*/run.json")["config"].keys() <= fields("The `config` object").keys()
 
 
 def test_fields_of_a_sweep(written: Written, tiny_model_folder: Path, tmp_path: Path) -> None:

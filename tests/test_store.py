@@ -393,15 +393,18 @@ def test_the_root_of_a_command_in_scripts_is_the_folder_above(tmp_path: Path, mo
     assert store.root_of(PrepareConfig()) == tmp_path
 
 
-def test_finished_runs_are_those_with_both_descriptions(tmp_path: Path) -> None:
+def test_finished_runs_are_those_with_weights_and_both_descriptions(tmp_path: Path) -> None:
+    files = ("adapter_config.json", "adapter_model.safetensors", "run.json")
     for run in ("tok/d/whole", "tok/d/.half.123.tmp", "act/d/whole"):
         folder = tmp_path / "outputs" / run
         folder.mkdir(parents=True)
-        (folder / "adapter_config.json").touch()
-        (folder / "config.json").touch()
-    foreign = tmp_path / "outputs" / "tok" / "d" / "foreign"
-    foreign.mkdir()
-    (foreign / "adapter_config.json").touch()
+        for file in files:
+            (folder / file).touch()
+    for left_out in files:
+        folder = tmp_path / "outputs" / "tok" / "d" / f"without_{left_out}"
+        folder.mkdir()
+        for file in set(files) - {left_out}:
+            (folder / file).touch()
     found = [str(folder.relative_to(tmp_path / "outputs")) for folder in store.run_folders(tmp_path)]
     assert found == ["act/d/whole", "tok/d/whole"]
 

@@ -20,7 +20,7 @@ RUN_FILES = {
     "README.md",
     "adapter_config.json",
     "adapter_model.safetensors",
-    "config.json",
+    "run.json",
     "final_loss_statistics.json",
     "history.jsonl",
 }

@@ -31,7 +31,7 @@ def refused(tmp_path: Path, tiny_model_folder: Path, capsys: pytest.CaptureFixtu
 
 def assert_whole_unless_given(root: Path) -> None:
     assert leftovers(root) == []
-    assert not list(root.glob("outputs/*/*/*/config.json"))
+    assert not list(root.glob("outputs/*/*/*/run.json"))
     assert not list(root.glob("outputs/evaluations/**/*.json"))
 
 
@@ -169,8 +169,8 @@ def finished(tmp_path: Path, tiny_model_folder: Path, capsys: pytest.CaptureFixt
         ("outputs/targets/*/manifest.json", "other lr"),
         ("outputs/targets/*/tokens.safetensors", "other lr"),
         ("outputs/targets/*/activations.safetensors", "other lr"),
-        ("outputs/act/capitals/*/config.json", "train"),
-        ("outputs/act/capitals/*/config.json", "evaluate"),
+        ("outputs/act/capitals/*/run.json", "train"),
+        ("outputs/act/capitals/*/run.json", "evaluate"),
         ("outputs/act/capitals/*/adapter_config.json", "evaluate"),
         ("outputs/act/capitals/*/adapter_model.safetensors", "evaluate"),
         ("outputs/act/capitals/*/final_loss_statistics.json", "evaluate"),

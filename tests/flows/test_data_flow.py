@@ -121,7 +121,7 @@ def test_a_task_file_goes_wherever_a_dataset_does(tmp_path: Path, tickets: str, 
     config = training(tmp_path, tiny_model_folder, dataset=tickets, num_generated_tokens=None)
     folder = train(config, Models())
     assert folder.parent == tmp_path / "outputs" / "act" / "tickets"
-    assert "tickets.toml" not in (folder / "config.json").read_text()
+    assert "tickets.toml" not in (folder / "run.json").read_text()
     assert load_pool(tmp_path, "tickets").spec.num_generated_tokens == 3
     assert train(config.model_copy(update={"dataset": "tickets"}), Models()) == folder
     (made,) = create_all(CreateConfig(root=tmp_path, datasets=(tickets,), num_train_examples=(6,), num_runs=1))

@@ -1,7 +1,6 @@
 """The demo's pipeline on the real SmolLM2-135M, at reduced size: what a newcomer's first command does."""
 
 import json
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -57,12 +56,14 @@ def test_the_page_and_the_picture_show_the_numbers(root: Path) -> None:
     assert (root / "reports" / "accuracy_capitals.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_second_demo_changes_nothing_and_takes_seconds(root: Path) -> None:
-    before = {path: path.read_bytes() for path in sorted((root / "outputs").rglob("*.json"))}
-    started = time.perf_counter()
+def test_a_second_demo_makes_nothing_again(root: Path) -> None:
+    def written() -> dict[Path, int]:
+        found = (path for path in (root / "outputs").rglob("*") if path.is_file() and path.suffix != ".lock")
+        return {path: path.stat().st_mtime_ns for path in found}
+
+    before = written()
     assert main([*REDUCED, "--root", str(root)]) == 0
-    assert time.perf_counter() - started < 15
-    assert {path: path.read_bytes() for path in sorted((root / "outputs").rglob("*.json"))} == before
+    assert written() == before
 
 
 def test_predicting_a_file_adds_answer_and_confidence(root: Path, tmp_path: Path) -> None:

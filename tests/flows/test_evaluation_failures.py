@@ -30,8 +30,8 @@ def cut(path: Path) -> None:
 
 
 def described_as(folder: Path, part: str, **changes: Any) -> None:
-    described = store.read_object(folder / "config.json")
-    store.write_json(folder / "config.json", {**described, part: {**described[part], **changes}})
+    described = store.read_object(folder / "run.json")
+    store.write_json(folder / "run.json", {**described, part: {**described[part], **changes}})
 
 
 def of_another_base(folder: Path) -> None:
@@ -41,7 +41,7 @@ def of_another_base(folder: Path) -> None:
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "weights cut": (lambda folder: cut(folder / "adapter_model.safetensors"), "no adapter that loads"),
     "weights gone": (lambda folder: (folder / "adapter_model.safetensors").unlink(), "no adapter that loads"),
-    "config cut": (lambda folder: cut(folder / "config.json"), "is not valid JSON"),
+    "config cut": (lambda folder: cut(folder / "run.json"), "is not valid JSON"),
     "adapter config cut": (lambda folder: cut(folder / "adapter_config.json"), "no adapter that loads"),
     "another base": (of_another_base, "whose weights are not those of the"),
 }

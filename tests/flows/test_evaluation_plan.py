@@ -137,7 +137,7 @@ def test_an_unknown_dataset_is_told_first(made_up: Path, dataset: str) -> None:
 def test_a_run_that_does_not_say_what_it_is(root: Path) -> None:
     """It is not left out in silence, nor does it stop the others; where nothing else matches, it is told with that."""
     folder = store.run_folder(root, configs(root)["tok"])
-    (folder / "config.json").write_text('{"config": {', encoding="utf-8")
+    (folder / "run.json").write_text('{"config": {', encoding="utf-8")
     config = EvaluateConfig(root=root, model_types=("act", "tok"), trained_datasets=("capitals",))
     planned = plan(root, config)
     assert set(planned.unreadable) == {folder}

@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def test_the_adapter_of_lowest_dev_loss_is_kept(fitted: Adapter) -> None:
     losses = {store.read_object(run / "final_loss_statistics.json")["best_dev_loss"]: run for run in runs}
     assert len(losses) == 2
     best = losses[min(losses)]
-    assert (fitted.folder / "config.json").read_bytes() == (best / "config.json").read_bytes()
+    assert (fitted.folder / "run.json").read_bytes() == (best / "run.json").read_bytes()
 
 
 def test_the_adapter_answers_new_rows(fitted: Adapter, tmp_path: Path) -> None:
@@ -121,3 +122,72 @@ def test_too_few_rows_write_no_outputs(tmp_path: Path, tiny_model_folder: Path) 
     with pytest.raises(UserError):
         fit(file, model=str(tiny_model_folder), root=tmp_path / "store")
     assert not (tmp_path / "store" / "outputs").exists()
+
+
+def fit_words(file: Path, root: Path, model: Path) -> list[str]:
+    settings = ["--num_train_epochs", "1", "--lrs", "1e-2"]
+    return ["fit", str(file), "--root", str(root), "--model_id", str(model), *settings]
+
+
+def with_long_row(path: Path, number: int, num_characters: int) -> Path:
+    """Rows of which the one of this number, the first being 1, is long."""
+    lines = write_rows(path).read_text(encoding="utf-8").splitlines()
+    lines[number] = f"{number},{'long ' * (num_characters // 5)},good"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("num_characters", [3000, 400])
+def test_a_row_longer_than_the_context_is_named_before_anything_is_trained(
+    tmp_path: Path, tiny_model_folder: Path, capsys: pytest.CaptureFixture[str], num_characters: int
+) -> None:
+    """Longer than the context, or too long for a prompt that shows another such row."""
+    file = with_long_row(tmp_path / "rows.csv", 17, num_characters)
+    if num_characters == 400:
+        lines = file.read_text(encoding="utf-8").splitlines()
+        lines[1:] = [f"{number},{number} {'long ' * 80},{'good' if number % 3 else 'bad'}" for number in range(1, 31)]
+        file.write_text("\n".join(lines), encoding="utf-8")
+    words = fit_words(file, tmp_path / "store", tiny_model_folder)
+    assert main(words) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert f"rows.csv, row {17 if num_characters == 3000 else 1}" in told
+    assert "512" in told
+    assert "--skip_long_rows" in told
+    assert not (tmp_path / "store" / "outputs").exists()
+
+
+def test_a_row_longer_than_the_context_is_left_out_on_request(
+    tmp_path: Path, tiny_model_folder: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    file = with_long_row(tmp_path / "rows.csv", 17, 3000)
+    root = tmp_path / "store"
+    words = fit_words(file, root, tiny_model_folder)
+    assert main(words) == 2  # and then, as it says
+    assert main([*words, "--skip_long_rows"]) == 0
+    assert any("row 17" in message and "1 rows are left out" in message for message in caplog.messages)
+    pool = load_pool(root, "rows")
+    assert len(pool.train) + len(pool.validation) == NUM_ROWS - 1
+    assert store.read_object(root / "data" / "rows" / "main.json")["metadata"]["provenance"]["rows_left_out"] == "1"
+    task_file = root / "rows.toml"
+    task_file.write_text("# a remark of mine\n" + task_file.read_text(encoding="utf-8"), encoding="utf-8")
+    assert main(words) == 0  # goes on, whatever the remarks
+    assert task_file.read_text(encoding="utf-8").startswith("# a remark of mine")
+    task_file.write_text(task_file.read_text(encoding="utf-8").replace("Text:", "Words:"), encoding="utf-8")
+    capsys.readouterr()
+    assert main(words) == 2
+    assert shlex.join(["ia2", "fit", str(task_file)]) in capsys.readouterr().err
+
+
+def test_the_teacher_is_shown_what_its_context_holds(
+    tmp_path: Path, tiny_model_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where N demonstrations would be longer than the context, splits and evaluations show fewer."""
+    file, root = tmp_path / "my rows.csv.gz", tmp_path / "store"
+    rows = [(f"{number} {'word ' * 12}", "bad" if number % 3 == 0 else "good") for number in range(NUM_ROWS)]
+    pd.DataFrame(rows, columns=["text", "label"]).to_csv(file, index=False)
+    assert main(fit_words(file, root, tiny_model_folder)) == 0
+    (split,) = (root / "data" / "my_rows" / "train").glob("[!.]*.json")
+    most = store.read_object(split)["settings"]["max_icl_demos"]
+    assert most < len(store.read_object(split)["train"]["examples"])
+    records = [path.name for path in (root / "outputs" / "evaluations").rglob("*_demos*.json")]
+    assert {re.findall(r"_demos([0-9]+)", name)[0] for name in records} == {str(most)}

@@ -65,7 +65,7 @@ def test_every_variant_trains(school: School, method: str, label_type: str) -> N
     # batches of 4: the N labelled are one a pass, the M x K rows are five
     per_epoch = -(-N // 4) if on_labelled else -(-M * K // 4)
     assert len(steps) == 2 * per_epoch
-    described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    described = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     split = school.root / "data" / "towns-ldr" / "train" / f"{N}_{M}_{K}_0.json"
     assert described["split_sha256"] == store.file_digest(split)
     assert "num_train_examples" not in described["config"]

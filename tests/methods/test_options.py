@@ -129,7 +129,7 @@ def test_training_goes_on_from_a_folder(school: School) -> None:
     assert weights(moved) != weights(first)
     digest = store.file_digest(first / "adapter_model.safetensors")
     for folder in (still, moved):
-        assert json.loads((folder / "config.json").read_text(encoding="utf-8"))["starts_from"] == digest
+        assert json.loads((folder / "run.json").read_text(encoding="utf-8"))["starts_from"] == digest
     assert history(moved)[0]["train_loss"] != history(school.train("tok", num_train_epochs=2))[0]["train_loss"]
 
 
@@ -163,7 +163,7 @@ def test_the_bare_flag_goes_on_from_the_run_of_that_name(
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith("ia2: PEFT model not found: ")
     assert name in said
-    assert not list(tmp_path.glob("outputs/*/*/*/config.json"))
+    assert not list(tmp_path.glob("outputs/*/*/*/run.json"))
     assert cli.main([*words, "--continue_training", str(tmp_path / "no-where")]) == 2
     said = capsys.readouterr().err.splitlines()[-1]
     assert "PEFT model not found" in said
@@ -174,7 +174,7 @@ def test_the_bare_flag_goes_on_from_the_run_of_that_name(
     assert cli.main([*words, "--continue_training"]) == 0
     assert files_of(first) == before
     (second,) = [folder for folder in store.run_folders(tmp_path) if folder != first]
-    described = json.loads((second / "config.json").read_text(encoding="utf-8"))
+    described = json.loads((second / "run.json").read_text(encoding="utf-8"))
     assert described["starts_from"] == store.file_digest(first / "adapter_model.safetensors")
 
 

@@ -30,7 +30,7 @@ def weights(folder: Path) -> bytes:
 
 
 def described(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     return found
 
 

@@ -71,8 +71,9 @@ class MadeUpStore:
         """A run folder: its config, statistics and history."""
         folder = run_folder(self.root, config)
         folder.mkdir(parents=True)
-        (folder / "config.json").write_text(json.dumps({"config": config.identity()}))
+        (folder / "run.json").write_text(json.dumps({"config": config.identity()}))
         (folder / "adapter_config.json").write_text("{}")
+        (folder / "adapter_model.safetensors").write_bytes(b"")
         (folder / "final_loss_statistics.json").write_text(json.dumps(training(dev_loss)))
         lines = [line for phase in phases(config) for line in history(phase, dev_loss or 1.0, config.run_idx)]
         (folder / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -98,7 +98,7 @@ def test_candidates_of_tna_need_the_same_runs_and_their_cross_entropy() -> None:
 def test_the_losses_of_a_run_are_read_from_its_folder_or_its_record(store: MadeUpStore) -> None:
     of_folder, of_record = (tna(1e-3, weight, None, 0.5).config for weight in (0.1, 0.5))
     folder = store.run(config("act"), 0.5)
-    (folder / "config.json").write_text(json.dumps({"config": of_folder.applicable()}))
+    (folder / "run.json").write_text(json.dumps({"config": of_folder.applicable()}))
     (folder / "final_loss_statistics.json").write_text(
         json.dumps({**training(0.5), "dev_losses": {"act": 2, "tok": 3}})
     )
@@ -122,8 +122,8 @@ def test_runs_are_read_from_folders_and_from_records_without_one(store: MadeUpSt
 @pytest.mark.parametrize("text", ["{", "{}", "[]", '{"config": {"training_method": "act", "lr": "fast"}}'])
 def test_a_damaged_run_folder_is_an_error_that_names_it(store: MadeUpStore, text: str) -> None:
     folder = store.run(config("act"), 0.5)
-    (folder / "config.json").write_text(text)
-    with pytest.raises(UserError, match=r"config\.json"):
+    (folder / "run.json").write_text(text)
+    with pytest.raises(UserError, match=r"run\.json"):
         read_runs(store.root)
 
 

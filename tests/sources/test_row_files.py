@@ -1,5 +1,6 @@
 """Local files of rows: every format gives the same rows, and what is malformed is told in one line."""
 
+import gzip
 import json
 import tracemalloc
 from functools import partial
@@ -57,10 +58,23 @@ def test_parquet_gives_the_same_rows(tmp_path: Path) -> None:
         ("a.csv", "text\na\n".encode("utf-16-le"), r"a\.csv: byte 1 is NUL: .*; save the file as UTF-8"),
         ("a.csv", b"\xff\xfea", r"a\.csv: its byte order mark says UTF-16, and it is not \(truncated data\)"),
         ("a.csv", b"text;n\na;1\n", r"a\.csv: the columns of 'text;n' are not parted by commas"),
+        ("a.csv", b'"text";"n"\n"a";"1"\n', r"a\.csv: the columns of '\"text\";\"n\"' are not parted by commas"),
+        ("a.csv", b"text|n\na|1\n", r"a\.csv: the columns of 'text\|n' are not parted by commas"),
+        ("a.tsv", b"text,n\na,1\n", r"a\.tsv: the columns of 'text,n' are not parted by tabs"),
+        ("a.csv", b"sep=;\ntext,n\na,1\n", r"a\.csv: the columns of 'text,n' are not parted by ';'"),
+        ("a.csv", b'text,n\na,1\nb,"open\nc,2\n', r"a\.csv, line 3: unexpected end of data"),
+        ("a.csv", b",,\na,1,2\n", r"must name each column once, and has '', '', ''"),
+        ("a.csv", b"text,n\n,\n,\n", r"a\.csv: the file has no rows"),
+        ("a.csv.gz", b"text,n\n", r"a\.csv\.gz: not a whole gzip file"),
+        ("a.csv.gz", gzip.compress(b"text,n\na,1\n" * 99)[:-9], r"a\.csv\.gz: not a whole gzip file"),
+        ("a.jsonl.gz", gzip.compress(b'{"a": 1}\n{"a": "\xff"}\n'), r"a\.jsonl\.gz, line 2: byte 16 \(0xff\)"),
+        ("a.parquet.gz", b"x", r"a\.parquet\.gz: a file of rows ends in"),
+        ("a.json", b'{"a": 1}\n{"a": 2}\n', r"a\.json: not JSON: Extra data.*\.jsonl"),
+        ("a.json", b'{"a": [{"x": 1}], "b": [{"x": 1}]}', r"a\.json: an array of objects.* holds one with 'a', 'b'"),
         (
             "a.csv",
             b"text\n" + b'"' + b"x" * 140_000,
-            r"a\.csv, line 2: field larger than .* \(is a quotation mark open",
+            r"a\.csv, line 2: unexpected end of data \(is a quotation mark open",
         ),
         ("a.jsonl", b'{"a": 1}\n{"a": \n', r"a\.jsonl, line 2: not JSON"),
         ("a.jsonl", b'{"a": 1}\n[1]\n', r"a\.jsonl, line 2: an object is needed, and it holds list"),
@@ -171,3 +185,63 @@ def test_empty_lines_stand_before_a_header_too(tmp_path: Path) -> None:
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.csv: no such file"):
         read_rows(tmp_path / "none.csv")
+
+
+def test_compressed_files_give_the_same_rows(tmp_path: Path) -> None:
+    contents = {
+        "a.csv.gz": '\ufefftext,n\n"Ünï, ""code""",1\n"two\nlines\u2028",\n',
+        "a.TSV.GZ": 'text\tn\n"Ünï, ""code"""\t1\n"two\nlines\u2028"\t\n',
+        "a.jsonl.gz": '{"text": "Ünï, \\"code\\"", "n": 1}\n{"text": "two\\nlines\u2028", "n": null}\n',
+        "a.json.gz": '{"data": [{"text": "Ünï, \\"code\\"", "n": 1}, {"text": "two\\nlines\u2028", "n": null}]}',
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(gzip.compress(content.encode()))
+        assert read_rows(tmp_path / name) == TWO_ROWS
+    (tmp_path / "b.csv.gz").write_bytes(gzip.compress("text,n\ncafé,1\n".encode("utf-16")))
+    assert read_rows(tmp_path / "b.csv.gz") == [{"text": "café", "n": "1"}]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (",text,n\n0,a,1\n1,b,2\n", ["column 1"]),  # pandas' index
+        ("text,n,,\na,1,,\nb,2,,\n,,,\n,,,\n", ["2 empty rows"]),
+        ("text,n,,\na,1\nb,2,,\n", []),  # a spreadsheet writes some rows without their empty end
+        ("text,n\na,1,,\nb,2\n", []),
+        ("text,,n\na,note,1\nb,,2\n", ["column 2"]),
+        ("sep=;\ntext;n\na;1\nb;2\n", []),
+        ('\ufeff"sep=|"\r\ntext|n\r\na|1\r\nb|2\r\n', []),
+    ],
+)
+def test_what_others_write_around_the_rows_is_left_out_and_said(
+    tmp_path: Path, content: str, said: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "a.csv").write_text(content, encoding="utf-8", newline="")
+    for _ in range(2):
+        assert read_rows(tmp_path / "a.csv") == [{"text": "a", "n": "1"}, {"text": "b", "n": "2"}]
+    assert [word in message for word, message in zip(said, caplog.messages, strict=True)] == [True] * len(said)
+
+
+def test_an_empty_row_between_others_stays_a_row(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,n\na,1\n,\nb,2\n", encoding="utf-8")
+    assert read_rows(tmp_path / "a.csv")[1] == {"text": "", "n": ""}
+
+
+def test_a_cell_may_be_as_long_as_a_web_page(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f"text,html\na,{'<p>' * 50_000}\n", encoding="utf-8")
+    assert len(read_rows(tmp_path / "a.csv")[0]["html"]) == 150_000
+
+
+def test_other_columns_may_hold_anything(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"a": "x", "tags": ["y", {"é": 1}], "n": 1}\n', encoding="utf-8")
+    (row,) = iterate_rows(tmp_path / "a.jsonl", ["a"], others=True)
+    assert row == {"a": "x", "tags": '["y", {"é": 1}]', "n": "1"}
+    with pytest.raises(UserError, match=r"row 1, column 'tags' holds list"):
+        list(iterate_rows(tmp_path / "a.jsonl", ["tags"], others=True))
+
+
+def test_text_of_parquet_that_is_not_utf8(tmp_path: Path) -> None:
+    column = pyarrow.array([b"\xff"], pyarrow.binary()).view(pyarrow.string())
+    pyarrow.parquet.write_table(pyarrow.table({"text": column}), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=r"a\.parquet: .*not UTF-8"):
+        read_rows(tmp_path / "a.parquet")

@@ -342,8 +342,8 @@ def test_filters(root: Path, tiny_model_folder: Path, filters: dict[str, Any], c
         folder = store.run_folder(root, config)
         if folder != there:
             shutil.copytree(there, folder)
-            described = store.read_json(folder / "config.json")
-            store.write_json(folder / "config.json", {**described, "config": config.applicable()})
+            described = store.read_json(folder / "run.json")
+            store.write_json(folder / "run.json", {**described, "config": config.applicable()})
     found = {run.folder for run in select_runs(root, evaluation(root, tiny_model_folder, **filters))}
     expected = chosen - {"act", "lr"} if filters.get("model_types") == ("tok", "base") else chosen
     if filters == {"model_types": ("act",)}:

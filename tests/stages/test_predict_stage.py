@@ -13,6 +13,7 @@ from peft import PeftModel
 from tiny import save_tiny_model
 from tiny_runs import files_of, leftovers, training
 
+from ia2.cli import main
 from ia2.config import ModelConfig, PredictConfig
 from ia2.errors import UserError
 from ia2.flows.prediction import predict_from
@@ -185,9 +186,9 @@ def test_an_output_that_cannot_be_written_is_refused_first(adapter: Path, tmp_pa
 def with_task(adapter: Path, folder: Path, **changes: Any) -> Path:
     """The same adapter, its task changed."""
     copy = shutil.copytree(adapter, folder / "adapter")
-    described = json.loads((copy / "config.json").read_text(encoding="utf-8"))
+    described = json.loads((copy / "run.json").read_text(encoding="utf-8"))
     described["task"] |= changes
-    (copy / "config.json").write_text(json.dumps(described), encoding="utf-8")
+    (copy / "run.json").write_text(json.dumps(described), encoding="utf-8")
     return copy
 
 
@@ -206,21 +207,19 @@ def test_every_column_of_a_query_needs_a_text(adapter: Path, models: Models, tmp
     two = with_task(adapter, tmp_path, template="{place} in {year}:")
     with pytest.raises(UserError, match="needs the columns place, year: give them with --file"):
         predicted(two, Models(), text="Peru")
-    assert len(predicted(two, models, file=write_csv(tmp_path / "in.csv", [["place", "year"], ["Peru", "1900"]]))) == 1
-    refuse(two, tmp_path, write_csv(tmp_path / "in.csv", [["place", "year"], ["Peru", ""]]), "row 1: .* 'year'")
+    rows = [["place", "year"], ["Peru", "1900"], ["Peru", ""]]  # as training takes them
+    assert len(predicted(two, models, file=write_csv(tmp_path / "in.csv", rows))) == 2
+    refuse(two, tmp_path, write_csv(tmp_path / "in.csv", [*rows, ["", " "]]), "row 3: .* 'place', 'year'")
+    refuse(two, tmp_path, write_csv(tmp_path / "in.csv", [["place"], ["Peru"]]), "no column 'year'")
 
 
 @pytest.mark.parametrize(
     ("rows", "says"),
     [
-        ([["city"], ["Paris"]], r"no column 'country'; it has city$"),
-        (
-            [["id", "COUNTRY"], ["1", "Peru"]],
-            r"no column 'country'; it has id, COUNTRY; rename 'COUNTRY' if it is meant",
-        ),
-        ([["countries"], ["Peru"]], r"rename 'countries' if it is meant"),
-        ([["country", "answer"], ["France", "Paris"]], "has a column 'answer' already; rename it"),
-        ([["country", "confidence"], ["France", "1"]], "has a column 'confidence' already"),
+        ([["city"], ["Paris"]], r"no column 'country'; it has 'city'$"),
+        ([["id", "COUNTRY"], ["1", "Peru"]], r"no column 'country'; it has 'id', 'COUNTRY' .*mean 'COUNTRY'"),
+        ([["countries"], ["Peru"]], r"mean 'countries'"),
+        ([["country", "answer", "predicted_answer"], ["France", "Paris", "Paris"]], "'answer' and 'predicted_answer'"),
         ([["country"]], "in.csv: the file has no rows"),
         ([], "in.csv"),
     ],
@@ -239,7 +238,7 @@ def test_a_folder_that_is_no_adapter_is_named(tmp_path: Path) -> None:
         predicted(tmp_path, Models(), text="France")
 
 
-@pytest.mark.parametrize("file", ["config.json", "adapter_config.json", "adapter_model.safetensors"])
+@pytest.mark.parametrize("file", ["run.json", "adapter_config.json", "adapter_model.safetensors"])
 @pytest.mark.parametrize("keep", [0, 0.5])
 def test_a_damaged_adapter_is_named(adapter: Path, models: Models, tmp_path: Path, file: str, keep: float) -> None:
     copy = shutil.copytree(adapter, tmp_path / "adapter")
@@ -252,8 +251,8 @@ def test_a_damaged_adapter_is_named(adapter: Path, models: Models, tmp_path: Pat
 
 def test_a_config_of_something_else_is_named(adapter: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(adapter, tmp_path / "adapter")
-    (copy / "config.json").write_text(json.dumps({"config": {}}))
-    with pytest.raises(UserError, match=r"config\.json does not describe a run"):
+    (copy / "run.json").write_text(json.dumps({"config": {}}))
+    with pytest.raises(UserError, match=r"run\.json does not describe a run"):
         predicted(copy, Models(), text="France")
 
 
@@ -273,6 +272,58 @@ def test_a_base_model_that_has_moved_is_taken(adapter: Path, tiny_model_folder: 
 def test_a_text_longer_than_the_context_is_refused(adapter: Path, models: Models) -> None:
     with pytest.raises(UserError, match="context holds 512"):
         predicted(adapter, models, text="x" * 600)
+
+
+def test_rows_that_the_context_holds_are_answered(
+    adapter: Path, models: Models, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names, out = ["France", "Peru", "x" * 600, "Spain"], tmp_path / "out.csv"
+    file = write_csv(tmp_path / "in.csv", [["country"], *([name] for name in names)])
+    assert main(["predict", "--adapter", str(adapter), "--file", str(file), "--out", str(out)]) == 2
+    told = capsys.readouterr()
+    assert "wrote 3 answers" in told.out
+    assert "1 of 4 rows" in told.err
+    assert "row 3" in told.err
+    header, *rows = read_csv(out)
+    assert header == ["country", "answer", "confidence", "reason"]
+    assert rows[2][1:3] == ["", ""]
+    assert "512" in rows[2][3]
+    for place in (0, 1, 3):
+        (alone,) = predicted(adapter, models, text=names[place])
+        assert rows[place][1] == (alone.answer or "")
+        assert float(rows[place][2]) == pytest.approx(alone.confidence, abs=1e-5)
+        assert rows[place][3] == ""
+
+
+def test_rows_with_labels_are_answered_and_compared_with_them(
+    adapter: Path, models: Models, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The very file that was learned from, whatever the column of its labels is called."""
+    told = [predicted(adapter, models, text=name)[0].answer or "" for name in ("France", "Peru", "Chad")]
+    capsys.readouterr()
+    labelled = with_task(adapter, tmp_path, answer_template=" {answer}")
+    cells = [["country", "answer"], ["France", told[0]], ["Peru", "something else"], ["Chad", ""]]
+    out = tmp_path / "out.csv"
+    predicted(labelled, models, file=write_csv(tmp_path / "in.csv", cells), out=out)
+    header, *rows = read_csv(out)
+    assert header == ["country", "answer", "predicted_answer", "confidence"]
+    assert [row[:2] for row in rows] == cells[1:]
+    assert [row[2] for row in rows] == told
+    assert "1 of 2 " in capsys.readouterr().out
+
+
+def test_columns_that_are_not_needed_may_hold_anything(adapter: Path, models: Models, tmp_path: Path) -> None:
+    rows = [{"country": "France", "meta": {"lang": "fr"}, "tags": ["a", 1]}, {"country": "Peru"}]
+    (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    predicted(adapter, models, file=tmp_path / "in.jsonl", out=tmp_path / "out.csv")
+    written = read_csv(tmp_path / "out.csv")
+    assert [row[:3] for row in written[1:]] == [["France", '{"lang": "fr"}', '["a", 1]'], ["Peru", "", ""]]
+
+
+def test_an_answer_of_several_lines_is_given_as_it_was_written(adapter: Path, models: Models, tmp_path: Path) -> None:
+    (plain,) = predicted(adapter, models, text="France")
+    exact = with_task(adapter, tmp_path, parser="exact", labels={}, answer_template="{capital}")
+    assert predicted(exact, models, text="France")[0].answer == plain.response.rstrip()
 
 
 def test_a_gpu_that_is_not_there_is_refused(adapter: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from peft import PeftModel
+from peft import AutoPeftModelForCausalLM, PeftModel
 from safetensors.torch import load_file
 from tiny import save_tiny_model
 from tiny_runs import RUN_FILES, assert_whole, files_of, leftovers, training, write_dataset
+from transformers import AutoModelForCausalLM, pipeline
 
 from ia2 import store
 from ia2.config import CreateConfig, ModelConfig, TrainConfig
@@ -25,6 +26,7 @@ from ia2.stages.train import Assignment, Start, train_run, train_runs
 from ia2.training.fit import Lesson, dev_loss
 from ia2.training.lessons import from_targets
 from ia2.training.targets import load_targets
+from ia2.training.trained import read_trained
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,7 @@ def test_a_run_has_all_its_files(tmp_path: Path, tiny_model_folder: Path, models
 
 def test_what_a_run_says_of_itself(tmp_path: Path, tiny_model_folder: Path, models: Models) -> None:
     folder = run_in(tmp_path, tiny_model_folder, models)
-    described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    described = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     config = resolve(training(tmp_path, tiny_model_folder))
     assert described["config"] == config.applicable()
     assert TrainConfig.model_validate(described["config"]).applicable() == config.applicable()
@@ -68,6 +70,41 @@ def test_what_a_run_says_of_itself(tmp_path: Path, tiny_model_folder: Path, mode
     # r (in + out) for q (32 -> 32), k and v (32 -> 16) in 2 layers
     assert statistics["trainable_parameters"] == 2 * 8 * ((32 + 32) + 2 * (32 + 16))
     assert statistics["adapter_bytes"] == len(weights(folder))
+
+
+@pytest.mark.parametrize("method", ["act", "ia3-act", "prompt-act", "prefix-act"])
+def test_a_run_folder_loads_by_the_libraries_own_classes(
+    tmp_path: Path, tiny_model_folder: Path, models: Models, method: str
+) -> None:
+    """A config.json of ours would be taken for a model's configuration."""
+    folder = str(run_in(tmp_path, tiny_model_folder, models, training_method=method, num_virtual_tokens=3, lr=0.3))
+    lm = load_model(ModelConfig(model_id=str(tiny_model_folder)))
+    ids = torch.tensor([lm.tokenizer.encode("Input: France\nOutput:")])
+    bare = lm.model(ids).logits[:, -1]
+    adapted = AutoPeftModelForCausalLM.from_pretrained(folder).eval()(ids).logits[:, -1]
+    assert not torch.allclose(adapted, bare, atol=1e-3)
+    if method in {"act", "ia3-act"}:  # transformers injects adapters of weights, not of virtual tokens
+        injected = AutoModelForCausalLM.from_pretrained(folder).eval()
+        assert torch.allclose(injected(ids).logits[:, -1], adapted, atol=1e-5)
+        generate = pipeline("text-generation", folder)
+        (said,) = generate("Input: France\nOutput:", max_new_tokens=3, do_sample=False, return_full_text=False)
+        expected = injected.generate(ids, max_new_tokens=3, do_sample=False)[0, ids.shape[1] :]
+        assert said["generated_text"] == lm.tokenizer.decode(expected, skip_special_tokens=True)
+
+
+def test_a_run_of_the_first_edition_is_read_under_its_name(
+    tmp_path: Path, tiny_model_folder: Path, models: Models
+) -> None:
+    folder = run_in(tmp_path, tiny_model_folder, models)
+    before = folder.stat()
+    (folder / "run.json").rename(folder / "config.json")
+    assert store.run_folders(tmp_path) == [folder]
+    assert read_trained(folder).config == resolve(training(tmp_path, tiny_model_folder)).model_copy(
+        update={"root": None}
+    )
+    assert run_in(tmp_path, tiny_model_folder, models) == folder
+    assert folder.stat().st_ino == before.st_ino
+    assert not (folder / "run.json").exists()
 
 
 def test_the_saved_adapter_loads_with_plain_peft_and_gives_the_best_dev_loss(
@@ -186,7 +223,7 @@ def test_a_second_phase_starts_from_the_first_run(tmp_path: Path, tiny_model_fol
     folder = run_in(tmp_path, tiny_model_folder, models, training_method="a2t", label_type="ground_truth")
     act = tmp_path / "outputs" / "act" / "capitals" / f"{tiny_model_folder.name}_qkv_8_8_3_4_0.01_0+num_train_epochs=2"
     assert weights(act) == weights(run_in(tmp_path / "alone", tiny_model_folder, models))
-    described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    described = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     assert described["starts_from"] == store.file_digest(act / "adapter_model.safetensors")
     steps = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
     assert {entry["phase"] for entry in steps} == {"tok"}
@@ -333,7 +370,7 @@ def test_runs_trained_together_are_those_trained_alone(tmp_path: Path, tiny_mode
 
 
 def described(folder: Path) -> dict[str, Any]:
-    return dict(store.read_object(folder / "config.json"))
+    return dict(store.read_object(folder / "run.json"))
 
 
 def test_of_runs_trained_together_only_those_are_trained_that_are_not_there(

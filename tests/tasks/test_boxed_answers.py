@@ -163,11 +163,10 @@ def test_not_the_same(gold: str, ours: str) -> None:
     assert not same(ours, gold, SPEC)
 
 
-def test_algebra_without_end_is_not_equal() -> None:
+def test_algebra_without_end_is_not_equal(caplog: pytest.LogCaptureFixture) -> None:
     verifier = Verifier(0.3)
-    started = time.perf_counter()
     assert not verifier.is_equal("1", "100000000!")  # 757 million digits
-    assert time.perf_counter() - started < 20
+    assert len(caplog.messages) == 1, "no verdict, which is said"
     verifier.stop()
 
 
@@ -175,7 +174,7 @@ def test_algebra_without_end_is_not_equal() -> None:
 def verifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Verifier]:
     (tmp_path / "math_verify.py").write_text(QUICK_VERIFIER)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    verifier = Verifier(0.4)
+    verifier = Verifier(1.0)
     yield verifier
     verifier.stop()
 
@@ -184,7 +183,7 @@ def test_what_takes_too_long_is_not_equal_and_what_comes_after_is_compared(
     verifier: Verifier, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert not verifier.is_equal("1", "inf")
-    assert caplog.messages == ["'inf' is counted as different from '1': no verdict within 0.4 s"]
+    assert caplog.messages == ["'inf' is counted as different from '1': no verdict within 1.0 s"]
     assert verifier.is_equal("1", "1.0")
     assert not verifier.is_equal("1", "2")
     assert len(caplog.messages) == 1
@@ -201,7 +200,7 @@ def test_an_alarm_that_the_caller_ignores_ends_the_worker_all_the_same(verifier:
 def test_waiting_for_the_next_question_takes_no_time(verifier: Verifier) -> None:
     assert verifier.is_equal("1", "1.0")
     worker = verifier._worker
-    time.sleep(0.6)
+    time.sleep(1.2)
     assert verifier.is_equal("2", "2.0")
     assert verifier._worker is worker is not None
 

@@ -1,5 +1,6 @@
 """Guessed task files: which columns, which parser, how many tokens, and that the guess can be written and used."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from ia2.errors import UserError
 from ia2.tasks import guessing
+from ia2.tasks.answers import parse
 from ia2.tasks.guessing import Guess, guess_task, num_answer_tokens
 from ia2.tasks.sampling import Bounds
 from ia2.tasks.task_file_text import task_file_text
@@ -99,6 +101,113 @@ def test_how_answers_are_read(tmp_path: Path, answers: list[str], parser: str, c
 
 
 @pytest.mark.parametrize(
+    ("form", "parser"),
+    [
+        ("{0},50", "line"),  # a decimal comma
+        ("1.{0:03d},5", "line"),
+        ("{0} 000,5", "line"),
+        ("{0}\u202f000", "line"),
+        ("{0}'000.5", "line"),
+        ("{0},250", "line"),  # thousands here, decimals elsewhere
+        ("{0}.250", "line"),
+        ("1,{0:03d}.50", "number"),
+        ("+{0}.5", "number"),
+        ("\u2212{0}", "number"),
+        ("{0} %", "number"),
+        ("-${0}.99", "number"),
+        ("{0} €", "number"),
+        ("{0} kg", "line"),
+    ],
+)
+def test_numbers_only_where_the_parser_reads_each_and_in_one_way(tmp_path: Path, form: str, parser: str) -> None:
+    answers = [form.format(number) for number in range(1, 51)]
+    described = guessed(tmp_path, {"text": TEXTS, "label": answers}).task_file
+    assert described.parser == parser
+    read = {parse(described.spec.answer({"label": answer}), described.spec) for answer in answers}
+    assert len(read) == 50
+    assert None not in read
+
+
+def test_numbers_of_two_units_are_no_numbers(tmp_path: Path) -> None:
+    answers = [f"{'$' if number % 2 else '€'}{number}" for number in range(50)]
+    assert guessed(tmp_path, {"text": TEXTS, "label": answers}).task_file.parser == "line"
+
+
+def test_indented_answers_follow_the_cue_without_a_blank(tmp_path: Path) -> None:
+    codes = [f"    y = {number}\n\n    return y" for number in range(50)]
+    guess = guessed(tmp_path, {"text": TEXTS, "label": codes})
+    assert guess.task_file.answer == "{label}"
+    assert guess.task_file.spec.answer({"label": codes[7]}) == "    y = 7\n    return y"
+
+
+def test_labels_that_are_nearly_the_same_are_named(tmp_path: Path) -> None:
+    labels = ["Positive", "positive", "negative", "not sure", "notsure"] * 10
+    guess = guessed(tmp_path, {"text": TEXTS, "label": labels})
+    (sentence,) = [one for one in guess.sentences if "'Positive' and 'positive'" in one]
+    assert "'not sure' and 'notsure'" in sentence
+    assert "negative" not in sentence
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        ["The kettle feels solid.", "good"],
+        ["The kettle feels solid", "good"],
+        ["0", "the 7th ticket says that something is wrong", "good"],
+        ["the way is 3 km", "2.5"],
+    ],
+)
+def test_a_first_line_that_is_a_row_is_refused(tmp_path: Path, header: list[str]) -> None:
+    columns: dict[str, list[object]] = {"good": ["good", "bad"] * 25, "0": list(range(1, 51)), "2.5": list(range(50))}
+    table = {name: columns.get(name, TEXTS) for name in header}
+    with pytest.raises(UserError, match=r"first line looks like a row.*--text_columns.*--label_column") as caught:
+        guessed(tmp_path, table)
+    assert repr(header[0]) in str(caught.value)
+
+
+def test_columns_that_were_named_are_names_whatever_they_look_like(tmp_path: Path) -> None:
+    table = {"The kettle feels solid": TEXTS, "good": ["good", "bad"] * 25}
+    guess = guessed(tmp_path, table, text_columns=["The kettle feels solid"], label_column="good")
+    assert guess.task_file.answer == " {good}"
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"text": TEXTS, "spam": ["spam", "ham"] * 25},
+        {"id": list(range(50)), "text": TEXTS, "2024": [f"{n}.5" for n in range(50)], "kind": KINDS},
+        {"How satisfied are you": ["very", "a bit"] * 25, "What would you change": TEXTS},
+        {"country": [f"c{number}" for number in range(50)], "capital": [f"k{number}" for number in range(50)]},
+    ],
+)
+def test_unusual_names_of_columns_are_still_names(tmp_path: Path, table: dict[str, list[object]]) -> None:
+    guessed(tmp_path, table)
+
+
+def test_columns_that_hold_more_than_text_are_neither_text_nor_answer(tmp_path: Path) -> None:
+    rows = [
+        {"text": text, "meta": {"long": text * 3}, "tags": [1], "kind": kind}
+        for text, kind in zip(TEXTS, KINDS, strict=True)
+    ]
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    guess = guess_task(tmp_path / "t.jsonl")
+    assert (guess.task_file.template, guess.task_file.answer) == ("Text:{text}\nLabel:", " {kind}")
+    assert "'meta', 'tags'" in guess.sentences[0]
+    with pytest.raises(UserError, match=r"row 1, column 'meta' holds dict"):
+        guess_task(tmp_path / "t.jsonl", ["meta"])
+
+
+def test_a_compressed_file_is_called_by_its_own_name(tmp_path: Path) -> None:
+    assert guessed(tmp_path, {"text": TEXTS, "label": KINDS}, "tickets.csv.gz").task_file.name == "tickets"
+
+
+def test_answers_that_are_cut_are_counted() -> None:
+    tokens, why = num_answer_tokens({"x" * 9999, "y" * 9999, "z"})
+    assert tokens == 256
+    assert "2 of 3" in why
+
+
+@pytest.mark.parametrize(
     ("answers", "tokens"),
     [
         ({"a", "1"}, 1),
@@ -155,7 +264,11 @@ def test_the_name_is_the_files(tmp_path: Path, file: str, name: str) -> None:
         ({"label": KINDS}, {}, r"there is no column for the text beside the answer's, 'label'"),
         ({"text": TEXTS, "label": KINDS}, {"label_column": "lable"}, r"no column 'lable'; .*did you mean 'label'"),
         ({"text": TEXTS, "label": KINDS}, {"text_columns": ["txt"]}, r"no column 'txt'; .*did you mean 'text'"),
-        ({"text": TEXTS}, {"text_columns": ["text"]}, r"none of the columns left is clearly the answer; say which"),
+        (
+            {"text": TEXTS},
+            {"text_columns": ["text"]},
+            r"none of the columns left is clearly the answer; .*--label_column",
+        ),
         ({"text": TEXTS, "l": KINDS}, {"text_columns": ["l"], "label_column": "l"}, r"'l' cannot be text and answer"),
         ({"a.b": TEXTS, "label": KINDS}, {}, r"t\.csv: template = .*: a column's name, without \."),
         ({"text": TEXTS, "label": KINDS}, {"name": "a/b"}, r"name = 'a/b' has to be a folder's name"),

@@ -10,6 +10,7 @@ import pytest
 
 from ia2.errors import UserError
 from ia2.tasks import own_rows
+from ia2.tasks.answers import parse
 from ia2.tasks.base import Rows, TaskSpec
 from ia2.tasks.own_rows import FileSource, HubRows, default_num_validation, load_rows
 from ia2.tasks.sampling import Bounds
@@ -94,7 +95,7 @@ def test_two_splits_of_the_hub(offline: Path) -> None:
             r"t\.csv, row 7: the answer \(label\) is empty \(2 rows are so\); fill it in, or",
         ),
         ([("\n", "a"), *SIX], r"t\.csv, row 1: the text \(text\) is empty \(1 rows are so\)"),
-        ([*SIX, ("x", "A")], r"t\.csv, row 7: the answer 'A' is none of the labels 'a', 'b'; correct it, or add it"),
+        ([*SIX, ("x", "A")], r"t\.csv, row 7: the answer 'A' is none of the labels 'a', 'b' .*mean 'a'"),
         ([*SIX, ("x", "(a)")], r"row 7: the answer '\(a\)' is none of the labels"),
         (SIX[::2], r"t\.csv: every row has the label 'a'; at least two labels are needed"),
         (SIX[:2], r"t\.csv has 2 rows; at least 3 are needed, 2 to train on and 1 to validate with .*: add rows"),
@@ -184,3 +185,52 @@ def test_a_file_larger_than_what_is_kept_takes_the_memory_of_what_is_kept(tmp_pa
     num_kept, megabytes = map(int, done.stdout.split())
     assert 2900 < num_kept <= 3000
     assert megabytes < 15
+
+
+def test_free_text_that_is_not_taught_as_written_is_reported_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [(f"t{number}", f"answer {number}") for number in range(6)]
+    codes = [(f"c{number}", f"    y = {number}\n\n    return y\n") for number in range(4)]
+    for _ in range(2):
+        loaded = load(tmp_path, [*rows, *codes], FREE.model_copy(update={"parser": "exact"}))
+    (message,) = [one for one in caplog.messages if "answers are taught" in one]
+    assert "4 of 10 answers" in message
+    assert "row 7: " + repr("    y = 0\n\n    return y\n") in message
+    taught = {FREE.answer(row) for row in (*loaded.train, *loaded.validation)}
+    assert "    y = 3\n    return y" in taught
+
+
+def test_answers_that_the_parser_cannot_read_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    numbers = FREE.model_copy(update={"parser": "number"})
+    load(tmp_path, [(text, str(place)) for place, (text, _) in enumerate(SIX)] + [("seven", "12,50")], numbers)
+    (message,) = [one for one in caplog.messages if "cannot read" in one]
+    assert "1 of 7 answers" in message
+    assert "row 7: '12,50'" in message
+    with pytest.raises(UserError, match=r"'number' cannot read 6 of 6 answers.*row 1: '12,50'"):
+        load(tmp_path, [(text, "12,50") for text, _ in SIX], numbers)
+
+
+def test_a_home_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="~nosuchuser"):
+        load_rows(SPEC, FileSource(file="~nosuchuser/t.csv"), tmp_path)
+
+
+def test_a_hundred_thousand_labels_take_time_in_proportion(tmp_path: Path) -> None:
+    """Counted, not timed: reading each label back looks at no other, and so does sharing out what is held out."""
+
+    class Counted(str):
+        __slots__ = ()
+        looks = 0
+
+        def __eq__(self, other: object) -> bool:
+            Counted.looks += 1
+            return str.__eq__(self, other)
+
+        def __hash__(self) -> int:
+            return str.__hash__(self)
+
+    spec = SPEC.model_copy(update={"labels": {Counted(f"label {number}"): "" for number in range(2_000)}})
+    Counted.looks = 0
+    assert all(parse(f" label {number}", spec) == f"label {number}" for number in range(2_000))
+    assert Counted.looks < 20_000

@@ -85,7 +85,11 @@ def test_optional_fields_reach_the_spec(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("template", "templat", r"unknown field templat \(did you mean template\?\); valid: name, template, .*source"),
+        (
+            "template",
+            "templat",
+            r"unknown field templat \(did you mean 'template'\?\); valid: name, template, .*source",
+        ),
         ("num_validation", "num_val", r"unknown field source.num_val .*; valid: num_validation, seed, file, valid"),
         (
             'file = "tickets.csv"',

@@ -124,16 +124,22 @@ def gradients(micro_batch_size: int | None) -> tuple[list[Tensor], dict[Loss, Te
     return found, dict(answer.losses)
 
 
+def assert_same_gradients(found: list[Tensor], expected: list[Tensor]) -> None:
+    """But for rounding, whose size is that of the largest entry: small ones are sums of large ones."""
+    assert len(found) == len(expected) > 0
+    for one, other in zip(found, expected, strict=True):
+        size = float(other.abs().max())
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-4 * size)
+
+
 @pytest.mark.parametrize("micro_batch_size", [1, 2, 4, 9])
 def test_a_step_in_micro_batches_has_the_gradient_of_the_whole(micro_batch_size: int) -> None:
     whole, losses = gradients(None)
     parts, apart = gradients(micro_batch_size)
-    assert len(whole) == len(parts) > 0
     assert any(float(gradient.abs().max()) > 1e-3 for gradient in whole)
-    for one, other in zip(whole, parts, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+    assert_same_gradients(parts, whole)
     for name, values in losses.items():
-        torch.testing.assert_close(values, apart[name], rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(values, apart[name], rtol=1e-4, atol=1e-6)
 
 
 def test_what_fills_a_shape_changes_no_loss() -> None:
@@ -147,7 +153,7 @@ def test_what_fills_a_shape_changes_no_loss() -> None:
         found = losses_of(reader, filled, wanted)
     assert expected.keys() == found.keys() == set(wanted)
     for name, values in expected.items():
-        torch.testing.assert_close(found[name], values, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(found[name], values, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("act_norm", ["none", "layer"])
@@ -161,9 +167,9 @@ def test_what_fills_a_shape_changes_no_gradient(act_norm: Literal["none", "layer
         for each in (exercise, exercise.filled(num_tokens + 5, num_positions + 7)):
             adapted.zero_grad(set_to_none=True)
             torch.stack([values.sum() for values in losses_of(reader, each, wanted).values()]).sum().backward()
-            found.append([parameter.grad for parameter in Student(adapted, names[0]).parameters])
-    for plain, filled in zip(*found, strict=True):
-        torch.testing.assert_close(filled, plain, rtol=1e-4, atol=1e-6)
+            gradients = (parameter.grad for parameter in Student(adapted, names[0]).parameters)
+            found.append([gradient for gradient in gradients if gradient is not None])
+    assert_same_gradients(found[1], found[0])
 
 
 def test_a_copied_exercise_has_all_tensors_of_its_own() -> None:

@@ -136,7 +136,7 @@ def test_wandb_is_sent_the_history(
     assert wandb.run.logged == as_sent(history(folder))
     assert len(wandb.run.logged) == 3
     assert wandb.run.finished
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))["config"]
+    config = json.loads((folder / "run.json").read_text(encoding="utf-8"))["config"]
     wandb.config.pop("allow_val_change")  # accelerate's
     assert wandb.config == {key: value for key, value in config.items() if value is not None}
 

@@ -15,7 +15,7 @@ TASK = {"name": "capitals", "template": "Input: {x}\nOutput:", "answer_template"
 
 
 def described(**fields: Any) -> dict[str, Any]:
-    """A config.json, of a run with 5 dev examples."""
+    """A run.json, of a run with 5 dev examples."""
     config = TrainConfig.model_validate({"training_method": "tok", "num_generated_tokens": 3, **fields})
     return {
         "config": config.applicable(),
@@ -27,7 +27,7 @@ def described(**fields: Any) -> dict[str, Any]:
 
 def written(folder: Path, description: object) -> Path:
     (folder / "adapter_config.json").touch()
-    (folder / "config.json").write_text(json.dumps(description))
+    (folder / "run.json").write_text(json.dumps(description))
     return folder
 
 
@@ -90,6 +90,6 @@ MALFORMED: dict[str, Callable[[dict[str, Any]], object]] = {
 @pytest.mark.parametrize("case", MALFORMED)
 def test_a_config_that_lacks_something_is_named(tmp_path: Path, case: str) -> None:
     folder = written(tmp_path, MALFORMED[case](described()))
-    with pytest.raises(UserError, match=rf"{folder}/config\.json does not describe a run \(.+\)") as told:
+    with pytest.raises(UserError, match=rf"{folder}/run\.json does not describe a run \(.+\)") as told:
         read_trained(folder)
     assert "\n" not in str(told.value)

@@ -19,8 +19,11 @@ from ia2.config.base import Dtype as Dtype
 from ia2.config.base import HpSelection as HpSelection
 from ia2.config.base import LabelType as LabelType
 from ia2.config.base import ModelConfig as ModelConfig
+from ia2.config.base import PathPart as PathPart
 from ia2.config.base import Protocol as Protocol
 from ia2.config.base import StopRule as StopRule
+from ia2.config.base import is_path_part as is_path_part
+from ia2.config.base import path_part as path_part
 from ia2.config.data import CreateConfig as CreateConfig
 from ia2.config.data import DemonstrationsConfig as DemonstrationsConfig
 from ia2.config.data import LowDataConfig as LowDataConfig
@@ -48,8 +51,10 @@ from ia2.config.training import LOW_DATA_FIELDS as LOW_DATA_FIELDS
 from ia2.config.training import METHOD_FIELDS as METHOD_FIELDS
 from ia2.config.training import SPLIT_FIELDS as SPLIT_FIELDS
 from ia2.config.training import VARIANT_FIELDS as VARIANT_FIELDS
+from ia2.config.training import StoredRun as StoredRun
 from ia2.config.training import TrainConfig as TrainConfig
 from ia2.config.training import TrainingOptions as TrainingOptions
+from ia2.config.training import as_stored as as_stored
 from ia2.config.training import check_letters as check_letters
 from ia2.config.using import DemoConfig as DemoConfig
 from ia2.config.using import FitConfig as FitConfig

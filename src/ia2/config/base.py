@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import tyro
-from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
 
 from ia2.errors import UserError
 
@@ -44,6 +52,29 @@ Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+LONGEST_PART = 200
+"""Bytes: file systems take 255, of which prefixes, endings and temporary names need some."""
+
+
+def is_path_part(text: str, most: int = LONGEST_PART) -> bool:
+    """Whether a text can be the name of a file or folder: no separator, control character, markup or leading dot."""
+    safe = text.isprintable() and not set(text) & set("/\\<>") and not text.startswith(".")
+    return safe and 0 < len(text.encode()) <= most
+
+
+def path_part(text: str) -> str:
+    """The text, which becomes part of a path; UserError where that could lead anywhere else."""
+    if not is_path_part(text):
+        raise UserError(
+            f"{text[:100]!r} is no name for a file: it takes 1 to {LONGEST_PART} bytes, no / \\ < > or control "
+            "character, and no dot at its beginning"
+        )
+    return text
+
+
+PathPart = Annotated[str, AfterValidator(path_part)]
 
 
 MEMORY_LIMIT = r"(\d+|cpu)=\d+(\.\d+)?[KMG]i?B"

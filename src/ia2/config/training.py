@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from ia2.config.base import LabelType, LearningRate, ModelConfig, Protocol, StopRule
+from ia2.config.base import LabelType, LearningRate, ModelConfig, Protocol, StopRule, path_part
 from ia2.config.data import DemonstrationsConfig, LowDataConfig
 from ia2.errors import UserError
 from ia2.methods import LORA_LETTERS, Adapter, Method, Variant, parse_method
@@ -155,6 +155,15 @@ class TrainConfig(TrainingOptions):
         if method.adapter == "ia3":
             check_letters("ia3_type", self.ia3_type, LORA_LETTERS)
         return self
+
+
+def as_stored(run: TrainConfig) -> TrainConfig:
+    """The run, read from a store, where its dataset is a folder; UserError where no folder can be called so."""
+    path_part(run.dataset)
+    return run
+
+
+StoredRun = Annotated[TrainConfig, AfterValidator(as_stored)]
 
 
 ADAPTER_FIELDS: dict[Adapter, frozenset[str]] = {

@@ -18,7 +18,7 @@ class FitConfig(DeviceConfig):
     root: Path | None = None
     """Folder that holds the adapter, data, outputs and reports (default: $IA2_ROOT, else {file}-ia2)."""
     file: tyro.conf.Positional[Path]
-    """CSV, TSV, JSON lines, JSON or parquet of labelled rows, or a task file (.toml)."""
+    """CSV, TSV, JSON lines, JSON (or these as .gz) or parquet of labelled rows, or a task file (.toml)."""
     text_columns: tuple[str, ...] = ()
     """The columns a query shows (default: guessed)."""
     label_column: str | None = None
@@ -33,6 +33,8 @@ class FitConfig(DeviceConfig):
     """Runs of each method, each with its own training rows."""
     num_train_epochs: int = Field(default=20, ge=1)
     """At most so many passes over the training rows."""
+    skip_long_rows: bool = False
+    """Leave out rows that are longer than the model's context."""
     overwrite: bool = False
     """Start anew where the rows or the task have changed since the last time."""
 
@@ -47,9 +49,11 @@ class PredictConfig(DeviceConfig):
     repl: bool = False
     """Answer what is typed, line by line."""
     file: Path | None = None
-    """CSV, TSV, JSON lines, JSON or parquet whose columns are the task's fields."""
+    """CSV, TSV, JSON lines, JSON (or these as .gz) or parquet whose columns are the task's fields."""
     out: Path | None = None
     """CSV to write: the columns of --file plus answer and confidence (default: print)."""
+    overwrite: bool = False
+    """Replace the file that --out names."""
     model_id: str | None = None
     """Base model, where it has moved since training (default: the adapter's own)."""
 
@@ -59,6 +63,8 @@ class PredictConfig(DeviceConfig):
             raise UserError("give exactly one of --text, --file and --repl")
         if self.out is not None and self.file is None:
             raise UserError("--out goes with --file")
+        if self.overwrite and self.out is None:
+            raise UserError("--overwrite goes with --out")
         return self
 
 

@@ -1,11 +1,16 @@
-"""`ia2 clean`: what killed commands left behind, and, where asked for, what can be made again."""
+"""`ia2 clean`: what killed commands left behind, and, where asked for, what can be made again.
 
+What somebody is at just now is left: it is locked, or, where nothing is locked, its process is alive.
+"""
+
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from ia2 import store
 from ia2.config import CleanConfig
-from ia2.flows.status import in_words, size
+from ia2.flows.status import in_words, shown, size
+from ia2.training.targets import FILES
 
 
 def clean(config: CleanConfig) -> list[Path]:
@@ -13,24 +18,38 @@ def clean(config: CleanConfig) -> list[Path]:
     root = store.root_of(config)
     chosen = [*leftovers(root), *(_collected(root) if config.targets else ())]
     for path in chosen:
-        print(f"{'would remove' if config.dry_run else 'removing'} {path.relative_to(root)}, {in_words(size([path]))}")
+        verb = "would remove" if config.dry_run else "removing"
+        print(shown(f"{verb} {path.relative_to(root)}, {in_words(size([path]))}"))
     total = in_words(size(chosen))
-    if not config.dry_run:
-        for path in chosen:
-            store.remove(path)
+    for path in () if config.dry_run else chosen:
+        _remove(path)
     print(f"{len(chosen)} {'things' if len(chosen) != 1 else 'thing'}, {total}")
     return chosen
 
 
+def _remove(path: Path) -> None:
+    """Remove it unless somebody is at it by now; a folder that was being replaced is brought back where it is gone."""
+    if store.is_temporary(path):
+        store.remove(path)
+        return
+    beside = path.suffix in (".lock", ".old")
+    with store.claimed(store.beside_what(path) if beside else path, keep=False) as ours:
+        if ours and not beside:
+            store.remove(path)
+
+
 def leftovers(root: Path) -> Iterator[Path]:
-    """Temporary files and folders that no process is at, and locks that nobody holds."""
-    for folder in (root / "data", root / "outputs", root / "reports"):
-        for path in sorted(folder.rglob(".*.tmp")):
-            if not _is_in_use(path):
-                yield path
-        for lock in sorted(folder.rglob(".*.lock")):
-            if not store.is_locked(store.locked_by(lock)):
-                yield lock
+    """Temporary files and folders that no process is at, old ones of a replacing cut off, locks that nobody holds."""
+    seen = [*root.glob(".*.tmp"), *(path for name in ("reports", "plots") for path in (root / name).rglob(".*.tmp"))]
+    yield from (path for path in sorted(filter(store.is_temporary, seen)) if not _is_alive(store.process_of(path)))
+    beside = [root / ".adapter.old", root / ".adapter.lock"]
+    for folder in (root / "data", root / "outputs"):
+        yield from (path for path in sorted(filter(store.is_temporary, folder.rglob(".*.tmp"))) if not _is_in_use(path))
+        beside += sorted((*folder.rglob(".*.old"), *folder.rglob(".*.lock")))
+    for path in beside:
+        ours = path.suffix == ".old" or (path.is_file() and not size([path]))
+        if ours and os.path.lexists(path) and not store.is_locked(store.beside_what(path)):
+            yield path
 
 
 def _is_in_use(path: Path) -> bool:
@@ -38,14 +57,26 @@ def _is_in_use(path: Path) -> bool:
 
     A record's lock has the name of both its files without their endings, so any beginning of the name counts.
     """
-    locked = [store.locked_by(lock) for lock in path.parent.glob(".*.lock")]
-    at_it = [place for place in locked if path.name[1:].startswith(place.name)]
+    locked = [store.beside_what(lock) for lock in path.parent.glob(".*.lock")]
+    at_it = [place for place in locked if path.name[1:].startswith(place.name[:200])]
     return any(map(store.is_locked, [*at_it, path.parent]))
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _collected(root: Path) -> Iterator[Path]:
     """Sets of targets, and the responses that similarity decoded; each is made again when it is needed."""
     for kind in ("targets", "responses"):
         for folder in sorted((root / "outputs" / kind).glob("[!.]*")):
-            if not store.is_locked(folder):
+            if foreign := store.foreign(folder, FILES):
+                print(shown(f"leaving {folder.relative_to(root)}: it holds {foreign[0]!r}, which ia2 did not write"))
+            elif not store.is_locked(folder):
                 yield folder

@@ -13,14 +13,15 @@ import pandas as pd
 
 from ia2 import store
 from ia2.config import DeviceConfig, EvaluateConfig, HpSelection, LabelType, Protocol, ReportConfig, TrainConfig
+from ia2.errors import MachineError
 from ia2.flows.evaluation import evaluate
 from ia2.flows.reporting import page_data, write_page
-from ia2.flows.training import train
+from ia2.flows.training import resolve, train
 from ia2.lm.shelf import Models
 from ia2.report.advice import Advice, advice
 from ia2.report.captions import accuracy_caption
 from ia2.report.plots import accuracy_bars
-from ia2.report.runs import read_runs
+from ia2.report.runs import TrainedRun, read_runs
 from ia2.report.selection import Choice, choose
 from ia2.report.tables import text_table
 
@@ -42,6 +43,8 @@ class Comparison:
     model_id: str
     num_train_examples: int
     lrs: tuple[float, ...]
+    num_demonstrations: int | None = None
+    """What the teacher is shown at most (None: all N)."""
     num_runs: int = 1
     num_train_epochs: int = 50
     dev_eval_steps: int = 2
@@ -86,9 +89,18 @@ def training_runs(comparison: Comparison) -> Iterator[TrainConfig]:
                 )
 
 
+def planned_runs(comparison: Comparison) -> list[TrainedRun]:
+    """The runs of a comparison, read, and no others; MachineError where one of them is not there."""
+    folders = {store.run_folder(comparison.root, resolve(run)) for run in training_runs(comparison)}
+    runs = [run for run in read_runs(comparison.root) if run.folder in folders]
+    if missing := folders - {run.folder for run in runs}:
+        raise MachineError(f"{min(missing)} has been removed since it was trained; the same command trains it again")
+    return runs
+
+
 def choices(comparison: Comparison) -> list[tuple[str, Choice]]:
     """Each method, and the learning rate that dev loss chose for it."""
-    runs = [run for run in read_runs(comparison.root) if run.config.dataset == comparison.dataset]
+    runs = planned_runs(comparison)
     return [
         (next(run.config.training_method for run in runs if choice.accepts(run.config)), choice)
         for choice in choose(runs)
@@ -107,7 +119,7 @@ def evaluations(comparison: Comparison) -> Iterator[EvaluateConfig]:
         trained_datasets=(comparison.dataset,),
         eval_datasets=comparison.eval_datasets or (comparison.dataset,),
         icl_source_datasets=(comparison.dataset,),
-        icl_max_demos=comparison.num_train_examples,
+        icl_max_demos=comparison.num_demonstrations or comparison.num_train_examples,
         num_examples=(comparison.num_train_examples,),
         run_indices=tuple(range(comparison.num_runs)),
         num_eval_examples=comparison.num_eval_examples,
@@ -133,7 +145,7 @@ def show(root: Path, hp_selection: HpSelection = "dev_loss") -> Shown:
     data, folder = page_data(root, ReportConfig(hp_selection=hp_selection)), root / "reports"
     for group in data.groups:
         figure = accuracy_bars(group.rows, accuracy_caption(group.rows))
-        with store.writing(folder / f"accuracy_{group.eval_dataset}.png") as temporary:
+        with store.writing(folder / f"{store.fitting_name(f'accuracy_{group.eval_dataset}')}.png") as temporary:
             figure.savefig(temporary, format="png", dpi=150)
     page = write_page(data, folder / "report.html")
     print(text_table(data.summary))

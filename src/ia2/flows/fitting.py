@@ -8,9 +8,11 @@ measure, so where another method did better there, that is said instead.
 
 import json
 import logging
+import math
+import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
@@ -19,24 +21,31 @@ from typing import Any
 from ia2 import store
 from ia2.config import DeviceConfig, FitConfig, ModelConfig
 from ia2.errors import UserError
-from ia2.flows.comparison import Comparison, Shown, choices, compare, show
-from ia2.icl.splits import Draw
+from ia2.flows.comparison import Comparison, Shown, choices, compare, planned_runs, show
+from ia2.icl.prompts import Episode, evaluation_episodes
+from ia2.icl.splits import Draw, draw_split
+from ia2.lm.decoding import context_of
+from ia2.lm.loading import LanguageModel
 from ia2.lm.shelf import Models
 from ia2.report.advice import advice_text
 from ia2.report.summary import rows_of
+from ia2.sources import stem_and_type
 from ia2.stages.create import create
 from ia2.stages.predict import Prediction, predict, row_of
-from ia2.stages.prepare import prepare
+from ia2.stages.prepare import leave_out, prepare
 from ia2.tasks import task
-from ia2.tasks.base import Row
-from ia2.tasks.guessing import guess_task
+from ia2.tasks.base import Row, TaskSpec
+from ia2.tasks.guessing import Guess, guess_task
+from ia2.tasks.own_rows import rows_that_ask
 from ia2.tasks.pool import Pool, load_pool
 from ia2.tasks.task_file_text import task_file_text
-from ia2.tasks.task_files import TASK_FILE_TYPES
+from ia2.tasks.task_files import TASK_FILE_TYPES, read_task_file
 from ia2.training.trained import Trained, read_trained
 
 log = logging.getLogger(__name__)
 
+ADAPTER = "adapter"
+"""The folder, below the root, of the run that is kept."""
 MOST_TRAIN_EXAMPLES = 32
 BATCH_SIZE = 4
 """The default of training: dev loss is measured once an epoch, which on a CPU takes half the time of every 2 steps."""
@@ -44,6 +53,19 @@ COMPARABLE = ("tok", "a2t")
 """Methods whose dev loss is the cross-entropy of the dev rows' own answers."""
 MOST_DEMONSTRATION_CHARACTERS = 6000
 """About 1,500 tokens: what a small model reads well, and a CPU in a second or two."""
+
+
+class Lengths:
+    """How many tokens prompts take with their answers, and how many the model's context holds."""
+
+    def __init__(self, lm: LanguageModel, spec: TaskSpec) -> None:
+        self.limit = context_of(lm.model.config) or math.inf
+        self._encoder, self._spec = lm.encoder(), spec
+
+    def of(self, episode: Episode) -> int:
+        num_tokens = self._spec.num_generated_tokens
+        answer = self._encoder.answer(episode.query.answer, num_tokens, "separator")
+        return len(self._encoder.prompt(episode.instructed(self._spec))) + max(num_tokens, len(answer))
 
 
 @dataclass(frozen=True)
@@ -78,14 +100,22 @@ def fit(
         file, folder = Path(examples), None if root is None else Path(root)
     else:
         folder = Path("ia2-fit" if root is None else root)
-        file = _write_examples(examples, folder / "examples.jsonl")
+        file = _write_examples(examples, folder / "examples.jsonl", settings.get("overwrite", False))
     return fit_from(FitConfig(file=file, model_id=model, root=folder, **settings))
 
 
-def _write_examples(examples: Sequence[Any], path: Path) -> Path:
+def _write_examples(examples: Sequence[Any], path: Path, overwrite: bool) -> Path:
     rows = [one if isinstance(one, Mapping) else _paired(one) for one in examples]
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    return _write_anew(path, text, overwrite, "overwrite=True replaces it")
+
+
+def _write_anew(path: Path, text: str, overwrite: bool, remedy: str) -> Path:
+    """Write a file of the root; UserError where another is in its place and not to be overwritten."""
+    if path.exists() and path.read_bytes() != text.encode() and not overwrite:
+        raise UserError(f"{path} says something else than these rows and settings: {remedy}")
     with store.writing(path) as temporary:
-        temporary.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
     return path
 
 
@@ -97,56 +127,76 @@ def _paired(example: Any) -> Row:  # noqa: ANN401 - whatever a person gives
 
 def fit_from(config: FitConfig, models: Models | None = None) -> Adapter:
     """`ia2 fit`: guess, split, train, evaluate, show, and keep one adapter."""
-    root = store.root_of(config, Path(f"{config.file.stem}-ia2"))
+    root = store.root_of(config, Path(f"{stem_and_type(config.file)[0]}-ia2"))
     models = models or Models()
-    dataset = _prepared(config, root)
-    comparison = _comparison(config, root, dataset)
-    compare(comparison, models)
-    shown = show(root)
-    kept = _keep(comparison)
+    described = config.file.suffix.lower() in TASK_FILE_TYPES[:1]
+    guess = None if described else _guessed(config, root)
+    with store.locked(root / ADAPTER, keep=False):
+        dataset, file = _prepared(config, root, guess)
+        comparison = _comparison(config, root, dataset, file, models)
+        compare(comparison, models)
+        kept = _keep(comparison)
+        shown = show(root)
     _tell(shown, kept, dataset)
     return Adapter(kept.folder, shown.page, config, models)
 
 
-def _prepared(config: FitConfig, root: Path) -> str:
-    """Describe, split and write the rows; returns the dataset's name."""
-    file = config.file if config.file.suffix.lower() in TASK_FILE_TYPES[:1] else _guessed(config, root)
+def _prepared(config: FitConfig, root: Path, guess: Guess | None) -> tuple[str, Path]:
+    """Describe the rows, by a guessed task file or their own, and write them; returns the dataset and the task file."""
+    file = config.file if guess is None else root / f"{stem_and_type(config.file)[0]}.toml"
+    if guess is not None and (config.overwrite or not file.exists()):
+        with store.writing(file) as temporary:
+            temporary.write_text(task_file_text(guess.task_file, guess.sentences), encoding="utf-8")
+    elif guess is not None and read_task_file(file) != guess.task_file:  # a person may have written remarks into it
+        raise UserError(
+            f"{file} says something else than these rows and flags: `{shlex.join(['ia2', 'fit', str(file)])}` goes by "
+            "it, --overwrite replaces it"
+        )
     dataset = task(str(file)).name
+    _check_kept(root, dataset, config.overwrite)
     if config.overwrite:
         _discard_runs(root, dataset)
     prepare(root, str(file), num_train_samples=2000, num_val_samples=500, overwrite=config.overwrite)
-    return dataset
+    return dataset, file
 
 
-def _guessed(config: FitConfig, root: Path) -> Path:
-    """The task file that the rows seem to need, written into the root; what was guessed is said."""
-    out = root / f"{config.file.stem}.toml"
+def _guessed(config: FitConfig, root: Path) -> Guess:
+    """The task file that the rows seem to need; what was guessed is said."""
     guess = guess_task(config.file, config.text_columns, config.label_column, folder=root)
     for sentence in guess.sentences:
         print(sentence, file=sys.stderr)
-    text = task_file_text(guess.task_file, guess.sentences)
-    if out.exists() and out.read_text(encoding="utf-8") != text and not config.overwrite:
+    return guess
+
+
+def _check_kept(root: Path, dataset: str, overwrite: bool) -> None:
+    """UserError where the adapter that is there is not ours, or of other rows and not to be overwritten."""
+    folder = root / ADAPTER
+    store.check_replaceable(folder)
+    if store.is_run(folder) and not overwrite and (other := read_trained(folder).config.dataset) != dataset:
         raise UserError(
-            f"{out} says something else than these rows and flags: `ia2 fit {out}` goes by it, --overwrite replaces it"
+            f"{folder} was fitted to {other}, not {dataset}; give another --root, or --overwrite to replace it"
         )
-    with store.writing(out) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return out
 
 
 def _discard_runs(root: Path, dataset: str) -> None:
     for folder in store.run_folders(root):
-        if read_trained(folder).config.dataset == dataset:
-            store.remove(folder)
+        if folder.parent.name == dataset:
+            with store.locked(folder):
+                store.check_replaceable(folder)
+                store.remove(folder)
 
 
-def _comparison(config: FitConfig, root: Path, dataset: str) -> Comparison:
+def _comparison(config: FitConfig, root: Path, dataset: str, file: Path, models: Models) -> Comparison:
     """Which rows teach, drawn in proportion of their labels, and the comparison on them."""
-    pool = load_pool(root, dataset)
-    num_train = config.num_train_examples or _num_train(pool)
-    longest = max(1, MOST_DEMONSTRATION_CHARACTERS // _mean_length(pool))
-    for run in range(config.num_runs):
-        draw = Draw(num_train, run, max_icl_demos=min(longest, num_train), stratified=True)
+    fields = {"model_id": config.model_id, **config.placement()}
+    lengths = Lengths(models.load(ModelConfig.model_validate(fields)), task(str(file)).spec)
+    pool = _short_enough(config, root, file, lengths, lengths.limit)
+    if (drawn := _draws(config, pool, lengths)) is None:
+        pool = _short_enough(config, root, file, lengths, lengths.limit / 2)
+        drawn = _draws(config, pool, lengths)
+        assert drawn is not None, "two rows of half the context each are no longer than it"
+    num_train, num_demos = drawn[0].num_train_examples, drawn[0].max_icl_demos
+    for draw in drawn:
         create(root, dataset, draw, config.overwrite)
     log.info(
         "%d rows teach, %d more choose the learning rate, %d measure; %d are left over",
@@ -161,11 +211,56 @@ def _comparison(config: FitConfig, root: Path, dataset: str) -> Comparison:
         model_id=config.model_id,
         num_train_examples=num_train,
         lrs=config.lrs,
+        num_demonstrations=num_demos,
         num_runs=config.num_runs,
         num_train_epochs=config.num_train_epochs,
         dev_eval_steps=-(-num_train // BATCH_SIZE),
         where=config,
     )
+
+
+def _short_enough(config: FitConfig, root: Path, file: Path, lengths: Lengths, most: float) -> Pool:
+    """The pool without rows of more than so many tokens: UserError names them, unless they are to be left out."""
+    described = read_task_file(file)
+    pool = load_pool(root, described.name)
+    needed = {one.question: lengths.of(Episode((), one)) for one in (*pool.train, *pool.validation)}
+    too_long = {question: number for question, number in needed.items() if number > most}
+    if not too_long:
+        return pool
+    found = rows_that_ask(described.spec, described.source, file.parent, too_long)
+    where, first = found[0]
+    rows = f"{where}{f' and {len(found) - 1} more' if found[1:] else ''}"
+    told = (
+        f"{rows}: with its answer it takes {too_long[first]} tokens, and {most:g} are the most that leave a prompt in "
+    )
+    told += f"the context of {config.model_id}, which holds {lengths.limit:g}"
+    if not config.skip_long_rows:
+        raise UserError(f"{told}; shorten it, or leave such rows out with --skip_long_rows")
+    if not config.overwrite and any((root / "data" / described.name / "train").glob("[!.]*.json")):
+        raise UserError(f"{told}; {described.name} was split with such rows before: --overwrite starts anew")
+    log.warning("%s: %d rows are left out", told, len(found))
+    leave_out(root, described.name, too_long)
+    return load_pool(root, described.name)
+
+
+def _draws(config: FitConfig, pool: Pool, lengths: Lengths) -> list[Draw] | None:
+    """A draw for each run, with as many demonstrations as every prompt has room for; None where one is too many."""
+    num_train = config.num_train_examples or _num_train(pool)
+    num_demos = min(num_train, max(1, MOST_DEMONSTRATION_CHARACTERS // _mean_length(pool)))
+    while num_demos:
+        draws = [Draw(num_train, run, max_icl_demos=num_demos, stratified=True) for run in range(config.num_runs)]
+        if all(lengths.of(one) <= lengths.limit for draw in draws for one in _episodes(pool, draw)):
+            return draws
+        log.info("the context of %s has no room for %d demonstrations", config.model_id, num_demos)
+        num_demos //= 2
+    return None
+
+
+def _episodes(pool: Pool, draw: Draw) -> Iterator[Episode]:
+    """Every prompt with demonstrations that the comparison asks of a draw."""
+    split = draw_split(pool.train, draw)
+    yield from (*split.train, *split.dev)
+    yield from evaluation_episodes(pool.validation, split.train_examples, draw.max_icl_demos or 0, draw.run_idx)
 
 
 def _num_train(pool: Pool) -> int:
@@ -186,15 +281,16 @@ def _mean_length(pool: Pool) -> int:
 def _keep(comparison: Comparison) -> Trained:
     """Copy the run of lowest dev loss to `adapter`, a name that stays, out of those whose dev losses compare."""
     chosen = [choice for method, choice in choices(comparison) if method in COMPARABLE]
-    runs = [read_trained(folder) for folder in store.run_folders(comparison.root)]
-    best = min((run for run in runs if any(choice.accepts(run.config) for choice in chosen)), key=_dev_loss)
-    with store.writing(comparison.root / "adapter") as temporary:
-        shutil.copytree(best.folder, temporary)
-    return read_trained(comparison.root / "adapter")
+    runs = [run.folder for run in planned_runs(comparison) if any(choice.accepts(run.config) for choice in chosen)]
+    best, folder = min(filter(None, runs), key=_dev_loss), comparison.root / ADAPTER
+    store.check_replaceable(folder)
+    with store.writing(folder) as temporary:
+        shutil.copytree(best, temporary)
+    return read_trained(folder)
 
 
-def _dev_loss(run: Trained) -> float:
-    return float(store.read_object(run.folder / "final_loss_statistics.json")["best_dev_loss"])
+def _dev_loss(run: Path) -> float:
+    return float(store.read_object(run / "final_loss_statistics.json")["best_dev_loss"])
 
 
 def _tell(shown: Shown, kept: Trained, dataset: str) -> None:
@@ -203,7 +299,8 @@ def _tell(shown: Shown, kept: Trained, dataset: str) -> None:
     rows = [row for row in rows_of(shown.summary) if row.trained_dataset == dataset and not row.with_icl]
     accuracy = {row.method: row.accuracy for row in rows}
     best, ours = max(accuracy, key=accuracy.__getitem__), kept.config.training_method
-    print(f"Kept: {ours}, of the lower dev loss of {' and '.join(COMPARABLE)}.")
+    run = f"{ours} of {kept.model_id}, N = {kept.config.num_train_examples}, lr {kept.config.lr:g}"
+    print(f"Kept: {run}, of the lower dev loss of {' and '.join(COMPARABLE)}.")
     if accuracy[best] > accuracy[ours]:
         print(f"On the held-out rows {best} did better, {accuracy[best]:.1f}% against {accuracy[ours]:.1f}%.")
     print(

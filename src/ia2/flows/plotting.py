@@ -12,7 +12,7 @@ from typing import Any, get_args
 from matplotlib import rc_context
 
 from ia2 import store
-from ia2.config import PlotAllConfig, PlotConfig, PlotSelection, PlotType
+from ia2.config import PlotAllConfig, PlotConfig, PlotSelection, PlotType, path_part
 from ia2.errors import UserError
 from ia2.flows.places import (
     OF_LINES,
@@ -100,14 +100,15 @@ def _drawings(there: Stored, wanted: Wanted) -> Iterator[tuple[Path, str, Drawin
     """Folder, name and drawing of everything that is wanted."""
     folder, runs = there.root / "plots" / "unified", read_runs(there.root, there.records)
     for place, found in places(there).items():
-        inner = folder / place.trained / f"{place.evaluated}_{place.icl_source}_{place.icl_max_demos}"
+        asked = store.fitting_name(f"{place.evaluated}_{place.icl_source}_{place.icl_max_demos}")
+        inner = folder / path_part(place.trained) / asked
         material = _material(there, place, found, runs)
         of_records = tail(there.config, [fields_of(record) for record in found.records])
         of_similarities = tail(there.config, [fields_of_similarity(one) for one in found.similarities])
         for kind, uncertainty_mode in wanted:
             end = of_similarities if kind == "similarity" else of_records
             for drawing in _drawn(material, kind, uncertainty_mode):
-                yield inner, f"{store.short_model_name(place.model_id)}_{drawing.name}{end}", drawing
+                yield inner, _stem(place.model_id, drawing, end), drawing
     if there.overlaps is not None:
         yield from _of_updates(there, folder)
 
@@ -139,4 +140,8 @@ def _of_updates(there: Stored, folder: Path) -> Iterator[tuple[Path, str, Drawin
         kept = [one for one in pairs if all(passes(each, there.config, OF_LINES) for each in fields_of_pair(one))]
         end = tail(there.config, [each for one in pairs for each in fields_of_pair(one)])
         for drawing in overlap_drawings(kept, f"{model_id} trained on {trained}"):
-            yield folder / trained, f"{store.short_model_name(model_id)}_{drawing.name}{end}", drawing
+            yield folder / path_part(trained), _stem(model_id, drawing, end), drawing
+
+
+def _stem(model_id: str, drawing: Drawing, end: str) -> str:
+    return store.fitting_name(f"{store.short_model_name(model_id)}_{drawing.name}{end}")

@@ -1,13 +1,17 @@
 """`ia2 predict`: one text to the terminal, a file to a file, or line by line as typed."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
+from ia2 import store
 from ia2.config import ModelConfig, PredictConfig
+from ia2.errors import UserError
 from ia2.lm.shelf import Models
 from ia2.stages.predict import (
     Prediction,
     check_output,
+    num_agreeing,
     only_field,
     predict,
     read_input,
@@ -22,26 +26,53 @@ def predict_from(config: PredictConfig, models: Models | None = None) -> list[Pr
     trained = read_trained(config.adapter)
     model = ModelConfig(model_id=config.model_id or trained.model_id, **config.placement())
     model = model.model_copy(update={"torch_dtype": trained.dtype})
-    if config.out is not None:
-        check_output(config.out)
     if config.repl:
         return list(_answers_as_typed(trained, model, models or Models()))
-    if config.text is not None:
-        rows = [dict(row_of(config.text, trained.spec))]
-    else:
-        assert config.file is not None
-        rows = read_input(config.file, trained.spec)
-    predictions = predict(trained, rows, model, models or Models())
     if config.out is not None:
-        write_predictions(config.out, rows, predictions)
-        print(f"wrote {len(predictions)} answers to {config.out}")
-    else:
-        for prediction in predictions:
-            print(_shown(prediction))
+        with store.locked(config.out, keep=False):
+            return _write(config, config.out, trained, model, models or Models())
+    rows = [dict(row_of(config.text, trained.spec))] if config.text is not None else _rows(config, trained)
+    predictions = predict(trained, rows, model, models or Models())
+    for prediction in predictions:
+        print(_shown(prediction))
+    _check_all_answered(predictions)
     return predictions
 
 
+def _rows(config: PredictConfig, trained: Trained) -> list[dict[str, str]]:
+    assert config.file is not None
+    return read_input(config.file, trained.spec)
+
+
+def _write(config: PredictConfig, out: Path, trained: Trained, model: ModelConfig, models: Models) -> list[Prediction]:
+    check_output(out, config.overwrite)
+    rows = _rows(config, trained)
+    predictions = predict(trained, rows, model, models)
+    added = write_predictions(out, rows, predictions)
+    num_answered = sum(not prediction.reason for prediction in predictions)
+    print(f"wrote {num_answered} answers to {out}, columns {' and '.join(added[:2])}")
+    right, judged = num_agreeing(rows, predictions, trained.spec)
+    if judged:
+        theirs = " and ".join(map(repr, trained.spec.answer_fields))
+        print(f"{right} of {judged} are those that column {theirs} holds; rows that were trained on count too")
+    _check_all_answered(predictions)
+    return predictions
+
+
+def _check_all_answered(predictions: Sequence[Prediction]) -> None:
+    """UserError names the rows that were too long; it comes last, since the others have their answers."""
+    unanswered = [(number, one.reason) for number, one in enumerate(predictions, start=1) if one.reason]
+    if unanswered:
+        numbers = ", ".join(str(number) for number, _ in unanswered[:10]) + (", ..." if len(unanswered) > 10 else "")
+        raise UserError(
+            f"{len(unanswered)} of {len(predictions)} rows are not answered: row {numbers}; of the first, "
+            f"{unanswered[0][1]}: shorten it"
+        )
+
+
 def _shown(prediction: Prediction) -> str:
+    if prediction.reason:
+        return f"(not answered: {prediction.reason})"
     answer = prediction.answer if prediction.answer is not None else "(unreadable)"
     return f"{answer}\t{prediction.confidence:.3f}"
 

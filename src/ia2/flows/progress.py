@@ -32,7 +32,7 @@ def progress_in(folder: Path) -> Progress | None:
             stream.seek(max(0, history.stat().st_size - TAIL))
             lines = stream.read().rpartition(b"\n")[0].splitlines()
         age = time.time() - history.stat().st_mtime
-    except FileNotFoundError:  # it was not begun, or has been finished meanwhile
+    except (FileNotFoundError, NotADirectoryError):  # not begun, finished meanwhile, or no run's folder
         return None
     entries = [json.loads(line) for line in lines if line.startswith(b"{") and line.endswith(b"}")]
     if not entries:

@@ -9,7 +9,7 @@ from ia2.config import ReparseConfig
 from ia2.errors import UserError
 from ia2.flows.data import name_of
 from ia2.report.results import Record, read_results
-from ia2.stages.card import refresh_card
+from ia2.stages.card import is_behind, refresh_card
 from ia2.stages.reparse import Reading, Reread, original_of, replace_record, reread, restore_cut
 from ia2.tasks import task
 from ia2.tasks.answers import PARSERS
@@ -94,17 +94,16 @@ def _reparse_one(root: Path, record: Record, reading: Reading, config: ReparseCo
             new = reread(record.path, reading, command)
             if new.changes:
                 replace_record(new)
-        if new.changes:
-            _mend_card(root, record)
+        _mend_card(root, record)
     for line in _told(new, reading):
         print(line)
     return new
 
 
 def _mend_card(root: Path, record: Record) -> None:
-    """Let the card of the record's run, if that is there, say what the record says now."""
+    """Let the card of the record's run, if that is there, say what the record says now; a killed command left it."""
     folder = None if record.run is None else store.run_folder(root, record.run)
-    if folder is not None and (folder / "config.json").exists():
+    if folder is not None and store.is_run(folder) and is_behind(folder, record.path):
         refresh_card(root, folder)
 
 

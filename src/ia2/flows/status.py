@@ -14,10 +14,15 @@ from ia2.flows.sweep.failures import FAILURE
 def status(config: StatusConfig) -> None:
     """Print it; another shell's sweep is seen by what it writes."""
     root = store.root_of(config)
-    print("\n".join([f"{root.resolve()}", *_data(root), *_targets(root), *_runs(root), *_records(root)]))
-    for title, lines in (("in progress", list(in_progress(root))), ("failed", list(failed(root)))):
-        if lines:
-            print("\n".join([f"{title}:", *(f"  {line}" for line in lines)]))
+    lines = [f"{root.resolve()}", *_data(root), *_targets(root), *_runs(root), *_records(root)]
+    for title, found in (("in progress:", list(in_progress(root))), ("failed:", list(failed(root)))):
+        lines += [title, *(f"  {line}" for line in found)] if found else []
+    print("\n".join(map(shown, lines)))
+
+
+def shown(line: str) -> str:
+    """A line as a terminal may show it: what is no character to be printed, such as a terminal code, is escaped."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
 
 
 def in_progress(root: Path) -> Iterator[str]:
@@ -36,8 +41,8 @@ def in_progress(root: Path) -> Iterator[str]:
 def failed(root: Path) -> Iterator[str]:
     """Runs that failed, and why: the last line of their traceback."""
     for log in sorted((root / "outputs").glob(f"*/*/*/{FAILURE}")):
-        if not (log.parent / "config.json").exists():
-            lines = log.read_text(encoding="utf-8").strip().splitlines()
+        if not store.is_run(log.parent):
+            lines = log.read_text(encoding="utf-8", errors="backslashreplace").strip().splitlines()
             yield f"{log.parent.relative_to(root / 'outputs')}: {lines[-1] if lines else 'unknown'}"
 
 

@@ -62,7 +62,7 @@ def _stem(grid: Grid, config: TablesConfig) -> str:
     parts = (store.short_model_name(about.model_id), about.num_examples, about.adapter or "base", about.label_type)
     asked = {name: value for name, value in config.changed().items() if name not in FOR_ALL}
     tail = {name: ",".join(value) if isinstance(value, list) else value for name, value in asked.items()}
-    return "_".join(str(part) for part in parts if part is not None) + store.name_tail(tail)
+    return store.fitting_name("_".join(str(part) for part in parts if part is not None) + store.name_tail(tail))
 
 
 def _write(root: Path, stem: str, grid: Grid, command: str) -> list[Path]:

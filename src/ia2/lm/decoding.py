@@ -17,11 +17,11 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from ia2.config import StopRule
 from ia2.errors import MachineError, UserError
-from ia2.icl.encoding import Ids
+from ia2.icl.encoding import Encoder, Ids
 from ia2.icl.prompts import SEPARATOR
 from ia2.lm.budget import Budget, affordable
 from ia2.lm.forward import Reader
@@ -56,7 +56,8 @@ class Stopper:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, rule: StopRule, eos: Sequence[int]) -> None:
         half = SEPARATOR[0]
-        texts = tokenizer.batch_decode([[token] for token in range(len(tokenizer))]) if rule == "separator" else []
+        known = [[token] for token in range(len(tokenizer))]
+        texts = Encoder(tokenizer).decode(known) if rule == "separator" else []
         self._eos = torch.tensor(sorted(set(eos)), dtype=torch.long)
         self._whole = torch.tensor([SEPARATOR in text for text in texts], dtype=torch.bool)
         self._ends = torch.tensor([text.endswith(half) for text in texts], dtype=torch.bool)
@@ -170,9 +171,15 @@ def _tell_smaller(reader: Reader, num_rows: int, num_tokens: int) -> None:
     log.warning("memory does not hold %d prompts at once; going on with fewer", num_rows)
 
 
+def context_of(config: PreTrainedConfig) -> int | None:
+    """How many tokens a sequence may have; None where the model has no such limit."""
+    limit: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return limit
+
+
 def check_context(reader: Reader, num_tokens: int) -> None:
     """UserError where a sequence of `num_tokens` is longer than the model can take; nothing is ever cut."""
-    limit = getattr(reader.base.config, "max_position_embeddings", None)
+    limit = context_of(reader.base.config)
     needed = num_tokens + reader.num_virtual_tokens
     if limit is not None and needed > limit:
         raise UserError(

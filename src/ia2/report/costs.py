@@ -9,7 +9,7 @@ from ia2.config import TrainConfig
 from ia2.methods import Method, Variant
 from ia2.report.results import Record
 from ia2.report.runs import TrainedRun, config_key
-from ia2.store import read_json
+from ia2.store import description_path, read_json
 
 FIRST_PHASES: dict[Variant, Variant] = {"a2t": "act", "t2a": "tok"}
 """A variant that goes on from a finished run of another -> that other."""
@@ -35,7 +35,7 @@ def stage_costs(
     folders = [run.folder for run in runs if run.folder is not None]
     targets = sorted((root / "outputs" / "targets").glob("*/manifest.json"))
     if filtered:
-        splits = {read_json(folder / "config.json").get("split_sha256") for folder in folders}
+        splits = {read_json(description_path(folder)).get("split_sha256") for folder in folders}
         targets = [manifest for manifest in targets if read_json(manifest).get("split_sha256") in splits]
     return (*_collecting(targets), *_training(folders), *_evaluating(records))
 
@@ -50,7 +50,7 @@ def _collecting(targets: Sequence[Path]) -> Iterator[StageCost]:
 def _training(folders: Sequence[Path]) -> Iterator[StageCost]:
     by_method: dict[str, list[Path]] = {}
     for folder in folders:
-        by_method.setdefault(read_json(folder / "config.json")["config"]["training_method"], []).append(folder)
+        by_method.setdefault(read_json(description_path(folder))["config"]["training_method"], []).append(folder)
     for method, runs in by_method.items():
         seconds = sum(read_json(folder / "final_loss_statistics.json")["seconds"] for folder in runs)
         yield StageCost(f"train {method}", seconds, _bytes(runs), f"{len(runs)} runs")

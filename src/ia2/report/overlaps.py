@@ -13,7 +13,7 @@ from typing import Literal
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from ia2.config import TrainConfig
+from ia2.config import StoredRun
 from ia2.report.reading import Examined, Problem, examine, read_rows, read_whole, tell
 
 SCHEMA = 1
@@ -48,8 +48,8 @@ class Overlap(BaseModel):
     relation: Literal["methods", "runs"]
     run_a: str
     run_b: str
-    config_a: TrainConfig
-    config_b: TrainConfig
+    config_a: StoredRun
+    config_b: StoredRun
     num_rows: int
     num_absent: int
     adapter_sha256_a: str

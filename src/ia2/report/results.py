@@ -16,7 +16,7 @@ from typing import Any, Literal
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ia2.config import TrainConfig
+from ia2.config import PathPart, StoredRun
 from ia2.errors import UserError
 from ia2.measure.calibration import ReliabilityBin
 from ia2.report.reading import Problem, examine, read_whole
@@ -32,8 +32,8 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
 
-    eval_dataset: str
-    icl_source_dataset: str
+    eval_dataset: PathPart
+    icl_source_dataset: PathPart
     icl_max_demos: int
     num_generated_tokens_eval: int
     icl_pool: str
@@ -95,7 +95,7 @@ class Record(BaseModel):
     path: Path
     kind: Literal["base", "adapter"]
     settings: Settings = Field(alias="eval")
-    run: TrainConfig | None
+    run: StoredRun | None
     train: Training | None
     labels_used: LabelsUsed
     num_examples: int

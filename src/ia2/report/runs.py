@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
-from ia2.config import TrainConfig
+from ia2.config import TrainConfig, as_stored
 from ia2.errors import UserError
 from ia2.report.results import Record
-from ia2.store import read_json, run_folders
+from ia2.store import description_path, read_json, run_folders
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,10 @@ def read_history(run: TrainedRun) -> pd.DataFrame:
 
 
 def _read_run(folder: Path) -> TrainedRun:
-    path = folder / "config.json"
+    path = description_path(folder)
     content = read_json(path)
     try:
-        config = TrainConfig.model_validate(content["config"])
+        config = as_stored(TrainConfig.model_validate(content["config"]))
     except (KeyError, TypeError, ValidationError, UserError) as error:
         raise UserError(f"{path} does not describe a run ({error}); delete the folder to train it again") from None
     return _run(config, read_json(folder / "final_loss_statistics.json"), folder)

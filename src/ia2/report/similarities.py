@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from ia2.config import TrainConfig
+from ia2.config import PathPart, StoredRun
 from ia2.measure.similarity import Mean
 from ia2.report.reading import Examined, Problem, examine, read_rows, read_whole, tell
 
@@ -43,9 +43,9 @@ class Similarity(BaseModel):
     path: Path
     method: str
     reference: str
-    trained_dataset: str
-    eval_dataset: str
-    icl_source_dataset: str
+    trained_dataset: PathPart
+    eval_dataset: PathPart
+    icl_source_dataset: PathPart
     icl_max_demos: int
     num_train_examples: int
     run_idx: int
@@ -56,8 +56,8 @@ class Similarity(BaseModel):
     stop: str
     num_eval_examples: int | None
     chat_template: bool
-    run: TrainConfig | None
-    reference_run: TrainConfig | None
+    run: StoredRun | None
+    reference_run: StoredRun | None
     shows_demonstrations: bool
     num_examples: int
     num_tokens: int
@@ -71,7 +71,7 @@ class Similarity(BaseModel):
     eval_sha256: str
     split_sha256: str
     source_sha256: str
-    responses: str
+    responses: PathPart
     responses_sha256: str
     command: str = ""
 

@@ -3,7 +3,16 @@
 Whatever is fetched is either what was asked for or an error. Tasks and loading need the names below and nothing else.
 """
 
-from ia2.sources.files import FILE_TYPES, check_columns, iterate_rows, read_rows, text_of_cell
+from ia2.sources.files import (
+    FILE_TYPES,
+    check_columns,
+    iterate_objects,
+    iterate_rows,
+    read_rows,
+    say_once,
+    stem_and_type,
+    text_of_cell,
+)
 from ia2.sources.hub import HubError, HubSource, hub_resolves, load_split
 from ia2.sources.packages import (
     PackageSource,
@@ -39,6 +48,7 @@ __all__ = [
     "extract_member",
     "hold_out",
     "hub_resolves",
+    "iterate_objects",
     "iterate_rows",
     "load_split",
     "package_file",
@@ -46,7 +56,9 @@ __all__ = [
     "read_nested_member",
     "read_rows",
     "row_of",
+    "say_once",
     "split_provenance",
+    "stem_and_type",
     "text_of",
     "text_of_cell",
     "texts_of",

@@ -1,7 +1,8 @@
-"""Rows of a local file: csv, tsv, jsonl, json or parquet, read alike, strictly, and one after another.
+"""Rows of a local file: csv, tsv, jsonl, json (each plain or .gz) or parquet, read alike, strictly, one after another.
 
-A file that cannot be read whole is an error that names the line; no cell is guessed at and none is dropped. Rows are
-given as they are read, so that a file may be larger than the memory; json alone, one value, is read at once.
+A file that cannot be read whole is an error that names the line; no cell is guessed at. Only what has no name or no
+content is left out: columns without a name (pandas' index), empty columns and rows that a spreadsheet left at the end.
+Rows are given as they are read, so that a file may be larger than the memory; json alone, one value, is read at once.
 
 Text is UTF-8, or UTF-16 where a byte order mark says so, as spreadsheets write it. Other encodings cannot be told from
 one another by their bytes, so they are refused: a wrong guess would train on `cafÃ©`.
@@ -9,18 +10,44 @@ one another by their bytes, so they are refused: a wrong guess would train on `c
 
 import codecs
 import csv
+import gzip
+import io
 import json
+import logging
 import math
+import re
+import zlib
 from collections.abc import Callable, Iterator, Sequence
-from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TextIO
 
-from ia2.errors import MachineError, UserError
+from ia2.errors import MachineError, UserError, did_you_mean
+
+log = logging.getLogger(__name__)
 
 FILE_TYPES = ("parquet", "jsonl", "json", "csv", "tsv")
+GZIPPED = ".gz"
+MOST_CHARACTERS = 100_000_000
+"""The longest cell of a csv; csv's own limit, 131,072, is exceeded by any saved web page."""
 
 Objects = Iterator[dict[str, Any]]
+
+_said: set[str] = set()
+
+
+def say_once(message: str) -> None:
+    """Log what is to be known of a file; it is read several times in a command, and the words would be the same."""
+    if message not in _said:
+        _said.add(message)
+        log.warning("%s", message)
+
+
+def stem_and_type(path: Path) -> tuple[str, str]:
+    """The name and the type of a file of rows, "rows" and "csv" of `rows.CSV.gz`; the type is empty if unknown."""
+    inner = Path(path.stem) if path.suffix.lower() == GZIPPED else path
+    kind = inner.suffix.removeprefix(".").lower()
+    return inner.stem, kind if kind in FILE_TYPES and (kind != "parquet" or inner is path) else ""
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -31,15 +58,19 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     return list(iterate_rows(path))
 
 
-def iterate_rows(path: Path, columns: Sequence[str] = ()) -> Iterator[dict[str, str]]:
+def iterate_rows(path: Path, columns: Sequence[str] = (), others: bool = False) -> Iterator[dict[str, str]]:
     """The rows as they are read, these columns of them or all; errors as in `read_rows`, when the row's turn comes.
 
-    UserError too where the first row lacks one of `columns`; in a later row it is the empty text.
+    UserError too where the first row lacks one of `columns`; in a later row it is the empty text. With `others` the
+    other columns are given too, and what is neither text nor a number in those is written as JSON.
     """
-    for number, row in enumerate(iterate_objects(path, columns), start=1):
-        wanted: dict[str, Any] = {column: row.get(column) for column in columns or row}
+    for number, row in enumerate(iterate_objects(path, columns, others), start=1):
+        names = dict.fromkeys([*row, *columns]) if others or not columns else columns
+        wanted: dict[str, Any] = {column: row.get(column) for column in names}
         for column, value in wanted.items():
-            if not isinstance(value, str):
+            if others and column not in columns and not isinstance(value, str | int | float | None):
+                wanted[column] = json.dumps(value, ensure_ascii=False, default=str)
+            elif not isinstance(value, str):
                 wanted[column] = text_of_cell(value, f"{path}, row {number}, column {column!r}")
         yield wanted
 
@@ -60,18 +91,20 @@ def read_objects(path: Path) -> list[dict[str, Any]]:
     return list(iterate_objects(path))
 
 
-def iterate_objects(path: Path, columns: Sequence[str] = ()) -> Objects:
-    """The rows as they are read and as the format types them; of parquet, these columns only. Errors as above."""
+def iterate_objects(path: Path, columns: Sequence[str] = (), others: bool = False) -> Objects:
+    """The rows as they are read and as the format types them; of parquet, these columns only, unless `others`."""
     read = _reader(path)
     empty = True
     try:
-        for row in read(path, columns):
+        for row in read(path, () if others else columns):
             if empty:
                 check_columns(str(path), columns, list(row))
             empty = False
             yield row
     except UnicodeDecodeError as error:
         raise UserError(_not_text(path, error)) from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: not a whole gzip file: {error}") from error
     except OSError as error:
         raise MachineError(f"cannot read {path}: {error.strerror or error}") from error
     if empty:
@@ -82,51 +115,92 @@ def check_columns(where: str, wanted: Sequence[str], there: Sequence[str]) -> No
     """UserError names the first wanted column that is not there, those that are, and the one that may be meant."""
     for column in wanted:
         if column not in there:
-            near = get_close_matches(column, there, n=1)
-            meant = f" (did you mean {near[0]!r}?)" if near else ""
+            meant = did_you_mean(column, there)
             raise UserError(f"{where}: no column {column!r}; it has {', '.join(map(repr, there))}{meant}")
 
 
 def _reader(path: Path) -> Callable[[Path, Sequence[str]], Objects]:
     readers = {"csv": _read_csv, "tsv": _read_csv, "jsonl": _read_jsonl, "json": _read_json, "parquet": _read_parquet}
-    extension = path.suffix.removeprefix(".").lower()
-    if extension not in readers:
-        raise UserError(f"{path}: a file of rows ends in {', '.join(f'.{known}' for known in FILE_TYPES)}")
+    if not (kind := stem_and_type(path)[1]):
+        known = ", ".join(f".{known}" for known in FILE_TYPES)
+        raise UserError(f"{path}: a file of rows ends in {known}; all but parquet may be followed by {GZIPPED}")
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    return readers[extension]
+    if str(path) != str(path).encode(errors="replace").decode():  # it is written into task files
+        raise UserError(f"{str(path)!a}: the name of the file, or of a folder above it, is not UTF-8; rename it")
+    return readers[kind]
 
 
 # Formats
 
 
 def _read_csv(path: Path, _columns: Sequence[str]) -> Objects:
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    with path.open(encoding=_encoding(path), newline="") as stream:
-        reader = csv.reader(stream, delimiter=delimiter, strict=True)
-        lines = filter(None, reader)
+    lines = _csv_lines(path)
+    _, header = next(lines, (0, []))
+    names = _column_names(path, header) if header else {}
+    num_empty = 0
+    for number, cells in lines:
+        if not any(cells):  # a row only if one with content follows
+            num_empty += 1
+            continue
+        yield from (dict.fromkeys(names.values(), "") for _ in range(num_empty))
+        num_empty = 0
+        if len(cells) <= max(names) or any(cells[len(header) :]):
+            raise UserError(f"{path}, line {number}: {len(cells)} cells where the header has {len(header)}")
+        if len(names) < len(header):
+            _say_unnamed(path, names, cells)
+        yield {name: cells[place] for place, name in names.items()}
+    if num_empty:
+        say_once(f"{path}: {num_empty} empty rows at the end are left out")
+
+
+def _csv_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The cells of each line that is not blank, and the number of the line that they begin in."""
+    delimiter = "\t" if stem_and_type(path)[1] == "tsv" else ","
+    csv.field_size_limit(max(csv.field_size_limit(), MOST_CHARACTERS))
+    with _text(path, newline="") as stream:
+        first, before = next(stream, ""), 0
+        while first and not first.strip():
+            first, before = next(stream, ""), before + 1
+        if stated := re.fullmatch(r'"?sep=(.)"?', first.strip("\r\n")):  # as spreadsheets write and read it
+            delimiter, first, before = stated[1], next(stream, ""), before + 1
+        _check_delimiter(path, first, delimiter)
+        reader = csv.reader(chain([first], stream), delimiter=delimiter, strict=True)
+        number = before + 1
         try:
-            header = _header(path, next(lines, []))
-            for cells in lines:
-                if len(cells) != len(header):
-                    raise UserError(
-                        f"{path}, line {reader.line_num}: {len(cells)} cells where the header has {len(header)}"
-                    )
-                yield dict(zip(header, cells, strict=True))
+            for cells in reader:
+                if cells:
+                    yield number, cells
+                number = before + reader.line_num + 1
         except csv.Error as error:
-            raise UserError(f"{path}, line {reader.line_num}: {error} (is a quotation mark open?)") from error
+            raise UserError(f"{path}, line {number}: {error} (is a quotation mark open?)") from error
 
 
-def _header(path: Path, names: list[str]) -> list[str]:
-    if len(names) == 1 and any(other in names[0] for other in ";\t"):
-        raise UserError(f"{path}: the columns of {names[0]!r} are not parted by commas; save it so, or tabs as .tsv")
-    if "" in names or len(set(names)) < len(names):
-        raise UserError(f"{path}: the first line must name each column once, and has {', '.join(map(repr, names))}")
+def _check_delimiter(path: Path, first: str, delimiter: str) -> None:
+    cells = {other: len(next(csv.reader([first], delimiter=other), [])) for other in (delimiter, *",;\t|")}
+    if cells[delimiter] == 1 and max(cells.values()) > 1:
+        by = "tabs" if delimiter == "\t" else "commas" if delimiter == "," else repr(delimiter)
+        raise UserError(
+            f"{path}: the columns of {first.strip()!r} are not parted by {by}; save it with commas, or tabs as .tsv"
+        )
+
+
+def _column_names(path: Path, header: list[str]) -> dict[int, str]:
+    """The columns that have a name, each by its place."""
+    names = {place: name for place, name in enumerate(header) if name}
+    if not names or len(set(names.values())) < len(names):
+        raise UserError(f"{path}: the first line must name each column once, and has {', '.join(map(repr, header))}")
     return names
 
 
+def _say_unnamed(path: Path, names: dict[int, str], cells: list[str]) -> None:
+    for place, cell in enumerate(cells):
+        if cell and place not in names:
+            say_once(f"{path}: column {place + 1} has no name in the first line and is left out")
+
+
 def _read_jsonl(path: Path, _columns: Sequence[str]) -> Objects:
-    with path.open(encoding=_encoding(path), newline="\n") as stream:  # a text may hold U+2028
+    with _text(path, newline="\n") as stream:  # a text may hold U+2028
         for number, line in enumerate(stream, start=1):
             if line.strip():
                 where = f"{path}, line {number}"
@@ -134,9 +208,17 @@ def _read_jsonl(path: Path, _columns: Sequence[str]) -> Objects:
 
 
 def _read_json(path: Path, _columns: Sequence[str]) -> Objects:
-    rows = _parse_json(path.read_text(encoding=_encoding(path)), str(path))
+    with _text(path) as stream:
+        value = _parse_json(stream.read(), str(path))
+    rows = value
+    if isinstance(value, dict):  # {"data": [...]}, as servers answer
+        lists = [key for key, one in value.items() if isinstance(one, list) and one and isinstance(one[0], dict)]
+        if len(lists) == 1:
+            rows = value[lists[0]]
+            say_once(f"{path}: its rows are those of {lists[0]!r}")
     if not isinstance(rows, list):
-        raise UserError(f"{path}: an array of objects is needed, and it holds {type(rows).__name__}")
+        holds = f"one with {', '.join(map(repr, rows))}" if isinstance(rows, dict) else type(rows).__name__
+        raise UserError(f"{path}: an array of objects is needed, or an object with one such array; it holds {holds}")
     for number, row in enumerate(rows, start=1):
         yield _object(row, f"{path}, row {number}")
 
@@ -151,7 +233,8 @@ def _parse_json(text: str, where: str) -> object:
         half = error.object[error.start]
         raise UserError(f"{where}: {half!r} is half of a character, where a text was cut; take it out") from error
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{where}: not JSON: {error}") from error
+        many = "; is it one object a line? Then name it .jsonl" if str(error).startswith("Extra data") else ""
+        raise UserError(f"{where}: not JSON: {error}{many}") from error
     return value
 
 
@@ -170,15 +253,26 @@ def _read_parquet(path: Path, columns: Sequence[str]) -> Objects:
             check_columns(str(path), columns, file.schema_arrow.names)
             for batch in file.iter_batches(batch_size=256, columns=list(columns) or None):
                 yield from batch.to_pylist()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: a text or a name in it is not UTF-8 ({error.reason}); write it again") from error
     except pyarrow.ArrowException as error:
         raise UserError(f"{path}: not a parquet file: {' '.join(str(error).split())}") from error
 
 
-# Encodings
+# Bytes and encodings
+
+
+def _bytes(path: Path) -> BinaryIO:
+    return gzip.GzipFile(path) if path.suffix.lower() == GZIPPED else path.open("rb")  # type: ignore[return-value]
+
+
+def _text(path: Path, newline: str | None = None) -> TextIO:
+    encoding = _encoding(path)  # before the file is opened again, since it may be refused
+    return io.TextIOWrapper(_bytes(path), encoding=encoding, newline=newline)
 
 
 def _encoding(path: Path) -> str:
-    with path.open("rb") as stream:
+    with _bytes(path) as stream:
         beginning = stream.read(1024)
     if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
@@ -192,7 +286,7 @@ def _not_text(path: Path, error: UnicodeDecodeError) -> str:
     if error.encoding.startswith("utf-16"):
         return f"{path}: its byte order mark says UTF-16, and it is not ({error.reason}); save the file as UTF-8"
     offset = 0
-    with path.open("rb") as stream:
+    with _bytes(path) as stream:
         for number, line in enumerate(stream, start=1):
             try:
                 line.decode("utf-8")

@@ -64,7 +64,7 @@ class Evaluation(Prompting):
 def record_path(root: Path, asked: Evaluation, trained: Trained | None) -> Path:
     """{run name or model_N_run}__{eval}_on_{source}_demos{k}_T{T}.json, in the folder of its method and dataset."""
     name = store.fitting_name(f"{trained.folder.name if trained else asked.of_base}__{asked.name}")
-    method, dataset = (trained.config.training_method, trained.config.dataset) if trained else ("base", "")
+    method, dataset = (trained.config.training_method, trained.config.dataset) if trained else ("base", None)
     return store.evaluations_folder(root, method, dataset, asked.uncertainty_analysis) / f"{name}.json"
 
 

@@ -4,8 +4,10 @@ The sum is made in float32 and cast afterwards: added to bf16 weights, a small l
 How far the logits moved is measured on a few sentences and told.
 """
 
+import dataclasses
+import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,9 @@ from ia2.lm.loading import LanguageModel, load_model
 from ia2.lm.packed import unpack_linears
 from ia2.report.cards import CARD, model_card, part_of, read_subject
 from ia2.training.trained import Trained
+
+MERGED = "merge.json"
+"""In a merged model's folder: which adapter went in, and what the merging changed."""
 
 PROBE = (
     "Input: Portugal\nOutput: Lisbon\n\nInput: Kenya\nOutput:",
@@ -60,11 +65,24 @@ class MergeReport:
 def merge(trained: Trained, model: ModelConfig, out: Path) -> MergeReport:
     """Write base + adapter as an ordinary model folder in `model.torch_dtype`, and say what that changed.
 
-    UserError for adapters of virtual tokens, which no weight can hold, for another base, and where `out` exists.
+    What was merged of this very adapter and dtype before is taken as it is. UserError for adapters of virtual tokens,
+    which no weight can hold, for another base, and where anything else is at `out`.
     """
-    if out.exists():
-        raise UserError(f"{out} exists; give another --out")
     dtype: torch.dtype = getattr(torch, "float32" if model.torch_dtype == "auto" else model.torch_dtype)
+    made_of = {"adapter_sha256": store.file_digest(trained.folder / "adapter_model.safetensors"), "dtype": str(dtype)}
+    with store.locked(out, keep=False):
+        if not os.path.lexists(out):
+            return _merged(trained, model, dtype, out, made_of)
+        description = store.read_object(out / MERGED) if (out / MERGED).is_file() else {}
+        report = description.pop("report", None)
+        if description != made_of or report is None:
+            raise UserError(f"{out} exists and is not what this command makes; give another --out")
+        return MergeReport(**report)
+
+
+def _merged(
+    trained: Trained, model: ModelConfig, dtype: torch.dtype, out: Path, made_of: Mapping[str, str]
+) -> MergeReport:
     unmerged = _unmerged(trained, model)
     lm = load_model(model.model_copy(update={"torch_dtype": "float32"}))
     trained.check_base(lm)
@@ -82,6 +100,7 @@ def merge(trained: Trained, model: ModelConfig, out: Path) -> MergeReport:
             unmerged=_root_mean_square(unmerged - exact),
         )
         _save(cast_down, temporary)
+        store.write_json(temporary / MERGED, {**made_of, "report": dataclasses.asdict(report)})
         (temporary / CARD).write_text(_card(trained, report), encoding="utf-8")
     return report
 
@@ -95,7 +114,7 @@ def _cast(merged: LanguageModel, model: ModelConfig, dtype: torch.dtype, out: Pa
         merged.model.to(dtype)  # type: ignore[arg-type]  # transformers types `to` wrongly
         yield merged
     else:
-        with TemporaryDirectory(prefix=f".{out.name[:50]}.", suffix=".tmp", dir=out.parent) as folder:
+        with TemporaryDirectory(prefix=f".{out.name[:50]}.{os.getpid()}-", suffix=".tmp", dir=out.parent) as folder:
             _save(merged, Path(folder))
             yield load_model(model.model_copy(update={"model_id": folder}))
 

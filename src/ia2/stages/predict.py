@@ -1,12 +1,14 @@
 """Answers to new texts from a trained adapter. Everything but the base model is in its folder.
 
-A row whose query is incomplete is refused, and with it the file: an answer to nothing would look like any other.
+A row without any text is refused, and with it the file: an answer to nothing would look like any other. A row that is
+longer than the model's context gets no answer, and the reason beside it.
 """
 
 import csv
+import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 from ia2 import store
@@ -15,12 +17,12 @@ from ia2.errors import UserError
 from ia2.icl.encoding import Encoder
 from ia2.icl.prompts import Episode
 from ia2.lm.adapters import saved_adapter
-from ia2.lm.decoding import Decoding, decode
+from ia2.lm.decoding import Decoding, context_of, decode
 from ia2.lm.forward import reading
 from ia2.lm.scoring import FirstTokenScores
 from ia2.lm.shelf import Models
-from ia2.sources import FILE_TYPES, read_rows
-from ia2.tasks.answers import parse
+from ia2.sources import FILE_TYPES, iterate_rows
+from ia2.tasks.answers import parse, same
 from ia2.tasks.base import Example, Row, TaskSpec
 from ia2.training.trained import Trained
 
@@ -29,12 +31,14 @@ from ia2.training.trained import Trained
 class Prediction:
     """An answer to one text. `answer` is None where the response cannot be read as one, a label where it says one.
 
-    confidence: probability of the first predicted token under the full softmax.
+    confidence: probability of the first predicted token under the full softmax. `reason` says why a text was not
+    answered at all; the confidence is then NaN.
     """
 
     answer: str | None
     confidence: float
     response: str
+    reason: str = ""
 
 
 def only_field(spec: TaskSpec) -> str:
@@ -53,7 +57,7 @@ def row_of(text: str, spec: TaskSpec) -> Row:
 
 
 def predict(trained: Trained, rows: Sequence[Row], model: ModelConfig, models: Models) -> list[Prediction]:
-    """Answer every row; UserError where the base model is not the one the adapter was trained on."""
+    """Answer every row that the context holds; UserError where the base model is not the adapter's."""
     questions = [trained.spec.question(row) for row in rows]
     if not questions:
         return []
@@ -62,17 +66,23 @@ def predict(trained: Trained, rows: Sequence[Row], model: ModelConfig, models: M
     encoder = lm.encoder(trained.config.chat_template)
     asked = [Episode((), Example(index, text, "")).instructed(trained.spec) for index, text in enumerate(questions)]
     prompts = [encoder.prompt(episode) for episode in asked]
-    scores = FirstTokenScores(gold=[0] * len(prompts))
-    how = Decoding(trained.num_generated_tokens, lm.stopper(trained.stop))
+    how = Decoding(trained.num_generated_tokens, lm.stopper(trained.stop, trained.config.chat_template))
     with saved_adapter(lm.model, trained.folder) as adapted, reading(adapted) as reader:
-        responses = decode(reader, prompts, how, scores)
+        limit = context_of(reader.base.config) or math.inf
+        needed = [len(prompt) + how.num_generated_tokens + reader.num_virtual_tokens for prompt in prompts]
+        short = [prompt for prompt, length in zip(prompts, needed, strict=True) if length <= limit]
+        scores = FirstTokenScores(gold=[0] * len(short))
+        responses = decode(reader, short, how, scores) if short else []
+    answered = iter(zip(responses, map(float, scores.confidence if short else ()), strict=True))
     return [
-        _prediction(encoder, ids, trained.spec, float(confidence))
-        for ids, confidence in zip(responses, scores.confidence, strict=True)
+        _prediction(encoder, *next(answered), trained.spec)
+        if length <= limit
+        else Prediction(None, math.nan, "", f"it takes {length} tokens with its answer, the context holds {limit}")
+        for length in needed
     ]
 
 
-def _prediction(encoder: Encoder, ids: Sequence[int], spec: TaskSpec, confidence: float) -> Prediction:
+def _prediction(encoder: Encoder, ids: Sequence[int], confidence: float, spec: TaskSpec) -> Prediction:
     response = encoder.text(ids)
     parsed = parse(response, spec)
     shown = None if parsed is None else _as_written(response, parsed, spec)
@@ -80,7 +90,9 @@ def _prediction(encoder: Encoder, ids: Sequence[int], spec: TaskSpec, confidence
 
 
 def _as_written(response: str, parsed: str, spec: TaskSpec) -> str:
-    """The label, or the answer as the model wrote it: a parser may fold its case for comparison."""
+    """The label, or the answer as the model wrote it: a parser may fold its case, or its lines, for comparison."""
+    if spec.parser == "exact" and not spec.labels:
+        return response.removeprefix(spec.answer_template.partition("{")[0]).rstrip()
     line = response.strip().split("\n")[0].strip()
     return next((text for text in (*spec.labels, line) if text.casefold() == parsed.casefold()), parsed)
 
@@ -89,18 +101,13 @@ def _as_written(response: str, parsed: str, spec: TaskSpec) -> str:
 
 
 def read_input(file: Path, spec: TaskSpec) -> list[dict[str, str]]:
-    """The rows of a file; UserError where a query lacks a text, or a column would be overwritten."""
-    rows = read_rows(file)
-    columns = _columns(rows)
-    for column in ("answer", "confidence"):
-        if column in columns:
-            raise UserError(f"{file} has a column {column!r} already; rename it, since the predictions are called so")
-    for field in spec.fields:
-        if field not in columns:
-            raise UserError(f"{file}: no column {field!r}; it has {', '.join(columns)}{_meant(field, columns)}")
-        for number, row in enumerate(rows, start=1):
-            if not row.get(field, "").strip():
-                raise UserError(f"{file}, row {number}: no text in column {field!r}; fill it or leave the row out")
+    """The rows of a file, as training takes them; UserError where a column is missing, or a row has no text at all."""
+    rows = list(iterate_rows(file, spec.fields, others=True))
+    for number, row in enumerate(rows, start=1):
+        if not any(row[field].strip() for field in spec.fields):
+            columns = ", ".join(map(repr, spec.fields))
+            raise UserError(f"{file}, row {number}: no text in column {columns}; fill it or leave the row out")
+    _output_columns(rows)
     return rows
 
 
@@ -109,27 +116,51 @@ def _columns(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(column for row in rows for column in row))
 
 
-def _meant(field: str, columns: Sequence[str]) -> str:
-    folded = {column.casefold(): column for column in columns}
-    near = get_close_matches(field.casefold(), folded, n=1)
-    return f"; rename {folded[near[0]]!r} if it is meant" if near else ""
+def _output_columns(rows: Sequence[Row]) -> list[str]:
+    """The columns of answer, confidence and reason: `predicted_answer` where the rows have an `answer`, and so on."""
+    taken, found = set(_columns(rows)), []
+    for column in ("answer", "confidence", "reason"):
+        free = [name for name in (column, f"predicted_{column}") if name not in taken]
+        if not free:
+            raise UserError(f"the rows have columns {column!r} and 'predicted_{column}' already; rename one of them")
+        found.append(free[0])
+    return found
 
 
-def check_output(out: Path) -> None:
+def num_agreeing(rows: Sequence[Row], predictions: Sequence[Prediction], spec: TaskSpec) -> tuple[int, int]:
+    """How many answers are those that the rows have already, and how many rows have one that can be read."""
+    golds = [
+        parse(spec.answer(row), spec) if all(row.get(column) for column in spec.answer_fields) else None for row in rows
+    ]
+    right = [
+        same(parse(prediction.response, spec), gold, spec) for prediction, gold in zip(predictions, golds, strict=True)
+    ]
+    return sum(right), sum(gold is not None for gold in golds)
+
+
+def check_output(out: Path, overwrite: bool) -> None:
     """UserError where answers cannot be written there, found before they are made."""
     if out.is_dir():
         raise UserError(f"--out {out} is a folder; name a file in it")
+    if os.path.lexists(out) and not overwrite:
+        raise UserError(f"--out {out} exists; give another name, or --overwrite to replace it")
     if out.suffix.lower().removeprefix(".") in set(FILE_TYPES) - {"csv", "tsv"}:
         raise UserError(f"--out {out}: answers are written as CSV, or as TSV where the name ends in .tsv")
 
 
-def write_predictions(out: Path, rows: Sequence[Row], predictions: Sequence[Prediction]) -> None:
-    """The rows with `answer` (empty where unreadable) and `confidence` added, as CSV, or TSV by its ending."""
+def write_predictions(out: Path, rows: Sequence[Row], predictions: Sequence[Prediction]) -> list[str]:
+    """Write the rows with answer (empty where unreadable) and confidence, as CSV, or TSV by its ending.
+
+    Returns the columns that were added, with the reason where a row was not answered.
+    """
     delimiter = "\t" if out.suffix.lower() == ".tsv" else ","
     columns = _columns(rows)
+    added = _output_columns(rows)[: 3 if any(prediction.reason for prediction in predictions) else 2]
     with store.writing(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, delimiter=delimiter, lineterminator="\n")
-        writer.writerow([*columns, "answer", "confidence"])
+        writer.writerow([*columns, *added])
         for row, prediction in zip(rows, predictions, strict=True):
             cells = [row.get(column, "") for column in columns]
-            writer.writerow([*cells, prediction.answer or "", f"{prediction.confidence:.6f}"])
+            confidence = "" if prediction.reason else f"{prediction.confidence:.6f}"
+            writer.writerow([*cells, *[prediction.answer or "", confidence, prediction.reason][: len(added)]])
+    return added

@@ -1,7 +1,7 @@
 """Rows of a source, sampled, rendered, and written as data/{dataset}/main.json."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from random import Random
@@ -42,6 +42,20 @@ def prepare(root: Path, dataset: str, num_train_samples: int, num_val_samples: i
     return path
 
 
+def leave_out(root: Path, dataset: str, questions: Collection[str]) -> None:
+    """Write main.json without the examples that ask these; its provenance says how many they were."""
+    path = store.pool_path(root, dataset)
+    with store.locked(path.parent):
+        pool, provenance = load_pool(root, dataset), store.read_object(path)["metadata"].get("provenance", {})
+        train, validation = (
+            tuple(example for example in part if example.question not in questions)
+            for part in (pool.train, pool.validation)
+        )
+        num_before = len(pool.train) + len(pool.validation) + int(provenance.get("rows_left_out", 0))
+        left = {"rows_left_out": str(num_before - len(train) - len(validation))}
+        store.write_json(path, pool_to_json(Pool(pool.spec, train, validation), provenance | left))
+
+
 def _check_settings(path: Path, settings: dict[str, int]) -> None:
     made_with: dict[str, Any] = store.read_part(path, "metadata", "provenance")
     for key, value in settings.items():
@@ -51,9 +65,8 @@ def _check_settings(path: Path, settings: dict[str, int]) -> None:
 
 def _check_task(path: Path, chosen: Task, file: str) -> None:
     """UserError where the task file, or the rows that it names, have changed since `path` was made from them."""
-    metadata = store.read_object(path)["metadata"]
-    made_from = metadata.get("provenance", {})
-    if metadata.get("task") != chosen.spec.model_dump():
+    made_from = store.read_part(path, "metadata", "provenance")
+    if store.read_part(path, "metadata", "task") != chosen.spec.model_dump():
         raise UserError(f"{path} was made from another version of {file}; `ia2 prepare --overwrite` makes it again")
     if any(made_from.get(key) != value for key, value in chosen.load().provenance.items()):
         raise UserError(f"{path} was made from other rows than {file} names; `ia2 prepare --overwrite` makes it again")

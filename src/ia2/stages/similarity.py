@@ -7,6 +7,7 @@ grow with the number of examples. A comparison's JSON is written last: one that 
 
 import dataclasses
 import math
+import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -67,8 +68,9 @@ def state_of(root: Path, comparison: Comparison, revision: str) -> str:
 
 def _responses_on_disk(root: Path, known: Mapping[str, Any]) -> dict[str, str]:
     """The digest of the responses that a comparison rests on, if they are still there."""
-    tokens = responses_folder(root, known["responses"]) / TOKENS
-    return {"responses_sha256": store.file_digest(tokens)} if tokens.exists() else {}
+    folder = responses_folder(root, known["responses"])
+    with store.locked(folder):
+        return {"responses_sha256": store.file_digest(folder / TOKENS)} if (folder / TOKENS).exists() else {}
 
 
 # Making them
@@ -102,7 +104,7 @@ def compare(root: Path, comparisons: Sequence[Comparison], how: Comparing) -> No
     place = place_of(root, asked)
     names = {side.name for one in comparisons for side in one.sides}
     scene = read_scene(root, asked, names, how.lm, how.token_budget)
-    with tempfile.TemporaryDirectory(prefix=f".{place.name}.", suffix=".tmp", dir=place.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=f".{place.name}.{os.getpid()}-", suffix=".tmp", dir=place.parent) as folder:
         files = [Path(folder) / f"{number}.parquet" for number in range(len(comparisons))]
         with ExitStack() as stack:
             tables = [stack.enter_context(_table(path)) for path in files]

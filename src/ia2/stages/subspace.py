@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from ia2 import store
+from ia2.config import path_part
 from ia2.errors import UserError
 from ia2.measure.subspace import (
     Update,
@@ -67,7 +68,7 @@ def pair_path(root: Path, pair: Pair) -> Path:
     one, other = pair.one, pair.other
     second = name_beside(one, other) if pair.relation == "methods" else f"run{other.config.run_idx}"
     name = store.fitting_name(f"{one.config.training_method}_{one.folder.name}_vs_{second}")
-    return root / "outputs" / "subspace" / one.config.dataset / f"{name}.json"
+    return root / "outputs" / "subspace" / path_part(one.config.dataset) / f"{name}.json"
 
 
 def is_overlapped(root: Path, pair: Pair) -> bool:

@@ -78,7 +78,10 @@ def train_runs(root: Path, assignments: Sequence[Assignment], models: Models) ->
 def _stands(root: Path, folder: Path, assignment: Assignment) -> bool:
     """Whether a run is there and wanted as it is; what a killed process left beside it is swept."""
     with store.locked(folder):
-        return not assignment.config.retrain and is_trained(root, assignment.config, assignment.start)
+        stands = not assignment.config.retrain and is_trained(root, assignment.config, assignment.start)
+        if not stands:
+            store.check_replaceable(folder)
+        return stands
 
 
 def _trained(root: Path, assignments: Sequence[Assignment], models: Models) -> list[Path | UserError]:
@@ -144,7 +147,7 @@ def _learning(pupil: _Pupil, student: Student, reader: Reader) -> Fit[Path]:
                 save_adapter(student.model, temporary, config.model_id, student.adapter)
             summary = _summary(fitted, student, temporary)
             store.write_json(temporary / "final_loss_statistics.json", summary)
-            store.write_json(temporary / "config.json", _description(pupil.material, start))
+            store.write_json(temporary / store.DESCRIPTION, _description(pupil.material, start))
             card = model_card(read_subject(temporary, read_trained(temporary).labels_used))
             (temporary / CARD).write_text(card, encoding="utf-8")
     log.info("trained %s: %d parameters, %d steps", pupil.folder, summary["trainable_parameters"], summary["num_steps"])
@@ -154,13 +157,13 @@ def _learning(pupil: _Pupil, student: Student, reader: Reader) -> Fit[Path]:
 def is_trained(root: Path, config: TrainConfig, start: Start | None = None) -> bool:
     """Whether the run stands in the store; UserError where something else stands in its place."""
     folder = store.run_folder(root, config)
-    if not (folder / "config.json").exists():
+    if not store.is_run(folder):
         return False
-    stored = store.read_object(folder / "config.json")
+    stored = store.read_object(store.description_path(folder))
     made_with = stored.get("config", {})
     defaults = TrainConfig(training_method=config.training_method).applicable()
     for key, value in config.applicable().items():
-        was = made_with.get(key, defaults.get(key))  # a config.json may be older than a field
+        was = made_with.get(key, defaults.get(key))  # a description may be older than a field
         if was != value:
             raise UserError(f"{folder} was trained with {key}={was!r}, not {value!r}; --retrain replaces it")
     split = store.split_file(root, config)
@@ -248,7 +251,7 @@ def _history(folder: Path, config: TrainConfig) -> Iterator[Callable[[History], 
 
 
 def _description(material: Material, start: Start | None) -> dict[str, Any]:
-    """config.json: what was asked for, what it was resolved to, and all that the result rests on."""
+    """run.json: what was asked for, what it was resolved to, and all that the result rests on."""
     lm = material.lm
     return {
         "config": material.config.applicable(),

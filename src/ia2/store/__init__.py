@@ -1,29 +1,38 @@
 """Where artefacts live, how they are named, and how they are written so that nothing half-made ever counts.
 
-Names are for people: nothing parses one. What a folder holds is said by the config.json inside it.
+Names are for people: nothing parses one. What a folder holds is said by the run.json inside it.
 """
 
 from ia2.store.digests import file_digest as file_digest
 from ia2.store.digests import value_digest as value_digest
+from ia2.store.files import beside as beside
+from ia2.store.files import check_replaceable as check_replaceable
+from ia2.store.files import foreign as foreign
+from ia2.store.files import is_temporary as is_temporary
 from ia2.store.files import json_text as json_text
+from ia2.store.files import process_of as process_of
 from ia2.store.files import read_json as read_json
 from ia2.store.files import read_object as read_object
 from ia2.store.files import read_part as read_part
+from ia2.store.files import recover as recover
 from ia2.store.files import remove as remove
 from ia2.store.files import temporaries as temporaries
 from ia2.store.files import write_json as write_json
 from ia2.store.files import writing as writing
+from ia2.store.locks import beside_what as beside_what
 from ia2.store.locks import claimed as claimed
 from ia2.store.locks import is_locked as is_locked
 from ia2.store.locks import locked as locked
-from ia2.store.locks import locked_by as locked_by
 from ia2.store.names import LONGEST_TAIL as LONGEST_TAIL
 from ia2.store.names import fitting_name as fitting_name
 from ia2.store.names import name_tail as name_tail
 from ia2.store.names import run_name as run_name
 from ia2.store.names import short_model_name as short_model_name
+from ia2.store.places import DESCRIPTION as DESCRIPTION
+from ia2.store.places import description_path as description_path
 from ia2.store.places import evaluations_folder as evaluations_folder
 from ia2.store.places import fixed_path as fixed_path
+from ia2.store.places import is_run as is_run
 from ia2.store.places import low_data_path as low_data_path
 from ia2.store.places import pool_path as pool_path
 from ia2.store.places import root_of as root_of

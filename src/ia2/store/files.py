@@ -1,20 +1,20 @@
 """How artefacts are read and written, so that nothing half-made ever counts.
 
 A file or folder is written under a temporary name beginning with a dot and then renamed; readers skip such names.
+Nothing is removed that ia2 did not make.
 """
 
-import glob
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from ia2.errors import UserError
-from ia2.store.names import beginning
+from ia2.store.names import LONGEST_BESIDE, fitting_name
 
 
 def read_json(path: Path) -> Any:  # noqa: ANN401 - JSON is any value
@@ -56,16 +56,27 @@ def write_json(path: Path, value: Any) -> None:  # noqa: ANN401
 
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """A temporary name for `path`, a file or a folder, that replaces it only if the block ends well."""
+    """A temporary name for `path`, a file or a folder, that replaces it only if the block ends well.
+
+    An old folder is renamed aside, the new one renamed to its place, and then the old one removed: where that is cut
+    off, `recover` ends it. Whether a folder may be replaced is for the caller to know (`check_replaceable`).
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{beginning(path.name, 150)}.{os.getpid()}.tmp")
+    temporary = beside(path)
     remove(temporary)
     try:
         yield temporary
         _flush(temporary)
         if temporary.is_dir():
-            remove(path)
-        temporary.replace(path)
+            recover(path)
+            if os.path.lexists(path):
+                path.rename(_aside(path))
+            try:
+                temporary.rename(path)
+            finally:
+                recover(path)
+        else:
+            temporary.replace(path)
     except OSError as error:
         error.filename = error.filename or str(path)
         raise
@@ -85,13 +96,89 @@ def _flush(path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a whole folder, if it is there."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
+    """Remove a file, a link or a whole folder, if it is there; nobody sees a folder that is half removed."""
+    if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
+        return
+    if not path.name.startswith("."):
+        path = path.rename(beside(path, "removed"))
+    while path.exists():
+        with suppress(FileNotFoundError):  # another process removes it too
+            shutil.rmtree(path)
+
+
+def recover(path: Path) -> None:
+    """End a replacing of the folder at `path` that was cut off: of the old and the new folder, the whole one stays.
+
+    To be called by who has it locked.
+    """
+    old = _aside(path)
+    if os.path.lexists(path):
+        remove(old)
+    elif os.path.lexists(old):
+        old.rename(path)
+
+
+# Names beside what is written
+
+
+def beside(path: Path, what: str = "") -> Path:
+    """A temporary name of this process, for what will become `path` or was."""
+    return path.with_name(f".{fitting_name(path.name, LONGEST_BESIDE)}.{os.getpid()}{what and '-'}{what}.tmp")
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{fitting_name(path.name, LONGEST_BESIDE)}.old")
+
+
+_TEMPORARY = re.compile(r"\..+\.(\d{1,9})(-\w+)?\.tmp")
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a file or folder has a name as `beside` gives."""
+    return _TEMPORARY.fullmatch(path.name) is not None
+
+
+def process_of(temporary: Path) -> int:
+    """The process that gave the temporary name."""
+    match = _TEMPORARY.fullmatch(temporary.name)
+    assert match is not None
+    return int(match[1])
 
 
 def temporaries(path: Path) -> list[Path]:
-    """What processes are writing, or have left, that would become `path`."""
-    return list(path.parent.glob(f".{glob.escape(beginning(path.name, 150))}.*.tmp"))
+    """What processes are writing, or have left, that would become `path`, or the pair of files of that name."""
+    name = re.escape(fitting_name(path.name, LONGEST_BESIDE))
+    pattern = re.compile(rf"\.{name}(\.json|\.parquet)?(\.original)?\.\d+(-\w+)?\.tmp")
+    return [one for one in path.parent.glob(".*.tmp") if pattern.fullmatch(one.name)]
+
+
+# Whose a folder is
+
+RUN_FILES = frozenset(
+    {
+        *("adapter_model.safetensors", "adapter_config.json", "run.json", "config.json", "history.jsonl", "README.md"),
+        *("final_loss_statistics.json", "checkpoints", "tracking", "failure.log"),
+    }
+)
+"""All that a run's folder may hold; config.json is what the first edition called run.json."""
+
+
+def foreign(folder: Path, known: Collection[str]) -> list[str]:
+    """Names of what is in a folder and not known; the folder's own where it is none."""
+    if not folder.is_dir():
+        return [folder.name]
+    return sorted(file.name for file in folder.iterdir() if file.name not in known and not is_temporary(file))
+
+
+def check_replaceable(folder: Path) -> None:
+    """UserError where there is anything at `folder` that is not, as a whole, a run of ours: it is never removed."""
+    if not os.path.lexists(folder):
+        return
+    descriptions = [folder / name for name in ("run.json", "config.json") if (folder / name).is_file()]
+    ours = any(b'"split_sha256"' in file.read_bytes() for file in descriptions)
+    if names := foreign(folder, RUN_FILES if ours else {"failure.log"}):
+        raise UserError(
+            f"{folder} holds {names[0]!r}, which ia2 did not write, and is not replaced; move it away, or give "
+            "another --root"
+        )

@@ -6,57 +6,63 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from ia2.store.files import remove, temporaries
-from ia2.store.names import beginning
+from ia2.store.files import is_temporary, recover, remove, temporaries
+from ia2.store.names import LONGEST_BESIDE, fitting_name
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, keep: bool = True) -> Iterator[None]:
     """Only one process at a time makes what belongs at `path`; leftovers of killed ones are swept first.
 
-    A thread that holds it already, or has `claimed` it, goes straight on.
+    A thread that holds it already, or has `claimed` it, goes straight on. Without `keep` the lock's file vanishes with
+    the lock, which is for folders of a person's own.
     """
-    lock = _lock_of(path)
-    with lock:
-        _sweep(lock, path)
+    with _acquired(path, timeout=-1, keep=keep):
         yield
 
 
 @contextmanager
-def claimed(path: Path) -> Iterator[bool]:
+def claimed(path: Path, keep: bool = True) -> Iterator[bool]:
     """`locked` without waiting: yields whether it is ours, or another process is at it."""
-    lock = _lock_of(path)
+    with _acquired(path, timeout=0, keep=keep) as ours:
+        yield ours
+
+
+@contextmanager
+def _acquired(path: Path, timeout: float, keep: bool) -> Iterator[bool]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(_lock_path(path), is_singleton=True, fallback_to_soft=False)  # so that who holds it can again
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=timeout)
     except Timeout:
         yield False
         return
+    except OSError as error:
+        error.filename = error.filename or str(_lock_path(path))
+        raise
     try:
         _sweep(lock, path)
         yield True
     finally:
+        if not keep and lock.lock_counter == 1:
+            _lock_path(path).unlink(missing_ok=True)  # while it is held: who waits for it begins anew
         lock.release()
 
 
-def _lock_of(path: Path) -> BaseFileLock:
-    """One lock for each path of this process, so that who holds it can take it again."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(_lock_path(path), is_singleton=True)
-
-
 def _lock_path(path: Path) -> Path:
-    return path.with_name(f".{beginning(path.name, 150)}.lock")
+    return path.with_name(f".{fitting_name(path.name, LONGEST_BESIDE)}.lock")
 
 
-def locked_by(lock: Path) -> Path:
-    """What a lock file locks, by as much of its name as the lock holds."""
-    return lock.with_name(lock.name[1:].removesuffix(".lock"))
+def beside_what(path: Path) -> Path:
+    """What a lock locks, or an old folder was, by as much of the name as that of the lock holds."""
+    return path.with_name(path.stem[1:])
 
 
 def _sweep(lock: BaseFileLock, path: Path) -> None:
     """Remove what was left by processes that are gone, unless we are at it ourselves already."""
     if lock.lock_counter == 1:
-        for leftover in [*temporaries(path), *path.glob(".*.tmp")]:
+        recover(path)
+        for leftover in [*temporaries(path), *filter(is_temporary, path.glob(".*.tmp"))]:
             remove(leftover)
 
 
@@ -65,7 +71,7 @@ def is_locked(path: Path) -> bool:
     if not _lock_path(path).exists():
         return False
     try:
-        with FileLock(_lock_path(path), timeout=0):
+        with FileLock(_lock_path(path), timeout=0, fallback_to_soft=False):
             return False
     except Timeout:
         return True

@@ -3,18 +3,20 @@
 from pathlib import Path
 from typing import Any
 
-from ia2.config import LOW_DATA_FIELDS, TrainConfig
+from ia2.config import LOW_DATA_FIELDS, TrainConfig, is_path_part
 from ia2.store.digests import value_digest
 
 LONGEST_TAIL = 200
-LONGEST_NAME = 230
-"""File systems take 255 bytes, of which an ending and a temporary name need some."""
+LONGEST_NAME, LONGEST_BESIDE = 230, 240
+"""File systems take 255 bytes, of which an ending, and the name of a temporary file or lock beside it, need some."""
 
 
-def fitting_name(name: str) -> str:
-    """The name, or its beginning and a digest of it where no file could be called so."""
-    fits = len(name.encode()) <= LONGEST_NAME
-    return name if fits else f"{beginning(name, LONGEST_NAME - 21)}+{value_digest(name)}"
+def fitting_name(name: str, most: int = LONGEST_NAME) -> str:
+    """The name, or what can be kept of its beginning and a digest of it where no file should be called so."""
+    if is_path_part(name, most):
+        return name
+    kept = "".join(char if is_path_part(f"_{char}") else "-" for char in name)
+    return f"{beginning(kept.lstrip('.'), most - 21)}+{value_digest(name)}"
 
 
 def beginning(name: str, num_bytes: int) -> str:

@@ -4,9 +4,13 @@ import os
 import stat
 from pathlib import Path
 
-from ia2.config import Config, TrainConfig
+from ia2.config import Config, TrainConfig, path_part
 from ia2.errors import UserError
+from ia2.store.locks import beside_what, claimed
 from ia2.store.names import run_name
+
+DESCRIPTION = "run.json"
+"""Not config.json: transformers takes a folder with that file for a whole model."""
 
 
 def root_of(config: Config, default: Path | None = None) -> Path:
@@ -29,27 +33,27 @@ def root_of(config: Config, default: Path | None = None) -> Path:
 
 def pool_path(root: Path, dataset: str) -> Path:
     """Where a prepared dataset lies."""
-    return root / "data" / dataset / "main.json"
+    return root / "data" / path_part(dataset) / "main.json"
 
 
 def split_path(root: Path, dataset: str, num_train_examples: int, run_idx: int) -> Path:
     """Where the split of (N, run) lies."""
-    return root / "data" / dataset / "train" / f"{num_train_examples}_{run_idx}.json"
+    return root / "data" / path_part(dataset) / "train" / f"{num_train_examples}_{run_idx}.json"
 
 
 def fixed_path(root: Path, dataset: str, num_train_examples: int, run_idx: int) -> Path:
     """Where the split of (N, run) with one list of demonstrations lies."""
-    return root / "data" / dataset / "train_fixed" / f"{num_train_examples}_{run_idx}.json"
+    return root / "data" / path_part(dataset) / "train_fixed" / f"{num_train_examples}_{run_idx}.json"
 
 
 def shuffled_path(root: Path, dataset: str, draw: tuple[int, int], num_shuffles: int) -> Path:
     """Where the split of (N, run) with demonstrations in several orders lies."""
-    return root / "data" / dataset / "train" / f"shuffled_{num_shuffles}_{draw[0]}_{draw[1]}.json"
+    return root / "data" / path_part(dataset) / "train" / f"shuffled_{num_shuffles}_{draw[0]}_{draw[1]}.json"
 
 
 def low_data_path(root: Path, dataset: str, sizes: tuple[int, int, int], run_idx: int) -> Path:
     """Where the low-data split of (N, M, K) and run lies."""
-    return root / "data" / f"{dataset}-ldr" / "train" / f"{'_'.join(map(str, (*sizes, run_idx)))}.json"
+    return root / "data" / f"{path_part(dataset)}-ldr" / "train" / f"{'_'.join(map(str, (*sizes, run_idx)))}.json"
 
 
 def split_file(root: Path, config: TrainConfig) -> Path:
@@ -68,7 +72,7 @@ def split_file(root: Path, config: TrainConfig) -> Path:
 
 def splits_on_disk(root: Path, dataset: str) -> list[tuple[int, int]]:
     """(N, run) of every split {N}_{run}.json of a dataset."""
-    names = (file.stem.split("_") for file in (root / "data" / dataset / "train").glob("*.json"))
+    names = (file.stem.split("_") for file in (root / "data" / path_part(dataset) / "train").glob("*.json"))
     pairs = (parts for parts in names if len(parts) == 2 and all(map(str.isdecimal, parts)))
     return sorted((int(num_examples), int(run_idx)) for num_examples, run_idx in pairs)
 
@@ -80,16 +84,33 @@ def targets_folder(root: Path, digest: str) -> Path:
 
 def run_folder(root: Path, config: TrainConfig) -> Path:
     """The folder of a run whose num_generated_tokens is resolved."""
-    return root / "outputs" / config.training_method / config.dataset / run_name(config)
+    return root / "outputs" / config.training_method / path_part(config.dataset) / run_name(config)
 
 
-def evaluations_folder(root: Path, method: str, dataset: str, uncertainty: bool) -> Path:
-    """Where records of a method (or base) trained on a dataset lie."""
-    return root / "outputs" / "evaluations" / (f"{method}_uncertainty" if uncertainty else method) / dataset
+def evaluations_folder(root: Path, method: str, dataset: str | None, uncertainty: bool) -> Path:
+    """Where records of a method trained on a dataset (of base: None) lie."""
+    folder = root / "outputs" / "evaluations" / (f"{method}_uncertainty" if uncertainty else method)
+    return folder if dataset is None else folder / path_part(dataset)
+
+
+def description_path(folder: Path) -> Path:
+    """The file that describes the run in `folder`: run.json, or the config.json that the first edition wrote."""
+    older = folder / "config.json"
+    return older if older.exists() and not (folder / DESCRIPTION).exists() else folder / DESCRIPTION
 
 
 def run_folders(root: Path) -> list[Path]:
-    """Every finished run below `root`, in order of path."""
+    """Every finished run below `root`, in order of path; one whose replacing was cut off is brought back first."""
     outputs = root / "outputs"
+    for old in outputs.glob("*/*/.*.old"):
+        if os.access(old.parent, os.W_OK):
+            with claimed(beside_what(old)):
+                pass
     folders = (file.parent for file in outputs.glob("*/*/*/adapter_config.json"))
-    return sorted(folder for folder in folders if not folder.name.startswith(".") and (folder / "config.json").exists())
+    return sorted(folder for folder in folders if not folder.name.startswith(".") and is_run(folder))
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder holds a finished run; half of one, as the first edition could leave it, is none."""
+    files = (folder / "adapter_config.json", folder / "adapter_model.safetensors", description_path(folder))
+    return all(file.exists() for file in files)

@@ -50,10 +50,11 @@ def _choice(text: str, spec: TaskSpec) -> str | None:
     Of labels that begin alike, such as `not` and `not sure`, the one of more words.
     """
     words = text.split()
-    for label in sorted(spec.labels, key=lambda label: -len(label.split())):
-        beginning = " ".join(words[: len(label.split())])
-        if label in (beginning, beginning.strip(_AROUND_A_LABEL)):
-            return label
+    for num_words in range(len(words), 0, -1):
+        beginning = " ".join(words[:num_words])
+        for label in (beginning, beginning.strip(_AROUND_A_LABEL)):
+            if label in spec.labels and len(label.split()) == num_words:
+                return label
     return None
 
 

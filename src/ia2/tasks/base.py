@@ -1,7 +1,7 @@
 """What a task is: how a row becomes a question and an answer, and where the rows come from.
 
 The part that prompting, parsing and predicting need is a `TaskSpec`, plain data that travels inside every trained
-adapter's config.json. The part that fetches rows is a function beside it, and is needed only to prepare.
+adapter's run.json. The part that fetches rows is a function beside it, and is needed only to prepare.
 """
 
 import re
@@ -12,6 +12,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from ia2.config import PathPart
 from ia2.errors import UserError
 
 Row = Mapping[str, str]
@@ -33,7 +34,7 @@ class TaskSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
+    name: PathPart
     template: str
     """The prompt with its cue, in `str.format` fields; no trailing space."""
     answer_template: str
@@ -85,7 +86,8 @@ class TaskSpec(BaseModel):
 
     def answer(self, row: Row) -> str:
         """The answer of one row as it follows the prompt."""
-        return self.answer_template.format_map({column: paragraph(text) for column, text in row.items()})
+        shown = paragraph if self.labels else answer_text
+        return self.answer_template.format_map({column: shown(text) for column, text in row.items()})
 
 
 def _check_pattern(pattern: str, called: str) -> None:
@@ -113,6 +115,16 @@ def paragraph(text: str) -> str:
     'A pit.\\nHow deep?'
     """
     return "\n".join(line.rstrip() for line in text.strip().splitlines() if line.strip())
+
+
+def answer_text(text: str) -> str:
+    """The text without empty lines and outer blanks, but for the indentation of its first line, which code needs.
+
+    >>> answer_text("\\n    y = x\\n\\n    return y\\n"), answer_text(" Paris ")
+    ('    y = x\\n    return y', 'Paris')
+    """
+    lines = "\n".join(line.rstrip() for line in text.splitlines() if line.strip())
+    return lines if lines.startswith(("  ", "\t")) else lines.strip()
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,18 @@ embedded model tells 62 of 100 film reviews right so, and 50 without it; of four
 
 import os
 import re
-from collections.abc import Collection, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
 from ia2.errors import UserError
-from ia2.sources import check_columns, iterate_rows
+from ia2.sources import check_columns, iterate_objects, iterate_rows, stem_and_type, text_of_cell
 from ia2.tasks import TASKS
-from ia2.tasks.base import ParserName, paragraph
+from ia2.tasks.base import ParserName, answer_text, paragraph
 from ia2.tasks.own_rows import default_num_validation
+from ia2.tasks.readers.numbers import unit_of
 from ia2.tasks.sampling import Bounds, NumberedRow, sample_rows
 from ia2.tasks.task_files import TaskFile, checked_task_file
 
@@ -33,7 +35,9 @@ _USUAL_NAMES = (
     *("label", "labels", "class", "category", "answer", "target", "y", "intent", "topic", "sentiment"),
     *("output", "response", "completion", "solution"),
 )
-_NUMBER = re.compile(r"[-+−]?[$€£]?[0-9][0-9,]*(\.[0-9]+)?%?")
+_LIKE_A_NUMBER = re.compile(r"\W*[0-9]+(\W[0-9]+)*\W*")
+_THREE_DIGITS = re.compile(r"\D*[1-9][0-9]{0,2}[.,][0-9]{3}\D*")
+"""`1,250` and `1.250`: a thousand and more in one language, one and a quarter in another."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class Column:
 
     name: str
     values: tuple[str, ...]
+    is_indented: bool = False
+    """Whether a value begins with more than one blank, as code does."""
 
     @property
     def found(self) -> frozenset[str]:
@@ -88,6 +94,8 @@ class Looked:
     file: Path
     columns: tuple[Column, ...]
     num_rows: int
+    nested: tuple[str, ...]
+    """Columns that hold more than texts and numbers: none of the question or the answer."""
 
     @property
     def is_whole(self) -> bool:
@@ -115,14 +123,15 @@ def guess_task(
     described = {
         "name": name or _name(file),
         "template": _template([text.name for text in texts], answers.cue),
-        "answer": f"{' ' * (num_tokens > 1)}{{{answer.name}}}",
+        "answer": f"{' ' * (num_tokens > 1 and not (answer.is_indented and not answers.labels))}{{{answer.name}}}",
         "parser": answers.parser,
         "num_generated_tokens": num_tokens,
         "labels": {label: label for label in answers.labels},
         "source": {"file": _relative(file, folder), "num_validation": num_validation},
     }
     held_out = f"num_validation = {num_validation}: about 30% of {looked.num_rows} rows, at most 500, are held out"
-    return Guess(checked_task_file(str(file), described), (why_texts, why_answer, answers.reason, why_tokens, held_out))
+    sentences = (why_texts, why_answer, answers.reason, *_nearly_the_same(answers.labels), why_tokens, held_out)
+    return Guess(checked_task_file(str(file), described), sentences)
 
 
 def _look_at(file: Path, text_columns: Sequence[str], label_column: str | None) -> Looked:
@@ -130,12 +139,52 @@ def _look_at(file: Path, text_columns: Sequence[str], label_column: str | None) 
     if label_column in text_columns:
         raise UserError(f"{file}: the column {label_column!r} cannot be text and answer both; name another")
     named = (*text_columns, *([label_column] if label_column else ()))
-    rows = iterate_rows(file, named if text_columns and label_column else ())
-    sample = sample_rows((NumberedRow(number, row) for number, row in enumerate(rows, start=1)), BOUNDS, SEED)
-    names = list(sample.rows[0].row)
+    nested: dict[str, None] = {}
+
+    def rows() -> Iterator[NumberedRow]:
+        needed = named if text_columns and label_column else ()
+        for number, found in enumerate(iterate_objects(file, needed), start=1):
+            row = {}
+            for column in needed or found:
+                try:
+                    row[column] = text_of_cell(found.get(column), f"{file}, row {number}, column {column!r}")
+                except UserError:
+                    if column in named:
+                        raise
+                    nested[column] = None
+            yield NumberedRow(number, row)
+
+    sample = sample_rows(rows(), BOUNDS, SEED)
+    names = [name for name in dict.fromkeys(name for one in sample.rows for name in one.row) if name not in nested]
     check_columns(str(file), named, names)
-    columns = (Column(name, tuple(paragraph(one.row.get(name, "")) for one in sample.rows)) for name in names)
-    return Looked(file, tuple(columns), sample.num_rows)
+    columns = tuple(_column(name, [one.row.get(name, "") for one in sample.rows]) for name in names)
+    if not named and stem_and_type(file)[1] in ("csv", "tsv") and _is_a_row(columns):
+        raise UserError(
+            f"{file}: its first line looks like a row, not like names of columns ({', '.join(map(repr, names))}); "
+            "write a line of names above it, such as text,label; or, if these are the names, give --text_columns and "
+            "--label_column"
+        )
+    return Looked(file, columns, sample.num_rows, tuple(nested))
+
+
+def _column(name: str, texts: Sequence[str]) -> Column:
+    values = tuple(map(paragraph, texts))
+    return Column(name, values, values != tuple(map(answer_text, texts)))
+
+
+def _is_a_row(header: Sequence[Column]) -> bool:
+    """Whether each name could be a value of its column, and one surely is: a label, a number, a sentence."""
+    surely = False
+    for column in header:
+        if values := [value for value in column.values if value]:
+            are_numbers = all(map(_LIKE_A_NUMBER.fullmatch, values))
+            are_long = sum(len(value.split()) for value in values) >= 3 * len(values)
+            is_number, is_long = _LIKE_A_NUMBER.fullmatch(column.name), len(column.name.split()) >= 3
+            if column.name.strip() in column.found or (is_number and are_numbers) or (is_long and are_long):
+                surely = True
+            elif are_numbers or is_long or are_long:
+                return False
+    return surely
 
 
 # Which columns
@@ -157,20 +206,22 @@ def _answer_column(looked: Looked, texts: Sequence[str], given: str | None) -> t
         *_, last = columns.values()
         return last, f"column {last.name!r} is the answer: it is the second of two"
     there = ", ".join(map(repr, columns)) or "left"
-    raise UserError(f"{looked.file}: none of the columns {there} is clearly the answer; say which one is")
+    raise UserError(f"{looked.file}: none of the columns {there} is clearly the answer; name it with --label_column")
 
 
 def _text_columns(looked: Looked, answer: Column, given: Sequence[str]) -> tuple[list[Column], str]:
     """The columns of the question, and the sentence that says why."""
     others = {column.name: column for column in looked.columns if column is not answer}
+    nested = f"; not texts: {', '.join(map(repr, looked.nested))}" if looked.nested else ""
     if given:
-        return [others[name] for name in given], f"the text is {', '.join(map(repr, given))}: named so"
+        return [others[name] for name in given], f"the text is {', '.join(map(repr, given))}: named so{nested}"
     if not others:
         raise UserError(f"{looked.file}: there is no column for the text beside the answer's, {answer.name!r}")
     text = max(others.values(), key=lambda column: (column.is_mostly_distinct, column.mean_length))
     left_out = ", ".join(repr(name) for name in others if name != text.name)
     why = f"the longest, {text.mean_length:.0f} characters on average" if left_out else "the only one beside the answer"
-    return [text], f"column {text.name!r} is the text: {why}" + (f"; left out: {left_out}" if left_out else "")
+    left_out = f"; left out: {left_out}" if left_out else ""
+    return [text], f"column {text.name!r} is the text: {why}{left_out}{nested}"
 
 
 # How they are asked and read
@@ -185,11 +236,37 @@ def _answers(looked: Looked, answer: Column) -> Answers:
     if answer.is_closed_set:
         labels = tuple(sorted(_all_values(looked, answer)))
         return Answers("choice", "Label:", f"{counted}: a closed set of labels, read by parser 'choice'", labels)
-    if all(_NUMBER.fullmatch(value.rpartition("####")[2].strip()) for value in answer.found):
-        return Answers("number", "Answer:", f"{counted}, all of them numbers: read by parser 'number'")
+    final = sorted(value.rpartition("####")[2].strip() for value in answer.found)
     lines = max(value.count("\n") for value in answer.found) + 1
     parser: ParserName = "line" if lines == 1 else "exact"
-    return Answers(parser, "Answer:", f"{counted}: free text of up to {lines} lines, read by parser {parser!r}")
+    read = f"free text of up to {lines} lines, read by parser {parser!r}"
+    if all(map(_LIKE_A_NUMBER.fullmatch, final)):
+        units = sorted({unit_of(value) or "" for value in final})
+        parted = [value for value in final if "," in value or "." in value]
+        doubtful = [value for value in final if unit_of(value) is None]
+        doubtful = doubtful or (parted if all(map(_THREE_DIGITS.fullmatch, parted)) else [])
+        if not doubtful and len(units) == 1:
+            return Answers("number", "Answer:", f"{counted}, all of them numbers: read by parser 'number'")
+        why = f"{doubtful[0]!r} can be read in two ways" if doubtful else f"their units differ ({', '.join(units)})"
+        read = (
+            f"like numbers, but {why}, so they are compared as text, by parser {parser!r}; where commas part thousands "
+            "and points decimals, as in 1,234.50, parser = 'number' reads them"
+        )
+    return Answers(parser, "Answer:", f"{counted}: {read}")
+
+
+def _nearly_the_same(labels: Sequence[str]) -> list[str]:
+    """A sentence for labels that are one but for letter case and blanks, if there are any."""
+    alike = defaultdict(list)
+    for label in labels:
+        alike["".join(label.casefold().split())].append(repr(label))
+    several = [" and ".join(group) for group in alike.values() if len(group) > 1]
+    if not several:
+        return []
+    return [
+        f"labels that differ in case or blanks only are labels of their own: {'; '.join(several[:3])}; write them "
+        "alike in the rows if they mean the same"
+    ]
 
 
 def _all_values(looked: Looked, column: Column) -> frozenset[str]:
@@ -209,7 +286,9 @@ def num_answer_tokens(answers: Collection[str]) -> tuple[int, str]:
         return 1, "num_generated_tokens = 1: every answer is one character"
     longest = max(answers, key=_num_tokens)
     tokens = min(MAX_TOKENS, _num_tokens(longest))
-    return tokens, f"num_generated_tokens = {tokens}: the longest answer has {len(longest)} characters"
+    num_cut = sum(_num_tokens(answer) > MAX_TOKENS for answer in answers)
+    cut = f"; {num_cut} of {len(answers)} answers may be longer, and a response is cut there" if num_cut else ""
+    return tokens, f"num_generated_tokens = {tokens}: the longest answer has {len(longest)} characters{cut}"
 
 
 def _num_tokens(answer: str) -> int:
@@ -225,7 +304,7 @@ def _template(columns: Sequence[str], cue: str) -> str:
 
 def _name(file: Path) -> str:
     """The file's name as a task's."""
-    name = re.sub(r"[^A-Za-z0-9._-]+", "_", file.stem).strip("._-")[:50].removesuffix("-ldr") or "task"
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", stem_and_type(file)[0]).strip("._-")[:50].removesuffix("-ldr") or "task"
     return f"my_{name}" if name.casefold() in {built_in.casefold() for built_in in TASKS} else name
 
 

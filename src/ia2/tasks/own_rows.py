@@ -6,17 +6,18 @@ that no row has) is a warning. A file is read row by row and a bounded sample of
 """
 
 import logging
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from ia2 import store
-from ia2.errors import UserError
-from ia2.sources import HubSource, check_columns, iterate_rows, load_split, text_of_cell
-from ia2.tasks.base import Row, Rows, TaskSpec, paragraph
+from ia2.errors import UserError, did_you_mean
+from ia2.sources import HubSource, check_columns, iterate_rows, load_split, say_once, text_of_cell
+from ia2.tasks.answers import parse
+from ia2.tasks.base import Row, Rows, TaskSpec, answer_text, paragraph
 from ia2.tasks.sampling import MIN_TRAIN, Bounds, NumberedRow, Sample, hold_out_by_label, sample_rows
 
 log = logging.getLogger(__name__)
@@ -89,7 +90,11 @@ def load_rows(spec: TaskSpec, source: RowSource, folder: Path) -> Rows:
 def _parts(spec: TaskSpec, source: RowSource, folder: Path) -> tuple[Part, Part | None]:
     if isinstance(source, FileSource):
         names = [name for name in (source.file, source.validation_file) if name]
-        parts = [_file_part(spec, folder / Path(name).expanduser(), source.seed) for name in names]
+        try:
+            paths = [folder / Path(name).expanduser() for name in names]
+        except RuntimeError as error:  # ~nosuchuser
+            raise UserError(f"{' and '.join(names)}: {error} Give the path in full") from None
+        parts = [_file_part(spec, path, source.seed) for path in paths]
     else:
         splits = [split for split in (source.train, source.validation) if split]
         parts = [_hub_part(spec, source, split) for split in splits]
@@ -122,6 +127,17 @@ def _part(name: str, sample: Sample, provenance: dict[str, str]) -> Part:
     return Part(name, sample, provenance | kept)
 
 
+def rows_that_ask(spec: TaskSpec, source: RowSource, folder: Path, questions: Collection[str]) -> list[tuple[str, str]]:
+    """File and number of each row that asks one of the questions, and which."""
+    asked = (
+        (f"{part.name}, row {one.number}", spec.question(one.row))
+        for part in _parts(spec, source, folder)
+        if part is not None
+        for one in part.sample.rows
+    )
+    return [(where, question) for where, question in asked if question in questions]
+
+
 def columns_of(spec: TaskSpec) -> tuple[str, ...]:
     """The columns of the question and those of the answer, each once."""
     return tuple(dict.fromkeys((*spec.fields, *spec.answer_fields)))
@@ -131,29 +147,69 @@ def columns_of(spec: TaskSpec) -> tuple[str, ...]:
 
 
 def usable_rows(rows: Iterable[Row], spec: TaskSpec, where: str) -> Iterator[NumberedRow]:
-    """The rows with their numbers; UserError names the first whose answer is no label, or, at the end, is empty."""
-    needed = {"text": spec.fields, "answer": spec.answer_fields}
-    first_empty, num_empty = "", 0
-    labelled: set[tuple[str, ...]] = set()  # answers that are labels: files are long, labels few
+    """The rows with their numbers; UserError names the first whose answer is no label, or, at the end, is empty.
+
+    Free text that is not taught as it was written, or that the parser cannot read, is reported with an example.
+    """
+    number = 0
+    counts: Counter[str] = Counter()
+    first: dict[str, str] = {}
+    labelled: set[str] = set()  # files are long, labels few
     for number, row in enumerate(rows, start=1):
-        empty = [part for part, columns in needed.items() if not any(row[column].strip() for column in columns)]
-        if empty:
-            num_empty += 1
-            first_empty = first_empty or f"row {number}: the {empty[0]} ({', '.join(needed[empty[0]])}) is empty"
+        faults = dict(_faults(row, spec))
+        counts.update(faults.keys())
+        for fault, shown in faults.items():
+            first.setdefault(fault, f"row {number}: {shown}")
+        if "empty" in faults:
             continue
-        answers = tuple(row[column] for column in needed["answer"])
-        if spec.labels and answers not in labelled:
-            _check_label(row, spec, f"{where}, row {number}")
-            labelled.add(answers)
+        if spec.labels and (label := label_of(row, spec)) not in labelled:
+            _check_label(label, spec, f"{where}, row {number}")
+            labelled.add(label)
         yield NumberedRow(number, row)
-    if first_empty:
-        raise UserError(f"{where}, {first_empty} ({num_empty} rows are so); fill it in, or delete such rows")
+    if "empty" in first:
+        raise UserError(
+            f"{where}, {first['empty']} is empty ({counts['empty']} rows are so); fill it in, or delete such rows"
+        )
+    if "changed" in first:
+        say_once(
+            f"{where}: {counts['changed']} of {number} answers are taught without outer blanks and blank lines, at "
+            f"which a response ends; {first['changed']}"
+        )
+    if "unreadable" in first:
+        told = (
+            f"{where}: the parser {spec.parser!r} cannot read {counts['unreadable']} of {number} answers: no "
+            f"response is right, as in {first['unreadable']}; correct them, or take another parser, such as line"
+        )
+        if counts["unreadable"] == number:
+            raise UserError(told)
+        say_once(told)
 
 
-def _check_label(row: Row, spec: TaskSpec, where: str) -> None:
-    if (answer := label_of(row, spec)) not in spec.labels:
-        known = ", ".join(map(repr, spec.labels))
-        raise UserError(f"{where}: the answer {answer!r} is none of the labels {known}; correct it, or add it to them")
+def _faults(row: Row, spec: TaskSpec) -> Iterator[tuple[str, str]]:
+    """Each fault of a row and its place or example: empty, or of free text changed and unreadable."""
+    for part, columns in (("text", spec.fields), ("answer", spec.answer_fields)):
+        if not any(row[column].strip() for column in columns):
+            yield "empty", f"the {part} ({', '.join(columns)})"
+            return
+    if not spec.labels:
+        answer = spec.answer(row)
+        if parse(answer, spec) is None:
+            yield "unreadable", _shown(answer)
+        for text in (row[column] for column in spec.answer_fields):
+            if (taught := answer_text(text)) != text:
+                yield "changed", f"{_shown(text)} is taught as {_shown(taught)}"
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 60 else f"{text[:40]}...{text[-17:]}")
+
+
+def _check_label(label: str, spec: TaskSpec, where: str) -> None:
+    if label not in spec.labels:
+        known, meant = ", ".join(map(repr, spec.labels)), did_you_mean(label, spec.labels)
+        raise UserError(
+            f"{where}: the answer {label!r} is none of the labels {known}{meant}; correct it, or add it to them"
+        )
 
 
 def label_of(row: Row, spec: TaskSpec) -> str:
@@ -172,7 +228,9 @@ def _check_training_rows(spec: TaskSpec, train: Part) -> None:
     if spec.labels and len(found) == 1:
         raise UserError(f"{train.name}: every row has the label {found.pop()!r}; at least two labels are needed")
     if missing := [label for label in spec.labels if label not in found]:
-        log.warning("%s: none of %d rows has the label %s", train.name, len(rows), ", ".join(map(repr, missing)))
+        more = f" and {len(missing) - NUM_SHOWN} more" if len(missing) > NUM_SHOWN else ""
+        shown = ", ".join(map(repr, missing[:NUM_SHOWN])) + more
+        log.warning("%s: none of %d rows has the label %s", train.name, len(rows), shown)
     _warn_of_contradictions(spec, train)
 
 

@@ -97,11 +97,16 @@ def validation_shares(counts: Mapping[str, int], num_validation: int) -> dict[st
     {'a': 3, 'b': 1, 'c': 0}
     """
     shares = dict.fromkeys(counts, 0)
-    for _ in range(num_validation):
-        open_labels = [label for label, count in counts.items() if shares[label] < count - 1]
-        if not open_labels:
-            log.warning("%d rows are held out, not %d: each label keeps one", sum(shares.values()), num_validation)
+    order: list[tuple[bool, float, int, str]] = [
+        (False, -count, place, label) for place, (label, count) in enumerate(counts.items()) if count > 1
+    ]
+    heapq.heapify(order)
+    for number in range(num_validation):
+        if not order:
+            log.warning("%d rows are held out, not %d: each label keeps one", number, num_validation)
             break
-        chosen = max(open_labels, key=lambda label: (shares[label] == 0, counts[label] / (2 * shares[label] + 1)))
-        shares[chosen] += 1
+        _, _, place, label = heapq.heappop(order)
+        shares[label] += 1
+        if shares[label] < counts[label] - 1:
+            heapq.heappush(order, (True, -counts[label] / (2 * shares[label] + 1), place, label))
     return shares

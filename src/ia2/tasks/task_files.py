@@ -19,14 +19,13 @@ that the parser cannot read back, a field that does not exist. The rows are read
 import json
 import re
 import tomllib
-from difflib import get_close_matches
 from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
-from ia2.errors import MachineError, UserError
+from ia2.errors import MachineError, UserError, did_you_mean
 from ia2.tasks import TASKS
 from ia2.tasks.answers import parse
 from ia2.tasks.base import ParserName, Rows, Task, TaskSpec
@@ -149,8 +148,9 @@ def _check_labels(given: TaskFile) -> None:
     columns = _columns("answer", given.answer)
     if given.labels and len(columns) > 1:
         raise ValueError(f"answer = {given.answer!r}: with [labels] it has one column")
+    spec = given.spec
     for label in given.labels:
-        if (read := parse(given.spec.answer({columns[0]: label}), given.spec)) != label:
+        if (read := parse(spec.answer({columns[0]: label}), spec)) != label:
             raise ValueError(
                 f"the parser {given.parser!r} reads the label {label!r} as {read!r}: choice reads words with one blank "
                 "between them, line small letters only; take another parser, or other labels"
@@ -241,9 +241,7 @@ def _in_one_line(error: ValidationError) -> str:
         del place[1:2]  # the kind of source, which the file does not name
     field = ".".join(place)
     if first["type"] == "extra_forbidden":
-        near = get_close_matches(place[-1], fields, n=1)
-        meant = f" (did you mean {near[0]}?)" if near else ""
-        return f"unknown field {field}{meant}; valid: {', '.join(fields)}"
+        return f"unknown field {field}{did_you_mean(place[-1], fields)}; valid: {', '.join(fields)}"
     if first["type"] == "missing":
         return f"the field {field} is missing; write it, as in: {_EXAMPLES[field]}"
     if first["type"] == "value_error":

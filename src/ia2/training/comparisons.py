@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ia2 import store
+from ia2.config import path_part
 from ia2.icl.questions import Prompting
 from ia2.methods import BASE
 from ia2.training.pairing import name_beside
@@ -54,7 +55,7 @@ class Comparison:
         trained, reference = self.student.trained, self.reference.trained
         name = f"{trained.folder.name if trained else self.asked.of_base}_vs_"
         name += name_beside(trained, reference) if trained and reference else self.reference.name
-        folder = root / "outputs" / "similarity" / self.student.name / self.trained_dataset
+        folder = root / "outputs" / "similarity" / self.student.name / path_part(self.trained_dataset)
         return folder / f"{store.fitting_name(f'{name}__{self.asked.name}')}.json"
 
     def rests_on(self, root: Path) -> dict[str, str | None]:

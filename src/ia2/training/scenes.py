@@ -11,6 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ia2 import store
+from ia2.config import path_part
 from ia2.errors import UserError
 from ia2.icl.encoding import Encoded, Ids
 from ia2.icl.questions import Prompting, after_demonstrations, read_questions
@@ -34,12 +35,8 @@ class Scene:
     idx: tuple[int, ...]
     responses: tuple[Ids, ...]
     prompts: dict[str, list[Ids]]
-    folder: Path
-
-    @property
-    def provenance(self) -> dict[str, str]:
-        """Which responses: their folder's name, and sha256 of their tokens."""
-        return {"responses": self.folder.name, "responses_sha256": store.file_digest(self.folder / TOKENS)}
+    provenance: dict[str, str]
+    """Which responses: their folder's name, and sha256 of their tokens, taken as they were read."""
 
     def examples(self, side: Side, part: slice) -> list[Encoded]:
         """What a model is fed for a part of the examples."""
@@ -62,7 +59,7 @@ TOKENS = "tokens.safetensors"
 
 def responses_folder(root: Path, digest: str) -> Path:
     """Where the responses of that digest lie."""
-    return root / "outputs" / "responses" / digest
+    return root / "outputs" / "responses" / path_part(digest)
 
 
 def check_other_demonstrations(root: Path, asked: Prompting) -> None:
@@ -92,7 +89,8 @@ def read_scene(root: Path, asked: Prompting, names: set[str], lm: LanguageModel,
             known = Targets(_decoded(asked, lm, prompts[TEACHER], token_budget))
             folder.mkdir(exist_ok=True)
             save_targets(folder, known, _identity(root, asked, lm))
-    return Scene(idx, known.responses, prompts, folder)
+        provenance = {"responses": folder.name, "responses_sha256": store.file_digest(folder / TOKENS)}
+    return Scene(idx, known.responses, prompts, provenance)
 
 
 def _identity(root: Path, asked: Prompting, lm: LanguageModel) -> dict[str, object]:
@@ -112,5 +110,7 @@ def _identity(root: Path, asked: Prompting, lm: LanguageModel) -> dict[str, obje
 def _decoded(asked: Prompting, lm: LanguageModel, prompts: Sequence[Ids], token_budget: int | None) -> tuple[Ids, ...]:
     bar = tqdm(total=len(prompts), desc="responses", unit="example", leave=False, disable=None)
     with reading(lm.model) as teacher, bar:
-        how = Decoding(asked.num_generated_tokens_eval, lm.stopper(asked.stop), token_budget, bar.update)
+        how = Decoding(
+            asked.num_generated_tokens_eval, lm.stopper(asked.stop, asked.chat_template), token_budget, bar.update
+        )
         return tuple(decode(teacher, prompts, how))

@@ -150,6 +150,10 @@ def _write(folder: Path, kind: str, content: dict[str, Tensor]) -> None:
         save_file(content, temporary)
 
 
+FILES = frozenset({"manifest.json", "tokens.safetensors", "activations.safetensors", "distributions.safetensors"})
+"""All that a folder of targets may hold."""
+
+
 def _file(folder: Path, kind: str) -> Path:
     return folder / f"{kind}.safetensors"
 

@@ -1,4 +1,4 @@
-"""A finished run, read back from its folder: its adapter's configuration, task and base, all from config.json."""
+"""A finished run, read back from its folder: its adapter's configuration, task and base, all from run.json."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ia2 import store
-from ia2.config import StopRule, TrainConfig
+from ia2.config import StopRule, TrainConfig, as_stored
 from ia2.errors import UserError
 from ia2.lm.loading import LanguageModel
 from ia2.tasks.base import TaskSpec
@@ -16,7 +16,7 @@ from ia2.training.variants import VARIANTS
 
 @dataclass(frozen=True)
 class Trained:
-    """A run in the store, by its folder and what its config.json says."""
+    """A run in the store, by its folder and what its run.json says."""
 
     folder: Path
     config: TrainConfig
@@ -60,16 +60,17 @@ class Trained:
 
 
 def read_trained(folder: Path) -> Trained:
-    """The run in `folder`; UserError where there is none, or its config.json is damaged."""
+    """The run in `folder`; UserError where there is none, or its run.json is damaged."""
     if not (folder / "adapter_config.json").exists():
         raise UserError(f"{folder} is no trained adapter: it holds no adapter_config.json")
-    description = store.read_object(folder / "config.json")
+    path = store.description_path(folder)
+    description = store.read_object(path)
     try:
-        config = TrainConfig.model_validate(description["config"])
+        config = as_stored(TrainConfig.model_validate(description["config"]))
         spec = TaskSpec.model_validate(description["task"])
         description["base"]["revision"], description["base"]["model_id"], description["base"]["dtype"]
         int(description["config"]["num_generated_tokens"]), int(description["num_dev_used"])
     except (UserError, KeyError, TypeError, ValueError) as error:
         what = " ".join(str(error).split())  # pydantic's own take several lines
-        raise UserError(f"{folder / 'config.json'} does not describe a run ({what})") from None
+        raise UserError(f"{path} does not describe a run ({what})") from None
     return Trained(folder, config, spec, description)

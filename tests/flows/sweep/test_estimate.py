@@ -55,7 +55,7 @@ def test_a_damaged_file_is_left_out_and_told(content: str, tmp_path: Path, caplo
     for name, statistics in (("whole", '{"seconds": 4.0}'), ("damaged", content)):
         folder = tmp_path / "outputs" / "act" / "capitals" / name
         folder.mkdir(parents=True)
-        for file in ("adapter_config.json", "config.json"):
+        for file in ("adapter_config.json", "adapter_model.safetensors", "run.json"):
             (folder / file).write_text("{}")
         (folder / "final_loss_statistics.json").write_text(statistics)
     cost = Costs(tmp_path).of(Job("a", TrainConfig(training_method="act")))

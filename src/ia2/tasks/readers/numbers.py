@@ -2,7 +2,8 @@ r"""The number that a solution ends in, read exactly: `1,000.50`, `-$3`, `50%`, 
 
 A number is compared as plain text, so each value has one: a decimal where it ends (`0.5`), else a reduced fraction
 (`10/3`). Nothing is rounded: `0.33` is not `1/3`. What stands around a number is left out, `50%` is 50 and `5 kg` is 5;
-what would have to be computed is not: of `2^10` the 2 is read, of `1e5` the 1.
+what would have to be computed is not: of `2^10` the 2 is read, of `1e5` the 1. Digits parted as in other languages,
+`12,50`, `1.234,56`, `1 234,5` and `1'234`, are not read at all: of a part of them, 50, every price would be right.
 """
 
 import re
@@ -20,16 +21,23 @@ _LONGEST = 1000
 # A minus is a sign only where no quantity stands before it (`-5`, `= -5`, `$-5`, but not `9-5`), and digits inside a
 # word (`CO2`) or behind another number's point are no number. A comma groups three digits and never less. One blank
 # joins an integer and the fraction behind it.
+_MINUS = "[-−–﹣－]"
+_CURRENCY = "[$€£¥₹]"
 _NUMERAL = r"(?:(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+)"
 _NUMBER = re.compile(
-    r"(?P<sign>(?<![\w)\]}%.])[-−][$€£¥₹]?|[$€£¥₹][-−])?"
+    rf"(?P<sign>(?<![\w)\]}}%.]){_MINUS}{_CURRENCY}?|{_CURRENCY}{_MINUS})?"
     rf"(?<![\w.])(?:(?P<whole>[0-9]+) (?=[0-9]+/[0-9]))?(?P<numerator>{_NUMERAL})(?:/(?P<denominator>{_NUMERAL}))?"
 )
 
 _CHAIN = re.compile(r"(?<![\w.])[\w.]+(?:/[\w.]+){2,}")
 """A date or a path, `12/25/2024`: its slashes are no fraction bars."""
 
-_NUMERATOR_OR_DENOMINATOR = rf"\s*(?:\{{\s*([-−]?{_NUMERAL})\s*\}}|([0-9]))"
+_PARTED = re.compile(
+    "(?<![0-9])(?:[0-9]{1,3}(?: [0-9]{3})+,[0-9]+|[0-9]+(?:[.,'’\u00a0\u2009\u202f][0-9]+)+)"  # no-break, thin blanks
+)
+_OURS = re.compile(_NUMERAL)
+
+_NUMERATOR_OR_DENOMINATOR = rf"\s*(?:\{{\s*({_MINUS}?{_NUMERAL})\s*\}}|([0-9]))"
 _LATEX = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
@@ -38,7 +46,7 @@ _LATEX = [
         (r"\\([$%])", r"\1"),
         (r"(?<=\w)(?=\\[dtc]?frac|[¼-¾⅐-⅞])", " "),
         (rf"\\[dtc]?frac{_NUMERATOR_OR_DENOMINATOR * 2}", r"\1\2/\3\4"),
-        (r"[\^_]\{[^{}]*\}|\^[-−]?[0-9]+", ""),
+        (rf"[\^_]\{{[^{{}}]*\}}|\^{_MINUS}?[0-9]+", ""),
         (r"(\\[A-Za-z]+)(?=[0-9])", r"\1 "),
     )
 ]
@@ -75,7 +83,23 @@ def _plain(text: str) -> str:
     """The text with its fractions as `1/2` and without what LaTeX puts into and around numbers."""
     for pattern, replacement in _LATEX:
         text = pattern.sub(replacement, text)
+    text = _PARTED.sub(lambda parted: parted[0] if _OURS.fullmatch(parted[0]) else "?", text)
     return _CHAIN.sub(lambda chain: chain[0].replace("/", " / "), text.translate(_FRACTION_SIGNS))
+
+
+def unit_of(text: str) -> str | None:
+    """The currency or percent sign, or "", of a text that is one number as it is read here; None for any other text.
+
+    >>> unit_of("-$3"), unit_of("50 %"), unit_of("+1,000.5"), unit_of("12,50"), unit_of("5 kg")
+    ('$', '%', '', None, None)
+    """
+    plain = _plain(text)
+    numbers = list(_NUMBER.finditer(plain))
+    if len(numbers) != 1 or _value(numbers[0]) is None:
+        return None
+    around = f"{plain[: numbers[0].start()]}{numbers[0]['sign'] or ''}{plain[numbers[0].end() :]}"
+    unit = re.sub(rf"{_MINUS}|[+\s]", "", around)
+    return unit if re.fullmatch(rf"{_CURRENCY}?|%", unit) else None
 
 
 def _value(match: re.Match[str]) -> Fraction | None:
