@@ -1,4 +1,5 @@
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -223,7 +224,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 junk = st.sampled_from(
-    [None, 3, -1.5, "text", [], [None], ["text"], [[3]], {}, {"examples": [], "icl_demos": "x"}, True]
+    [None, 3, -1.5, "text", [], [None], ["text"], [[3]], {}, {"examples": [], "icl_demos": "x"}, True, math.inf, 2**63]
 )
 places = st.sampled_from(
     [

@@ -15,7 +15,7 @@ from ia2.stages.create import create
 from ia2.stages.prepare import prepare, render_pool
 from ia2.tasks import task
 from ia2.tasks.base import Row
-from ia2.tasks.pool import load_pool
+from ia2.tasks.pool import load_pool, read_provenance
 
 
 def test_a_prepared_dataset_is_the_sampled_rows(tmp_path: Path) -> None:
@@ -151,6 +151,8 @@ def test_a_malformed_dataset_is_named(tmp_path: Path, content: str) -> None:
         ("train_examples", [{"idx": 0, "question": "Q:", "answer": None}], "the column 'answer' holds NoneType"),
         ("val_examples", [{"idx": 0, "question": ["Q:"], "answer": "A"}], "the column 'question' holds list"),
         ("metadata", {"task": {"name": "towns", "parser": "first"}}, "3 validation errors for TaskSpec"),
+        ("val_examples", [{"idx": float("inf"), "question": "Q:", "answer": "A"}], "infinity"),
+        ("train_examples", [{"idx": 2**63, "question": "Q:", "answer": "A"}], str(2**63)),
     ],
 )
 def test_what_is_wrong_in_a_dataset_is_one_line(tmp_path: Path, part: str, content: object, told: str) -> None:
@@ -160,6 +162,23 @@ def test_what_is_wrong_in_a_dataset_is_one_line(tmp_path: Path, part: str, conte
     with pytest.raises(UserError, match=told) as caught:
         load_pool(tmp_path, "towns")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("odd", [None, [], "text", 1, {"provenance": [1]}, {"provenance": "text"}])
+def test_settings_that_are_no_object_are_none(tmp_path: Path, odd: object) -> None:
+    write_dataset(tmp_path, "capitals", [f"q{i}" for i in range(20)])
+    path = store.pool_path(tmp_path, "capitals")
+    store.write_json(path, {**store.read_json(path), "metadata": odd})
+    assert prepare(tmp_path, "capitals", 4, 4) == path
+    assert read_provenance(tmp_path, "capitals") == {"source": None, "licence": None}
+
+
+@pytest.mark.parametrize("odd", [None, [], "text", 1])
+def test_a_split_whose_settings_are_no_object_is_taken(tmp_path: Path, odd: object) -> None:
+    write_dataset(tmp_path, "made_up", [f"q{i}" for i in range(20)])
+    path = create(tmp_path, "made_up", Draw(4, 0, max_icl_demos=2))
+    store.write_json(path, {**store.read_json(path), "settings": odd})
+    assert create(tmp_path, "made_up", Draw(4, 0, max_icl_demos=2)) == path
 
 
 @pytest.mark.parametrize("content", ["", "[]", "null", "{"])

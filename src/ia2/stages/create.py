@@ -59,7 +59,7 @@ def _pool(root: Path, dataset: str) -> tuple[Example, ...]:
 
 def check_draw(path: Path, draw: Draw | LowDataDraw) -> None:
     """UserError where the split at `path` says it was drawn with other settings than those that were given."""
-    made_with = store.read_object(path).get("settings", {})
+    made_with = store.read_part(path, "settings")
     for key, value in draw.settings.items():
         if getattr(draw, key) is not None and made_with.get(key, value) != value:
             raise UserError(f"{path} was drawn with {key}={made_with[key]}, not {value}; --overwrite replaces it")

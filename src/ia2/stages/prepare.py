@@ -58,7 +58,7 @@ def leave_out(root: Path, dataset: str, questions: Collection[str]) -> None:
 
 
 def _check_settings(path: Path, settings: dict[str, int]) -> None:
-    made_with: dict[str, Any] = store.read_object(path).get("metadata", {}).get("provenance", {})
+    made_with: dict[str, Any] = store.read_part(path, "metadata", "provenance")
     for key, value in settings.items():
         if made_with.get(key, value) != value:
             raise UserError(f"{path} was made with {key}={made_with[key]}, not {value}; --overwrite replaces it")
@@ -66,10 +66,9 @@ def _check_settings(path: Path, settings: dict[str, int]) -> None:
 
 def _check_task(path: Path, chosen: Task, file: str) -> None:
     """UserError where the task file, or the rows that it names, have changed since `path` was made from them."""
-    metadata = store.read_object(path)["metadata"]
-    made_from = metadata.get("provenance", {})
+    made_from = store.read_part(path, "metadata", "provenance")
     remedy = f"`ia2 prepare --datasets {shlex.quote(file)} --overwrite`, or of fit --overwrite, makes it again"
-    if metadata.get("task") != chosen.spec.model_dump():
+    if store.read_part(path, "metadata", "task") != chosen.spec.model_dump():
         raise UserError(f"{path} was made from another version of {file}; {remedy}")
     if any(made_from.get(key) != value for key, value in chosen.load().provenance.items()):
         raise UserError(f"{path} was made from other rows than {file} names; {remedy}")
@@ -103,13 +102,12 @@ def add_token_lengths(path: Path, model_id: str) -> None:
     from ia2.lm.loading import load_tokenizer  # noqa: PLC0415  # torch, which nothing else here needs
 
     with store.locked(path.parent):  # or what another process writes meanwhile would be lost
-        data = store.read_object(path)
+        pool, data = load_pool(path.parents[2], path.parent.name), store.read_object(path)
         if data["metadata"].get("tokenizer") == model_id:
             return
         tokenizer = load_tokenizer(model_id)
-        examples = [*data["train_examples"], *data["val_examples"]]
         for part in ("question", "answer"):
-            texts = [example[part] for example in examples]
+            texts = [getattr(example, part) for example in (*pool.train, *pool.validation)]
             counts = [len(ids) for ids in tokenizer(texts, add_special_tokens=False).input_ids] if texts else []
             data["metadata"][f"{part}_tokens"] = lengths(counts)
         data["metadata"]["tokenizer"] = model_id

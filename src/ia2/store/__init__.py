@@ -13,6 +13,7 @@ from ia2.store.files import json_text as json_text
 from ia2.store.files import process_of as process_of
 from ia2.store.files import read_json as read_json
 from ia2.store.files import read_object as read_object
+from ia2.store.files import read_part as read_part
 from ia2.store.files import recover as recover
 from ia2.store.files import remove as remove
 from ia2.store.files import temporaries as temporaries

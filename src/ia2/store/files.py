@@ -35,6 +35,14 @@ def read_object(path: Path) -> dict[str, Any]:
     return value
 
 
+def read_part(path: Path, *keys: str) -> dict[str, Any]:
+    """The object under these keys, one within the other, in a JSON file; empty where one is absent, or no object."""
+    part: Any = read_object(path)
+    for key in keys:
+        part = part.get(key) if isinstance(part, dict) else None
+    return part if isinstance(part, dict) else {}
+
+
 def json_text(value: Any) -> str:  # noqa: ANN401
     """The JSON text that we write everywhere: the same bytes for the same value."""
     return json.dumps(value, indent=1, ensure_ascii=False) + "\n"

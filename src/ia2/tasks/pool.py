@@ -11,6 +11,7 @@ from statistics import mean, median
 from typing import Any
 
 from ia2 import store
+from ia2.config import LARGEST
 from ia2.errors import UserError
 from ia2.sources import text_of
 from ia2.tasks import task
@@ -62,7 +63,7 @@ def load_pool(root: Path, dataset: str) -> Pool:
             train=tuple(map(example_from_json, data["train_examples"])),
             validation=tuple(map(example_from_json, data["val_examples"])),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(
             f"{path}: not in the shape of a prepared dataset ({type(error).__name__}: {reason}); it holds metadata, "
@@ -72,7 +73,7 @@ def load_pool(root: Path, dataset: str) -> Pool:
 
 def read_provenance(root: Path, dataset: str) -> dict[str, str | None]:
     """Source and licence of a prepared dataset's training rows, None where its main.json does not say."""
-    told = store.read_object(store.pool_path(root, dataset))["metadata"].get("provenance", {})
+    told = store.read_part(store.pool_path(root, dataset), "metadata", "provenance")
     return {"source": told.get("train_source", told.get("source")), "licence": told.get("licence")}
 
 
@@ -88,7 +89,7 @@ def example_from_json(row: Mapping[str, Any]) -> Example:
     or neither text nor a number: null would be taught as `None`.
     """
     idx = row["idx"] if isinstance(row["idx"], float) else int(row["idx"])
-    if not -(2**63) <= idx < 2**63:
+    if not abs(idx) <= LARGEST:
         raise ValueError(f"idx = {str(idx)[:40]} is no whole number of 64 bits")
     question, answer = text_of(row, "question"), text_of(row, "answer")
     f"{question}{answer}".encode()  # half a character, which JSON can hold, is none
