@@ -103,8 +103,8 @@ def fit_from(config: FitConfig, models: Models | None = None) -> Adapter:
     dataset = _prepared(config, root)
     comparison = _comparison(config, root, dataset)
     compare(comparison, models)
+    kept = _keep(comparison)  # before anything is shown: a terminal may fail
     shown = show(root)
-    kept = _keep(comparison)
     _tell(shown, kept, dataset)
     return Adapter(kept.folder, shown.page, config, models)
 
