@@ -20,11 +20,10 @@ from typing import Any
 from ia2 import store
 from ia2.config import DeviceConfig, FitConfig, ModelConfig
 from ia2.errors import UserError
-from ia2.flows.comparison import Comparison, Shown, choices, compare, show
+from ia2.flows.comparison import Comparison, Shown, choices, compare, runs_of, show
 from ia2.icl.splits import Draw
 from ia2.lm.shelf import Models
 from ia2.report.advice import advice_text
-from ia2.report.summary import rows_of
 from ia2.stages.create import create
 from ia2.stages.predict import Prediction, predict, row_of
 from ia2.stages.prepare import prepare
@@ -103,9 +102,9 @@ def fit_from(config: FitConfig, models: Models | None = None) -> Adapter:
     dataset = _prepared(config, root)
     comparison = _comparison(config, root, dataset)
     compare(comparison, models)
-    shown = show(root)
     kept = _keep(comparison)
-    _tell(shown, kept, dataset)
+    shown = show(root, of=comparison, kept=kept.config.training_method)
+    _tell(shown, kept)
     return Adapter(kept.folder, shown.page, config, models)
 
 
@@ -185,9 +184,12 @@ def _mean_length(pool: Pool) -> int:
 
 
 def _keep(comparison: Comparison) -> Trained:
-    """Copy the run of lowest dev loss to `adapter`, a name that stays, out of those whose dev losses compare."""
+    """Copy the run of lowest dev loss to `adapter`, a name that stays, out of those whose dev losses compare.
+
+    Only runs of this comparison compete: the store may hold those of another model, N or other settings.
+    """
     chosen = [choice for method, choice in choices(comparison) if method in COMPARABLE]
-    runs = [read_trained(folder) for folder in store.run_folders(comparison.root)]
+    runs = [read_trained(store.run_folder(comparison.root, run)) for run in runs_of(comparison).values()]
     best = min((run for run in runs if any(choice.accepts(run.config) for choice in chosen)), key=_dev_loss)
     with store.writing(comparison.root / "adapter") as temporary:
         shutil.copytree(best.folder, temporary)
@@ -198,16 +200,13 @@ def _dev_loss(run: Trained) -> float:
     return float(store.read_object(run.folder / "final_loss_statistics.json")["best_dev_loss"])
 
 
-def _tell(shown: Shown, kept: Trained, dataset: str) -> None:
-    """What the held-out rows say, and how to go on."""
+def _tell(shown: Shown, kept: Trained) -> None:
+    """What the held-out rows say, what was kept, and how to go on."""
+    config = kept.config
     print(advice_text(shown.advice))
-    rows = [row for row in rows_of(shown.summary) if row.trained_dataset == dataset and not row.with_icl]
-    accuracy = {row.method: row.accuracy for row in rows}
-    best, ours = max(accuracy, key=accuracy.__getitem__), kept.config.training_method
-    print(f"Kept: {ours}, of the lower dev loss of {' and '.join(COMPARABLE)}.")
-    if accuracy[best] > accuracy[ours]:
-        print(f"On the held-out rows {best} did better, {accuracy[best]:.1f}% against {accuracy[ours]:.1f}%.")
     print(
+        f"Kept: {config.training_method} of {kept.model_id}, N = {config.num_labels}, lr {config.lr:g}, run "
+        f"{config.run_idx}: of {' and '.join(COMPARABLE)} the one of lowest dev loss ({_dev_loss(kept):.4g}).\n"
         f"The adapter: {kept.folder.resolve()}\n"
         f"Answer new rows: ia2 predict --adapter {kept.folder} --file new.csv --out out.csv"
     )
