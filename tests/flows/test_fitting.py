@@ -3,11 +3,13 @@
 import csv
 import re
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from tiny import save_tiny_model
 
 import ia2
 from ia2 import store
@@ -16,6 +18,7 @@ from ia2.errors import UserError
 from ia2.flows.fitting import Adapter, fit
 from ia2.icl.splits import load_split
 from ia2.tasks.pool import load_pool
+from ia2.training.trained import read_trained
 
 NUM_ROWS = 30
 
@@ -101,6 +104,30 @@ def test_the_adapter_is_kept_before_anything_is_shown(
     with pytest.raises(ZeroDivisionError):
         fit(root / "rows.toml", model=str(tiny_model_folder), root=root, num_train_epochs=1, lrs=(1e-2,))
     assert fitted.folder.stat().st_ino != before
+
+
+def test_only_this_comparison_competes_and_is_told(
+    fitted: Adapter, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another model and another N in the same folder: each fit keeps its own, whichever has the lower dev loss."""
+    one = Path(read_trained(fitted.folder).model_id)
+    other = save_tiny_model(tmp_path / "other", seed=1)
+    root = shutil.copytree(fitted.folder.parent, tmp_path / "store")
+    file = write_rows(tmp_path / "rows.csv")
+    for model, num, lr in ((other, None, 1e-2), (one, None, 1e-2), (other, 4, 3e-3), (one, None, 3e-3)):
+        capsys.readouterr()
+        kept = fit(file, model=str(model), root=root, num_train_epochs=1, lrs=(lr,), num_train_examples=num)
+        config = read_trained(kept.folder).config
+        assert (config.model_id, config.lr) == (str(model), lr)
+        assert num in (None, config.num_labels)
+        told = capsys.readouterr().out
+        (line,) = (line for line in told.splitlines() if line.startswith("Kept: ") and " lr " in line)
+        for value in (config.training_method, model, f"N = {config.num_labels}", f"lr {lr:g}"):
+            assert str(value) in line
+        assert f"Kept: {config.training_method}, chosen by dev loss (N = {config.num_labels}, " in told
+        assert "Reasonable" not in told
+        assert str(one if model is other else other) not in told
+        assert told.count("Base, no demonstrations") == 1
 
 
 @pytest.mark.slow

@@ -97,10 +97,21 @@ def test_a_split_comes_back_from_its_file(draw: Draw) -> None:
     assert split_from_json(data, POOL, "a file") == split
     assert data["demo_type"] == "unique"
     assert data["settings"] == {
-        "max_icl_demos": draw.max_icl_demos,
-        "num_dev_examples": draw.num_dev_examples,
+        "max_icl_demos": min(draw.max_icl_demos or 0, draw.num_train_examples),
+        "num_dev_examples": min(draw.num_dev_examples or 0, draw.num_train_examples // 2),
         "stratified": False,
     }
+
+
+@given(draws, st.integers(0, 300))
+def test_splits_that_are_equal_are_written_alike_however_many_were_asked_for(draw: Draw, more: int) -> None:
+    """More demonstrations than the N, or dev examples than half of them, are all there are."""
+    num = draw.num_train_examples
+    every, rest = (Draw(num, draw.run_idx, num + by, num // 2 + by) for by in (0, more))
+    written = [split_to_json(draw_split(POOL, one), one) for one in (every, rest)]
+    assert written[0] == written[1]
+    own = split_to_json(draw_split(POOL, draw), draw)
+    assert (own == written[0]) == (draw.settings == every.settings)
 
 
 def test_the_published_shape_written_out() -> None:

@@ -14,8 +14,8 @@ from ia2.measure.statistics import (
     correlation,
     covariance_ellipse,
     interval_over_runs,
-    mean_over_runs,
     paired_permutation_test,
+    proportion_interval,
     standard_deviation,
 )
 
@@ -39,13 +39,6 @@ def test_standard_deviation_by_hand() -> None:
     assert math.isnan(standard_deviation([60]))
     assert standard_deviation([60], ddof=0) == 0
     assert math.isnan(standard_deviation([60, math.nan]))
-
-
-def test_mean_over_runs_by_hand() -> None:
-    assert mean_over_runs([[True, False, True], [True, False, False]]).tolist() == [1, 0, 0.5]
-    for wrong in ([True, False], [[]]):
-        with pytest.raises(ValueError, match="runs, examples"):
-            mean_over_runs(wrong)
 
 
 # Bootstrap
@@ -78,13 +71,50 @@ def test_the_interval_is_that_of_scipy(scores: np.ndarray) -> None:
     )
 
 
-def test_runs_are_resampled_with_their_examples() -> None:
-    """Three runs that answer alike say no more than one: pooling their answers would shrink the interval."""
+def test_runs_that_answer_alike_say_no_more_than_one() -> None:
+    """Pooling their answers would shrink the interval."""
     run = answers(0.6, 80, 4)
-    joint = bootstrap_interval(mean_over_runs([run, run, run]))
+    joint = bootstrap_interval([run, run, run])
     alone, pooled = bootstrap_interval(run), bootstrap_interval(np.tile(run, 3))
     assert (joint.low, joint.high) == pytest.approx((alone.low, alone.high))
     assert pooled.high - pooled.low < 0.7 * (joint.high - joint.low)
+
+
+@pytest.mark.parametrize("num_values", [2, 200], ids=["counted", "drawn one by one"])
+def test_runs_are_drawn_and_then_examples(num_values: int) -> None:
+    """By brute force: a loop over draws of runs and examples."""
+    generator = np.random.default_rng(0)
+    scores = np.round(generator.random((3, 60)) * (num_values - 1)) / (num_values - 1) + np.array([[0.0], [0.5], [1.5]])
+    means = [
+        np.mean([scores[run, shown].mean() for run in generator.integers(3, size=3)])
+        for shown in generator.integers(60, size=(4000, 60))
+    ]
+    found = bootstrap_interval(scores)
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])), abs=0.06)
+    alone = bootstrap_interval(scores.mean(axis=0))
+    assert found.high - found.low > 3 * (alone.high - alone.low), "runs differ more than examples do"
+
+
+@pytest.mark.parametrize(("right", "num"), [(18, 18), (0, 15), (17, 18), (1, 40), (3, 3)])
+@pytest.mark.parametrize("num_runs", [1, 3])
+def test_near_the_edge_a_share_has_the_interval_of_clopper_and_pearson(right: int, num: int, num_runs: int) -> None:
+    wanted = stats.binomtest(right, num).proportion_ci(0.95, method="exact")
+    found = proportion_interval(np.tile(np.arange(num) < right, (num_runs, 1)))
+    at_least = bootstrap_interval(np.arange(num) < right)
+    assert (found.low, found.high) == pytest.approx((min(wanted.low, at_least.low), max(wanted.high, at_least.high)))
+
+
+def test_18_of_18_and_0_of_15_are_not_certain() -> None:
+    assert proportion_interval(np.ones(18)).low == pytest.approx(0.815, abs=5e-4)
+    assert proportion_interval(np.zeros(15)).high == pytest.approx(0.218, abs=5e-4)
+    assert proportion_interval(np.ones(18)).high == 1
+    assert proportion_interval(np.zeros(15)).low == 0
+
+
+def test_in_the_middle_a_share_has_the_bootstrap_interval_and_more_right_is_never_less() -> None:
+    assert proportion_interval(answers(0.5, 40, 1)) == bootstrap_interval(answers(0.5, 40, 1))
+    lows = [proportion_interval(np.arange(18) < right).low for right in range(19)]
+    assert lows == sorted(lows)
 
 
 @given(SCORES)
@@ -200,8 +230,8 @@ def test_p_by_hand(ours: list[float], theirs: list[float], p: float) -> None:
 @pytest.mark.parametrize(("num", "share"), [(8, 0.4), (60, 0.65)])
 def test_p_is_that_of_scipy(num: int, share: float) -> None:
     """With 8 examples both try all patterns; with 60 both draw some."""
-    ours = mean_over_runs([answers(0.75, num, seed) for seed in range(3)])
-    theirs = mean_over_runs([answers(share, num, seed) for seed in range(3, 6)])
+    ours = np.mean([answers(0.75, num, seed) for seed in range(3)], axis=0)
+    theirs = np.mean([answers(share, num, seed) for seed in range(3, 6)], axis=0)
     wanted = stats.permutation_test(
         (ours, theirs),
         lambda one, other, axis: np.mean(one - other, axis=axis),
@@ -234,6 +264,40 @@ def test_p_is_uniform_between_models_that_are_alike() -> None:
         assert np.mean(np.array(ps) <= level) < level + 3 * math.sqrt(level * (1 - level) / 300)
 
 
+def test_runs_that_differ_make_a_difference_less_certain() -> None:
+    """One run far ahead, two that are not: the mean over runs hides that another split could turn it round."""
+    theirs = np.tile(np.arange(40) % 2, (3, 1))
+    ours = theirs.copy()
+    ours[0, :30] = 1
+    uneven, mean = paired_permutation_test(ours, theirs), paired_permutation_test(ours.mean(0), theirs.mean(0))
+    assert mean < 0.001
+    assert uneven > 0.2
+    even = np.tile(ours.mean(0), (3, 1))
+    assert paired_permutation_test(even, theirs) == mean
+
+
+def test_p_of_two_levels_by_hand() -> None:
+    """Two runs, two examples: one run 1 and 1 ahead, the other not. Examples: 0.5 and 0.5, whose sum is 1. Runs: 0.5
+    from their mean, times 2 / sqrt(2): 0.71 and -0.71. Sums of the examples' signs are 1, 0, 0, -1, of the runs' 1.41,
+    0, 0, -1.41: together at least 1 from 0 are 3 of the 4 with 1, 2 of the 4 with each 0, 3 of the 4 with -1.
+    """
+    assert paired_permutation_test([[1, 1], [0, 0]], np.zeros((2, 2))) == 10 / 16
+    assert paired_permutation_test([0.5, 0.5], [0, 0]) == 2 / 4
+
+
+def test_the_level_is_kept_where_runs_differ() -> None:
+    """Five runs of each of two methods that are alike, each run with luck of its own."""
+    generator = np.random.default_rng(0)
+
+    def method() -> np.ndarray:
+        luck, ease = generator.normal(0, 0.3, (5, 1)), generator.normal(0, 1, 40)
+        return generator.logistic(0, 0.5, (5, 40)) + luck + ease > 0
+
+    pairs = [(method(), method()) for _ in range(200)]
+    both = [paired_permutation_test(*pair, num_draws=999) for pair in pairs]
+    assert np.mean(np.array(both) <= 0.05) < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 200)
+
+
 @given(PAIRS)
 def test_p_is_a_probability_is_symmetric_and_knows_no_order(pair: tuple[np.ndarray, np.ndarray]) -> None:
     ours, theirs = pair
@@ -249,7 +313,7 @@ def test_p_repeats_with_its_seed() -> None:
     assert paired_permutation_test(*pair) == paired_permutation_test(*pair) != paired_permutation_test(*pair, seed=1)
 
 
-@pytest.mark.parametrize("scores", [[], [[0.5]], [math.nan], [math.inf]])
+@pytest.mark.parametrize("scores", [[], [[]], [[[0.5]]], [math.nan], [math.inf]])
 def test_what_is_no_list_of_numbers_is_an_error(scores: list) -> None:
     with pytest.raises(ValueError, match="finite numbers"):
         bootstrap_interval(scores)
@@ -258,5 +322,5 @@ def test_what_is_no_list_of_numbers_is_an_error(scores: list) -> None:
 
 
 def test_unequal_lengths_are_an_error() -> None:
-    with pytest.raises(ValueError, match="lengths differ: 2 and 1"):
+    with pytest.raises(ValueError, match=r"lengths differ: \[1, 2\] and \[1, 1\]"):
         paired_permutation_test([1, 0], [1])

@@ -44,7 +44,7 @@ class MadeUpStore:
             "eval": settings(run_idx=run_idx),
             "run": config.identity() if config else None,
             "train": None,
-            "labels_used": {"train": 8, "dev": 0 if config is None else 4},
+            "labels_used": {"train": 8, "dev": num_dev(config)},
             "num_examples": len(ROWS),
             "metrics": metrics,
             "reliability": {when: bins(metrics[f"{when}_accuracy"] / 100, run_idx) for when in passes},
@@ -78,6 +78,12 @@ class MadeUpStore:
         lines = [line for phase in phases(config) for line in history(phase, dev_loss or 1.0, config.run_idx)]
         (folder / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         return folder
+
+
+def num_dev(config: TrainConfig | None) -> int:
+    """Dev labels, which real runs use where a phase learns from the dataset's own answers: none for `act`."""
+    labelled = config is not None and config.applicable().get("label_type") == "ground_truth"
+    return 4 if labelled else 0
 
 
 def settings(**changes: Any) -> dict[str, Any]:

@@ -16,11 +16,12 @@ MANY = (*METHODS, "base")
 
 def point(method: str, num_examples: int, mean: float, **changes: Any) -> dict[str, Any]:
     """One point: two runs, and an interval of 10 to either side."""
-    with_icl = bool(changes.get("with_icl", False))
+    with_icl, control = bool(changes.get("with_icl", False)), str(changes.get("control", ""))
     return {
-        "name": style_of(method, with_icl).label,
+        "name": style_of(method, with_icl, control).label,
         "method": method,
         "with_icl": with_icl,
+        "control": control,
         "details": "",
         "variation": 0,
         "num_examples": num_examples,

@@ -115,19 +115,19 @@ def test_near_one_class_macro_f1_is_shown_where_it_was_measured(store: MadeUpSto
 # What was measured against what the rule says
 
 
-def test_a_measurement_beyond_two_standard_errors_wins(store: MadeUpStore) -> None:
+def test_a_clear_difference_wins(store: MadeUpStore) -> None:
     store.base((0.0, 75.0))
     three_runs(store, "a2t", (50.0, 50.0, 50.0))
     three_runs(store, "tok", (75.0, 75.0, 75.0))
     found = advice_of(store)
-    # 10 of 40 queries: 42 with halves, sum 10, squares 11
+    # 10 of 40 queries, all with one sign: 2 of 2^10 patterns are as far
     assert found.method == "tok"
     assert found.verdict.startswith("Reasonable: tok, though a good teacher and 4 to 16 labels (N = 8, ")
     assert "The measurement decides: a2t (IA2 → SFT) 50.0% against tok (SFT) 75.0%: -25.0 points" in found.verdict
-    assert found.verdict.endswith("(standard error 7.0).")
+    assert found.verdict.endswith("-25.0 points, p 0.002 (3 runs, 40 examples), labels 8 + 4 against 8 + 4.")
 
 
-def test_a_difference_within_two_standard_errors_is_a_tie(store: MadeUpStore) -> None:
+def test_a_difference_that_chance_explains_is_a_tie(store: MadeUpStore) -> None:
     store.base((0.0, 75.0))
     three_runs(store, "a2t", (70.0, 70.0, 70.0))
     three_runs(store, "tok", (75.0, 75.0, 75.0))
@@ -222,7 +222,7 @@ def test_the_demo_reads_as_one_would_tell_it(full_store: MadeUpStore) -> None:
     lines = told(full_store).splitlines()
     assert lines[0] == "capitals"
     assert lines[1].startswith("Reasonable: a2t, given a good teacher and 4 to 16 labels (N = 8, n = 40, teacher 75.0%")
-    assert "Measured, it is a tie: a2t (IA2 → SFT) 85.0% against tok (SFT) 75.0%: +10.0 points" in lines[1]
+    assert "a2t (IA2 → SFT) 85.0% against tok (SFT) 75.0%: +10.0 points, p " in lines[1]
     assert lines[2].startswith(
         "- With demonstrations (8 labels) the base model answers 75.0% right (standard error 6.6; "
     )

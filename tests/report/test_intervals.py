@@ -9,10 +9,13 @@ from made_up import ROWS, MadeUpStore, config, rewrite, settings
 
 from ia2.errors import UserError
 from ia2.measure.statistics import bootstrap_interval, paired_permutation_test
+from ia2.report.advice import advice
+from ia2.report.captions import accuracy_caption
 from ia2.report.results import read_results
 from ia2.report.runs import read_runs
 from ia2.report.selection import select
-from ia2.report.summary import SummaryRow, rows_of, summarise
+from ia2.report.summary import SummaryRow, groups, rows_of, summarise
+from ia2.report.tables import text_table
 
 NUM = len(ROWS)
 ODD = np.arange(NUM) % 2 == 1
@@ -20,8 +23,12 @@ THIRD = np.arange(NUM) % 3 == 0
 
 
 def rows_in(store: MadeUpStore) -> list[SummaryRow]:
+    return rows_of(summarise_of(store))
+
+
+def summarise_of(store: MadeUpStore) -> pd.DataFrame:
     records = read_results(store.root).records
-    return rows_of(summarise(select(records, read_runs(store.root, records))))
+    return summarise(select(records, read_runs(store.root, records)))
 
 
 def p_of(store: MadeUpStore, method: str) -> float:
@@ -32,24 +39,68 @@ def p_of(store: MadeUpStore, method: str) -> float:
 def answered(store: MadeUpStore, method: str, correct: np.ndarray, run_idx: int = 0, **changes: object) -> None:
     """A run that answered as `correct` says."""
     asked = settings(run_idx=run_idx, num_train_examples=changes.get("num_train_examples", 8))
-    labels = changes.pop("labels_used", {"train": 8, "dev": 4})
-    path = store.adapter(
-        config(method, run_idx, **changes), 100 * float(correct.mean()), 0.5, eval=asked, labels_used=labels
-    )
+    path = store.adapter(config(method, run_idx, **changes), 100 * float(correct.mean()), 0.5, eval=asked)
     rewrite(path, correct=correct)
 
 
-def test_interval_and_p_of_a_row_are_those_of_the_means_over_its_runs(store: MadeUpStore) -> None:
+def test_interval_and_p_of_a_row_are_over_its_runs_and_examples(store: MadeUpStore) -> None:
     for run_idx, (ours, theirs) in enumerate([(ODD | THIRD, ODD), (ODD, THIRD)]):
         answered(store, "act", ours, run_idx)
         answered(store, "tok", theirs, run_idx)
     tok, act = rows_in(store)
-    ours, theirs = ((ODD | THIRD) * 1.0 + ODD) / 2, (ODD * 1.0 + THIRD) / 2
-    interval = bootstrap_interval(100 * ours)
-    assert (act.accuracy_low, act.accuracy_high) == (interval.low, interval.high)
+    ours, theirs = np.stack([ODD | THIRD, ODD]), np.stack([ODD, THIRD])
+    interval = bootstrap_interval(ours)
+    assert (act.accuracy_low, act.accuracy_high) == pytest.approx((100 * interval.low, 100 * interval.high))
     assert act.accuracy_low < act.accuracy < act.accuracy_high
     assert act.p_value == paired_permutation_test(ours, theirs)
+    assert act.difference == pytest.approx(act.accuracy - tok.accuracy)
     assert math.isnan(tok.p_value)
+    assert math.isnan(tok.difference)
+
+
+def test_only_runs_of_the_same_splits_are_compared(store: MadeUpStore) -> None:
+    for run_idx in (0, 1):
+        answered(store, "tok", ODD, run_idx)
+    for run_idx in (1, 2):
+        answered(store, "act", ODD | THIRD if run_idx == 1 else ~ODD, run_idx)
+    act = next(row for row in rows_in(store) if row.method == "act")
+    assert act.p_value == paired_permutation_test(ODD | THIRD, ODD)
+    assert act.difference == pytest.approx(100 * np.mean((ODD | THIRD) * 1.0 - ODD))
+
+
+def test_methods_of_other_label_budgets_are_compared_and_both_budgets_shown(store: MadeUpStore) -> None:
+    """Real runs of `act` use no dev labels."""
+    answered(store, "tok", ODD)
+    answered(store, "act", ODD | THIRD)
+    tok, act = rows_in(store)
+    assert (act.labels, tok.labels, act.tok_labels) == ("8 + 0", "8 + 4", "8 + 4")
+    assert act.p_value < 0.1
+    text = text_table(summarise_of(store))
+    (line,) = (line for line in text.splitlines() if line.startswith("act"))
+    assert f"{act.difference:+.1f} (8 + 4)" in line
+    assert "8 + 0" in line
+    caption = accuracy_caption(summarise_of(store))
+    assert "labels 8 + 0 against 8 + 4" in caption
+
+
+def test_the_advice_the_table_and_the_caption_say_one_p(store: MadeUpStore) -> None:
+    store.base((0.0, 75.0))
+    for run_idx, share in enumerate((0.3, 0.5)):
+        answered(store, "tok", ODD, run_idx)
+        answered(store, "a2t", ODD | (np.arange(NUM) < share * NUM), run_idx)
+    p = p_of(store, "a2t")
+    summary = summarise_of(store)
+    (found,) = advice(groups(summary), read_results(store.root).records)
+    for text in (found.verdict, text_table(summary), accuracy_caption(summary)):
+        assert f"{p:.3f}" in text
+    assert ("a tie" in found.verdict) == (p >= 0.05)
+
+
+def test_18_of_18_right_is_not_certain(store: MadeUpStore) -> None:
+    store.base((0.0, 100.0))
+    start, teacher = rows_in(store)
+    assert (start.accuracy_low, start.accuracy_high) == pytest.approx((0, 100 * (1 - 0.025 ** (1 / NUM))))
+    assert (teacher.accuracy_low, teacher.accuracy_high) == pytest.approx((100 * 0.025 ** (1 / NUM), 100))
 
 
 def test_examples_are_matched_by_idx_and_not_by_place(store: MadeUpStore) -> None:
@@ -65,7 +116,7 @@ def test_examples_are_matched_by_idx_and_not_by_place(store: MadeUpStore) -> Non
 def test_each_pass_has_its_own_answers(store: MadeUpStore) -> None:
     store.base((0.0, 75.0))
     start, teacher = rows_in(store)
-    assert (start.accuracy_low, start.accuracy_high) == (0, 0)
+    assert (start.accuracy_low, start.accuracy_high) == pytest.approx((0, 8.8), abs=0.05)
     assert 55 < teacher.accuracy_low < 75 < teacher.accuracy_high < 92
     assert math.isnan(teacher.p_value)
 
@@ -76,12 +127,10 @@ def test_each_pass_has_its_own_answers(store: MadeUpStore) -> None:
         {"dataset": "cities"},
         {"lora_r": 16},
         {"num_train_examples": 4},
-        {"label_type": "icl_outputs", "labels_used": {"train": 8, "dev": 0}},
-        {"label_type": "icl_outputs", "labels_used": {"train": 4, "dev": 4}},
     ],
     ids=str,
 )
-def test_another_cell_or_budget_is_no_reference(store: MadeUpStore, changes: dict) -> None:
+def test_another_cell_is_no_reference(store: MadeUpStore, changes: dict) -> None:
     answered(store, "tok", ODD, **changes)
     answered(store, "act", ODD | THIRD)
     assert math.isnan(p_of(store, "act"))

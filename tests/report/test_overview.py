@@ -58,7 +58,14 @@ def test_equal_values_of_two_models_do_not_hide_each_other(three_sets: list[Grou
 def test_all_models_differ_in_place_and_without_colour_in_look() -> None:
     kinds = [("base", False), ("base", True), *((method, with_icl) for method in METHODS for with_icl in (False, True))]
     rows = [
-        {"method": method, "with_icl": with_icl, "label": style.label, "order": style.order, "accuracy": 50.0}
+        {
+            "method": method,
+            "with_icl": with_icl,
+            "label": style.label,
+            "order": style.order,
+            "accuracy": 50.0,
+            "control": "",
+        }
         for method, with_icl in kinds
         for style in [style_of(method, with_icl)]
     ]

@@ -39,7 +39,14 @@ def summary(methods: Sequence[str], details: str = "") -> pd.DataFrame:
     for method in methods:
         style = style_of(method)
         told = {"method": method, "with_icl": False, "label": style.label, "tick": style.tick, "colour": style.colour}
-        numbers = {"accuracy": 96.5, "accuracy_sd": 3.0, "accuracy_values": (93.5, 99.5), "n": 2, "majority": 98.0}
+        numbers = {
+            "accuracy": 96.5,
+            "accuracy_sd": 3.0,
+            "accuracy_values": (93.5, 99.5),
+            "n": 2,
+            "majority": 98.0,
+            "control": "",
+        }
         rows.append(dict.fromkeys(COLUMNS, math.nan) | told | numbers | {"details": details})
     return pd.DataFrame(rows)
 

@@ -32,18 +32,23 @@ def test_bars_whiskers_and_dots_show_the_summary(shown: tuple) -> None:
     dots = [line.get_ydata() for line in axes.lines if line.get_marker() == "o"]
     assert [list(values) for values in dots[1:]] == [[72.5, 77.5, 75], [70, 80, 75], [60, 65, 70], [80, 85, 90]]
     whiskers = [container[2][0].get_segments()[0][:, 1] for container in axes.containers if len(container) == 3]
-    assert [list(ends) for ends in whiskers[1:]] == [[72.5, 77.5], [70, 80], [60, 70], [80, 90]]
+    intervals = shown[0][["accuracy_low", "accuracy_high"]].to_numpy()
+    assert np.array(whiskers) == pytest.approx(intervals), "those of the table"
     assert [label.get_text() for label in axes.get_xticklabels()] == ["base", "base\n+ demos", "tok", "act", "a2t"]
     assert axes.get_ylabel() == "Accuracy (%)"
     assert axes.get_ylim()[0] == 0
 
 
-def test_a_single_run_has_no_whisker_and_an_unmeasured_majority_no_line(store: MadeUpStore) -> None:
+def test_a_single_run_has_its_interval_and_an_unmeasured_majority_no_line(store: MadeUpStore) -> None:
     store.adapter(config("tok"), 70.0, 0.5, majority_class_accuracy=None)
     records = read_results(store.root).records
-    (axes,) = accuracy_bars(summarise(select(records, read_runs(store.root, records)))).axes
+    figure = accuracy_bars(summarise(select(records, read_runs(store.root, records))))
+    (axes,) = figure.axes
     assert len(axes.patches) == 1
-    assert not axes.lines
+    (ends,) = [container[2][0].get_segments()[0][:, 1] for container in axes.containers if len(container) == 3]
+    assert ends[0] < 70 < ends[1]
+    assert not [line for line in axes.lines if line.get_linestyle() == ":"]
+    assert not figure.legends
 
 
 def test_many_bars_stand_below_each_other(shown: tuple) -> None:

@@ -5,13 +5,20 @@ import pytest
 from made_up import MadeUpStore, config, settings, training
 
 from ia2.errors import UserError
+from ia2.report.costs import training_seconds
 from ia2.report.results import MEASURED, read_results, tidy
+from ia2.report.runs import read_runs
+
+
+def tidy_of(store: MadeUpStore) -> pd.DataFrame:
+    records = read_results(store.root).records
+    return tidy(records, training_seconds(records, read_runs(store.root, records)))
 
 
 def test_one_row_per_record_and_metric_with_every_field_a_column(store: MadeUpStore) -> None:
     store.base((0.0, 75.0))
     store.adapter(config("tok"), 70.0, 0.5)
-    frame = tidy(read_results(store.root).records)
+    frame = tidy_of(store)
     base, tok = frame[frame["method"] == "base"], frame[frame["method"] == "tok"]
     # 7 metrics for each of two passes, floor and seconds for each, majority class and memory
     assert len(base) == 2 * 7 + 2 * 2 + 2
@@ -26,14 +33,14 @@ def test_one_row_per_record_and_metric_with_every_field_a_column(store: MadeUpSt
 
 def test_a_metric_that_was_not_measured_is_absent(store: MadeUpStore) -> None:
     store.adapter(config("tok"), 70.0, 0.5)
-    frame = tidy(read_results(store.root).records)
+    frame = tidy_of(store)
     assert not frame["metric"].str.startswith("with_icl").any()
     assert frame["value"].notna().all()
 
 
 def test_fields_of_training_and_evaluation_are_kept_apart(store: MadeUpStore) -> None:
     store.adapter(config("tok", stop="eos"), 70.0, 0.5)
-    row = tidy(read_results(store.root).records).iloc[0]
+    row = tidy_of(store).iloc[0]
     assert (row["stop"], row["train_stop"]) == ("separator", "eos")
     assert row["train_seconds"] == 25.0
     assert "lora_r" not in MEASURED
@@ -42,13 +49,13 @@ def test_fields_of_training_and_evaluation_are_kept_apart(store: MadeUpStore) ->
 
 def test_fields_that_mean_nothing_to_a_method_are_no_columns(store: MadeUpStore) -> None:
     store.adapter(config("act"), 70.0, 0.5)
-    assert "label_type" not in tidy(read_results(store.root).records)
+    assert "label_type" not in tidy_of(store)
 
 
 def test_integers_stay_integers_beside_records_that_lack_them(store: MadeUpStore) -> None:
     store.base((0.0, 75.0))
     store.adapter(config("tok"), 70.0, 0.5)
-    frame = tidy(read_results(store.root).records)
+    frame = tidy_of(store)
     assert pd.api.types.is_integer_dtype(frame["lora_r"])
     assert frame.loc[frame["method"] == "base", "lora_r"].isna().all()
 
@@ -68,7 +75,7 @@ def twins(store: MadeUpStore, order: tuple[bool, ...]) -> None:
 @pytest.mark.parametrize("order", [(False, True), (True, False)])
 def test_what_was_measured_with_and_without_uncertainty_counts_once(store: MadeUpStore, order: tuple) -> None:
     twins(store, order)
-    frame = tidy(read_results(store.root).records).set_index("metric")
+    frame = tidy_of(store).set_index("metric")
     assert frame.index.is_unique
     taken = frame["uncertainty_analysis"]
     assert taken["without_icl_accuracy"]
@@ -85,14 +92,14 @@ def test_the_same_measurement_twice_is_an_error_that_names_both_files(store: Mad
     store.adapter(config("tok", 1), 70.0, 0.5, eval=asked | {"run_idx": 1})
     again = store.adapter(config("tok"), 70.0, 0.6, eval=asked)
     with pytest.raises(UserError) as caught:
-        tidy(read_results(store.root).records)
+        tidy_of(store)
     assert str(caught.value) == f"{first} and {again} record the same run and settings: delete one"
 
 
 def test_each_dev_loss_is_a_column_of_its_own(store: MadeUpStore) -> None:
     store.adapter(config("act"), 70.0, 0.5, train={**training(0.5), "dev_losses": {"act": 0.5}})
     store.adapter(config("tok"), 70.0, 0.5)
-    frame = tidy(read_results(store.root).records).drop_duplicates("record").set_index("method")
+    frame = tidy_of(store).drop_duplicates("record").set_index("method")
     assert frame["dev_loss_act"]["act"] == 0.5
     assert pd.isna(frame["dev_loss_act"]["tok"])
     assert {"dev_losses", "seconds"}.isdisjoint(frame.columns)
@@ -102,7 +109,7 @@ def test_each_dev_loss_is_a_column_of_its_own(store: MadeUpStore) -> None:
 def test_what_came_out_stands_behind_what_was_asked(store: MadeUpStore) -> None:
     store.base((0.0, 75.0))
     store.adapter(config("tok"), 70.0, 0.5)
-    columns = list(tidy(read_results(store.root).records).columns)
+    columns = list(tidy_of(store).columns)
     assert columns[:3] == ["record", "kind", "method"]
     assert columns[-2:] == ["metric", "value"]
     assert columns.index("lora_r") < columns.index("labels_train")
@@ -110,13 +117,13 @@ def test_what_came_out_stands_behind_what_was_asked(store: MadeUpStore) -> None:
 
 def test_a_field_added_later_becomes_a_column(store: MadeUpStore) -> None:
     store.base((0.0, 75.0), eval=settings(control="wrong_labels"))
-    assert set(tidy(read_results(store.root).records)["control"]) == {"wrong_labels"}
+    assert set(tidy_of(store)["control"]) == {"wrong_labels"}
 
 
 def test_no_records_give_an_empty_frame(store: MadeUpStore) -> None:
     results = read_results(store.root)
     assert results.records == results.problems == ()
-    assert tidy(results.records).empty
+    assert tidy(results.records, {}).empty
 
 
 @pytest.mark.parametrize("length", [0, 1, 40, 400])

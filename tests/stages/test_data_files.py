@@ -98,11 +98,28 @@ def test_a_split_drawn_otherwise_needs_overwrite(tmp_path: Path, changed: dict[s
     path = create(tmp_path, "capitals", Draw(4, 0))
     before = path.read_bytes()
     ((field, value),) = changed.items()
-    with pytest.raises(UserError, match=rf"{field}=\d+, not {value}; --overwrite"):
+    with pytest.raises(UserError, match=rf"{field}=\d+, not {value}; .*--overwrite"):
         create(tmp_path, "capitals", Draw(4, 0, **changed))
     assert path.read_bytes() == before
     create(tmp_path, "capitals", Draw(4, 0, **changed), overwrite=True)
     assert path.read_bytes() != before
+
+
+@pytest.mark.parametrize("changed", [{"max_icl_demos": 4}, {"max_icl_demos": 9}, {"num_dev_examples": 2}])
+def test_a_split_with_all_there_are_is_the_same_whatever_the_number(tmp_path: Path, changed: dict[str, int]) -> None:
+    """Also one of the first edition, which wrote the number that was asked for."""
+    prepare(tmp_path, "capitals", 30, 5)
+    path = create(tmp_path, "capitals", Draw(4, 0))
+    before = path.read_bytes()
+    create(tmp_path, "capitals", Draw(4, 0, **changed))
+    create(tmp_path, "capitals", Draw(4, 0, **changed), overwrite=True)
+    assert path.read_bytes() == before
+    written = store.read_object(path)
+    older = {**written["settings"], "max_icl_demos": 256, "num_dev_examples": 50}
+    store.write_json(path, {**written, "settings": older})
+    create(tmp_path, "capitals", Draw(4, 0, **changed))
+    with pytest.raises(UserError, match="max_icl_demos=256, not 3"):
+        create(tmp_path, "capitals", Draw(4, 0, max_icl_demos=3))
 
 
 @pytest.mark.parametrize("num", [1, 0, -3])

@@ -13,14 +13,18 @@ from tiny import save_tiny_model
 from tiny_runs import assert_whole, evaluation, files_of, leftovers, training, write_dataset
 
 from ia2 import store
-from ia2.config import CreateConfig
+from ia2.config import CreateConfig, PlotConfig
 from ia2.errors import UserError
 from ia2.flows.data import create_all
 from ia2.flows.evaluation import evaluate
+from ia2.flows.plotting import plot
+from ia2.flows.records import readable_records
 from ia2.flows.selection import select_runs
 from ia2.flows.training import train
 from ia2.lm.decoding import Decoding
 from ia2.lm.shelf import Models
+from ia2.report.selection import select
+from ia2.report.summary import summarise
 from ia2.stages.evaluate import write_record
 
 
@@ -396,3 +400,41 @@ def test_a_prompt_longer_than_the_context_leaves_no_record(
         evaluate(config, models)
     assert not list((tmp_path / "outputs").rglob("*.json"))
     assert leftovers(tmp_path) == []
+
+
+def test_all_of_the_demonstrations_are_one_record_whatever_number_was_asked_for(
+    root: Path, tiny_model_folder: Path, models: Models
+) -> None:
+    """N = 4: 4, 8 and 256 show the same; 3 does not, and nor do fresh draws from the rest of the pool."""
+    config = evaluation(root, tiny_model_folder, model_types=("base",), trained_datasets=("capitals",))
+
+    def paths(number: int, **changes: Any) -> list[Path]:
+        return evaluate(config.model_copy(update={"icl_max_demos": number, **changes}), models)
+
+    (first,) = paths(256)
+    before = first.read_bytes()
+    assert paths(4) == paths(8) == [first]
+    assert first.read_bytes() == before
+    (three,) = paths(3)
+    (fresh,) = paths(8, icl_pool="remaining")
+    assert len({first, three, fresh}) == 3
+    assert paths(4) == [first]
+    assert paths(256, icl_pool="remaining") != [fresh]
+
+
+def test_a_store_that_has_both_shows_them_as_one(root: Path, tiny_model_folder: Path, models: Models) -> None:
+    """As the first edition wrote them; their plots stand at either number."""
+    config = evaluation(root, tiny_model_folder, model_types=("base",), trained_datasets=("capitals",))
+    (path,) = evaluate(config.model_copy(update={"icl_max_demos": 256}), models)
+    record, other = store.read_object(path), path.with_name(path.name.replace("demos256", "demos8"))
+    shutil.copy(path.with_suffix(".parquet"), other.with_suffix(".parquet"))
+    path.write_text(json.dumps({key: value for key, value in record.items() if key != "sha256"}))
+    other.write_text(path.read_text().replace('"icl_max_demos": 256', '"icl_max_demos": 8'))
+    records, _ = readable_records(root)
+    assert [one.settings.icl_max_demos for one in records] == [256]
+    assert len(summarise(select(records, ()))) == 2
+    for numbers in ((), (8,), (256,)):
+        (image, _) = plot(PlotConfig(root=root, plot_types=("accuracy",), icl_max_demos=numbers))[:2]
+        assert image.parent.name == f"capitals_capitals_{numbers[0] if numbers else 256}"
+    with pytest.raises(UserError, match="icl_max_demos 3"):
+        plot(PlotConfig(root=root, plot_types=("accuracy",), icl_max_demos=(3,)))

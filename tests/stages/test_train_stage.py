@@ -296,7 +296,7 @@ def test_other_settings_of_a_split_that_is_there_are_an_error(
     tmp_path: Path, tiny_model_folder: Path, models: Models
 ) -> None:
     run_in(tmp_path, tiny_model_folder, models)
-    with pytest.raises(UserError, match="max_icl_demos=256, not 2; --overwrite"):
+    with pytest.raises(UserError, match="max_icl_demos=4, not 2"):
         run_in(tmp_path, tiny_model_folder, models, max_icl_demos=2)
 
 

@@ -16,7 +16,7 @@ from ia2.flows.evaluation import evaluate
 from ia2.flows.selection import select_runs
 from ia2.lm.shelf import Models
 from ia2.report.advice import Advice, advice, advice_text
-from ia2.report.results import Record, read_results
+from ia2.report.results import Record, read_results, with_one_number
 from ia2.report.runs import config_key, read_runs
 from ia2.report.selection import select
 from ia2.report.summary import groups, summarise
@@ -68,7 +68,7 @@ def _selected(root: Path, config: EvaluateConfig) -> list[Record]:
         runs.clear()
     return [
         record
-        for record in read_results(root).records
+        for record in with_one_number(read_results(root).records)
         if _passes(record, config) and (record.run is None or config_key(record.run) in runs)
     ]
 
@@ -90,7 +90,7 @@ def _passes(record: Record, config: EvaluateConfig) -> bool:
 
 def _is_of_teacher(record: Record) -> bool:
     whole = {"with_icl_accuracy", "without_icl_accuracy"} <= record.metrics.keys()
-    return record.kind == "base" and whole and getattr(record.settings, "control", "none") == "none"
+    return record.kind == "base" and whole and not record.control
 
 
 def _of_teacher(root: Path, config: EvaluateConfig, dataset: str) -> EvaluateConfig:

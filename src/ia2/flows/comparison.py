@@ -5,7 +5,7 @@ comparison that was stopped goes on where it was.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +21,8 @@ from ia2.lm.shelf import Models
 from ia2.report.advice import Advice, advice
 from ia2.report.captions import accuracy_caption
 from ia2.report.plots import accuracy_bars
-from ia2.report.runs import TrainedRun, read_runs
+from ia2.report.results import Record
+from ia2.report.runs import TrainedRun, config_key, read_runs
 from ia2.report.selection import Choice, choose
 from ia2.report.tables import text_table
 
@@ -89,17 +90,23 @@ def training_runs(comparison: Comparison) -> Iterator[TrainConfig]:
                 )
 
 
+def runs_of(comparison: Comparison) -> dict[str, TrainConfig]:
+    """Its runs by their keys (`TrainedRun.key`), their data being in place: no other run of the store is one of it."""
+    return {config_key(run): run for run in map(resolve, training_runs(comparison))}
+
+
 def planned_runs(comparison: Comparison) -> list[TrainedRun]:
     """The runs of a comparison, read, and no others; MachineError where one of them is not there."""
-    folders = {store.run_folder(comparison.root, resolve(run)) for run in training_runs(comparison)}
-    runs = [run for run in read_runs(comparison.root) if run.folder in folders]
-    if missing := folders - {run.folder for run in runs}:
-        raise MachineError(f"{min(missing)} has been removed since it was trained; the same command trains it again")
+    ours = runs_of(comparison)
+    runs = [run for run in read_runs(comparison.root) if run.key in ours]
+    if missing := ours.keys() - {run.key for run in runs}:
+        folder = store.run_folder(comparison.root, ours[min(missing)])
+        raise MachineError(f"{folder} has been removed since it was trained; the same command trains it again")
     return runs
 
 
 def choices(comparison: Comparison) -> list[tuple[str, Choice]]:
-    """Each method, and the learning rate that dev loss chose for it."""
+    """Each method, and the learning rate that dev loss chose for it, of those of this comparison."""
     runs = planned_runs(comparison)
     return [
         (next(run.config.training_method for run in runs if choice.accepts(run.config)), choice)
@@ -140,9 +147,28 @@ class Shown:
     advice: tuple[Advice, ...]
 
 
-def show(root: Path, hp_selection: HpSelection = "dev_loss") -> Shown:
-    """Print the table, write the picture and the page, and say where they are."""
-    data, folder = page_data(root, ReportConfig(hp_selection=hp_selection)), root / "reports"
+def only_of(comparison: Comparison) -> Callable[[Record | TrainedRun], bool]:
+    """Whether a record or run is of this comparison, and not of another model, N or settings in the same store."""
+    ours = runs_of(comparison)
+    teachers = {(run.model_id, run.dataset, run.num_labels, run.run_idx) for run in ours.values()}
+
+    def belongs(one: Record | TrainedRun) -> bool:
+        run = one.config if isinstance(one, TrainedRun) else one.run
+        if run is not None or isinstance(one, TrainedRun):
+            return run is not None and config_key(run) in ours
+        asked = one.settings
+        return (asked.model_id, asked.icl_source_dataset, asked.num_train_examples, asked.run_idx) in teachers
+
+    return belongs
+
+
+def show(root: Path, hp_selection: HpSelection = "dev_loss", of: Comparison | None = None, kept: str = "") -> Shown:
+    """Print the table, write the picture and the page, and say where they are; of one comparison, or of all.
+
+    `kept` is the method whose adapter was kept.
+    """
+    config, folder = ReportConfig(hp_selection=hp_selection), root / "reports"
+    data = page_data(root, config, None if of is None else only_of(of), kept)
     for group in data.groups:
         figure = accuracy_bars(group.rows, accuracy_caption(group.rows))
         with store.writing(folder / f"{store.fitting_name(f'accuracy_{group.eval_dataset}')}.png") as temporary:
@@ -150,4 +176,4 @@ def show(root: Path, hp_selection: HpSelection = "dev_loss") -> Shown:
     page = write_page(data, folder / "report.html")
     print(text_table(data.summary))
     print(f"\nThe page: {page.resolve()}")
-    return Shown(page, data.summary, tuple(advice(data.groups, data.selection.records)))
+    return Shown(page, data.summary, tuple(advice(data.groups, data.selection.records, kept)))

@@ -1,7 +1,7 @@
 """What went wrong with one of many things: it stops no other, is told at the end, and the command then fails."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,15 @@ def telling_memory(device: str) -> Iterator[None]:
         raise MachineError(f"out of memory on the device {device!r}; use another --device") from None
 
 
+def said_once(failures: Iterable[tuple[str, str]]) -> list[str]:
+    """A line for each reason: the first of what failed for it, and how many more did."""
+    of_reason: dict[str, list[str]] = {}
+    for what, reason in failures:
+        of_reason.setdefault(reason, []).append(what)
+    more = {reason: f" and {len(of_it) - 1} more" if len(of_it) > 1 else "" for reason, of_it in of_reason.items()}
+    return [f"{of_it[0]}{more[reason]}: {reason}" for reason, of_it in of_reason.items()]
+
+
 def raise_failures(failures: Sequence[Failure], num_asked: int, told: str = "") -> None:
     """Raise what went wrong, if anything did, after a summary of it; `told` says how many of what (default: records).
 
@@ -43,7 +52,7 @@ def raise_failures(failures: Sequence[Failure], num_asked: int, told: str = "") 
         return
     if len(failures) == num_asked and len({str(failure.error) for failure in failures}) == 1:
         raise failures[0].error
-    for failure in failures:
-        log.error("%s", failure)
+    for line in said_once((str(failure.what), str(failure.error)) for failure in failures):
+        log.error("%s", line)
     told = told or f"{len(failures)} of {num_asked} records could not be made"
     raise MachineError(f"{told}, the others stand; {failures[0]}")

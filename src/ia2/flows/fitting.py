@@ -28,7 +28,6 @@ from ia2.lm.decoding import context_of
 from ia2.lm.loading import LanguageModel
 from ia2.lm.shelf import Models
 from ia2.report.advice import advice_text
-from ia2.report.summary import rows_of
 from ia2.sources import stem_and_type
 from ia2.stages.create import create
 from ia2.stages.predict import Prediction, predict, row_of
@@ -140,8 +139,8 @@ def fit_from(config: FitConfig, models: Models | None = None) -> Adapter:
         comparison = _comparison(config, root, dataset, file, models)
         compare(comparison, models)
         kept = _keep(comparison)  # before anything is shown: a terminal may fail
-        shown = show(root)
-    _tell(shown, kept, dataset)
+        shown = show(root, of=comparison, kept=kept.config.training_method)
+    _tell(shown, kept)
     return Adapter(kept.folder, shown.page, config, models)
 
 
@@ -283,7 +282,10 @@ def _mean_length(pool: Pool) -> int:
 
 
 def _keep(comparison: Comparison) -> Trained:
-    """Copy the run of lowest dev loss to `adapter`, a name that stays, out of those whose dev losses compare."""
+    """Copy the run of lowest dev loss to `adapter`, a name that stays, out of those whose dev losses compare.
+
+    Only runs of this comparison compete: the store may hold those of another model, N or other settings.
+    """
     chosen = [choice for method, choice in choices(comparison) if method in COMPARABLE]
     runs = [run.folder for run in planned_runs(comparison) if any(choice.accepts(run.config) for choice in chosen)]
     best, folder = min(filter(None, runs), key=_dev_loss), comparison.root / ADAPTER
@@ -297,17 +299,13 @@ def _dev_loss(run: Path) -> float:
     return float(store.read_object(run / "final_loss_statistics.json")["best_dev_loss"])
 
 
-def _tell(shown: Shown, kept: Trained, dataset: str) -> None:
-    """What the held-out rows say, and how to go on."""
+def _tell(shown: Shown, kept: Trained) -> None:
+    """What the held-out rows say, what was kept, and how to go on."""
+    config = kept.config
     print(advice_text(shown.advice))
-    rows = [row for row in rows_of(shown.summary) if row.trained_dataset == dataset and not row.with_icl]
-    accuracy = {row.method: row.accuracy for row in rows}
-    best, ours = max(accuracy, key=accuracy.__getitem__), kept.config.training_method
-    run = f"{ours} of {kept.model_id}, N = {kept.config.num_train_examples}, lr {kept.config.lr:g}"
-    print(f"Kept: {run}, of the lower dev loss of {' and '.join(COMPARABLE)}.")
-    if accuracy[best] > accuracy[ours]:
-        print(f"On the held-out rows {best} did better, {accuracy[best]:.1f}% against {accuracy[ours]:.1f}%.")
     print(
+        f"Kept: {config.training_method} of {kept.model_id}, N = {config.num_labels}, lr {config.lr:g}, run "
+        f"{config.run_idx}: of {' and '.join(COMPARABLE)} the one of lowest dev loss ({_dev_loss(kept.folder):.4g}).\n"
         f"The adapter: {kept.folder.resolve()}\n"
         f"Answer new rows: ia2 predict --adapter {shlex.quote(str(kept.folder))} --file new.csv --out out.csv"
     )

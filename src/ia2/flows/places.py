@@ -16,11 +16,12 @@ from ia2.flows.records import accepted, fields_of, fields_of_run, passes, passin
 from ia2.report.material import Place
 from ia2.report.overlaps import Overlap, examine_overlaps
 from ia2.report.reading import Problem, tell
-from ia2.report.results import Record
+from ia2.report.results import Record, Settings
 from ia2.report.similarities import Similarities, Similarity, examine_similarities
 
-OF_PLACES = ("eval_datasets", "icl_source_datasets", "icl_max_demos", "model_id")
-"""Filters that choose among places, but for the dataset trained on: a base model stands beside all of them."""
+OF_PLACES = ("eval_datasets", "icl_source_datasets", "model_id")
+"""Filters that choose among places, but for the dataset trained on, since a base model stands beside all of them, and
+the number of demonstrations, of which all numbers from N on are one."""
 OF_LINES = ("model_types", "num_examples", "label_types", "num_generated_tokens", "num_generated_tokens_eval")
 """Filters that choose what of a place is shown."""
 
@@ -66,26 +67,33 @@ def places(there: Stored) -> dict[Place, Found]:
     if there.records:
         passing(there.records, there.config, (*OF_LINES, *OF_PLACES))
     found: dict[Place, Found] = {}
+    known = {one.settings.icl_max_demos for one in there.records} | {one.icl_max_demos for one in there.similarities}
+    numbers = accepted(there.config, "icl_max_demos") or tuple(sorted(known))
     for record in sorted(there.records, key=lambda record: record.run is None):
         if passes(fields_of(record), there.config, OF_PLACES):
-            for place in _standing_at(_place_of_record(record), record.run, found):
+            for place in _standing_at(_places_of(record.settings, record, numbers), record.run, found):
                 found.setdefault(place, Found()).records.append(record)
     for one in sorted(there.similarities, key=lambda one: one.run is None):
         if passes(fields_of_similarity(one), there.config, OF_PLACES):
-            for place in _standing_at(_place_of_similarity(one), one.run, found):
+            for place in _standing_at(_places_of(one, one, numbers), one.run, found):
                 found.setdefault(place, Found()).similarities.append(one)
+    if there.records and not found:
+        told = " ".join(map(str, numbers))
+        raise UserError(f"no record passes --icl_max_demos {told}; there are {', '.join(map(str, sorted(known)))}")
     kept = _trained_on(there, found, lambda place: place.trained)
     if there.records and not kept:
-        asked, known = accepted(there.config, "trained_datasets"), sorted({place.trained for place in found})
-        raise UserError(f"no record passes --trained_datasets {' '.join(asked)}; there are {', '.join(known)}")
+        asked, trained = accepted(there.config, "trained_datasets"), sorted({place.trained for place in found})
+        raise UserError(f"no record passes --trained_datasets {' '.join(asked)}; there are {', '.join(trained)}")
     _check_names(kept)
     return kept
 
 
-def _standing_at(place: Place, run: TrainConfig | None, found: Iterable[Place]) -> list[Place]:
+def _standing_at(places: Sequence[Place], run: TrainConfig | None, found: Iterable[Place]) -> list[Place]:
     """The places that a model stands at, of those known so far; its own where there is none for the base model."""
-    same = [one for one in found if replace(one, trained=place.trained) == place] if run is None else []
-    return same or [place]
+    if run is not None:
+        return list(places)
+    same = {place: [one for one in found if replace(one, trained=place.trained) == place] for place in places}
+    return [one for place, known in same.items() for one in known or [place]]
 
 
 def _trained_on(there: Stored, found: Mapping[Any, Any], trained: Callable[[Any], str]) -> dict[Any, Any]:
@@ -94,14 +102,16 @@ def _trained_on(there: Stored, found: Mapping[Any, Any], trained: Callable[[Any]
     return {place: of_it for place, of_it in found.items() if not asked or trained(place) in asked}
 
 
-def _place_of_record(record: Record) -> Place:
-    settings = record.settings
-    asked = (settings.eval_dataset, settings.icl_source_dataset, settings.icl_max_demos)
-    return Place(record.trained_dataset, *asked, settings.model_id)
-
-
-def _place_of_similarity(one: Similarity) -> Place:
-    return Place(one.trained_dataset, one.eval_dataset, one.icl_source_dataset, one.icl_max_demos, one.model_id)
+def _places_of(asked: Settings | Similarity, one: Record | Similarity, numbers: Sequence[int]) -> list[Place]:
+    """The place of each number of demonstrations that shows what was shown."""
+    shown = (asked.icl_max_demos, *numbers)
+    if asked.icl_pool == "train":
+        shown = tuple(min(number, asked.num_train_examples) for number in shown)
+    return [
+        Place(one.trained_dataset, asked.eval_dataset, asked.icl_source_dataset, number, asked.model_id)
+        for number, num_shown in zip(numbers, shown[1:], strict=True)
+        if num_shown == shown[0]
+    ]
 
 
 def _check_names(found: Iterable[Place]) -> None:

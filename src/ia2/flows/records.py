@@ -13,7 +13,7 @@ from ia2.config import Config, TrainConfig
 from ia2.errors import MachineError, UserError
 from ia2.methods import parse_method
 from ia2.report.reading import Problem, tell
-from ia2.report.results import Record, read_results
+from ia2.report.results import Record, read_results, with_one_number
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ def readable_records(root: Path, may_be_none: bool = False) -> tuple[list[Record
     tell(results.problems)
     if not results.records and not may_be_none:
         raise UserError(f"no evaluation record below {root / 'outputs' / 'evaluations'}; `ia2 evaluate` makes them")
-    return list(results.records), results.problems
+    return list(with_one_number(results.records)), results.problems
 
 
 def fail_for(problems: Sequence[Problem]) -> None:

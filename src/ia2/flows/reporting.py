@@ -1,5 +1,6 @@
 """`ia2 report`: one page of everything below the root."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from ia2.report.costs import stage_costs
 from ia2.report.overlaps import examine_overlaps
 from ia2.report.page import render_page
 from ia2.report.reading import Problem, tell
-from ia2.report.results import Results
-from ia2.report.runs import read_runs
+from ia2.report.results import Record, Results
+from ia2.report.runs import TrainedRun, read_runs
 from ia2.report.sections.base import Analyses, PageData
 from ia2.report.selection import select
 from ia2.report.similarities import Similarity, examine_similarities
@@ -38,8 +39,12 @@ def write_report(config: ReportConfig) -> Path:
     return page
 
 
-def page_data(root: Path, config: ReportConfig) -> PageData:
+def page_data(
+    root: Path, config: ReportConfig, belongs: Callable[[Record | TrainedRun], bool] | None = None, kept: str = ""
+) -> PageData:
     """What the page is made from: all below the root that passes the filters, and what cannot be read, which is named.
+
+    `belongs` leaves the records and runs of one comparison, of which the adapter of method `kept` was kept.
 
     UserError where no record passes the filters, or hyper-parameters cannot be chosen fairly.
     """
@@ -47,12 +52,15 @@ def page_data(root: Path, config: ReportConfig) -> PageData:
     filtered = any(accepted(config, name) for name in FILTERS)
     if records and filtered:
         records = passing(records, config, FILTERS)
-    runs = tuple(run for run in read_runs(root, records) if passes(_fields_of_run(run.config), config, FILTERS))
-    costs = stage_costs(root, records, runs, filtered)
-    selection = select(records, runs, config.hp_selection)
+    if belongs is not None:
+        records = [record for record in records if belongs(record)]
+    everything = tuple(run for run in read_runs(root, records) if belongs is None or belongs(run))
+    runs = tuple(run for run in everything if passes(_fields_of_run(run.config), config, FILTERS))
+    costs = stage_costs(root, records, runs, filtered or belongs is not None)
+    selection = select(records, everything, config.hp_selection)
     analyses, more_problems = _analyses(root, config)
     results = Results(root, tuple(records), (*problems, *more_problems))
-    return PageData(results, runs, analyses, selection, summarise(selection), costs, config.command("report"))
+    return PageData(results, runs, analyses, selection, summarise(selection), costs, config.command("report"), kept)
 
 
 def _analyses(root: Path, config: ReportConfig) -> tuple[Analyses, tuple[Problem, ...]]:

@@ -12,6 +12,7 @@ import pandas as pd
 from ia2 import store
 from ia2.config import ResultsConfig
 from ia2.flows.records import fail_for, passing, readable_records
+from ia2.report.costs import training_seconds
 from ia2.report.results import tidy
 from ia2.report.runs import read_runs
 from ia2.report.selection import select
@@ -28,11 +29,12 @@ def gather(config: ResultsConfig) -> Path:
     root = store.root_of(config)
     records, problems = readable_records(root)
     records = passing(records, config, ("model_types", "trained_datasets", "eval_datasets"))
-    table = tidy(records)
+    runs = read_runs(root, records)
+    table = tidy(records, training_seconds(records, runs))
     table["record"] = [Path(path).relative_to(root).as_posix() for path in table["record"]]
     path = config.out or root / "reports" / "results.csv"
     _write(table, path)
-    print(text_table(summarise(select(records, read_runs(root, records), config.hp_selection))))
+    print(text_table(summarise(select(records, runs, config.hp_selection))))
     print(f"\n{len(table)} measurements of {len(records)} records: {path}")
     fail_for(problems)
     return path

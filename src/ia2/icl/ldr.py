@@ -29,7 +29,7 @@ class LowDataDraw:
     def settings(self) -> dict[str, int]:
         """What no part of a split's file name says, as it is written into a new one."""
         num_dev = DEFAULT_NUM_DEV_EXAMPLES if self.num_dev_examples is None else self.num_dev_examples
-        return {"num_dev_examples": num_dev}
+        return {"num_dev_examples": min(num_dev, self.sizes[1] // 2)}
 
 
 def draw_low_data_split(pool: Sequence[Example], draw: LowDataDraw) -> Split:
@@ -42,7 +42,7 @@ def draw_low_data_split(pool: Sequence[Example], draw: LowDataDraw) -> Split:
     order = list(range(len(pool)))
     Random(draw.run_idx).shuffle(order)
     labelled = tuple(pool[i] for i in order[:num_labelled])
-    num_dev = min(draw.settings["num_dev_examples"], num_unlabelled // 2)
+    num_dev = draw.settings["num_dev_examples"]
     dev_end = num_labelled + num_dev
     unlabelled = order[dev_end : dev_end + num_unlabelled]
     if not unlabelled:

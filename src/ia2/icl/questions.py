@@ -4,6 +4,7 @@ Whatever is wrong with the data (no examples, an answer that is no label, too fe
 a model has worked for it.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
@@ -81,6 +82,11 @@ class Prompting:
     """Fields that no name needs to say."""
 
     @property
+    def num_shown(self) -> int:
+        """Demonstrations before a query: of a run's own N never more than all."""
+        return min(self.icl_max_demos, self.num_train_examples) if self.icl_pool == "train" else self.icl_max_demos
+
+    @property
     def name(self) -> str:
         """{eval}_on_{source}_demos{k}_T{T}, and a tail for every other setting that is not at its default."""
         told = f"{self.eval_dataset}_on_{self.icl_source_dataset}_demos{self.icl_max_demos}"
@@ -105,7 +111,7 @@ class Prompting:
             dataset=self.icl_source_dataset,
             num_train_examples=self.num_train_examples,
             run_idx=self.run_idx,
-            most=self.icl_max_demos,
+            most=self.num_shown,
             pool=self.icl_pool,
             control="none",
         )
@@ -113,6 +119,16 @@ class Prompting:
     def split_path(self, root: Path) -> Path:
         """The split that demonstrations come from."""
         return store.split_path(root, self.icl_source_dataset, self.num_train_examples, self.run_idx)
+
+    def standing(self, path: Path) -> Path:
+        """`path`, whose name has `name` in it, or one beside it that was asked for with another number and shows the
+        same: all N demonstrations."""
+        head, found, tail = path.name.rpartition(f"_demos{self.icl_max_demos}_T")
+        if path.exists() or not found or self.icl_pool != "train" or self.icl_max_demos < self.num_train_examples:
+            return path
+        named = re.compile(rf"{re.escape(head)}_demos(\d+)_T{re.escape(tail)}")
+        others = [(match, other) for other in path.parent.glob("*") if (match := named.fullmatch(other.name))]
+        return min((other for match, other in others if int(match[1]) >= self.num_train_examples), default=path)
 
 
 def read_questions(root: Path, dataset: str, most: int | None) -> Questions:

@@ -45,10 +45,16 @@ class Draw:
 
     @property
     def settings(self) -> dict[str, int | bool]:
-        """What no part of a split's file name says, as it is written into a new one."""
+        """What no part of a split's file name says, as it is written into a new one.
+
+        No number is greater than what there is to take, so that splits which are equal say the same: of N examples a
+        dev example has N demonstrations at most, and N // 2 develop.
+        """
+        most = DEFAULT_MAX_ICL_DEMOS if self.max_icl_demos is None else self.max_icl_demos
+        num_dev = DEFAULT_NUM_DEV_EXAMPLES if self.num_dev_examples is None else self.num_dev_examples
         return {
-            "max_icl_demos": DEFAULT_MAX_ICL_DEMOS if self.max_icl_demos is None else self.max_icl_demos,
-            "num_dev_examples": DEFAULT_NUM_DEV_EXAMPLES if self.num_dev_examples is None else self.num_dev_examples,
+            "max_icl_demos": min(most, self.num_train_examples),
+            "num_dev_examples": min(num_dev, self.num_train_examples // 2),
             "stratified": bool(self.stratified),
         }
 
@@ -77,7 +83,7 @@ def draw_split(pool: Sequence[Example], draw: Draw) -> Split:
     A training example's demonstrations are up to `max_icl_demos` of the other N - 1, a dev example's up to so many of
     the N, in an order of its own seeded by run, N and example (or as `draw.demo_type` says).
     """
-    num_dev = min(draw.settings["num_dev_examples"], draw.num_train_examples // 2)
+    num_dev = draw.settings["num_dev_examples"]
     if draw.num_train_examples + num_dev > len(pool):
         raise UserError(
             f"num_train_examples={draw.num_train_examples}: with {num_dev} dev examples that is more than the pool "

@@ -1,4 +1,4 @@
-"""How far chance could move a mean: spread over runs, intervals over examples, and a paired test.
+"""How far chance could move a mean: spread over runs, and intervals and a paired test over runs and examples.
 
 Resampling is seeded, and depends on which values there are and never on their order: equal values are counted once and
 the counts drawn, which is the same distribution as drawing the examples one by one and takes no time to speak of. Only
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtrit
+from scipy.special import betaincinv, stdtrit
 
 Floats = npt.NDArray[np.float64]
 
@@ -21,6 +21,8 @@ ROUNDING = 9
 FEW_VALUES = 40
 """Up to so many different values, drawing their counts is quicker than drawing them one by one."""
 DRAWN_AT_ONCE = 500
+FEW_RIGHT_OR_WRONG = 5
+"""Right or wrong answers below which the bootstrap of a share is too narrow."""
 FEWEST_PAIRS = 3
 """Of fewer points in a plane, neither a correlation nor a spread says anything."""
 
@@ -56,44 +58,57 @@ def interval_over_runs(values: npt.ArrayLike, level: float = 0.95) -> Interval:
     return Interval(float(array.mean()) - half, float(array.mean()) + half)
 
 
-def mean_over_runs(scores: npt.ArrayLike) -> Floats:
-    """Mean over R runs of `scores` [R, n], for each of the n examples that all of them answered."""
-    array = np.asarray(scores, dtype=np.float64)
-    if array.ndim != 2 or array.size == 0:
-        raise ValueError(f"scores: want a non-empty [runs, examples], got {list(array.shape)}")
-    means: Floats = array.mean(axis=0)
-    return means
-
-
 def bootstrap_interval(scores: npt.ArrayLike, level: float = 0.95, seed: int = 0, num_draws: int = 10_000) -> Interval:
-    """Percentile bootstrap interval of the mean of `scores` [n], one per example, over examples.
+    """Hierarchical bootstrap interval of the mean of `scores` [R, n], or [n] of one run: over runs, then examples.
 
-    Each draw takes n examples with replacement and averages them; the interval holds the middle `level` of the draws.
-    For a mean over runs, `scores` are `mean_over_runs`: the runs answered the same examples, so an example is drawn
-    with its answers of all runs. The interval is about other examples, with these very runs; where all scores are
-    equal it has no width, however few they are. ValueError where n is 0, `level` is not between 0 and 1, or there are
-    no draws.
+    Each draw takes n examples and R runs with replacement and averages their scores; the interval is the middle `level`
+    of the draws. The runs answered the same examples, so a drawn example comes with its answers of all drawn runs. One
+    run has no other to be drawn: its interval is over examples alone. Where all scores are equal it has no width;
+    `proportion_interval` mends that for what is right or wrong. ValueError where there are no scores or draws, or
+    `level` is not between 0 and 1.
     """
     if not 0 < level < 1:
         raise ValueError(f"level={level}: want a number between 0 and 1")
     if num_draws < 1:
         raise ValueError(f"num_draws={num_draws}: want at least 1")
-    low, high = np.quantile(
-        _drawn_means(_numbers(scores, "scores"), seed, num_draws), [(1 - level) / 2, (1 + level) / 2]
-    )
+    means = _drawn_means(_numbers(scores, "scores"), seed, num_draws)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high))
 
 
 def _drawn_means(scores: Floats, seed: int, num_draws: int) -> Floats:
-    """Means of n draws with replacement of n scores, `num_draws` times."""
+    """Means of R runs and n examples drawn with replacement; of examples with equal scores the counts are drawn."""
     generator = np.random.default_rng(seed)
-    values, counts = np.unique(scores, return_counts=True)
-    if values.size <= FEW_VALUES:
-        means: Floats = generator.multinomial(scores.size, counts / scores.size, size=num_draws) @ values / scores.size
-        return means
-    ordered, blocks = np.sort(scores), range(0, num_draws, DRAWN_AT_ONCE)
-    sizes = [(min(DRAWN_AT_ONCE, num_draws - done), scores.size) for done in blocks]
-    return np.concatenate([ordered[generator.integers(scores.size, size=size)].mean(axis=1) for size in sizes])
+    num_runs, num = scores.shape
+    columns, counts = np.unique(scores, axis=1, return_counts=True)
+    if counts.size <= FEW_VALUES:
+        of_runs: Floats = generator.multinomial(num, counts / num, size=num_draws) @ columns.T / num
+    else:
+        ordered, blocks = np.repeat(columns, counts, axis=1), range(0, num_draws, DRAWN_AT_ONCE)
+        sizes = [(min(DRAWN_AT_ONCE, num_draws - done), num) for done in blocks]
+        drawn = [ordered[:, generator.integers(num, size=size)].mean(axis=2) for size in sizes]
+        of_runs = np.concatenate(drawn, axis=1).T
+    shares = generator.multinomial(num_runs, [1 / num_runs] * num_runs, size=num_draws) / num_runs
+    means: Floats = (of_runs * shares).sum(axis=1)
+    return means
+
+
+def proportion_interval(correct: npt.ArrayLike, level: float = 0.95) -> Interval:
+    """Interval of a share: `bootstrap_interval` of `correct` [R, n] or [n], whose values are from 0 to 1.
+
+    With fewer than 5 of the n right, or wrong, a resample hardly shows another answer than those there are, and none
+    where all are alike: 18 of 18 would be certainty. There it is widened to the exact interval of Clopper and Pearson
+    of so many of n, which holds its level at any n (Wilson's can fall below it at the edge). n counts examples, not
+    answers: runs answer the same ones.
+    """
+    array = _numbers(correct, "correct")
+    num, interval = array.shape[1], bootstrap_interval(array, level)
+    right, tail = float(array.mean()) * num, (1 - level) / 2
+    if min(right, num - right) >= FEW_RIGHT_OR_WRONG:
+        return interval
+    low = float(betaincinv(right, num - right + 1, tail)) if right > 0 else 0.0
+    high = float(betaincinv(right + 1, num - right, 1 - tail)) if right < num else 1.0
+    return Interval(min(low, interval.low), max(high, interval.high))
 
 
 def correlation(one: npt.ArrayLike, other: npt.ArrayLike) -> float:
@@ -138,22 +153,38 @@ def covariance_ellipse(points: npt.ArrayLike, share: float) -> Ellipse | None:
 def paired_permutation_test(
     ours: npt.ArrayLike, theirs: npt.ArrayLike, seed: int = 0, num_draws: int = 10_000
 ) -> float:
-    """Two-sided p-value of a difference in mean between two models, by scores [n] of the same examples in one order.
+    """Two-sided p-value of a difference in mean between two models, by scores [R, n], or [n], of the same R runs
+    (splits) and n examples in one order.
 
-    If the models were alike, the difference on each example could as well have had the other sign. p is the share of
-    sign patterns whose summed difference is at least as far from 0 as the one found: of all patterns where at most 12
-    examples differ, else (b + 1) / (m + 1) for b of m random ones, so that it is never 0. Examples without a difference
-    cannot change it; with none that differs it is 1. ValueError on empty, unequal or non-finite input.
+    If the models were alike, the difference on each example (mean over runs) could as well have had the other sign, and
+    so could the deviation of each run's difference from their mean (times sqrt(R / (R - 1)), so that its variance is
+    that of the mean over runs). p is the share of sign patterns whose sum is at least as far from 0 as the difference
+    found, and never less than that of the examples alone, since runs that differ make nothing more certain: of all
+    patterns where at most 12 terms differ from 0, else (b + 1) / (m + 1) for b of m random ones, so that it is never 0.
+    Two or three runs show little of how much runs differ: there the level is kept only where they differ little.
+    Examples without a difference cannot change it; with none that differs it is 1. ValueError on empty, unequal or
+    non-finite input.
     """
     one, other = _numbers(ours, "ours"), _numbers(theirs, "theirs")
     if one.shape != other.shape:
-        raise ValueError(f"lengths differ: {one.size} and {other.size}")
-    differences = np.round(one - other, ROUNDING)
-    differences = differences[differences != 0]
-    found = abs(differences.sum())
-    if differences.size <= MOST_EXACT:
-        return float(_at_least(_all_sums(differences), found).mean())
-    return float((_at_least(_random_sums(differences, seed, num_draws), found).sum() + 1) / (num_draws + 1))
+        raise ValueError(f"lengths differ: {list(one.shape)} and {list(other.shape)} runs and examples")
+    differences, (num_runs, num) = one - other, one.shape
+    of_examples = np.round(differences.mean(axis=0), ROUNDING)
+    found = float(of_examples.sum())
+    p_value = _sign_test(of_examples, found, seed, num_draws)
+    if num_runs == 1:
+        return p_value
+    of_runs = differences.mean(axis=1)
+    deviations = np.round((of_runs - of_runs.mean()) * num / math.sqrt(num_runs * (num_runs - 1)), ROUNDING)
+    return max(p_value, _sign_test(np.concatenate([of_examples, deviations]), found, seed, num_draws))
+
+
+def _sign_test(terms: Floats, found: float, seed: int, num_draws: int) -> float:
+    """Share of sign patterns of the terms whose sum is at least as far from 0 as `found`."""
+    terms, found = terms[terms != 0], abs(found)
+    if terms.size <= MOST_EXACT:
+        return float(_at_least(_all_sums(terms), found).mean())
+    return float((_at_least(_random_sums(terms, seed, num_draws), found).sum() + 1) / (num_draws + 1))
 
 
 def _at_least(sums: Floats, found: float) -> npt.NDArray[np.bool_]:
@@ -177,7 +208,8 @@ def _random_sums(differences: Floats, seed: int, num_draws: int) -> Floats:
 
 
 def _numbers(values: npt.ArrayLike, name: str) -> Floats:
+    """The values as [R, n], those of one run as [1, n]."""
     array = np.asarray(values, dtype=np.float64)
-    if array.ndim != 1 or array.size == 0 or not np.isfinite(array).all():
-        raise ValueError(f"{name}: want a non-empty [n] of finite numbers, got {list(array.shape)}")
-    return array
+    if array.ndim not in (1, 2) or array.size == 0 or not np.isfinite(array).all():
+        raise ValueError(f"{name}: want a non-empty [n] or [R, n] of finite numbers, got {list(array.shape)}")
+    return np.atleast_2d(array)

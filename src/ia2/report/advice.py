@@ -1,9 +1,9 @@
 """Which of tok, act, a2t and tna is the reasonable choice: a table of rules, and what was measured against it.
 
 The first rule that holds gives what to expect before anything is trained. Where adapters were measured, a difference
-beyond two standard errors overrules it; a smaller one is a tie and does not. `tna` is in no rule: it has a weight to
-choose besides, and no figure of the paper to go by, so only a measurement can speak for it. Figures of the paper are
-those of its table for Qwen3-4B-Base, LoRA, N = 4, accuracy and ECE of its twelve and eight evaluations.
+of p < 0.05 (the test of the table of results) overrules it; any other is a tie and does not. `tna` is in no rule: it
+has a weight to choose besides, and no figure of the paper to go by, so only a measurement can speak for it. Figures of
+the paper are those of its table for Qwen3-4B-Base, LoRA, N = 4, accuracy and ECE of its twelve and eight evaluations.
 """
 
 import math
@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ia2.report.cases import Case, Measured, cases
-from ia2.report.estimates import CLEAR, difference
+from ia2.report.estimates import CLEAR
 from ia2.report.findings import Finding
+from ia2.report.intervals import LEVEL, difference
 from ia2.report.results import Record
 from ia2.report.summary import Group
 from ia2.report.teacher import NEAR_ONE_CLASS, judge, teacher_findings
@@ -85,8 +86,10 @@ RULES = (
 """From top to bottom; the first that holds counts. None holds where the teacher was not measured."""
 
 RULES_NOTE = (
-    f"A difference counts if it exceeds {CLEAR:g} standard errors, over evaluation examples (paired) and runs; else it "
-    "is a tie. The best of several models is picked on the very examples it is measured on, which flatters it a little."
+    f"A difference between methods counts if p < {LEVEL:g} in the paired permutation test over runs and examples that "
+    "the table of results shows against tok; else it is a tie. What is said of the teacher counts beyond "
+    f"{CLEAR:g} standard errors. The best of several models is picked on the very examples it is measured on, which "
+    "flatters it a little."
 )
 
 
@@ -100,9 +103,12 @@ class Advice:
     findings: tuple[Finding, ...]
 
 
-def advice(groups: Iterable[Group], records: Sequence[Record]) -> list[Advice]:
-    """One for each case of each evaluation set, in their order; `records` hold at least those of the groups."""
-    return [_advise(case) for group in groups for case in cases(group, records)]
+def advice(groups: Iterable[Group], records: Sequence[Record], kept: str = "") -> list[Advice]:
+    """One for each case of each evaluation set, in their order; `records` hold at least those of the groups.
+
+    Where the adapter of a method was `kept`, chosen by dev loss, that is the method, and not what the rules expect.
+    """
+    return [_advise(case, kept) for group in groups for case in cases(group, records)]
 
 
 def advice_text(given: Iterable[Advice]) -> str:
@@ -113,13 +119,13 @@ def advice_text(given: Iterable[Advice]) -> str:
     )
 
 
-def _advise(case: Case) -> Advice:
+def _advise(case: Case, kept: str) -> Advice:
     if case.teacher is None:
         missing = "The teacher (base model with demonstrations) was not measured: nothing is said of it."
         found = [Finding(missing, True)]
     else:
         found = teacher_findings(case, case.teacher)
-    method, verdict = _verdict(case)
+    method, verdict = _of_kept(case, kept) if kept else _verdict(case)
     return Advice(case.title, method, verdict, (*found, *_labels_used(case)))
 
 
@@ -135,6 +141,17 @@ def _verdict(case: Case) -> tuple[str | None, str]:
     if method != choice:
         return method, f"{_head(method)}, though {rule.when} ({_facts(case)}) would speak for {choice}. {comparison}"
     return method, f"{_head(method)}, given {rule.when} ({_facts(case)}): {rule.because}. {_thin(case)}{comparison}"
+
+
+def _of_kept(case: Case, kept: str) -> tuple[str, str]:
+    """The method that was kept, and what was measured of it against the best of the others."""
+    rule = next((rule for rule in RULES if rule.holds(case)), None)
+    caution = f" But {rule.because}." if rule is not None and rule.choice is None else ""
+    best, comparison = _compare(case, kept)
+    against = (
+        "" if best == kept else f" The evaluation speaks for {best}, but choosing by it would spoil what it measures."
+    )
+    return kept, f"Kept: {kept}, chosen by dev loss ({_facts(case)}).{caution} {comparison}{against}"
 
 
 def _head(method: str | None) -> str:
@@ -154,7 +171,7 @@ def _thin(case: Case) -> str:
     )
 
 
-def _compare(case: Case, choice: Choice | None) -> tuple[str | None, str]:
+def _compare(case: Case, choice: str | None) -> tuple[str | None, str]:
     """The method that measurements leave or put in place of `choice`, and what they show."""
     ranked = sorted(case.students, key=lambda student: -student.row.accuracy)
     if not ranked:
@@ -169,16 +186,19 @@ def _compare(case: Case, choice: Choice | None) -> tuple[str | None, str]:
     return _contest(first, others[0], choice)
 
 
-def _contest(first: Measured, rival: Measured, choice: Choice | None) -> tuple[str | None, str]:
+def _contest(first: Measured, rival: Measured, choice: str | None) -> tuple[str | None, str]:
     """`first`, what the rule says or else the best measured, against the best of the others."""
-    lead = difference(first, rival)
-    shown = f"{_score(first)} against {_score(rival)}: {lead}"
-    single = " Single runs hide how much runs differ." if min(first.row.n, rival.row.n) < 2 else ""
-    if lead.below():
-        return rival.row.method, f"The measurement decides: {shown}.{single}"
-    if not lead.above():
-        return choice, f"Measured, it is a tie: {shown}.{single}"
-    return first.row.method, f"The measurement {'agrees' if choice else 'decides'}: {shown}.{single}"
+    lead = difference(first.answers, rival.answers)
+    shown = f"{_score(first)} against {_score(rival)}"
+    if lead is None:
+        return choice, f"{shown}, on other splits or examples: the difference cannot be tested."
+    single = " Single runs hide how much runs differ." if lead.num_runs < 2 else ""
+    shown += f": {lead}, labels {first.row.labels} against {rival.row.labels}.{single}"
+    if not lead.is_clear:
+        return choice, f"Measured, it is a tie: {shown}"
+    if lead.points < 0:
+        return rival.row.method, f"The measurement decides: {shown}"
+    return first.row.method, f"The measurement {'agrees' if choice else 'decides'}: {shown}"
 
 
 def _score(model: Measured) -> str:

@@ -114,7 +114,7 @@ def performance_pairs(models: Sequence[Compared], records: Iterable[Record]) -> 
     measured = {
         (config_key(one.run), one.settings.eval_dataset, one.settings.num_generated_tokens_eval): one
         for one in records
-        if one.run
+        if one.run and not one.control
     }
     rows = []
     for model in models:

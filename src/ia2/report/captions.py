@@ -8,12 +8,16 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from ia2.report.intervals import p_text
 from ia2.report.summary import SummaryRow, rows_of
 
 MISSING = "–"
+INTERVALS = "95% bootstrap intervals over runs, then examples"
 MANY = 12
 """Models above which a caption does not tell of each, since nobody reads a paragraph of numbers."""
-P_VALUES = "p: of the difference from tok with as many labels, paired permutation test over examples, uncorrected."
+P_VALUES = (
+    "− tok: points ahead of tok (its labels); p: paired permutation test of that over runs and examples, uncorrected."
+)
 
 
 def number(value: float, form: str) -> str:
@@ -30,7 +34,16 @@ def interval(row: SummaryRow) -> str:
 
 def p_value(row: SummaryRow) -> str:
     """p against tok, to three decimals."""
-    return "<0.001" if row.p_value < 0.0005 else number(row.p_value, ".3f")
+    return MISSING if math.isnan(row.p_value) else p_text(row.p_value)
+
+
+def without_teacher(rows: pd.DataFrame) -> str:
+    """What to say of summary rows among which there is no teacher, of a control perhaps; else nothing."""
+    if rows.empty or any(row.is_teacher for row in rows_of(rows)):
+        return ""
+    return "The teacher (base model with demonstrations) was not measured" + (
+        "; a control with wrong labels is no teacher." if rows["control"].any() else "."
+    )
 
 
 def between(counts: Sequence[int]) -> str:
@@ -65,20 +78,25 @@ def selection_rule(rows: pd.DataFrame) -> str:
 
 def accuracy_caption(rows: pd.DataFrame) -> str:
     """For `accuracy_bars`."""
-    spread = "; whiskers: ±1 sd over runs (ddof 1); circles: single runs" if rows["n"].max() > 1 else "; no spread"
-    return f"Bars: mean accuracy, {num_runs(rows)}{spread}. {_chance(rows)} {selection_rule(rows)}"
+    circles = "; circles: single runs" if rows["n"].max() > 1 else ""
+    return (
+        f"Bars: mean accuracy, {num_runs(rows)}; whiskers: {INTERVALS}{circles}. {_chance(rows)} {selection_rule(rows)}"
+    )
 
 
 def _chance(rows: pd.DataFrame) -> str:
     """The interval of each model, and its p-value where it has one; of many, where they stand."""
     if len(rows) > MANY:
-        return "The table of results has the 95% intervals over examples, and p."
-    told = [
-        f"{row.name} {interval(row)}" + ("" if math.isnan(row.p_value) else f" (p {p_value(row)})")
-        for row in rows_of(rows)
-    ]
+        return "The table of results has the intervals, the differences from tok, and p."
+    told = [f"{row.name} {interval(row)}{_from_tok(row)}" for row in rows_of(rows)]
     meaning = f" {P_VALUES}" if rows["p_value"].notna().any() else ""
-    return f"95% bootstrap intervals over examples: {', '.join(told)}.{meaning}"
+    return f"Intervals: {', '.join(told)}.{meaning}"
+
+
+def _from_tok(row: SummaryRow) -> str:
+    if math.isnan(row.p_value):
+        return ""
+    return f" ({row.difference:+.1f} from tok, p {p_value(row)}; labels {row.labels} against {row.tok_labels})"
 
 
 def overview_caption(rows: pd.DataFrame) -> str:

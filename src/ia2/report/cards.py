@@ -133,7 +133,8 @@ def measured_part(records: Sequence[Record]) -> str:
             "",
             "Accuracy: exact match of the answer that is read from the response. ECE: of the first answer token, 15",
             "bins of equal count; the floor is what a calibrated model would show on as many examples. NLL: of the",
-            "gold answer's first token, in nats. Intervals: bootstrap over examples, of this one run. Made by",
+            "gold answer's first token, in nats. Intervals: 95%, over examples (bootstrap, and with fewer than 5 right",
+            "or wrong answers Clopper and Pearson's where that is wider), of this one run. Made by",
             "",
             "```",
             *commands,
@@ -153,7 +154,7 @@ def _line(record: Record, with_icl: bool, name: str) -> str:
     floor = record.ece_floor.get(name)
     cells = [
         asked.eval_dataset + _unusual(record),
-        f"{asked.icl_max_demos} from {asked.icl_source_dataset}" if with_icl else "none",
+        f"{asked.num_shown} from {asked.icl_source_dataset}" if with_icl else "none",
         asked.num_generated_tokens_eval,
         record.num_examples,
         _with_interval(record, with_icl, f"{name}_accuracy", ".1f"),

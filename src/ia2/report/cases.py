@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow
 import pyarrow.compute
 
+from ia2.report.intervals import Answers, read_answers
 from ia2.report.reading import read_rows
 from ia2.report.results import Record
 from ia2.report.selection import cell_of
@@ -62,6 +63,11 @@ class Measured:
         return frame
 
     @cached_property
+    def answers(self) -> Answers:
+        """Its answers by run, as differences are tested on."""
+        return read_answers(dict(zip(self.row.runs, self.row.records, strict=True)), self.row.with_icl)
+
+    @cached_property
     def hits(self) -> "pd.Series[float]":
         """The share of runs (0 to 1) in which each query was answered right, by idx."""
         return self.examples.groupby("idx")["correct"].mean()
@@ -106,7 +112,7 @@ def _case(title: str, key: dict[str, Any], models: Sequence[Measured]) -> Case:
     }
     students: dict[str, Measured] = {}
     for model in mine:
-        if model.records[0].run is not None and not model.row.with_icl:
+        if model.records[0].run is not None and not model.row.with_icl and "control" not in model.settings:
             students.setdefault(cell_of(model.records[0].run), model)
     return Case(
         title=title,

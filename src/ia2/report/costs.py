@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ia2.config import TrainConfig
-from ia2.methods import Method, Variant
+from ia2.methods import Method, Variant, parse_method
 from ia2.report.results import Record
 from ia2.report.runs import TrainedRun, config_key
 from ia2.store import description_path, read_json
@@ -53,7 +53,8 @@ def _training(folders: Sequence[Path]) -> Iterator[StageCost]:
         by_method.setdefault(read_json(description_path(folder))["config"]["training_method"], []).append(folder)
     for method, runs in by_method.items():
         seconds = sum(read_json(folder / "final_loss_statistics.json")["seconds"] for folder in runs)
-        yield StageCost(f"train {method}", seconds, _bytes(runs), f"{len(runs)} runs")
+        last = ", their last phase" if parse_method(method).variant in FIRST_PHASES else ""
+        yield StageCost(f"train {method}", seconds, _bytes(runs), f"{len(runs)} runs{last}")
 
 
 def _evaluating(records: Sequence[Record]) -> Iterator[StageCost]:
@@ -67,8 +68,14 @@ def _bytes(folders: Iterable[Path]) -> int:
     return sum(file.stat().st_size for folder in folders for file in folder.iterdir() if file.is_file())
 
 
+def training_seconds(records: Iterable[Record], runs: Iterable[TrainedRun]) -> dict[str, float]:
+    """`seconds_to_train` of the run of each adapter's record, by the record's path."""
+    from_key = {run.key: run for run in runs}
+    return {str(record.path): seconds_to_train(record.run, from_key) for record in records if record.run}
+
+
 def seconds_to_train(config: TrainConfig, runs: Mapping[str, TrainedRun]) -> float:
-    """Seconds of fitting, the first phase of `a2t` and `t2a` included; `runs` by their key.
+    """Seconds of fitting, summed over phases, the first one of `a2t` and `t2a` included; `runs` by their key.
 
     NaN where a run is not among them, or does not say: half a cost would look like a low one.
     """

@@ -1,8 +1,8 @@
 """What single examples add to a metric, for the metrics that are a mean over examples.
 
 Accuracy, entropy and their like are such means, and chance moves them as it moves a mean: the interval is a bootstrap
-over examples. A calibration error is none (drawing examples anew only makes it greater), and nor are an AUROC or an F1;
-what is known of their chance is how runs differ.
+over runs and examples. A calibration error is none (drawing examples anew only makes it greater), and nor are an AUROC
+or an F1; what is known of their chance is how runs differ.
 """
 
 import math
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from ia2.errors import UserError
 from ia2.measure.calibration import entropy
-from ia2.measure.statistics import Interval, bootstrap_interval, interval_over_runs, mean_over_runs
+from ia2.measure.statistics import Interval, bootstrap_interval, interval_over_runs, proportion_interval
 from ia2.report.reading import read_rows
 
 FEWEST_RUNS = 3
@@ -52,14 +52,22 @@ SCORES: dict[str, tuple[str, Callable[[Column], Floats]]] = {
 def interval_of(metric: str, records: Sequence[str], with_icl: bool, values: Sequence[float]) -> Interval:
     """The 95% interval of the mean over runs of a metric in one pass; `values` and `records` (paths) are the runs'.
 
-    Over examples for the metrics of `SCORES`; else over runs, NaN for one or two, which show no more than themselves.
+    Over runs and examples for the metrics of `SCORES`; else over runs, NaN for one or two, which show no more than
+    themselves.
     UserError where the runs answered different examples.
     """
     if metric not in SCORES:
         return interval_over_runs(values) if len(values) >= FEWEST_RUNS else Interval(math.nan, math.nan)
     runs = [_read_scores(metric, path, with_icl) for path in records]
     check_same_examples(records, [run.idx for run in runs])
-    return bootstrap_interval(mean_over_runs([run.scores for run in runs]))
+    scores = np.stack([run.scores for run in runs])
+    return percent_interval(scores / 100) if metric.endswith("accuracy") else bootstrap_interval(scores)
+
+
+def percent_interval(correct: Column) -> Interval:
+    """The 95% interval, in percent, of the share of right answers [R, n] of runs to the same examples."""
+    interval = proportion_interval(correct)
+    return Interval(100 * interval.low, 100 * interval.high)
 
 
 def check_same_examples(records: Sequence[str], examples: Sequence[Column]) -> None:

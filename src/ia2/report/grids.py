@@ -39,16 +39,20 @@ class Selected:
 
 @dataclass(frozen=True)
 class GridColumn:
-    """A method, evaluated with demonstrations or without; `details` tell it from others of its name."""
+    """A method, evaluated with demonstrations or without; `details` tell it from others of its name.
+
+    `control` names a control, which is never the best of a line.
+    """
 
     method: str
     with_icl: bool
     details: str = ""
+    control: str = ""
 
     @property
     def heading(self) -> str:
         """`tok`, or `base + demos`, and in brackets what differs."""
-        name = style_of(self.method, self.with_icl).tick.replace("\n", " ")
+        name = style_of(self.method, self.with_icl, self.control).tick.replace("\n", " ")
         return f"{name} [{self.details}]" if self.details else name
 
 
@@ -134,7 +138,11 @@ def with_best(cells: Cells, metrics: Sequence[str]) -> Cells:
     """The cells of a line, the best of each metric marked: all that show the best number, of two cells or more."""
     marked = dict(cells)
     for metric in metrics:
-        numbers = {place: float(shown(metric, cell.mean)) for place, cell in cells.items() if place[1] == metric}
+        numbers = {
+            place: float(shown(metric, cell.mean))
+            for place, cell in cells.items()
+            if place[1] == metric and not place[0].control
+        }
         sign = _sign(metric)
         if sign == 0 or len(numbers) < 2:
             continue

@@ -1,44 +1,52 @@
-"""How far chance could move an accuracy: intervals and p-values from the answers to single examples.
+"""How far chance could move an accuracy: its interval, and the test of a difference, from the answers to examples.
 
-Both are about the examples: the runs of a model, and all models on an evaluation set, answered the same ones, so they
-are resampled jointly. A p-value is of a trained model against `tok` of the same datasets, settings and adapter that
-took as many gold labels, dev labels included: with another number of labels it would answer another question.
+Both are over the same two levels: runs (other splits and seeds) and examples, which all runs of a model, and all models
+on an evaluation set, answered alike. A difference is of two models on the splits and examples that both have; that of
+each trained model from `tok` of the same datasets, settings and adapter stands in the tables. Methods use different
+numbers of labels (`act` takes no dev labels), so both budgets stand beside it.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from ia2.config import VARIANT_FIELDS, LabelType
-from ia2.measure.statistics import bootstrap_interval, mean_over_runs, paired_permutation_test
+from ia2.measure.statistics import paired_permutation_test
 from ia2.methods import parse_method
-from ia2.report.example_scores import check_same_examples
+from ia2.report.example_scores import check_same_examples, percent_interval
 from ia2.report.reading import read_rows
+from ia2.report.styles import control_of
 
 OF_A_VARIANT = frozenset().union(*VARIANT_FIELDS.values())
 LABEL_TYPES = get_args(LabelType)
 DEFAULT_LABELS = "icl_outputs"
 """What a method without a label type is trained on."""
+LEVEL = 0.05
+"""p below which a difference is more than a tie."""
 
 
 @dataclass(frozen=True)
 class Answered:
-    """One pass of a model: the paths of its runs' records, and the fields in which it can differ from others."""
+    """One pass of a model: the paths of its records by run, and the fields in which it can differ from others."""
 
     method: str
     with_icl: bool
-    records: tuple[str, ...]
+    records: Mapping[int, str]
     fields: Mapping[str, Any]
+    labels: str = ""
+
+    @property
+    def is_compared(self) -> bool:
+        """A trained model, and no control."""
+        return self.method != "base" and not control_of(self.fields.get("control"))
 
     @property
     def is_tok(self) -> bool:
-        return self.method != "base" and parse_method(self.method).variant == "tok"
+        return self.is_compared and parse_method(self.method).variant == "tok"
 
     @property
     def label_type(self) -> str:
@@ -54,58 +62,93 @@ class Answered:
 
 
 @dataclass(frozen=True)
-class Chance:
-    """95% interval of an accuracy in percent, and p against `tok`; NaN where that was not measured, or is this one."""
+class Difference:
+    """How many points of accuracy a model is ahead of another, and p of the paired test over runs and examples."""
 
-    low: float
-    high: float
-    p_value: float = math.nan
+    points: float
+    p_value: float
+    num_runs: int
+    num_examples: int
 
+    @property
+    def is_clear(self) -> bool:
+        return self.p_value < LEVEL
 
-def chances(models: Sequence[Answered]) -> list[Chance]:
-    """The interval and p-value of each model. UserError where runs of one model answered different examples."""
-    answers = {path: _read_answers(path) for path in {path for model in models for path in model.records}}
-    scores = [_scores(model, answers) for model in models]
-    of_tok = {(model.cell, model.label_type): ours for model, ours in zip(models, scores, strict=True) if model.is_tok}
-    found = []
-    for model, ours in zip(models, scores, strict=True):
-        interval = bootstrap_interval(100 * ours.to_numpy())
-        found.append(Chance(interval.low, interval.high, _p_value(model, ours, of_tok)))
-    return found
+    def __str__(self) -> str:
+        runs = f"{self.num_runs} run{'s' if self.num_runs > 1 else ''}"
+        return f"{self.points:+.1f} points, p {p_text(self.p_value)} ({runs}, {self.num_examples} examples)"
 
 
-def _p_value(model: Answered, ours: pd.Series, of_tok: Mapping[tuple[str, str], pd.Series]) -> float:
-    """Against the `tok` of its cell, of its own label type if both were measured; NaN where none answered the same."""
-    candidates = [of_tok.get((model.cell, label_type)) for label_type in (model.label_type, *LABEL_TYPES)]
-    theirs = next((scores for scores in candidates if scores is not None), None)
-    if model.is_tok or model.method == "base" or theirs is None or not theirs.index.equals(ours.index):
-        return math.nan
-    return paired_permutation_test(ours.to_numpy(), theirs.to_numpy())
+def p_text(p_value: float) -> str:
+    """A p-value to three decimals."""
+    return "<0.001" if p_value < 0.0005 else format(p_value, ".3f")
+
+
+Answers = Mapping[int, "pd.Series[bool]"]
+"""The answers of each run of a model in one pass, by idx: right or wrong."""
+
+
+def difference(ours: Answers, theirs: Answers) -> Difference | None:
+    """The difference of two models; None where they have no split in common, or were not asked the same."""
+    runs = [run for run in ours if run in theirs and ours[run].index.equals(theirs[run].index)]
+    if not runs:
+        return None
+    one, other = (np.stack([answers[run].to_numpy() for run in runs]) * 1.0 for answers in (ours, theirs))
+    points = 100 * float(one.mean() - other.mean())
+    return Difference(points, paired_permutation_test(one, other), len(runs), one.shape[1])
 
 
 @dataclass(frozen=True)
-class _Answers:
-    """A record's examples: their places in the dataset and whether they were answered right, in either pass."""
+class Chance:
+    """95% interval of an accuracy in percent; for a trained model the difference from `tok`, and the labels of that."""
 
-    idx: npt.NDArray[np.int64]
-    with_icl: npt.NDArray[np.bool_]
-    correct: npt.NDArray[np.bool_]
-
-    def in_pass(self, with_icl: bool) -> "_Answers":
-        shown = self.with_icl == with_icl
-        return _Answers(self.idx[shown], self.with_icl[shown], self.correct[shown])
+    low: float
+    high: float
+    from_tok: Difference | None = None
+    tok_labels: str = ""
 
 
-def _read_answers(path: str) -> _Answers:
-    """In order of idx; two examples of one idx keep their order."""
+def chances(models: Sequence[Answered]) -> list[Chance]:
+    """The interval and difference of each model. UserError where runs of one model answered different examples."""
+    answers = [read_answers(model.records, model.with_icl) for model in models]
+    toks = {
+        (model.cell, model.label_type): (ours, model.labels)
+        for model, ours in zip(models, answers, strict=True)
+        if model.is_tok
+    }
+    found = []
+    for model, ours in zip(models, answers, strict=True):
+        interval = percent_interval(np.stack([run.to_numpy() for run in ours.values()]) * 1.0)
+        theirs, labels = _tok_of(model, toks)
+        from_tok = None if theirs is None else difference(ours, theirs)
+        found.append(Chance(interval.low, interval.high, from_tok, labels if from_tok else ""))
+    return found
+
+
+def _tok_of(
+    model: Answered, toks: Mapping[tuple[str, str], tuple[Answers, str]]
+) -> tuple[Answers, str] | tuple[None, str]:
+    """The `tok` of a model's cell, of its own label type if both were measured."""
+    if model.is_compared and not model.is_tok:
+        for label_type in (model.label_type, *LABEL_TYPES):
+            if (model.cell, label_type) in toks:
+                return toks[model.cell, label_type]
+    return None, ""
+
+
+def read_answers(records: Mapping[int, str], with_icl: bool) -> Answers:
+    """The answers of a model's runs in one pass, in order of idx; two examples of one idx keep their order.
+
+    UserError where the runs answered different examples.
+    """
+    found = {run: _read_answers(path, with_icl) for run, path in records.items()}
+    check_same_examples(list(records.values()), [answers.index.to_numpy() for answers in found.values()])
+    return found
+
+
+def _read_answers(path: str, with_icl: bool) -> "pd.Series[bool]":
     rows = read_rows(Path(path).with_suffix(".parquet"), ["idx", "with_icl", "correct"])
-    idx, with_icl, correct = (rows[name].to_numpy() for name in ("idx", "with_icl", "correct"))
-    order = np.argsort(idx, kind="stable")
-    return _Answers(idx[order], with_icl[order], correct[order])
-
-
-def _scores(model: Answered, answers: Mapping[str, _Answers]) -> pd.Series:
-    """The share of a model's runs (0 to 1) in which each example was answered right, by idx."""
-    runs = [answers[path].in_pass(model.with_icl) for path in model.records]
-    check_same_examples(model.records, [run.idx for run in runs])
-    return pd.Series(mean_over_runs([run.correct for run in runs]), index=runs[0].idx)
+    idx, shown, correct = (rows[name].to_numpy() for name in ("idx", "with_icl", "correct"))
+    order = np.flatnonzero(shown == with_icl)
+    order = order[np.argsort(idx[order], kind="stable")]
+    return pd.Series(correct[order], index=idx[order])

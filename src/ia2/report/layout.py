@@ -17,10 +17,10 @@ from ia2.report.aggregation import aggregate
 from ia2.report.grids import Cell, Grid, GridColumn, Line, Selected, with_best
 from ia2.report.results import PASSES
 from ia2.report.selection import Selection
-from ia2.report.styles import style_of
+from ia2.report.styles import control_of, style_of
 from ia2.report.summary import DETAIL_NAMES, NEVER_DETAILS, in_order
 
-TOLD_BY_THE_GRID = {"model_id", "num_train_examples", "adapter", "label_type", "trained", "with_icl"}
+TOLD_BY_THE_GRID = {"model_id", "num_train_examples", "adapter", "label_type", "trained", "with_icl", "control"}
 RULES: dict[HpSelection, str] = {
     "dev_loss": "those of lowest mean dev loss over runs (for tna, dev cross-entropy on the teacher's tokens), chosen "
     "once for all evaluation sets",
@@ -110,8 +110,10 @@ def _told(value: object) -> str:
 
 def _column(entry: Entry, differing: Sequence[str]) -> GridColumn:
     details = [f"{DETAIL_NAMES.get(name, name)} {_told(entry[name])}" for name in differing if _told(entry[name])]
-    return GridColumn(str(entry["method"]), bool(entry["with_icl"]), ", ".join(details))
+    return GridColumn(
+        str(entry["method"]), bool(entry["with_icl"]), ", ".join(details), control_of(entry.get("control"))
+    )
 
 
 def _place(column: GridColumn) -> tuple[int, tuple[tuple[str, float], ...]]:
-    return style_of(column.method, column.with_icl).order, in_order(column.details)
+    return style_of(column.method, column.with_icl, column.control).order, in_order(column.details)

@@ -31,7 +31,8 @@ def csv_table(grid: Grid) -> str:
             about = (grid.about.model_id, grid.about.num_examples, grid.about.adapter, grid.about.label_type)
             source = "published" if line.published else "measured"
             sd = "" if math.isnan(cell.sd) else cell.sd
-            named = (line.trained, line.evaluated, source, column.method, column.with_icl, column.details, metric)
+            details = ", ".join(filter(None, [column.control and f"control {column.control}", column.details]))
+            named = (line.trained, line.evaluated, source, column.method, column.with_icl, details, metric)
             writer.writerow([*about, *named, cell.mean, sd, cell.n or "", cell.best, cell.rule])
     return text.getvalue()
 

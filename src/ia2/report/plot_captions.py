@@ -23,7 +23,7 @@ def chosen(points: pd.DataFrame, hp_selection: HpSelection) -> str:
 def spread(points: pd.DataFrame, circles: bool = True) -> str:
     """n, and what the interval is over; `circles` if single runs are drawn."""
     if points["over"].iloc[0] == "examples":
-        interval = f"95% bootstrap interval over the {between([*points['num_queries']])} evaluation examples"
+        interval = f"95% bootstrap interval over runs and the {between([*points['num_queries']])} evaluation examples"
     else:
         interval = "95% t interval over runs (none for fewer than three)"
     singles = f"; {CIRCLES}" if circles and points["n"].max() > 1 else ""
@@ -33,8 +33,7 @@ def spread(points: pd.DataFrame, circles: bool = True) -> str:
 def lines_caption(points: pd.DataFrame, title: str, hp_selection: HpSelection) -> str:
     """For `metric_against_n`."""
     floor = " Floor: the ECE that calibrated models would show." if points["floor"].notna().any() else ""
-    aside = " Points of one N stand side by side." if points["name"].nunique() > 1 else ""
-    return f"{title}: {spread(points)}{aside}{floor} {chosen(points, hp_selection)}"
+    return f"{title}: {spread(points)}{floor} {chosen(points, hp_selection)}"
 
 
 def adapters_caption(points: pd.DataFrame, title: str, hp_selection: HpSelection) -> str:
@@ -45,8 +44,7 @@ def adapters_caption(points: pd.DataFrame, title: str, hp_selection: HpSelection
 
 def cost_caption(points: pd.DataFrame, title: str, hp_selection: HpSelection) -> str:
     """For `cost_against_accuracy`."""
-    aside = "Methods of one cost are set apart a little."
-    return f"{title}: {spread(points, circles=False)} {FIRST_PHASE} {aside} {chosen(points, hp_selection)}"
+    return f"{title}: {spread(points, circles=False)} {FIRST_PHASE} {chosen(points, hp_selection)}"
 
 
 def heat_map_caption(title: str, num_runs: str, num_examples: str) -> str:

@@ -13,13 +13,12 @@ import numpy as np
 import pandas as pd
 
 from ia2.report.aggregation import aggregate
-from ia2.report.costs import seconds_to_train
 from ia2.report.example_scores import SCORES, interval_of
 from ia2.report.quantities import WITH_FLOOR, WITH_MAJORITY
 from ia2.report.results import PASSES, Record
 from ia2.report.runs import TrainedRun
 from ia2.report.selection import Selection
-from ia2.report.styles import style_of
+from ia2.report.styles import control_of, style_of
 from ia2.report.summary import NEVER_DETAILS, details, in_order
 
 ALONG_A_LINE = NEVER_DETAILS | {"num_train_examples", "num_labelled_samples"}
@@ -30,8 +29,9 @@ ALONG_A_LINE = NEVER_DETAILS | {"num_train_examples", "num_labelled_samples"}
 class Point:
     """The mean of a metric over `n` runs; what was not measured, or has no interval, is NaN.
 
-    `low` to `high` is its 95% interval, over examples or over runs as `over` says; `values` are those of the runs.
-    `details` say in what a line differs from others of its method and pass, and `variation` counts those from 0.
+    `low` to `high` is its 95% interval, over runs and examples or over runs as `over` says; `values` are those of the
+    runs. `control` names a control. `details` say in what a line differs from others of its method, pass and control,
+    and `variation` counts those from 0.
     `num_queries` examples were asked; `majority` is the majority-class accuracy, `floor` the ECE of a calibrated model.
     `train_seconds` (all phases) and `adapter_bytes` are means over runs.
     """
@@ -39,6 +39,7 @@ class Point:
     name: str
     method: str
     with_icl: bool
+    control: str
     details: str
     variation: int
     num_examples: int
@@ -73,17 +74,13 @@ class Measurements:
     def records(self) -> dict[str, Record]:
         return {str(record.path): record for record in self.selection.records}
 
-    @cached_property
-    def runs_from_key(self) -> dict[str, TrainedRun]:
-        return {run.key: run for run in self.runs}
-
     def points(self, metric: str) -> pd.DataFrame:
         """One `Point` per line and N, in both passes, in the order of the methods' table."""
         entries = list(_entries(self.table, metric))
         names = names_of([line for line, _ in entries])
         found = [_point(*entry, name, (metric, self)) for entry, name in zip(entries, names, strict=True)]
         frame = pd.DataFrame([astuple(point) for point in found], columns=COLUMNS)
-        places = [style_of(row.method, row.with_icl).order for row in found]
+        places = [style_of(row.method, row.with_icl, row.control).order for row in found]
         return frame.assign(place=places).sort_values(["place", "variation", "num_examples"])[COLUMNS]
 
 
@@ -105,6 +102,10 @@ class Line:
     with_icl: bool
     config: Mapping[str, Any]
 
+    @property
+    def control(self) -> str:
+        return control_of(self.config.get("control")) if self.with_icl else ""
+
 
 @dataclass(frozen=True)
 class Name:
@@ -121,15 +122,15 @@ class Name:
 
 def names_of(lines: Sequence[Line]) -> list[Name]:
     """The name of each line; lines that are equal have one name."""
-    alike: dict[tuple[str, bool], dict[str, Mapping[str, Any]]] = {}
+    alike: dict[tuple[str, bool, str], dict[str, Mapping[str, Any]]] = {}
     for line in lines:
-        alike.setdefault((line.method, line.with_icl), {})[str(line.config)] = line.config
+        alike.setdefault((line.method, line.with_icl, line.control), {})[str(line.config)] = line.config
     names = {
-        (method, with_icl, config): Name(style_of(method, with_icl).label, told, variation)
-        for (method, with_icl), configs in alike.items()
+        (*kind, config): Name(style_of(*kind).label, told, variation)
+        for kind, configs in alike.items()
         for variation, (told, config) in enumerate(_in_order(details([*configs.values()]), configs))
     }
-    return [names[line.method, line.with_icl, str(line.config)] for line in lines]
+    return [names[line.method, line.with_icl, line.control, str(line.config)] for line in lines]
 
 
 def _in_order(told: Iterable[str], configs: Iterable[str]) -> list[tuple[str, str]]:
@@ -152,11 +153,11 @@ def _point(line: Line, row: Mapping[str, Any], name: Name, measured: tuple[str, 
     records = [of.records[path] for path in row["records"]]
     interval = interval_of(metric, row["records"], line.with_icl, row["values"])
     when = PASSES[line.with_icl]
-    runs = [record.run for record in records if record.run is not None]
     return Point(
         name=name.whole,
         method=line.method,
         with_icl=line.with_icl,
+        control=line.control,
         details=name.details,
         variation=name.variation,
         num_examples=int(row["num_train_examples"]),
@@ -169,7 +170,7 @@ def _point(line: Line, row: Mapping[str, Any], name: Name, measured: tuple[str, 
         num_queries=records[0].num_examples,
         majority=_mean([record.majority_class_accuracy for record in records if metric in WITH_MAJORITY]),
         floor=_mean([record.ece_floor.get(when) for record in records if metric in WITH_FLOOR]),
-        train_seconds=_mean([seconds_to_train(run, of.runs_from_key) for run in runs]),
+        train_seconds=row["train_seconds"],
         adapter_bytes=_mean([record.train.adapter_bytes for record in records if record.train]),
     )
 

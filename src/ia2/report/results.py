@@ -8,7 +8,7 @@ with uncertainty, which holds more, and the same numbers.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +20,7 @@ from ia2.config import ModelId, PathPart, StoredRun
 from ia2.errors import UserError
 from ia2.measure.calibration import ReliabilityBin
 from ia2.report.reading import Problem, examine, read_whole
+from ia2.report.styles import control_of
 
 SCHEMA = 1
 COLUMNS = ("idx", "with_icl", "question", "gold", "response", "parsed", "correct", "confidence")
@@ -44,6 +45,11 @@ class Settings(BaseModel):
     uncertainty_analysis: bool
     num_train_examples: int
     run_idx: int
+
+    @property
+    def num_shown(self) -> int:
+        """Demonstrations before a query: of a run's own N never more than all."""
+        return min(self.icl_max_demos, self.num_train_examples) if self.icl_pool == "train" else self.icl_max_demos
 
 
 class Training(BaseModel):
@@ -123,6 +129,16 @@ class Record(BaseModel):
         return "base" if self.run is None else self.run.training_method
 
     @property
+    def control(self) -> str:
+        """The control that it is of, or nothing."""
+        return control_of(getattr(self.settings, "control", None))
+
+    @property
+    def shows_all(self) -> bool:
+        """Whether demonstrations are all N of the run's own, as with any greater number."""
+        return self.settings.icl_pool == "train" and self.settings.icl_max_demos >= self.settings.num_train_examples
+
+    @property
     def trained_dataset(self) -> str:
         """What the model learned from: its training set, or for the base model where its demonstrations come from."""
         return self.settings.icl_source_dataset if self.run is None else self.run.dataset
@@ -157,19 +173,45 @@ def read_results(root: Path) -> Results:
     return Results(root, examined.found, examined.problems)
 
 
+def with_one_number(records: Sequence[Record]) -> tuple[Record, ...]:
+    """The records, those that show all N demonstrations under one number: the greatest that any was asked for with.
+
+    Of records that then differ in nothing one stays; stores of the first edition have several.
+    """
+    most = max((record.settings.icl_max_demos for record in records), default=0)
+    told = {id(record): record for record in records if record.settings.icl_max_demos == most or not record.shows_all}
+    known = {_identity(record) for record in told.values()} if len(told) < len(records) else set()
+    for record in records:
+        if id(record) not in told:
+            settings = record.settings.model_copy(update={"icl_max_demos": most})
+            renamed = record.model_copy(update={"settings": settings})
+            if (identity := _identity(renamed)) not in known:
+                known.add(identity)
+                told[id(record)] = renamed
+    return tuple(told[id(record)] for record in records if id(record) in told)
+
+
+def _identity(record: Record) -> str:
+    """The settings and the run, as one text."""
+    run = record.run.applicable() if record.run else None
+    return json.dumps([record.settings.model_dump(mode="json"), run], sort_keys=True)
+
+
 def read_record(path: Path) -> Record | Problem:
     """One record, or the reason why it cannot be counted; UserError where its schema is newer than this version's."""
     return read_whole(path, Record, SCHEMA, COLUMNS)
 
 
-def tidy(records: Sequence[Record]) -> pd.DataFrame:
+def tidy(records: Sequence[Record], train_seconds: Mapping[str, float]) -> pd.DataFrame:
     """One row per measurement: every configuration field, outcomes of the run, `metric` and `value`.
+
+    `train_seconds` are those of `costs.training_seconds`: over all phases, which a record alone does not know.
 
     Evaluation fields have their own names. A training field that an evaluation field shares its name with is called
     `train_{field}` (`stop` is where an evaluated response ended, `train_stop` where a trained one did). UserError where
     two records measure the same metric of the same run with the same settings.
     """
-    fields = [_fields(record) for record in records]
+    fields = [_fields(record, train_seconds) for record in records]
     rows = [
         {**fields[place], "metric": metric, "value": float(value)}
         for place, numbers in enumerate(_once(records, fields))
@@ -199,14 +241,15 @@ def _once(records: Sequence[Record], fields: Sequence[dict[str, Any]]) -> list[d
     return numbers
 
 
-def _fields(record: Record) -> dict[str, Any]:
+def _fields(record: Record, train_seconds: Mapping[str, float]) -> dict[str, Any]:
     settings = record.settings.model_dump(mode="json")
     run = record.run.applicable() if record.run else {}
     fields = {"record": str(record.path), "kind": record.kind, "method": record.method, **settings}
     fields |= {f"train_{name}" if name in settings else name: value for name, value in run.items()}
     outcome = record.train.model_dump() if record.train else {}
     if record.train:
-        outcome["train_seconds"] = outcome.pop("seconds")
+        del outcome["seconds"]
+        outcome["train_seconds"] = train_seconds.get(str(record.path))
         outcome |= {f"dev_loss_{name}": loss for name, loss in (outcome.pop("dev_losses") or {}).items()}
     labels = {"labels_train": record.labels_used.train, "labels_dev": record.labels_used.dev}
     fields |= {"num_examples": record.num_examples, **labels, **outcome, "command": record.command}

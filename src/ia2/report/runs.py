@@ -25,7 +25,7 @@ class TrainedRun:
     """A finished run. `dev_loss` is that of the weights that were saved: the best, or the last with keep=last.
 
     `dev_losses` are the unweighted losses that it is made of; None for a run that is older than they are. `seconds` is
-    the time of its own last phase.
+    the time of the phases that it was trained in itself; `costs.seconds_to_train` adds that of the run it starts from.
     """
 
     config: TrainConfig
@@ -93,4 +93,8 @@ def _read_run(folder: Path) -> TrainedRun:
 
 def _run(config: TrainConfig, outcome: dict[str, Any], folder: Path | None = None) -> TrainedRun:
     saved = outcome.get("final_dev_loss" if config.keep == "last" else "best_dev_loss")
-    return TrainedRun(config, saved, folder, outcome.get("dev_losses"), outcome.get("seconds"))
+    phases = outcome.get("phases") or {"last": outcome}  # records, and runs older than the phases, have one number
+    seconds = [phase.get("seconds") for phase in phases.values()]
+    return TrainedRun(
+        config, saved, folder, outcome.get("dev_losses"), None if None in seconds else float(sum(filter(None, seconds)))
+    )

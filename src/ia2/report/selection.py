@@ -6,7 +6,7 @@ names. The dev loss is the method's own, but for `tna`: `TrainedRun.selection_lo
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from ia2.config import HpSelection, TrainConfig
 from ia2.errors import UserError
+from ia2.report.costs import training_seconds
 from ia2.report.results import Record
 from ia2.report.runs import TrainedRun, config_key
 
@@ -31,7 +32,7 @@ class HyperParameters:
         return f"{self.lr:g}" + ("" if self.ce_loss_weight is None else f" with ce_loss_weight {self.ce_loss_weight:g}")
 
 
-HYPERPARAMETERS = tuple(field.name for field in fields(HyperParameters))
+HYPERPARAMETERS = tuple(one.name for one in fields(HyperParameters))
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,15 @@ class Choice:
 
 @dataclass(frozen=True)
 class Selection:
-    """The records that are shown, base records among them, and the choices that they rest on."""
+    """The records that are shown, base records among them, and the choices that they rest on.
+
+    `train_seconds` are of each trained model's run, by its record's path.
+    """
 
     records: tuple[Record, ...]
     choices: tuple[Choice, ...]
     hp_selection: HpSelection = "dev_loss"
+    train_seconds: Mapping[str, float] = field(default_factory=dict)
 
     def rule_of(self, record: Record) -> str | None:
         """How this record's hyper-parameters were chosen; None for the base model, which has none."""
@@ -131,7 +136,7 @@ def choose_by_performance(records: Sequence[Record]) -> tuple[Choice, ...]:
     """
     cells: dict[tuple[str, str], list[Record]] = {}
     for record in records:
-        if record.run is not None and "without_icl_accuracy" in record.metrics:
+        if record.run is not None and not record.control and "without_icl_accuracy" in record.metrics:
             cells.setdefault((cell_of(record.run), record.settings.eval_dataset), []).append(record)
     return tuple(_best_on(cell, evaluated, members) for (cell, evaluated), members in cells.items())
 
@@ -141,7 +146,7 @@ def _best_on(cell: str, eval_dataset: str, members: Sequence[Record]) -> Choice:
         Candidate(
             hyperparameters,
             None,
-            tuple(sorted(record.run.run_idx for record in found if record.run)),
+            tuple(sorted({record.run.run_idx for record in found if record.run})),
             float(np.mean([record.metrics["without_icl_accuracy"] for record in found])),
         )
         for hyperparameters, found in _by_hyperparameters(members).items()
@@ -171,7 +176,7 @@ def select(
     else:
         evaluated = {cell_of(record.run) for record in records if record.run}
         choices = choose([run for run in runs if cell_of(run.config) in evaluated])
-    everything = Selection(tuple(records), choices, hp_selection)
+    everything = Selection(tuple(records), choices, hp_selection, training_seconds(records, runs))
     return replace(everything, records=tuple(record for record in records if _is_chosen(record, everything)))
 
 

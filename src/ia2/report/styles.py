@@ -3,7 +3,8 @@
 The colours are those of Okabe and Ito, chosen to be told apart without colour vision (its pale yellow is replaced by a
 brown that shows on white); markers differ as well, and bars stand above their names, so colour is never the only sign.
 A variant has its colour and marker, an adapter its kind of line, of filling and of hatching, so that all 24 differ.
-The base model has two rows: without demonstrations it is where a student starts, with them it is the teacher.
+The base model has two rows: without demonstrations it is where a student starts, with them it is the teacher. What is
+shown wrong demonstrations is a control, of a name and look of its own: it is no teacher, and compared with nothing.
 """
 
 from dataclasses import dataclass, replace
@@ -73,6 +74,7 @@ class MethodStyle:
 STYLES = {
     "base": MethodStyle("Base, no demonstrations", "base", "#7d7f87", "o", 0),
     "teacher": MethodStyle("Base + demonstrations (teacher)", "base\n+ demos", "#cc79a7", "s", 1),
+    "control": MethodStyle("Base + wrong labels (control)", "base\n+ wrong", "#4b3b47", "p", 2),
     "tok": MethodStyle("tok (SFT)", "tok", "#e69f00", "^", 2),
     "tokl": MethodStyle("tokl (soft labels)", "tokl", "#8c6d31", "v", 3),
     "act": MethodStyle("act (IA2)", "act", "#0072b2", "D", 4),
@@ -88,13 +90,23 @@ def in_words(run: TrainConfig) -> str:
     return VARIANT_WORDS[run.method.variant] + labels
 
 
-def style_of(method: str, with_icl: bool = False) -> MethodStyle:
-    """The style of `base` or a training method, evaluated without or with demonstrations; UserError if unknown."""
+def control_of(field: object) -> str:
+    """The control that a record's field `control` names, or nothing; records that are older than it have none."""
+    return "" if str(field) in ("none", "None", "nan", "<NA>") else str(field)
+
+
+def style_of(method: str, with_icl: bool = False, control: str = "") -> MethodStyle:
+    """The style of `base` or a training method, evaluated without or with demonstrations, which a control shows wrong.
+
+    UserError if the method is unknown.
+    """
+    is_control = with_icl and control != ""
     if method == "base":
-        return STYLES["teacher" if with_icl else "base"]
+        return STYLES["control" if is_control else "teacher" if with_icl else "base"]
     parsed = parse_method(method)
     style, adapter = STYLES[parsed.variant], ADAPTER_LABELS[parsed.adapter]
     suffix, tick = (" + demonstrations", "\n+ demos") if with_icl else ("", "")
+    suffix, tick = (" + wrong labels (control)", "\n+ wrong") if is_control else (suffix, tick)
     place = 2 * (ADAPTERS.index(parsed.adapter) * len(VARIANTS) + style.order) + with_icl
     look = ADAPTER_LOOKS[parsed.adapter]
     return replace(style, label=f"{adapter}{style.label}{suffix}", tick=f"{method}{tick}", order=place, look=look)

@@ -14,10 +14,10 @@ import pandas as pd
 
 from ia2.measure.statistics import standard_deviation
 from ia2.report.aggregation import MEANS, aggregate
-from ia2.report.intervals import Answered, chances
+from ia2.report.intervals import Answered, Chance, chances
 from ia2.report.results import PASSES
 from ia2.report.selection import HYPERPARAMETERS, Selection
-from ia2.report.styles import style_of
+from ia2.report.styles import control_of, style_of
 
 SHOWN_METRICS = {
     "anywhere": "anywhere_accuracy",
@@ -28,7 +28,7 @@ SHOWN_METRICS = {
     "parse_rate": "parse_rate",
 }
 
-PER_METRIC = frozenset({"metric", "mean", "sd", "n", "values", "records", *MEANS})
+PER_METRIC = frozenset({"metric", "mean", "sd", "n", "values", "records", "runs", *MEANS})
 # A field is shown beside a method's name where models of that name differ in it, unless the table says it elsewhere.
 SHOWN_ELSEWHERE = {
     "kind",
@@ -50,8 +50,9 @@ class SummaryRow:
 
     accuracy and anywhere are mean percents over n runs (accuracy_sd: ddof 1, NaN for one run); ece, ece_floor, nll and
     parse_rate are means in their natural units; rule says how the hyper-parameters were chosen (empty for the base
-    model); accuracy_values and records (paths) are in order of run_idx. accuracy_low to accuracy_high is the 95%
-    interval over examples, p_value that of the difference from `tok` (report/intervals.py).
+    model); accuracy_values, runs (run_idx) and records (paths) are in order of run_idx. accuracy_low to accuracy_high
+    is the 95% interval, difference the points ahead of `tok`, which used tok_labels, and p_value that of the difference
+    (report/intervals.py). control names a control, which is compared with nothing.
     """
 
     trained_dataset: str
@@ -81,9 +82,13 @@ class SummaryRow:
     train_seconds: float
     rule: str
     records: tuple[str, ...]
+    runs: tuple[int, ...] = ()
     accuracy_low: float = math.nan
     accuracy_high: float = math.nan
+    difference: float = math.nan
     p_value: float = math.nan
+    tok_labels: str = ""
+    control: str = ""
     ece_published: float = math.nan
     hp_selection: str = "dev_loss"
 
@@ -96,6 +101,15 @@ class SummaryRow:
     def name(self) -> str:
         """What tells this row from the others of its group."""
         return f"{self.label} [{self.details}]" if self.details else self.label
+
+    @property
+    def labels(self) -> str:
+        """Gold labels used: training (or demonstrations) + dev."""
+        return f"{self.labels_train:.0f} + {self.labels_dev:.0f}"
+
+    @property
+    def is_teacher(self) -> bool:
+        return self.method == "base" and self.with_icl and not self.control
 
 
 COLUMNS = [field.name for field in fields(SummaryRow)]
@@ -156,7 +170,8 @@ def _row(metrics: Mapping[str, Mapping[Hashable, Any]], with_icl: bool) -> Summa
     score = metrics[f"{when}_accuracy"]
     method, dataset = str(score["method"]), score.get("dataset")
     trained = str(score["icl_source_dataset"] if pd.isna(dataset) else dataset)
-    style = style_of(method, with_icl)
+    control = control_of(score.get("control")) if with_icl else ""
+    style = style_of(method, with_icl, control)
     unlabelled = method == "base" and not with_icl
     return SummaryRow(
         trained_dataset=trained,
@@ -182,6 +197,9 @@ def _row(metrics: Mapping[str, Mapping[Hashable, Any]], with_icl: bool) -> Summa
         train_seconds=score["train_seconds"],
         rule="" if pd.isna(score["rule"]) else str(score["rule"]),
         records=score["records"],
+        runs=score["runs"],
+        tok_labels="",
+        control=control,
         hp_selection=str(score["hp_selection"]),
     )
 
@@ -192,15 +210,30 @@ def _mean(metrics: Mapping[str, Mapping[Hashable, Any]], metric: str) -> float:
 
 def _with_chances(found: list[tuple[SummaryRow, dict[str, Any]]]) -> list[tuple[SummaryRow, dict[str, Any]]]:
     """The rows with what chance could do to their accuracies."""
-    own = ("trained_dataset", "eval_dataset", "labels_train", "labels_dev")
+    own = ("trained_dataset", "eval_dataset")
     models = [
-        Answered(row.method, row.with_icl, row.records, {**config, **{name: getattr(row, name) for name in own}})
+        Answered(
+            row.method,
+            row.with_icl,
+            dict(zip(row.runs, row.records, strict=True)),
+            {**config, **{name: getattr(row, name) for name in own}},
+            row.labels,
+        )
         for row, config in found
     ]
-    return [
-        (replace(row, accuracy_low=chance.low, accuracy_high=chance.high, p_value=chance.p_value), config)
-        for (row, config), chance in zip(found, chances(models), strict=True)
-    ]
+    return [(_with_chance(row, one), config) for (row, config), one in zip(found, chances(models), strict=True)]
+
+
+def _with_chance(row: SummaryRow, chance: Chance) -> SummaryRow:
+    lead = chance.from_tok
+    return replace(
+        row,
+        accuracy_low=chance.low,
+        accuracy_high=chance.high,
+        difference=math.nan if lead is None else lead.points,
+        p_value=math.nan if lead is None else lead.p_value,
+        tok_labels=chance.tok_labels,
+    )
 
 
 def _detailed(found: list[tuple[SummaryRow, dict[str, Any]]]) -> list[SummaryRow]:

@@ -9,7 +9,16 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from ia2.report.captions import MISSING, P_VALUES, interval, num_runs, number, p_value, selection_rule
+from ia2.report.captions import (
+    MISSING,
+    P_VALUES,
+    interval,
+    num_runs,
+    number,
+    p_value,
+    selection_rule,
+    without_teacher,
+)
 from ia2.report.summary import SummaryRow, groups, rows_of
 from ia2.report.templates import render
 from ia2.report.text import aligned
@@ -37,8 +46,8 @@ def _accuracy(row: SummaryRow) -> str:
     return number(row.accuracy, ".1f") + spread
 
 
-def _labels(row: SummaryRow) -> str:
-    return f"{number(row.labels_train, '.0f')} + {number(row.labels_dev, '.0f')}"
+def _difference(row: SummaryRow) -> str:
+    return number(row.difference, "+.1f") + (f" ({row.tok_labels})" if row.tok_labels else "")
 
 
 def _seconds(row: SummaryRow) -> str:
@@ -55,13 +64,20 @@ COLUMNS = (
     ),
     Column(
         "95%",
-        "interval of accuracy over examples: percentile bootstrap, all runs resampled jointly",
+        "interval of accuracy: bootstrap over runs, then examples; near 0 and 100 that of Clopper and Pearson",
         interval,
         lambda r: r.accuracy_low,
     ),
     Column(
+        "− tok",
+        "points of accuracy ahead of tok on the same splits and examples; in brackets the labels that tok used, which "
+        "can be others than the model's own",
+        _difference,
+        lambda r: r.difference,
+    ),
+    Column(
         "p",
-        "against tok with as many labels: paired permutation test over examples, uncorrected",
+        "of that difference: paired permutation test over runs and examples, uncorrected",
         p_value,
         lambda r: r.p_value,
     ),
@@ -97,11 +113,11 @@ COLUMNS = (
     Column(
         "Labels",
         "gold labels used: training (or demonstrations) + dev",
-        _labels,
+        lambda r: r.labels,
         lambda r: r.labels_train + r.labels_dev,
     ),
     Column("lr", "learning rate chosen", lambda r: number(r.lr, "g"), lambda r: r.lr),
-    Column("Seconds", "training time of one run", _seconds, lambda r: r.train_seconds),
+    Column("Seconds", "training time of one run, all phases", _seconds, lambda r: r.train_seconds),
 )
 
 
@@ -112,8 +128,8 @@ def text_table(summary: pd.DataFrame) -> str:
     parts = [_text_group(group.title, group.rows) for group in groups(summary)]
     published = ", in brackets ddof 0 as published" if is_published(summary) else ""
     notes = [
-        f"Accuracy: mean ± sd over runs (ddof 1{published}), {num_runs(summary)}; 95%: bootstrap interval over "
-        f"examples. {P_VALUES} Labels: training + dev. {MISSING}: not measured.",
+        f"Accuracy: mean ± sd over runs (ddof 1{published}), {num_runs(summary)}; 95%: bootstrap interval over runs, "
+        f"then examples. {P_VALUES} Labels: training + dev. {MISSING}: not measured.",
         selection_rule(summary),
     ]
     if summary["out_of_distribution"].any():
@@ -145,7 +161,7 @@ def html_table(rows: pd.DataFrame, title: str = "", links: Sequence[str] = ()) -
         HtmlRow(row.label, tuple(_html_cell(column, row) for column in shown), link)
         for row, link in zip(rows_of(rows), links, strict=True)
     ]
-    rule = selection_rule(rows)
+    rule = f"{selection_rule(rows)} {without_teacher(rows)}".strip()
     return render("results_table", columns=shown, rows=found, missing=MISSING, rule=rule, title=title)
 
 
@@ -167,4 +183,6 @@ def is_published(rows: pd.DataFrame) -> bool:
 def _text_group(title: str, rows: pd.DataFrame) -> str:
     shown = [column for column in columns_of(rows) if column.in_terminal]
     lines = [[column.text(row) for column in shown] for row in rows_of(rows)]
-    return "\n".join([title, *aligned([column.heading for column in shown], lines)])
+    return "\n".join(
+        [title, *aligned([column.heading for column in shown], lines), *filter(None, [without_teacher(rows)])]
+    )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ia2.report.cases import Case, Measured
 from ia2.report.estimates import Estimate, above_majority, accuracy, difference
 from ia2.report.findings import Finding
+from ia2.report.intervals import difference as tested
 
 MIN_GAIN = 10.0
 """Points of accuracy that demonstrations have to add."""
@@ -150,10 +151,14 @@ def _control(case: Case, teacher: Measured) -> Finding:
             "Whether the demonstrations' labels matter, or only their format, was not measured (it takes a record with "
             "control=wrong_labels)."
         )
-    lost = difference(teacher, case.wrong_labels)
+    lost = tested(teacher.answers, case.wrong_labels.answers)
+    if lost is None:
+        return Finding(
+            "The teacher and its control with wrong labels have no split in common: no difference is tested."
+        )
     text = f"With wrong labels in its demonstrations the teacher answers {case.wrong_labels.row.accuracy:.1f}% right, "
     text += f"with the right ones {teacher.row.accuracy:.1f}%: {lost}"
-    if lost.above():
+    if lost.is_clear and lost.points > 0:
         return Finding(f"{text}. The labels matter, not the format alone.")
     return Finding(f"{text}. That is no clear difference: the demonstrations may teach their format only.", True)
 

@@ -1,6 +1,7 @@
 """The split of one run, drawn from a prepared dataset: data/{dataset}/train, train_fixed and {dataset}-ldr/train."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from ia2 import store
@@ -58,8 +59,15 @@ def _pool(root: Path, dataset: str) -> tuple[Example, ...]:
 
 
 def check_draw(path: Path, draw: Draw | LowDataDraw) -> None:
-    """UserError where the split at `path` says it was drawn with other settings than those that were given."""
+    """UserError where the split at `path` says it was drawn with other settings than those that were given.
+
+    Numbers count as far as there are examples: one that was drawn with at most 256 demonstrations of 8 has 8.
+    """
     made_with = store.read_part(path, "settings")
     for key, value in draw.settings.items():
-        if getattr(draw, key) is not None and made_with.get(key, value) != value:
-            raise UserError(f"{path} was drawn with {key}={made_with[key]}, not {value}; --overwrite replaces it")
+        was = made_with.get(key, value)
+        if getattr(draw, key) is not None and replace(draw, **{key: was}).settings[key] != value:
+            raise UserError(
+                f"{path} was drawn with {key}={was}, not {value}; take it without --{key}, or replace it with "
+                "`ia2 create --overwrite`"
+            )

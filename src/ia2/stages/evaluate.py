@@ -63,10 +63,14 @@ class Evaluation(Prompting):
 
 
 def record_path(root: Path, asked: Evaluation, trained: Trained | None) -> Path:
-    """{run name or model_N_run}__{eval}_on_{source}_demos{k}_T{T}.json, in the folder of its method and dataset."""
+    """{run name or model_N_run}__{eval}_on_{source}_demos{k}_T{T}.json, in the folder of its method and dataset.
+
+    Where a record stands that was asked for with another k and shows the same, its own: there is one.
+    """
     name = store.fitting_name(f"{trained.folder.name if trained else asked.of_base}__{asked.name}")
     method, dataset = (trained.config.training_method, trained.config.dataset) if trained else ("base", None)
-    return store.evaluations_folder(root, method, dataset, asked.uncertainty_analysis) / f"{name}.json"
+    folder = store.evaluations_folder(root, method, dataset, asked.uncertainty_analysis)
+    return asked.standing(folder / f"{name}.json")
 
 
 def is_recorded(root: Path, asked: Evaluation, trained: Trained | None, passes: Sequence[bool]) -> bool:
@@ -169,7 +173,7 @@ class _Pass:
 
 def _described(asked: Evaluation, trained: Trained | None, passes: Sequence[bool]) -> dict[str, Any]:
     """Who was asked what."""
-    shown = {"train": min(asked.icl_max_demos, asked.num_train_examples) if True in passes else 0, "dev": 0}
+    shown = {"train": min(asked.num_shown, asked.num_train_examples) if True in passes else 0, "dev": 0}
     return {
         "schema": SCHEMA,
         "kind": "base" if trained is None else "adapter",
@@ -184,7 +188,9 @@ def _training(folder: Path) -> dict[str, Any]:
     statistics = store.read_json(folder / "final_loss_statistics.json")
     keys = ("best_dev_loss", "final_dev_loss", "best_step", "num_steps", "seconds", "trainable_parameters")
     whole = {key: statistics[key] for key in (*keys, "adapter_bytes")}
-    return {**whole, "dev_losses": statistics.get("dev_losses")}  # a run may be older than they are
+    if phases := statistics.get("phases"):  # a run may be older than they are, and than its dev losses
+        whole["seconds"] = sum(phase["seconds"] for phase in phases.values())
+    return {**whole, "dev_losses": statistics.get("dev_losses")}
 
 
 def _outcome(made: Mapping[str, _Pass], asked: Evaluation) -> dict[str, Any]:

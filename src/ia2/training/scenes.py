@@ -100,6 +100,7 @@ def _identity(root: Path, asked: Prompting, lm: LanguageModel) -> dict[str, obje
     return {
         "format": FORMAT,
         **settings,
+        "icl_max_demos": asked.num_shown,
         "model_id": store.short_model_name(asked.model_id),
         "model_revision": lm.revision,
         "base": {"parts": lm.parts},

@@ -10,8 +10,9 @@ from tiny_runs import leftovers
 from tiny_sweeps import ends, grid, jobs_of, summaries, weights, words
 
 from ia2 import store
-from ia2.config import SweepConfig, TrainConfig
+from ia2.config import CreateConfig, SweepConfig, TrainConfig
 from ia2.errors import MachineError, UserError
+from ia2.flows.data import create_all
 from ia2.flows.sweep import work
 from ia2.flows.sweep.executors import Pool
 from ia2.flows.sweep.grid import expand
@@ -226,3 +227,18 @@ def test_workers_are_set_up_for_their_share(monkeypatch: pytest.MonkeyPatch) -> 
     assert [pool.environment(index, 3)["CUDA_VISIBLE_DEVICES"] for index in range(3)] == ["5", "7", "5"]
     assert pool.environment(0, 3)["OMP_NUM_THREADS"] == "2"
     assert "CUDA_VISIBLE_DEVICES" not in Pool(3).environment(0, 3)
+
+
+def test_splits_of_create_serve_a_sweep_that_asks_for_all_demonstrations(
+    tmp_path: Path, tiny_model_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = grid(tmp_path, tiny_model_folder, max_icl_demos=4, lrs=(1e-2, 3e-3), dry_run=True)
+    create_all(CreateConfig(root=tmp_path, datasets=("made_up",), num_train_examples=(4,), num_runs=2))
+    sweep(config)
+    assert "failed" not in capsys.readouterr().out
+    with pytest.raises(MachineError):
+        sweep(config.model_copy(update={"max_icl_demos": 2, "dry_run": False}))
+    told = capsys.readouterr().out.splitlines()
+    reasons = [line for line in told if "max_icl_demos=4, not 2" in line]
+    assert len(reasons) == 2 * 2, "once before the work and once after it, for each of the two splits"
+    assert all(" and 7 more" in line for line in reasons)

@@ -13,6 +13,7 @@ from typing import Literal
 from ia2 import store
 from ia2.config import SweepConfig, TrainConfig
 from ia2.errors import MachineError, UserError
+from ia2.flows.failures import said_once
 from ia2.flows.sweep.estimate import Costs
 from ia2.flows.sweep.executors import Executor, InProcess, Pool
 from ia2.flows.sweep.grid import expand, left_out
@@ -39,8 +40,8 @@ def sweep(config: SweepConfig, models: Models | None = None) -> list[Outcome]:
     costs = Costs(root)
     plan = costs.applied(plan_of(root, configs))
     print("\n".join([described(plan, costs, in_full=config.dry_run), *left_out(config)]))
-    for outcome in unprepared:
-        print(f"  failed: {outcome.key}: {outcome.reason}")
+    for line in said_once((f"failed: {outcome.key}", outcome.reason) for outcome in unprepared):
+        print(f"  {line}")
     if plan.jobs and config.ray_address is None:
         check_tracker(config.tracker)
     if config.dry_run:
@@ -197,7 +198,8 @@ def _table(finished: Finished) -> str:
     }
     lines = [", ".join(f"{number} {what}" for what, number in counted.items() if number) or "nothing to do"]
     lost = [outcome for outcome in finished.outcomes if outcome.status in ("failed", "skipped")]
-    return "\n".join([*lines, *(f"  {outcome.status}: {outcome.key}: {outcome.reason}" for outcome in lost)])
+    reasons = said_once((f"{outcome.status}: {outcome.key}", outcome.reason) for outcome in lost)
+    return "\n".join([*lines, *(f"  {line}" for line in reasons)])
 
 
 def _raise_failures(finished: Finished) -> None:

@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 
 from ia2.methods import ADAPTERS, VARIANTS, Method, Variant, parse_method
 from ia2.report.captions import MISSING
-from ia2.report.plots.drawing import LETTER, STYLE, WIDTH, add_caption, add_legend, look_of
+from ia2.report.plots.drawing import IDENTITY, LETTER, STYLE, WIDTH, add_caption, add_legend, look_of
 from ia2.report.plots.lines import level, measure_axis, references, whiskers
 from ia2.report.quantities import Quantity
 from ia2.report.styles import ADAPTER_LOOKS, ADAPTER_NAMES, INK
@@ -35,7 +35,7 @@ def adapters_compared(points: pd.DataFrame, quantity: Quantity, title: str = "",
         axes = figure.add_subplot()
         axes.grid(axis="y")
         base = points[points["method"] == "base"]
-        handles = [level(axes, line, quantity) for _, line in base.groupby(["with_icl", "variation"])]
+        handles = [level(axes, line, quantity) for _, line in base.groupby(IDENTITY)]
         for place, (variant, details) in enumerate(groups):
             members = points[points["details"] == details].set_index("method")
             for number, adapter in enumerate(ADAPTERS):

@@ -22,7 +22,7 @@ WIDEST = 7.0
 
 
 def accuracy_bars(rows: pd.DataFrame, caption: str = "") -> Figure:
-    """Accuracy in percent of a group's summary rows: bar the mean, whisker the sd over runs, dots the runs.
+    """Accuracy in percent of a group's summary rows: bar the mean, whisker its 95% interval, dots the runs.
 
     Many bars stand in several panels, one below the other, since a figure that is wide is small on a page.
     """
@@ -54,9 +54,10 @@ def _panel(axes: Axes, rows: Sequence[SummaryRow], num_places: int) -> None:
 
 def _bar(axes: Axes, place: int, row: SummaryRow) -> None:
     axes.bar(place, row.accuracy, width=0.66, color=row.colour, alpha=0.85)
-    spread = 0.0 if math.isnan(row.accuracy_sd) else row.accuracy_sd
+    low, high = (row.accuracy if math.isnan(end) else end for end in (row.accuracy_low, row.accuracy_high))
+    ends = [[max(row.accuracy - low, 0.0)], [max(high - row.accuracy, 0.0)]]
+    axes.errorbar([place], [row.accuracy], yerr=ends, color=INK, capsize=3, linewidth=1)
     if row.n > 1:
-        axes.errorbar(place, row.accuracy, yerr=spread, color=INK, capsize=3, linewidth=1)
         shifts = np.linspace(-0.18, 0.18, row.n)
         axes.plot(
             place + shifts,
@@ -69,7 +70,7 @@ def _bar(axes: Axes, place: int, row: SummaryRow) -> None:
             linestyle="none",
             clip_on=False,
         )
-    top = max(row.accuracy + spread, *row.accuracy_values)
+    top = max(high, *row.accuracy_values)
     axes.annotate(f"{row.accuracy:.1f}", (place, top), (0, 4), textcoords="offset points", ha="center", fontsize=9)
 
 

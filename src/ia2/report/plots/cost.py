@@ -10,16 +10,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from ia2.report.plots.drawing import STYLE, Look, add_caption, add_legend, key, look_of, panel_grid
-from ia2.report.plots.lines import level, measure_axis, sizes_of, spread, whiskers
+from ia2.report.plots.drawing import IDENTITY, STYLE, Look, add_caption, add_legend, key, look_of, panel_grid
+from ia2.report.plots.lines import SEEN_THROUGH, level, measure_axis, sizes_of, whiskers
 from ia2.report.quantities import Quantity
 from ia2.report.styles import INK
 
 COSTS = {"train_seconds": ("Seconds to train", 1.0), "adapter_bytes": ("Size of the adapter (MB)", 1e-6)}
 """Column of the points -> its axis, and what its numbers are multiplied by."""
 SMALLEST, LARGEST = 4.0, 9.0
-DECADES = 0.12
-"""How far, at most, marks of equal cost are set apart."""
 
 
 def cost_against_accuracy(points: pd.DataFrame, quantity: Quantity, title: str = "", caption: str = "") -> Figure:
@@ -49,17 +47,17 @@ def cost_against_accuracy(points: pd.DataFrame, quantity: Quantity, title: str =
 def _levels(axes: Axes, points: pd.DataFrame, quantity: Quantity) -> list[Artist]:
     """The base model, in each pass."""
     base = points[points["method"] == "base"]
-    lines = [line for _, line in base.groupby(["with_icl", "variation"])]
+    lines = [line for _, line in base.groupby(IDENTITY)]
     return [level(axes, line[line["num_examples"] == line["num_examples"].max()], quantity) for line in lines]
 
 
 def _lines(axes: Axes, trained: pd.DataFrame, quantity: Quantity) -> list[Artist]:
     """The marks of every method, joined in the order of N."""
-    lines = [line for _, line in trained.groupby(["method", "with_icl", "variation"], sort=False)]
+    lines = [line for _, line in trained.groupby(IDENTITY, sort=False)]
     handles: list[Artist] = []
-    for line, shift in zip(lines, spread(len(lines), DECADES), strict=True):
-        look = look_of(line["method"].iloc[0], line["with_icl"].iloc[0], line["variation"].iloc[0])
-        placed = line.assign(cost=line["cost"] * 10**shift, size=_sizes(line, trained))
+    for line in lines:
+        look = look_of(*line[IDENTITY].iloc[0])
+        placed = line.assign(size=_sizes(line, trained))
         axes.plot(placed["cost"], placed["mean"], linestyle=look.line, linewidth=0.8, color=look.colour)
         for _, point in placed.iterrows():
             _mark(axes, point, quantity, look)
@@ -73,6 +71,7 @@ def _mark(axes: Axes, point: "pd.Series[float]", quantity: Quantity, look: Look)
         [point["mean"]],
         yerr=whiskers(point, quantity),
         elinewidth=0.8,
+        alpha=SEEN_THROUGH,
         **look.marks(point["size"]),
     )
 
@@ -97,7 +96,7 @@ def _size_keys(points: pd.DataFrame) -> list[Artist]:
 
 
 def _cost_axis(axes: Axes, name: str) -> None:
-    """Logarithmic, and no shorter than tenfold, so that marks which are set apart do not look like other costs."""
+    """Logarithmic, and no shorter than tenfold, so that costs which are nearly equal look so."""
     axes.set_xscale("log")
     low, high = axes.get_xlim()
     middle, half = math.sqrt(low * high), math.sqrt(max(high / low, 10))

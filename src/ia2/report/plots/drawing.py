@@ -51,6 +51,10 @@ SHADES = (0.0, 0.5, -0.45, 0.72)
 """How far the lines of one method are mixed with white, or (below 0) with black, one after the other."""
 
 
+IDENTITY = ["method", "with_icl", "variation", "control"]
+"""Columns of points that tell lines apart, and that a line has its look by."""
+
+
 @dataclass(frozen=True)
 class Look:
     """How the points and the line of one model are drawn."""
@@ -75,12 +79,12 @@ class Look:
         }
 
 
-def look_of(method: str, with_icl: bool, variation: int = 0) -> Look:
+def look_of(method: str, with_icl: bool, variation: int = 0, control: str = "") -> Look:
     """The look of a model; `variation` counts those of one method and pass, which differ in shade and edge.
 
     A trained model has a dark edge where it is shown demonstrations.
     """
-    style = style_of(method, with_icl)
+    style = style_of(method, with_icl, control)
     colour = _shaded(style.colour, SHADES[variation % len(SHADES)])
     edge = INK if variation or (with_icl and method != "base") else colour
     return Look(colour, edge, style.marker, style.look.line, style.look.fill, style.look.hatch)

@@ -14,12 +14,22 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import NullLocator
 
 from ia2.methods import ADAPTERS, Adapter, parse_method
-from ia2.report.plots.drawing import STYLE, Look, add_caption, add_legend, key, label_outer, look_of, panel_grid
+from ia2.report.plots.drawing import (
+    IDENTITY,
+    STYLE,
+    Look,
+    add_caption,
+    add_legend,
+    key,
+    label_outer,
+    look_of,
+    panel_grid,
+)
 from ia2.report.quantities import Quantity
 from ia2.report.styles import ADAPTER_LABELS, ADAPTER_NAMES, INK
 
-DODGE = 0.45
-"""Octaves of N over which the lines stand side by side, so that their intervals do not hide each other."""
+SEEN_THROUGH = 0.75
+"""Opacity of marks and intervals, which can lie on each other."""
 BAND = 0.16
 MOST_LINES = 8
 """With more lines than this, and several adapters, each adapter has a panel."""
@@ -120,7 +130,7 @@ def _levels(axes: Axes, points: pd.DataFrame, quantity: Quantity) -> list[Artist
 
 def level(axes: Axes, line: pd.DataFrame, quantity: Quantity) -> Artist:
     """A line across the axes with its interval, for what does not depend on where it stands; returns its legend."""
-    look = look_of(line["method"].iloc[0], line["with_icl"].iloc[0], line["variation"].iloc[0])
+    look = look_of(*line[IDENTITY].iloc[0])
     drawn: dict[str, Any] = {"color": look.colour, "linestyle": (0, (5, 2)), "linewidth": 1.4}
     axes.axhline(line["mean"].mean(), **drawn)
     low, high = cut(line["low"], quantity).mean(), cut(line["high"], quantity).mean()
@@ -132,23 +142,22 @@ def level(axes: Axes, line: pd.DataFrame, quantity: Quantity) -> Artist:
 def _lines_of(points: pd.DataFrame) -> list[pd.DataFrame]:
     """Every model but the base model without demonstrations."""
     drawn = points[(points["method"] != "base") | points["with_icl"]]
-    return [line for _, line in drawn.groupby(["method", "with_icl", "variation"], sort=False)]
+    return [line for _, line in drawn.groupby(IDENTITY, sort=False)]
 
 
 def _lines(axes: Axes, points: pd.DataFrame, quantity: Quantity) -> list[Artist]:
     lines = _lines_of(points)
     handles: list[Artist] = []
-    for line, shift in zip(lines, spread(len(lines), DODGE), strict=True):
-        look = look_of(line["method"].iloc[0], line["with_icl"].iloc[0], line["variation"].iloc[0])
-        _line(axes, line.set_index("num_examples").reindex(sizes_of(points)), look, (quantity, 2**shift))
+    for line in lines:
+        look = look_of(*line[IDENTITY].iloc[0])
+        _line(axes, line.set_index("num_examples").reindex(sizes_of(points)), look, quantity)
         handles.append(key(look, line["name"].iloc[0]))
     return handles
 
 
-def _line(axes: Axes, line: pd.DataFrame, look: Look, scale: tuple[Quantity, float]) -> None:
-    """One line; `line` has a row, if an empty one, for each N."""
-    quantity, shift = scale
-    places = line.index.to_numpy() * shift
+def _line(axes: Axes, line: pd.DataFrame, look: Look, quantity: Quantity) -> None:
+    """One line; `line` has a row, if an empty one, for each N. What overlaps is not moved aside."""
+    places = line.index.to_numpy()
     whiskers = [line["mean"] - cut(line["low"], quantity), cut(line["high"], quantity) - line["mean"]]
     axes.errorbar(
         places,
@@ -159,6 +168,7 @@ def _line(axes: Axes, line: pd.DataFrame, look: Look, scale: tuple[Quantity, flo
         elinewidth=1.0,
         capsize=2,
         clip_on=False,
+        alpha=SEEN_THROUGH,
         **look.marks(),
     )
     singles = [(place, value) for place, run in zip(places, line["values"], strict=True) for value in _values(run)]
@@ -169,12 +179,6 @@ def _line(axes: Axes, line: pd.DataFrame, look: Look, scale: tuple[Quantity, flo
 def _values(run: object) -> Sequence[float]:
     """The runs of a point, none where it was not measured; a single run is the point itself."""
     return run if isinstance(run, tuple) and len(run) > 1 else ()
-
-
-def spread(num: int, width: float) -> list[float]:
-    """Places of so many neighbours around 0, `width` from the first to the last at most."""
-    step = min(width / max(num - 1, 1), 0.09)
-    return [(place - (num - 1) / 2) * step for place in range(num)]
 
 
 def sizes_of(points: pd.DataFrame) -> list[int]:

@@ -52,7 +52,7 @@ def _marks(axes: Axes, marks: pd.DataFrame, column: str) -> None:
         alpha=0.9,
         label=model["label"],
         clip_on=False,
-        **look_of(model["method"], model["with_icl"]).marks(5),
+        **look_of(model["method"], model["with_icl"], control=model["control"]).marks(5),
     )
 
 

@@ -28,7 +28,7 @@ class Analyses:
 
 @dataclass(frozen=True)
 class PageData:
-    """What every section is made from; `command` makes the page again."""
+    """What every section is made from; `command` makes the page again, `kept` is the method whose adapter was kept."""
 
     results: Results
     runs: tuple[TrainedRun, ...]
@@ -37,6 +37,7 @@ class PageData:
     summary: pd.DataFrame
     stages: tuple[StageCost, ...]
     command: str
+    kept: str = ""
 
     @property
     def root(self) -> Path:

@@ -50,9 +50,17 @@ class _Passes:
 
     @property
     def sources(self) -> list[str]:
-        """Where demonstrations came from, empty if none were shown."""
-        shown = [record for record in self.records if "with_icl_accuracy" in record.metrics]
-        return sorted({record.settings.icl_source_dataset for record in shown})
+        """Where demonstrations came from, empty if none were shown, or wrong ones only."""
+        return sorted({record.settings.icl_source_dataset for record in self._shown if not record.control})
+
+    @property
+    def controls(self) -> list[str]:
+        """The controls that were shown wrong demonstrations."""
+        return sorted({record.control for record in self._shown if record.control})
+
+    @property
+    def _shown(self) -> list[Record]:
+        return [record for record in self.records if "with_icl_accuracy" in record.metrics]
 
 
 def _num_runs(records: Sequence[Record]) -> str:
@@ -68,7 +76,7 @@ def what_to_do(data: PageData) -> Section | None:
     """The method to take on each evaluation set, what that rests on, and the rules it follows from."""
     if not data.groups:
         return None
-    given = advice(data.groups, data.selection.records)
+    given = advice(data.groups, data.selection.records, data.kept)
     return Section("advice", "In short", render("advice", given=given, rules=RULES, notes=(RULES_NOTE, THRESHOLDS)))
 
 
