@@ -50,7 +50,8 @@ def _write(config: PredictConfig, out: Path, trained: Trained, model: ModelConfi
     predictions = predict(trained, rows, model, models)
     added = write_predictions(out, rows, predictions)
     num_answered = sum(not prediction.reason for prediction in predictions)
-    print(f"wrote {num_answered} answers to {out}, columns {' and '.join(added[:2])}")
+    called = "" if added[0] == "answer" else f", in the column {added[0]}"
+    print(f"wrote {num_answered} answers to {out}{called}")
     right, judged = num_agreeing(rows, predictions, trained.spec)
     if judged:
         theirs = " and ".join(map(repr, trained.spec.answer_fields))
