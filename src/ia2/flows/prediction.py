@@ -34,7 +34,8 @@ def predict_from(config: PredictConfig, models: Models | None = None) -> list[Pr
     predictions = predict(trained, rows, model, models or Models())
     if config.out is not None:
         write_predictions(config.out, rows, predictions)
-        print(f"wrote {len(predictions)} answers to {config.out}")
+        sure = "of the label among all labels" if trained.spec.labels else "of the first token"
+        print(f"wrote {len(predictions)} answers to {config.out}; confidence: the probability {sure}")
     else:
         for prediction in predictions:
             print(_shown(prediction))
@@ -43,7 +44,7 @@ def predict_from(config: PredictConfig, models: Models | None = None) -> list[Pr
 
 def _shown(prediction: Prediction) -> str:
     answer = prediction.answer if prediction.answer is not None else "(unreadable)"
-    return f"{answer}\t{prediction.confidence:.3f}"
+    return f"{answer}\t" + ("-" if prediction.confidence is None else f"{prediction.confidence:.3f}")
 
 
 def _answers_as_typed(trained: Trained, model: ModelConfig, models: Models) -> Iterator[Prediction]:

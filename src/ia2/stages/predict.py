@@ -12,11 +12,13 @@ from pathlib import Path
 from ia2 import store
 from ia2.config import ModelConfig
 from ia2.errors import UserError
-from ia2.icl.encoding import Encoder
 from ia2.icl.prompts import Episode
+from ia2.icl.questions import given_labels, label_answers
 from ia2.lm.adapters import saved_adapter
+from ia2.lm.answering import ENDED
 from ia2.lm.decoding import Decoding, decode
 from ia2.lm.forward import reading
+from ia2.lm.label_scores import score_labels
 from ia2.lm.scoring import FirstTokenScores
 from ia2.lm.shelf import Models
 from ia2.sources import FILE_TYPES, read_rows
@@ -29,11 +31,12 @@ from ia2.training.trained import Trained
 class Prediction:
     """An answer to one text. `answer` is None where the response cannot be read as one, a label where it says one.
 
-    confidence: probability of the first predicted token under the full softmax.
+    confidence: for a closed set of labels, the probability of the answered label among all labels, None where the
+    response is none of them; for free text, the probability of the first predicted token under the full softmax.
     """
 
     answer: str | None
-    confidence: float
+    confidence: float | None
     response: str
 
 
@@ -62,21 +65,20 @@ def predict(trained: Trained, rows: Sequence[Row], model: ModelConfig, models: M
     encoder = lm.encoder(trained.config.chat_template)
     asked = [Episode((), Example(index, text, "")).instructed(trained.spec) for index, text in enumerate(questions)]
     prompts = [encoder.prompt(episode) for episode in asked]
-    scores = FirstTokenScores(gold=[0] * len(prompts))
+    labels = [encoder.answer(label, ENDED, trained.stop) for label in label_answers(trained.spec)]
+    scores = FirstTokenScores(gold=[0] * len(prompts), labels=[label[0] for label in labels])
     how = Decoding(trained.num_generated_tokens, lm.stopper(trained.stop, trained.config.chat_template))
     with saved_adapter(lm.model, trained.folder) as adapted, reading(adapted) as reader:
-        responses = decode(reader, prompts, how, scores)
+        texts = [encoder.text(ids) for ids in decode(reader, prompts, how, scores)]
+        answers = [parse(text, trained.spec) for text in texts]
+        confidence: Sequence[float | None] = scores.confidence.tolist()
+        if labels:
+            by_label = score_labels(reader, prompts, labels, scores, how.token_budget)
+            confidence = by_label.confidence(given_labels(trained.spec, answers))
     return [
-        _prediction(encoder, ids, trained.spec, float(confidence))
-        for ids, confidence in zip(responses, scores.confidence, strict=True)
+        Prediction(None if parsed is None else _as_written(text, parsed, trained.spec), sure, text)
+        for text, parsed, sure in zip(texts, answers, confidence, strict=True)
     ]
-
-
-def _prediction(encoder: Encoder, ids: Sequence[int], spec: TaskSpec, confidence: float) -> Prediction:
-    response = encoder.text(ids)
-    parsed = parse(response, spec)
-    shown = None if parsed is None else _as_written(response, parsed, spec)
-    return Prediction(shown, confidence, response)
 
 
 def _as_written(response: str, parsed: str, spec: TaskSpec) -> str:
@@ -132,4 +134,5 @@ def write_predictions(out: Path, rows: Sequence[Row], predictions: Sequence[Pred
         writer.writerow([*columns, "answer", "confidence"])
         for row, prediction in zip(rows, predictions, strict=True):
             cells = [row.get(column, "") for column in columns]
-            writer.writerow([*cells, prediction.answer or "", f"{prediction.confidence:.6f}"])
+            sure = "" if prediction.confidence is None else f"{prediction.confidence:.6f}"
+            writer.writerow([*cells, prediction.answer or "", sure])
