@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
     Gemma3ForCausalLM,
     Gemma3TextConfig,
@@ -101,42 +101,64 @@ def _enlarge(model: PreTrainedModel) -> None:
             parameter.add_(torch.randn_like(parameter), alpha=0.2)
 
 
+BlankLine = Literal["one", "two"]
+TokenizerKind = Literal["bytes", "bytes_prefixed", "sentencepiece", "metaspace", "metaspace_first"]
+PREFIXING: tuple[TokenizerKind, ...] = ("bytes_prefixed", "sentencepiece", "metaspace", "metaspace_first")
+"""Tokenizers that begin every text they get with a blank."""
+
+
 @cache
-def _trained(blank_line: Literal["one", "two"]) -> Tokenizer:
-    """Byte-level BPE over whole texts, without splitting at words first: `:1` and `film\\n` can be one token."""
+def _trained(kind: TokenizerKind, blank_line: BlankLine) -> Tokenizer:
+    """BPE of 320 ids; the kind `bytes` does not split at words first: `:1` and `film\n` can be one token."""
     cues = [f"Text:a {word} film\nLabel:{label}" for word, label in (("good", 1), ("bad", 0), ("dull", 0))]
     lines = [f"Input: {place}\nOutput: {city}" for place, city in (("France", "Paris"), ("Spain", "Madrid"))]
-    texts = [*cues, *lines, *(["\n\n"] * 40 if blank_line == "one" else [])]
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.decoder = decoders.ByteLevel()
+    specials, alphabet = ["<pad>", "<s>", "</s>"], sorted(pre_tokenizers.ByteLevel.alphabet())
+    if kind.startswith("bytes"):
+        prefixed = kind == "bytes_prefixed"
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefixed, use_regex=prefixed)
+        tokenizer.decoder = decoders.ByteLevel()
+    else:
+        tokenizer = Tokenizer(models.BPE(byte_fallback=True))
+        specials, alphabet = [*specials, *(f"<0x{byte:02X}>" for byte in range(256))], list("\n▁")
+        if kind == "sentencepiece":
+            tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+            strip = [decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+            tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), *strip])
+        else:
+            scheme: Any = "first" if kind == "metaspace_first" else "always"
+            tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
+            tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace(prepend_scheme=scheme)])
     trainer = trainers.BpeTrainer(
-        vocab_size=320,
-        special_tokens=["<pad>", "<s>", "</s>"],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
+        vocab_size=320, special_tokens=specials, initial_alphabet=alphabet, show_progress=False
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator([*cues, *lines, *(["\n\n"] * 40 if blank_line == "one" else [])], trainer)
     tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", BOS)])
     return tokenizer
 
 
 def tiny_tokenizer(
-    blank_line: Literal["one", "two"] = "one", padding_side: Literal["left", "right"] = "right"
+    blank_line: BlankLine = "one",
+    padding_side: Literal["left", "right"] = "right",
+    kind: TokenizerKind = "bytes",
+    begins: bool = True,
 ) -> PreTrainedTokenizerFast:
-    """A real tokenizer of 320 ids that begins texts with <s>; a blank line is one token, or two newlines."""
-    return PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer.from_str(_trained(blank_line).to_str()),
+    """A real tokenizer of at most 320 ids that `begins` texts with <s>; a blank line is one token, or two newlines."""
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(_trained(kind, blank_line).to_str()),
         pad_token="<pad>",
         bos_token="<s>",
         eos_token="</s>",
         padding_side=padding_side,
         clean_up_tokenization_spaces=False,
     )
+    if not begins:
+        tokenizer.backend_tokenizer.post_processor = None  # type: ignore[assignment]
+    return tokenizer
 
 
-def save_tiny_model(folder: Path, shape: str = "llama", seed: int = 0) -> Path:
+def save_tiny_model(folder: Path, shape: str = "llama", seed: int = 0, kind: TokenizerKind = "bytes") -> Path:
     """Write a tiny model and its tokenizer to `folder`, as `load_model` takes it."""
     tiny_model(shape, seed).save_pretrained(folder)
-    tiny_tokenizer().save_pretrained(folder)
+    tiny_tokenizer(kind=kind).save_pretrained(folder)
     return folder

@@ -16,16 +16,14 @@ from ia2.tasks.base import Example, TaskSpec
 CHATML = (
     "{{ bos_token }}{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
     "{{ message['content'] }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n<think>{% endif %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-"""With something after the cue, as templates of reasoning models have, so that the answer follows a special token."""
-PLAIN_CHATML = CHATML.replace("<think>", "")
 FRANCE, SPAIN = Example(0, "Input: France\nOutput:", " Paris"), Example(1, "Input: Spain\nOutput:", " Madrid")
 QUERY = Example(2, "Input: Oslo\nOutput:", " Paris")
 SPEC = TaskSpec(name="towns", template="Input: {x}\nOutput:", answer_template=" {y}", parser="line")
 
 
-def chat_tokenizer(template: str = PLAIN_CHATML) -> PreTrainedTokenizerFast:
+def chat_tokenizer(template: str = CHATML) -> PreTrainedTokenizerFast:
     tokenizer = tiny_tokenizer()
     tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
     tokenizer.eos_token = "<|im_end|>"
@@ -89,13 +87,6 @@ def test_an_answer_has_the_same_ids_as_a_demonstration_and_as_a_target(encoder: 
 
 def test_an_answer_of_one_token_has_no_end(encoder: Encoder) -> None:
     assert encoder.answer(" Paris", 1, "separator") == encoder.answer_ids(" Paris")
-
-
-def test_a_template_that_opens_answers_with_more_than_it_shows_is_refused() -> None:
-    encoder = Encoder(chat_tokenizer(CHATML), chat=True)
-    assert encoder.prompt(Episode((), QUERY))
-    with pytest.raises(UserError, match="cannot be cut into turns; leave out --chat_template"):
-        encoder.prompt(Episode((FRANCE,), QUERY))
 
 
 def test_a_tokenizer_without_a_template_is_an_error(tiny_model_folder: Path) -> None:

@@ -1,18 +1,19 @@
-from typing import Literal
+from itertools import accumulate
+from typing import Literal, get_args
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import BOS, EOS, tiny_tokenizer
+from tiny import BOS, EOS, PREFIXING, BlankLine, TokenizerKind, tiny_tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from ia2.errors import UserError
 from ia2.icl.encoding import Encoded, Encoder, budget_batches, collate
-from ia2.icl.prompts import Episode, prompt_text
+from ia2.icl.prompts import Episode, prompt_pieces, prompt_text
 from ia2.tasks.base import Example
 
-BlankLine = Literal["one", "two"]
+KINDS = get_args(TokenizerKind)
 FILMS = tuple(
     Example(index, f"Text:a {word} film\nLabel:", answer)
     for index, (word, answer) in enumerate([("good", "1"), ("bad", "0"), ("so so", "1"), ("dull", "0")])
@@ -88,6 +89,60 @@ def test_a_response_says_its_text_up_to_the_separator() -> None:
     assert encoder.text(encoder.ids(" Paris\n\nInput")) == " Paris"
     assert encoder.text((*encoder.ids(" Paris"), EOS)) == " Paris"
     assert encoder.text(encoder.ids("a\nb")) == "a\nb"
+    assert encoder.text(()) == ""
+
+
+# Tokenizers that begin every text with a blank
+
+
+def cuts_of(tokenizer: PreTrainedTokenizerFast, text: str) -> set[int]:
+    """The places in `text` where a token begins or the text ends."""
+    offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True).offset_mapping
+    return {len(text), *(start for start, end in offsets if end > start)}
+
+
+@pytest.mark.parametrize("begins", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_joined_pieces_are_the_whole_text_s_ids_where_no_token_crosses_them(kind: TokenizerKind, begins: bool) -> None:
+    tokenizer, compared = tiny_tokenizer("two", kind=kind, begins=begins), 0
+    encoder = Encoder(tokenizer)
+    for demos in (FILMS[:3], CAPITALS, ()):
+        for query in FILMS + CAPITALS:
+            episode = Episode(demos, query, "Name it!" if query.idx % 2 else "")
+            *pieces, text = (*prompt_pieces(episode), prompt_text(episode))
+            if set(accumulate(map(len, pieces))) <= cuts_of(tokenizer, text):
+                compared += 1
+                assert list(encoder.prompt(episode)) == tokenizer(text).input_ids
+    assert compared >= 6
+
+
+@pytest.mark.parametrize("kind", PREFIXING)
+def test_an_answer_begins_with_itself_and_not_with_a_blank(kind: TokenizerKind) -> None:
+    """As in the whole text, whose token at the answer's place is the oracle."""
+    tokenizer = tiny_tokenizer("two", kind=kind)
+    encoder, question, labels = Encoder(tokenizer), "Text:a good film :", ("Label", "Output")
+    for label in labels:
+        whole = tokenizer(question + label, add_special_tokens=False, return_offsets_mapping=True)
+        at = next(place for place, (start, _) in enumerate(whole.offset_mapping) if start == len(question))
+        assert list(encoder.ids(label)) == whole.input_ids[at:]
+    assert len({encoder.answer(label, 8, "separator")[0] for label in labels}) == 2
+    assert len({plain_ids(tokenizer, label)[0] for label in labels}) == 1, "the fault that is guarded against"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(pieces=st.lists(st.text(" \n:abLT▁é中", max_size=8), min_size=1, max_size=3))
+def test_decoding_says_what_was_encoded_with_its_leading_blank(kind: TokenizerKind, pieces: list[str]) -> None:
+    encoder = Encoder(tiny_tokenizer(kind=kind))
+    spoken = [piece.replace("▁", "") if not kind.startswith("bytes") else piece for piece in pieces]
+    assert encoder.decode([encoder.ids(piece) for piece in spoken]) == spoken
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_response_is_read_alike_by_every_kind(kind: TokenizerKind) -> None:
+    encoder = Encoder(tiny_tokenizer(kind=kind))
+    assert encoder.text(encoder.ids(" Paris\n\nInput")) == " Paris"
+    assert encoder.text((*encoder.ids(" Paris"), EOS)) == " Paris"
+    assert encoder.text(encoder.ids("Paris")) == "Paris"
     assert encoder.text(()) == ""
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import tiny_model, tiny_tokenizer
+from tiny import PREFIXING, TokenizerKind, tiny_model, tiny_tokenizer
 
 from ia2.icl.prompts import Episode
 from ia2.icl.questions import Questions, mark
@@ -83,6 +83,23 @@ def test_label_probabilities_are_those_of_the_vocabulary(lm: LanguageModel) -> N
             logits = lm.model(torch.tensor([encoder.prompt(episode)])).logits[0, -1].double()
         ids = [encoder.ids(label)[0] for label in ("0", "1")]
         assert found == pytest.approx(logits.softmax(dim=-1)[ids].tolist(), rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", PREFIXING)
+def test_first_token_scores_are_of_the_answer_where_every_text_begins_with_a_blank(kind: TokenizerKind) -> None:
+    """Against one plain forward over the ids of the whole text, prompt and answer together."""
+    lm, labels = LanguageModel(tiny_model("phi3"), tiny_tokenizer(kind=kind), "tiny", "a revision"), ("Label", "Output")
+    queries = [Example(i, f"Text:a {word} :", labels[i % 2]) for i, word in enumerate(("film", "town", "Spain"))]
+    spec = SPEC.model_copy(update={"labels": dict.fromkeys(labels, "")})
+    asked = Questions("mood", spec, tuple(Episode((), query) for query in queries), labels, (0, 1, 0))
+    answers = said(lm, asked, False)
+    assert answers.labels.rule == "first_token"
+    for query, found in zip(queries, answers.first.gold_log_probability, strict=True):
+        whole = lm.tokenizer(query.question + query.answer, return_offsets_mapping=True)
+        at = next(place for place, (start, _) in enumerate(whole.offset_mapping) if start == len(query.question))
+        with torch.no_grad():
+            logits = lm.model(torch.tensor([whole.input_ids[:at]])).logits[0, -1].double()
+        assert found == pytest.approx(float(logits.log_softmax(dim=-1)[whole.input_ids[at]]), rel=1e-4)
 
 
 def test_free_text_has_no_label_probabilities(lm: LanguageModel) -> None:

@@ -1,9 +1,13 @@
+import json
+from functools import cache
+from typing import get_args
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from oracles import plain_greedy
-from tiny import BOS, EOS, VOCABULARY, tiny_model, tiny_tokenizer
+from tiny import BOS, EOS, VOCABULARY, BlankLine, TokenizerKind, tiny_model, tiny_tokenizer
 from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 
@@ -49,17 +53,30 @@ def test_a_response_ends_where_its_text_holds_a_blank_line(response: list[int]) 
     assert end_of(Stopper(WORDED, "separator", [EOS]), response) == by_definition(WORDED, response)
 
 
+@pytest.mark.parametrize("kind", get_args(TokenizerKind))
 @pytest.mark.parametrize("blank_line", ["one", "two"])
 @given(data=st.data())
-def test_the_same_with_real_tokenizers(blank_line: str, data: st.DataObject) -> None:
-    tokenizer = tiny_tokenizer(blank_line)  # type: ignore[arg-type]
-    texts = st.text("\n\nabTL:", max_size=8).map(lambda text: tokenizer(text, add_special_tokens=False).input_ids)
+def test_the_same_with_real_tokenizers(blank_line: BlankLine, kind: TokenizerKind, data: st.DataObject) -> None:
+    tokenizer = tiny_tokenizer(blank_line, kind=kind)
+    texts = st.text("\n\n abTL:", max_size=8).map(lambda text: tokenizer(text, add_special_tokens=False).input_ids)
     response = data.draw(st.lists(texts, max_size=3).map(lambda parts: [token for part in parts for token in part]))
-    assert end_of(stopper_of(blank_line), response) == by_definition(tokenizer, response)
+    assert end_of(stopper_of(blank_line, kind), response) == by_definition(tokenizer, response)
 
 
-def stopper_of(blank_line: str) -> Stopper:
-    return Stopper(tiny_tokenizer(blank_line), "separator", [EOS])  # type: ignore[arg-type]
+def test_a_newline_behind_a_blank_is_no_blank_line() -> None:
+    """Decoded alone, the token loses its blank, and would seem to begin with a newline."""
+    made = json.loads(tiny_tokenizer("two", kind="sentencepiece").backend_tokenizer.to_str())
+    made["model"]["vocab"]["▁\n"] = len(made["model"]["vocab"])
+    made["model"]["merges"].append(["▁", "\n"])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(made)))
+    newline, after_blank = tokenizer.convert_tokens_to_ids(["\n", "▁\n"])
+    assert tokenizer.decode([newline, after_blank]) == "\n \n"
+    assert end_of(Stopper(tokenizer, "separator", [EOS]), [newline, after_blank]) is None
+
+
+@cache
+def stopper_of(blank_line: BlankLine, kind: TokenizerKind = "bytes") -> Stopper:
+    return Stopper(tiny_tokenizer(blank_line, kind=kind), "separator", [EOS])
 
 
 def test_a_blank_line_of_one_token_and_of_two() -> None:

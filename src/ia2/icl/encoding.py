@@ -1,8 +1,11 @@
 """From text to token ids, and from ids to batches.
 
-Pieces are tokenised one by one and their ids joined, so an answer has the same ids wherever it stands. Batches are
-padded on the right whatever the tokenizer prefers: causal attention then needs no padding mask, and answer positions
-follow from lengths alone.
+Pieces are tokenised one by one and their ids joined, so an answer has the same ids in every prompt. Tokenizers of the
+SentencePiece kind begin every text with a blank token. Only the first piece of a prompt gets it here: later ones are
+tokenised behind some text, whose ids are cut off. Otherwise the first token of every answer would be that blank.
+
+Batches are padded on the right whatever the tokenizer prefers: causal attention then needs no padding mask, and answer
+positions follow from lengths alone.
 """
 
 from collections.abc import Iterator, Sequence, Sized
@@ -31,8 +34,14 @@ class Encoded:
         return len(self.prompt) + len(self.response)
 
 
+_BEFORE = (":", "\n", "a", "0", "|")
+"""Texts that a continuation is tokenised and decoded behind: the first that shares no token with it."""
+_MARK = "\u27e6ia2:answer:{}\u27e7"
+"""An answer's place in a rendered chat."""
+
+
 class Encoder:
-    """Turns episodes and answers into ids; every piece of text is tokenised once."""
+    """Ids of prompts and answers, and texts of responses; every piece of text is tokenised once."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, chat: bool = False) -> None:
         """With `chat`, prompts are turns of the tokenizer's chat template; UserError where it has none."""
@@ -40,44 +49,105 @@ class Encoder:
             raise UserError("--chat_template: this model's tokenizer has no chat template")
         self.tokenizer = tokenizer
         self.chat = chat
-        self._seen: dict[str, Ids] = {}
-        self._start = self._start_ids()
+        self._seen: dict[tuple[str, str], Ids] = {}
+        start = tokenizer.bos_token_id
+        begins = start is not None and tokenizer("a").input_ids[0] == start
+        self._start: Ids = (start,) if begins else ()
+        self._begins_with_blank = self._continued("a", _BEFORE) not in (None, self._tokenized("a"))
+        self._decoded_behind = self._text_to_decode_behind()
+        self._opening, self._blank, self.turn_end = self._turn_shape() if chat else ("", "", ())
 
-    def _start_ids(self) -> Ids:
-        """The beginning-of-sequence token, for tokenizers that put one before a text."""
-        start = self.tokenizer.bos_token_id
-        return (start,) if start is not None and self.tokenizer("a").input_ids[0] == start else ()
+    def _tokenized(self, text: str) -> Ids:
+        return tuple(self.tokenizer(text, add_special_tokens=False).input_ids)
 
-    def ids(self, piece: str) -> Ids:
-        if piece not in self._seen:
-            self._seen[piece] = tuple(self.tokenizer(piece, add_special_tokens=False).input_ids)
-        return self._seen[piece]
+    def _continued(self, piece: str, before: Sequence[str]) -> Ids | None:
+        """The ids of `piece` behind the first text of `before` that shares no token with it; None behind none."""
+        for text in before:
+            start, whole = self._tokenized(text), self._tokenized(text + piece)
+            if whole[: len(start)] == start:
+                return whole[len(start) :]
+        return None
+
+    def _text_to_decode_behind(self) -> str:
+        """A text behind which a response keeps its leading blank, for tokenizers that drop it; else none."""
+        blank = self.ids(" a")
+        candidates = ("", *_BEFORE)
+        kept = (text for text in candidates if self.tokenizer.decode([*self._tokenized(text), *blank]) == f"{text} a")
+        return next(kept, "")
+
+    def ids(self, piece: str, before: str = "") -> Ids:
+        """The ids of a piece that does not begin a prompt, and may follow `before`."""
+        if (piece, before) not in self._seen:
+            contexts = (*filter(None, [before]), *_BEFORE)
+            continued = self._continued(piece, contexts) if self._begins_with_blank else None
+            self._seen[piece, before] = self._tokenized(piece) if continued is None else continued
+        return self._seen[piece, before]
 
     def prompt(self, episode: Episode) -> Ids:
         """The ids of a prompt."""
         if self.chat:
-            return tuple(chain(*map(self.ids, self._chat_pieces(episode))))
-        return tuple(chain(self._start, *map(self.ids, prompt_pieces(episode))))
+            return self._chat_prompt(episode)
+        first, *others = prompt_pieces(episode)
+        return (*self._start, *self._tokenized(first), *chain.from_iterable(map(self.ids, others)))
 
-    def _chat_pieces(self, episode: Episode) -> list[str]:
-        """Demonstrations and query as turns of the tokenizer's own template, cut around the answers."""
-        pieces: list[str] = []
-        turns: list[dict[str, str]] = []
-        written = ""
-        for demo in episode.demonstrations:
-            turns.append({"role": "user", "content": _opening(episode, turns) + demo.question})
-            opened, answer = self._rendered(turns, to_answer=True), demo.answer.strip()
-            turns.append({"role": "assistant", "content": answer})
-            closed = self._rendered(turns, to_answer=False)
-            if not (opened.startswith(written) and closed.startswith(opened + answer)):
-                raise UserError("this model's chat template cannot be cut into turns; leave out --chat_template")
-            pieces += [opened[len(written) :], answer, closed[len(opened + answer) :]]
-            written = closed
-        turns.append({"role": "user", "content": _opening(episode, turns) + episode.query.question})
-        return [*pieces, self._rendered(turns, to_answer=True)[len(written) :]]
+    def _chat_prompt(self, episode: Episode) -> Ids:
+        """Demonstrations and query as turns of the tokenizer's own template.
 
-    def _rendered(self, turns: list[dict[str, str]], to_answer: bool) -> str:
-        return str(self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=to_answer))
+        The conversation is rendered whole, as history with an answer to the query, and cut off before that answer: so
+        the query's turn opens as the template opens an answer without reasoning (an empty think block, a channel).
+        """
+        answers = [demo.answer.strip() for demo in episode.demonstrations]
+        questions = [demo.question for demo in (*episode.demonstrations, episode.query)]
+        if episode.instruction:  # in the first turn of the user, since not every template knows a system's
+            questions[0] = f"{episode.instruction}{SEPARATOR}{questions[0]}"
+        parts = [part.removesuffix(self._blank) for part in self._rendered_around(questions, answers)]
+        pieces = [self._tokenized(parts[0])]
+        for answer, part in zip(answers, parts[1:-1], strict=True):
+            pieces += [self.answer_ids(answer), self.ids(part)]
+        return tuple(chain.from_iterable(pieces))
+
+    def _rendered_around(self, questions: Sequence[str], answers: Sequence[str]) -> list[str]:
+        """The template's text before, between and after the answers to all `questions`, of which the last is unknown.
+
+        UserError where it does not write an answer as it is.
+        """
+        marks = [_MARK.format(index) for index in range(len(questions))]
+        text, parts = self._rendered(questions, marks), []
+        for mark in marks:
+            part, _, text = text.partition(mark)
+            parts.append(part)
+        parts.append(text)
+        last = [*answers, marks[-1]]
+        joined = "".join(chain.from_iterable(zip(parts, last, strict=False))) + parts[-1]
+        if joined != self._rendered(questions, last):
+            raise UserError("this model's chat template cannot be cut into turns; leave out --chat_template")
+        return parts
+
+    def _rendered(self, questions: Sequence[str], answers: Sequence[str]) -> str:
+        turns = [
+            {"role": role, "content": content}
+            for pair in zip(questions, answers, strict=True)
+            for role, content in zip(("user", "assistant"), pair, strict=True)
+        ]
+        try:
+            return str(self.tokenizer.apply_chat_template(turns, tokenize=False))
+        except Exception as error:  # a template is a program of the model's owner and may raise anything
+            why = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"this model's chat template cannot render a conversation ({type(error).__name__}: {why}); "
+                "leave out --chat_template"
+            ) from error
+
+    def _turn_shape(self) -> tuple[str, str, Ids]:
+        """The text before an answer, the blank that an answer begins with, and the ids that end its turn.
+
+        These are the first added token after a demonstration's answer and what is before it; none without such a token.
+        """
+        opening, between, _ = self._rendered_around(["?", "?"], ["!"])
+        unblanked = opening.rstrip(" ")
+        ids, added = self.ids(between), self.tokenizer.added_tokens_decoder
+        last = next((index for index, token in enumerate(ids) if token in added), -1)
+        return unblanked, opening[len(unblanked) :], ids[: last + 1]
 
     def answer(self, answer: str, num_generated_tokens: int, stop: StopRule) -> Ids:
         """The ids of a ground-truth response: the whole answer and, for more than one token, what ends it.
@@ -87,6 +157,8 @@ class Encoder:
         start = self.answer_ids(answer)
         if num_generated_tokens == 1:
             return start
+        if self.turn_end:
+            return start + self.turn_end
         if not self.chat and stop == "separator":
             return start + self.ids(SEPARATOR)
         end = self.tokenizer.eos_token_id
@@ -98,17 +170,21 @@ class Encoder:
         return (*start, end)
 
     def answer_ids(self, answer: str) -> Ids:
-        """The ids of an answer as it stands after a prompt; a chat turn begins without a space."""
-        return self.ids(answer.strip() if self.chat else answer)
+        """The ids of an answer after a prompt; in a chat its leading blank is the template's."""
+        return self.ids(self._blank + answer.strip(), self._opening) if self.chat else self.ids(answer)
 
     def text(self, ids: Sequence[int]) -> str:
-        """What a response says: its text up to the separator, without special tokens."""
-        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True)).split(SEPARATOR)[0]
+        """A response's text up to the separator or the end of the turn, without special tokens."""
+        end = ids.index(self.turn_end[-1]) if self.turn_end and self.turn_end[-1] in ids else len(ids)
+        return self.decode([ids[:end]], skip_special_tokens=True)[0].split(SEPARATOR)[0]
 
-
-def _opening(episode: Episode, turns: Sequence[object]) -> str:
-    """The instruction stands in the first turn of the user, since not every template knows a system's."""
-    return f"{episode.instruction}{SEPARATOR}" if episode.instruction and not turns else ""
+    def decode(self, responses: Sequence[Sequence[int]], skip_special_tokens: bool = False) -> list[str]:
+        """The text of each response as it continues a prompt: its leading blank is kept."""
+        behind = self._tokenized(self._decoded_behind)
+        texts = self.tokenizer.batch_decode(
+            [[*behind, *ids] for ids in responses], skip_special_tokens=skip_special_tokens
+        )
+        return [text[len(self._decoded_behind) :] for text in texts]
 
 
 @dataclass(frozen=True)

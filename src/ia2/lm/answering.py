@@ -68,7 +68,9 @@ def answer(reader: Reader, lm: LanguageModel, questions: Questions, asking: Aski
     observer = _Timed(ResponseScores(first) if asking.every_token else first, len(prompts))
     with tqdm(total=len(prompts), desc=questions.dataset, unit="query", leave=False, disable=None) as bar:
         advance = observer.then(bar.update)
-        how = Decoding(asking.num_generated_tokens, lm.stopper(rule), asking.token_budget, advance)
+        how = Decoding(
+            asking.num_generated_tokens, lm.stopper(rule, asking.chat_template), asking.token_budget, advance
+        )
         responses = decode(reader, prompts, how, observer)
     by_label = score_labels(reader, prompts, labels, first, asking.token_budget) if labels else None
     texts = [encoder.text(ids) for ids in responses]
@@ -108,6 +110,7 @@ def _token_scores(encoder: Encoder, observer: _Timed) -> TokenScores | None:
     if not isinstance(observer.scores, ResponseScores):
         return None
     tokens = observer.scores.first.top_tokens
-    texts = {token: str(encoder.tokenizer.decode([token])) for token in np.unique(tokens[tokens >= 0]).tolist()}
+    known = np.unique(tokens[tokens >= 0]).tolist()
+    texts = dict(zip(known, encoder.decode([[token] for token in known]), strict=True))
     top = [[texts[token] for token in row if token in texts] for row in tokens.tolist()]
     return TokenScores(observer.scores, observer.seconds, top)

@@ -21,7 +21,7 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from ia2.config import StopRule
 from ia2.errors import MachineError, UserError
-from ia2.icl.encoding import Ids
+from ia2.icl.encoding import Encoder, Ids
 from ia2.icl.prompts import SEPARATOR
 from ia2.lm.budget import Budget, affordable
 from ia2.lm.forward import Reader
@@ -56,7 +56,8 @@ class Stopper:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, rule: StopRule, eos: Sequence[int]) -> None:
         half = SEPARATOR[0]
-        texts = tokenizer.batch_decode([[token] for token in range(len(tokenizer))]) if rule == "separator" else []
+        known = [[token] for token in range(len(tokenizer))]
+        texts = Encoder(tokenizer).decode(known) if rule == "separator" else []
         self._eos = torch.tensor(sorted(set(eos)), dtype=torch.long)
         self._whole = torch.tensor([SEPARATOR in text for text in texts], dtype=torch.bool)
         self._ends = torch.tensor([text.endswith(half) for text in texts], dtype=torch.bool)

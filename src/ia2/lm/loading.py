@@ -90,14 +90,18 @@ class LanguageModel:
     def dtype(self) -> str:
         return str(self.model.dtype).removeprefix("torch.")
 
-    def stopper(self, rule: StopRule) -> Stopper:
-        """What ends a response of this model under `rule`; made once, since it looks at every token's text."""
-        if rule not in self._stoppers:
-            self._stoppers[rule] = Stopper(self.tokenizer, rule, self._eos())
-        return self._stoppers[rule]
+    def stopper(self, rule: StopRule, chat: bool = False) -> Stopper:
+        """The end of a response of this model under `rule`; made once, since it looks at every token's text.
+
+        With `chat` a turn of the chat template ends it too.
+        """
+        if (rule, chat) not in self._stoppers:
+            ends = [*self._eos(), *(self.encoder(chat).turn_end[-1:])]
+            self._stoppers[rule, chat] = Stopper(self.tokenizer, rule, ends)
+        return self._stoppers[rule, chat]
 
     @cached_property
-    def _stoppers(self) -> dict[StopRule, Stopper]:
+    def _stoppers(self) -> dict[tuple[StopRule, bool], Stopper]:
         return {}
 
     def _eos(self) -> list[int]:

@@ -179,7 +179,7 @@ def _collect(material: Material, known: Targets | None, kinds: frozenset[Kind], 
         if known is not None:
             return add_kinds(teacher, prompts, known, kinds - known.kinds, folder)
         stop = material.config.stop
-        stopper = material.lm.stopper("eos" if stop == "published" else stop)
+        stopper = material.lm.stopper("eos" if stop == "published" else stop, material.config.chat_template)
         with tqdm(total=len(prompts), desc="targets", unit="example", leave=False, disable=None) as bar:
             how = Decoding(material.num_tokens, stopper, advance=bar.update)
             return collect(teacher, prompts, how, kinds, folder)

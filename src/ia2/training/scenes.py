@@ -110,5 +110,7 @@ def _identity(root: Path, asked: Prompting, lm: LanguageModel) -> dict[str, obje
 def _decoded(asked: Prompting, lm: LanguageModel, prompts: Sequence[Ids], token_budget: int | None) -> tuple[Ids, ...]:
     bar = tqdm(total=len(prompts), desc="responses", unit="example", leave=False, disable=None)
     with reading(lm.model) as teacher, bar:
-        how = Decoding(asked.num_generated_tokens_eval, lm.stopper(asked.stop), token_budget, bar.update)
+        how = Decoding(
+            asked.num_generated_tokens_eval, lm.stopper(asked.stop, asked.chat_template), token_budget, bar.update
+        )
         return tuple(decode(teacher, prompts, how))
