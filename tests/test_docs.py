@@ -319,8 +319,10 @@ def test_columns_of_the_examples(written: Written) -> None:
     named = list(fields("The examples"))
     uncertain = named[named.index("gold_rank") : named.index("seconds") + 1]
     for path in written.records():
-        asked = json.loads(path.read_text(encoding="utf-8"))["eval"]["uncertainty_analysis"]
-        expected = [name for name in named if asked or name not in uncertain]
+        record = json.loads(path.read_text(encoding="utf-8"))
+        missing = set() if record["eval"]["uncertainty_analysis"] else set(uncertain)
+        missing |= set() if record["labels"] else {"label_confidence", "gold_label_log_prob"}
+        expected = [name for name in named if name not in missing]
         assert list(pd.read_parquet(path.with_suffix(".parquet")).columns) == expected
 
 

@@ -12,7 +12,14 @@ from ia2.measure.passes import numbers_of_passes
 
 PLAIN = {"accuracy", "parse_rate", "first_token_accuracy", "nll", "brier"}
 PLAIN |= {"ece_equal_count", "ece_equal_width", "ece_published"}
-OF_LABELS = {"label_accuracy", "label_ece_equal_count", "label_ece_equal_width", "macro_f1", "balanced_accuracy"}
+OF_LABELS = {
+    "label_accuracy",
+    "label_nll",
+    "label_ece_equal_count",
+    "label_ece_equal_width",
+    "macro_f1",
+    "balanced_accuracy",
+}
 UNCERTAIN = {"entropy", "uncertainty", "top1_accuracy", "top5_accuracy", "top10_accuracy", "auroc"}
 
 
@@ -72,6 +79,7 @@ def test_values_by_hand() -> None:
     assert numbers["balanced_accuracy"] == 50.0
     # shares .8 .2, .25 .75, .5 .5, .25 .75: the label given is the first of equal ones, so 0, 1, 0, 1
     assert numbers["label_accuracy"] == 50.0
+    assert numbers["label_nll"] == pytest.approx(-np.log([0.8, 0.75, 0.5, 0.25]).mean())
     assert numbers["label_uncertainty"] == pytest.approx(1 - (0.8 + 0.75 + 0.5 + 0.75) / 4)
     entropies = [-sum(p * math.log(p) for p in shares) for shares in ([0.8, 0.2], [0.25, 0.75], [0.5, 0.5])]
     assert numbers["label_entropy"] == pytest.approx((sum(entropies) + entropies[1]) / 4)

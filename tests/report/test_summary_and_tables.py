@@ -1,16 +1,21 @@
 import json
 import math
+from pathlib import Path
 
 import pandas as pd
 import pytest
-from made_up import MadeUpStore, config, settings, training
+from made_up import MadeUpStore, bins, config, rewrite, settings, training
 
 from ia2.errors import UserError
 from ia2.methods import METHODS
 from ia2.report.captions import accuracy_caption, dev_loss_caption
+from ia2.report.cards import measured_part
+from ia2.report.layout import grids
+from ia2.report.query_sets import query_sets
 from ia2.report.results import read_results
 from ia2.report.runs import read_runs
 from ia2.report.selection import select
+from ia2.report.series import reliability_series
 from ia2.report.styles import STYLES, style_of
 from ia2.report.summary import groups, in_order, rows_of, summarise
 from ia2.report.tables import COLUMNS, MISSING, html_table, number, text_table
@@ -54,6 +59,47 @@ def test_the_terminal_table_by_hand(full_store: MadeUpStore) -> None:
     # runs' differences of 10, 5 and 15 points add their own chance
     assert 2 / 2**8 < float(a2t[4]) < 0.05
     assert len({len(line) for line in lines[1:8]}) == 1
+
+
+def closed_record(store: MadeUpStore, **of_labels: float) -> Path:
+    """A record of `tok` whose first tokens are all sure and right, as where labels begin with the same one."""
+    first = {"accuracy": 50.0, "nll": 0.01, "ece_equal_count": 0.02, "label_accuracy": 55.0, **of_labels}
+    metrics = {f"without_icl_{name}": value for name, value in first.items()}
+    bins_of_labels = {"label_reliability": {"without_icl": bins(0.5, 3)}, "label_ece_floor": {"without_icl": 0.07}}
+    return store.adapter(
+        config("tok"), 50.0, 0.5, metrics=metrics, **(bins_of_labels if "label_nll" in of_labels else {})
+    )
+
+
+def test_of_a_closed_set_of_labels_the_numbers_of_whole_labels_are_shown(store: MadeUpStore) -> None:
+    path = closed_record(store, label_nll=1.5, label_ece_equal_count=0.44)
+    rewrite(path, label_confidence=0.25, gold_label_log_prob=-1.5)
+    (record,) = read_results(store.root).records
+    selection = select([record], read_runs(store.root, [record]))
+    (row,) = rows_of(summarise(selection))
+    assert (row.ece, row.nll, row.ece_floor) == (0.44, 1.5, 0.07)
+    (grid,) = grids(selection, ("accuracy", "ece_equal_count"), "dev_loss")
+    assert [cell.mean for cell in grid.lines[0].cells.values()] == [50.0, 0.44]
+    card = measured_part([record])
+    assert "0.440 (0.070)" in card
+    assert "1.500 [1.500, 1.500]" in card
+    assert list(reliability_series(summarise(selection), [record])["confidence"]) == [
+        one["confidence"] for one in bins(0.5, 3)
+    ]
+    (queries,) = query_sets([*groups(summarise(selection))], [record])
+    assert {answer.confidence for answer in queries.answers_to(0)} == {0.25}
+
+
+def test_an_older_record_of_a_closed_set_shows_none_rather_than_those_of_first_tokens(store: MadeUpStore) -> None:
+    closed_record(store, label_ece_equal_count=0.44)
+    (record,) = read_results(store.root).records
+    summary = summary_of(store)
+    assert summary[["nll", "ece_floor"]].isna().all(axis=None)
+    assert list(summary["ece"]) == [0.44]
+    assert reliability_series(summary, [record]).empty
+    assert "0.010" not in measured_part([record])
+    (queries,) = query_sets([*groups(summary)], [record])
+    assert {answer.confidence for answer in queries.answers_to(0)} == {None}
 
 
 def test_missing_stays_missing_and_is_never_zero(store: MadeUpStore) -> None:

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pytest
 import torch
 from tiny_runs import evaluation, files_of
@@ -17,7 +19,7 @@ from ia2.errors import UserError
 from ia2.flows.evaluation import evaluate
 from ia2.lm.loading import LanguageModel
 from ia2.lm.shelf import Models
-from ia2.measure.calibration import ece_equal_count
+from ia2.measure.calibration import ece_equal_count, ece_floor, reliability_bins
 
 TEXTS = tuple(f"{word} {number}" for number in range(3) for word in ("win a prize", "lunch", "zzz", "see you at 5"))
 """Invented, as are the labels."""
@@ -87,6 +89,21 @@ def test_label_measures_are_those_worked_out_one_by_one(
     assert metrics["without_icl_label_accuracy"] == pytest.approx(100 * correct.mean())
     expected = ece_equal_count(shares.max(axis=1), correct)
     assert metrics["without_icl_label_ece_equal_count"] == pytest.approx(expected, rel=1e-4)
+    golds_at = [texts.index(gold) for gold in golds]
+    nll = -np.log(shares[range(len(golds)), golds_at]).mean()
+    assert metrics["without_icl_label_nll"] == pytest.approx(nll, rel=1e-4)
+    assert record["label_reliability"]["without_icl"] == [
+        pytest.approx(asdict(one), rel=1e-4) for one in reliability_bins(shares.max(axis=1), correct)
+    ]
+    assert record["label_ece_floor"]["without_icl"] == pytest.approx(ece_floor(shares.max(axis=1)), rel=1e-4)
+    (file,) = tmp_path.rglob("*.parquet")
+    rows = pd.read_parquet(file).query("not with_icl")
+    assert rows["gold_label_log_prob"].tolist() == pytest.approx(
+        np.log(shares[range(len(golds)), golds_at]).tolist(), rel=1e-4
+    )
+    given = [{label: index for index, label in enumerate(answers[1])}.get(parsed) for parsed in rows["parsed"]]
+    sure = [np.nan if label is None else shares[row, label] for row, label in enumerate(given)]
+    np.testing.assert_allclose(rows["label_confidence"].to_numpy(), sure, rtol=1e-4)
     if end:  # equal first tokens would choose the first label always
         assert shares.argmax(axis=1).any()
 

@@ -200,7 +200,41 @@ def test_an_answer_of_a_closed_set_is_the_label(adapter: Path, models: Models, t
     assert label != plain.answer
     closed = with_task(adapter, tmp_path, labels={"other": "another", label: "said"}, parser="line")
     (prediction,) = predicted(closed, models, text="France")
-    assert prediction == Prediction(label, plain.confidence, plain.response)
+    assert (prediction.answer, prediction.response) == (label, plain.response)
+
+
+def test_confidence_in_a_closed_set_is_the_whole_label_s_share(
+    adapter: Path, tiny_model_folder: Path, models: Models, tmp_path: Path
+) -> None:
+    """Labels that begin with the same tokens, each scored by one plain forward over all its tokens and what ends it."""
+    (free,) = predicted(adapter, models, text="France")
+    assert free.answer is not None
+    labels = {free.answer: "said", f"{free.answer} not": "another", f"{free.answer} so": "a third"}
+    closed = with_task(adapter, tmp_path, labels=labels, parser="line")
+    out = tmp_path / "out.csv"
+    (prediction,) = predicted(closed, models, file=write_csv(tmp_path / "in.csv", [["country"], ["France"]]), out=out)
+    lm = load_model(ModelConfig(model_id=str(tiny_model_folder)))
+    plain = PeftModel.from_pretrained(lm.model, str(adapter))  # type: ignore[arg-type]
+
+    def ids(text: str) -> list[int]:
+        return list(lm.tokenizer(text, add_special_tokens=False).input_ids)
+
+    def probability(label: str) -> float:
+        prompt, response = [lm.tokenizer.bos_token_id, *ids("Input: France\nOutput:")], ids(f" {label}") + ids("\n\n")
+        with torch.no_grad():
+            logits = plain(torch.tensor([prompt + response])).logits[0, len(prompt) - 1 : -1].double()
+        return float(logits.softmax(-1)[range(len(response)), response].prod())
+
+    probabilities = [probability(label) for label in labels]
+    assert prediction.confidence == pytest.approx(probabilities[0] / sum(probabilities), rel=1e-3)
+    assert read_csv(out)[1][1:] == [free.answer, f"{prediction.confidence:.6f}"]
+
+
+def test_a_response_that_is_no_label_has_no_confidence(adapter: Path, models: Models, tmp_path: Path) -> None:
+    closed, out = with_task(adapter, tmp_path, labels={"one": "", "two": ""}, parser="choice"), tmp_path / "out.csv"
+    (prediction,) = predicted(closed, models, file=write_csv(tmp_path / "in.csv", [["country"], ["France"]]), out=out)
+    assert (prediction.answer, prediction.confidence) == (None, None)
+    assert read_csv(out)[1] == ["France", "", ""]
 
 
 def test_every_column_of_a_query_needs_a_text(adapter: Path, models: Models, tmp_path: Path) -> None:

@@ -197,6 +197,18 @@ def test_columns_that_hold_more_than_text_are_neither_text_nor_answer(tmp_path: 
         guess_task(tmp_path / "t.jsonl", ["meta"])
 
 
+@pytest.mark.parametrize("names", [("reviews.text", "reviews.rating"), ("the text", 'a "label"'), ("2024", "été")])
+def test_columns_of_unusual_names_can_be_asked(tmp_path: Path, names: tuple[str, str]) -> None:
+    text, label = names
+    for given in ({}, {"text_columns": [text], "label_column": label}):
+        guess = guessed(tmp_path, {text: TEXTS, label: KINDS}, **given)
+        (tmp_path / "t.toml").write_text(task_file_text(guess.task_file), encoding="utf-8")
+        task = read_task(tmp_path / "t.toml")
+        row = task.load().train[0]
+        assert task.spec.question(row) == f"Text:{row[text]}\nLabel:"
+        assert task.spec.answer(row) == f" {row[label]}"
+
+
 def test_a_compressed_file_is_called_by_its_own_name(tmp_path: Path) -> None:
     assert guessed(tmp_path, {"text": TEXTS, "label": KINDS}, "tickets.csv.gz").task_file.name == "tickets"
 
@@ -270,7 +282,8 @@ def test_the_name_is_the_files(tmp_path: Path, file: str, name: str) -> None:
             r"none of the columns left is clearly the answer; .*--label_column",
         ),
         ({"text": TEXTS, "l": KINDS}, {"text_columns": ["l"], "label_column": "l"}, r"'l' cannot be text and answer"),
-        ({"a.b": TEXTS, "label": KINDS}, {}, r"t\.csv: template = .*: a column's name, without \."),
+        ({"a{b": TEXTS, "label": KINDS}, {}, r"t\.csv: rename the column 'a\{b'"),
+        ({"text": TEXTS, "a:b": KINDS}, {"label_column": "a:b"}, r"t\.csv: rename the column 'a:b'"),
         ({"text": TEXTS, "label": KINDS}, {"name": "a/b"}, r"name = 'a/b' has to be a folder's name"),
         ({"text": TEXTS, "label": ["a  b", "c"] * 25}, {}, r"'choice' reads the label 'a  b' as None: .* one blank"),
         ({"text": TEXTS, "label": KINDS}, {"name": "sst2"}, r"name = 'sst2' is a built-in dataset's"),

@@ -50,7 +50,9 @@ def _write(config: PredictConfig, out: Path, trained: Trained, model: ModelConfi
     predictions = predict(trained, rows, model, models)
     added = write_predictions(out, rows, predictions)
     num_answered = sum(not prediction.reason for prediction in predictions)
-    print(f"wrote {num_answered} answers to {out}, columns {' and '.join(added[:2])}")
+    called = "" if added[0] == "answer" else f", in the column {added[0]}"
+    sure = "of the label among all labels" if trained.spec.labels else "of the first token"
+    print(f"wrote {num_answered} answers to {out}{called}; confidence: the probability {sure}")
     right, judged = num_agreeing(rows, predictions, trained.spec)
     if judged:
         theirs = " and ".join(map(repr, trained.spec.answer_fields))
@@ -74,7 +76,7 @@ def _shown(prediction: Prediction) -> str:
     if prediction.reason:
         return f"(not answered: {prediction.reason})"
     answer = prediction.answer if prediction.answer is not None else "(unreadable)"
-    return f"{answer}\t{prediction.confidence:.3f}"
+    return f"{answer}\t" + ("-" if prediction.confidence is None else f"{prediction.confidence:.3f}")
 
 
 def _answers_as_typed(trained: Trained, model: ModelConfig, models: Models) -> Iterator[Prediction]:

@@ -210,12 +210,14 @@ class Marks:
     """What n responses come to. `labels` [n] are indices of the labels given, NO_LABEL for none; empty for free text.
 
     `anywhere` is the lenient counterpart of `correct`: the gold answer stands somewhere in the response.
+    `num_undecided` answers could not be compared in time; they are not correct.
     """
 
     parsed: list[str | None]
     correct: list[bool]
     anywhere: list[bool]
     labels: list[int]
+    num_undecided: int = 0
 
 
 def mark(questions: Questions, responses: Sequence[str]) -> Marks:
@@ -223,14 +225,20 @@ def mark(questions: Questions, responses: Sequence[str]) -> Marks:
     spec = questions.spec
     golds = [parse(query.answer, spec) for query in questions.queries]
     parsed = [parse(response, spec) for response in responses]
-    correct = [same(ours, gold, spec) for ours, gold in zip(parsed, golds, strict=True)]
+    verdicts = [same(ours, gold, spec) for ours, gold in zip(parsed, golds, strict=True)]
+    correct = [verdict is True for verdict in verdicts]
     anywhere = [
         right or (gold is not None and contains(text, gold))
         for right, text, gold in zip(correct, responses, golds, strict=True)
     ]
-    indices = {parse(label, spec): index for index, label in reversed(list(enumerate(questions.labels)))}
-    given = [
-        gold if right else NO_LABEL if ours is None else indices.get(ours, NO_LABEL)
-        for ours, right, gold in zip(parsed, correct, questions.gold_labels or [NO_LABEL] * len(parsed), strict=True)
+    labels = [
+        gold if right else label
+        for label, right, gold in zip(given_labels(spec, parsed), correct, questions.gold_labels, strict=False)
     ]
-    return Marks(parsed, correct, anywhere, given if questions.labels else [])
+    return Marks(parsed, correct, anywhere, labels, verdicts.count(None))
+
+
+def given_labels(spec: TaskSpec, parsed: Sequence[str | None]) -> list[int]:
+    """The index of the label that each parsed response is, NO_LABEL where it is none."""
+    indices = {parse(label, spec): index for index, label in reversed(list(enumerate(label_answers(spec))))}
+    return [NO_LABEL if answer is None else indices.get(answer, NO_LABEL) for answer in parsed]

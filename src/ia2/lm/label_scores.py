@@ -28,6 +28,17 @@ class LabelScores:
     rule: Literal["first_token", "full_sequence"]
     log_probabilities: Floats  # [n, K]
 
+    @property
+    def log_shares(self) -> Floats:
+        """The same of the labels alone: log p_k / sum_j p_j."""
+        logs = self.log_probabilities
+        return np.asarray(logs - np.logaddexp.reduce(logs, axis=1, keepdims=True))
+
+    def confidence(self, given: Sequence[int]) -> list[float | None]:
+        """The probability among all labels of the `given` one (its index) for each query; None for a negative index."""
+        rows = zip(np.exp(self.log_shares), given, strict=True)
+        return [None if label < 0 else float(shares[label]) for shares, label in rows]
+
 
 def score_labels(
     reader: Reader, prompts: Sequence[Ids], labels: Sequence[Ids], first: FirstTokenScores, token_budget: int | None

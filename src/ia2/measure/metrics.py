@@ -39,10 +39,25 @@ class Labels:
     given: Sequence[int]
 
     @property
-    def shares(self) -> Floats:
-        """The labels' probabilities [n, K] divided by their sum, p_k / sum_j p_j: never a softmax of probabilities."""
+    def log_shares(self) -> Floats:
+        """Logarithms of the labels' probabilities [n, K] divided by their sum: never a softmax of probabilities."""
         logs = self.log_probabilities
-        return np.asarray(np.exp(logs - np.logaddexp.reduce(logs, axis=1, keepdims=True)))
+        return np.asarray(logs - np.logaddexp.reduce(logs, axis=1, keepdims=True))
+
+    @property
+    def shares(self) -> Floats:
+        """The labels' probabilities [n, K] divided by their sum, p_k / sum_j p_j."""
+        return np.asarray(np.exp(self.log_shares))
+
+    @property
+    def confidence(self) -> Floats:
+        """The share of the most probable label [n]."""
+        return np.asarray(self.shares.max(axis=1))
+
+    @property
+    def correct(self) -> npt.NDArray[np.bool_]:
+        """Whether the most probable label is the gold one [n]."""
+        return np.asarray(self.log_shares.argmax(axis=1) == np.asarray(self.gold))
 
     @property
     def confusion(self) -> Confusion:
@@ -135,13 +150,13 @@ def class_metrics(counts: Confusion) -> Numbers:
 
 
 def label_metrics(labels: Labels) -> Numbers:
-    """Accuracy and calibration over the label set alone."""
-    shares, gold = labels.shares, np.asarray(labels.gold)
-    confidence, correct = shares.max(axis=1), shares.argmax(axis=1) == gold
+    """Accuracy, likelihood and calibration over the label set alone."""
+    gold = np.asarray(labels.gold)
     return {
-        "label_accuracy": label_accuracy(shares, gold),
-        "label_ece_equal_count": ece_equal_count(confidence, correct),
-        "label_ece_equal_width": ece_equal_width(confidence, correct),
+        "label_accuracy": label_accuracy(labels.shares, gold),
+        "label_nll": nll(labels.log_shares[np.arange(gold.size), gold]),
+        "label_ece_equal_count": ece_equal_count(labels.confidence, labels.correct),
+        "label_ece_equal_width": ece_equal_width(labels.confidence, labels.correct),
     }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from ia2.measure.accuracy import agreement
 from ia2.measure.calibration import ece_floor, reliability_bins
 from ia2.measure.classes import named_counts, named_recalls
-from ia2.measure.metrics import Numbers, Scored, metrics
+from ia2.measure.metrics import FirstTokens, Labels, Numbers, Scored, metrics
 
 PASSES = {False: "without_icl", True: "with_icl"}
 """What a pass is called, by whether it has demonstrations."""
@@ -19,19 +19,23 @@ def numbers_of_passes(scored: Mapping[str, Scored], labels: Sequence[str], uncer
     `labels` are the names of the labels in the order of their indices, none for free text. Passes hold the same
     examples in one order. What only two passes have is null where there is one.
     """
-    counts = {name: one.labels.confusion for name, one in scored.items() if one.labels}
+    labelled = {name: one.labels for name, one in scored.items() if one.labels}
+    counts = {name: one.confusion for name, one in labelled.items()}
     return {
         "metrics": _metrics(scored, uncertainty),
         "agreement": _agreement(scored),
         "labels": list(labels) or None,
         "recall": {name: named_recalls(one, labels) for name, one in counts.items()} or None,
         "confusion": {name: named_counts(one, labels) for name, one in counts.items()} or None,
-        "reliability": {
-            name: [asdict(one_bin) for one_bin in reliability_bins(one.first.confidence, one.first.correct)]
-            for name, one in scored.items()
-        },
+        "reliability": {name: _bins(one.first) for name, one in scored.items()},
         "ece_floor": {name: ece_floor(one.first.confidence) for name, one in scored.items()},
+        "label_reliability": {name: _bins(one) for name, one in labelled.items()} or None,
+        "label_ece_floor": {name: ece_floor(one.confidence) for name, one in labelled.items()} or None,
     }
+
+
+def _bins(sure: FirstTokens | Labels) -> list[dict[str, float]]:
+    return [asdict(one_bin) for one_bin in reliability_bins(sure.confidence, sure.correct)]
 
 
 def _metrics(scored: Mapping[str, Scored], uncertainty: bool) -> Numbers:

@@ -83,7 +83,7 @@
     const correct = Boolean(run.correct[query]);
     const parsed = run.parsed[query];
     const facts = [parsed === null ? "no answer found" : `read as “${texts[parsed]}”`];
-    if (run.confidence[query] !== null) facts.push(`first token ${run.confidence[query].toFixed(2)} sure`);
+    if (run.confidence[query] !== null) facts.push(`${run.confidence[query].toFixed(2)} sure`);
     if (model.runs.length > 1) {
       const others = model.runs.filter((one) => one.correct[query] !== null);
       facts.push(`right in ${others.filter((one) => one.correct[query]).length} of ${others.length} runs`);

@@ -14,6 +14,7 @@ from typing import Any
 from ia2.config import EMBEDDED_MODEL, TrainConfig
 from ia2.methods import Adapter
 from ia2.report.example_scores import interval_of
+from ia2.report.quantities import shown_as
 from ia2.report.results import PASSES, Record
 from ia2.report.styles import in_words
 from ia2.report.templates import render_text
@@ -131,10 +132,11 @@ def measured_part(records: Sequence[Record]) -> str:
             "|---|---|---|---|---|---|---|",
             *lines,
             "",
-            "Accuracy: exact match of the answer that is read from the response. ECE: of the first answer token, 15",
-            "bins of equal count; the floor is what a calibrated model would show on as many examples. NLL: of the",
-            "gold answer's first token, in nats. Intervals: 95%, over examples (bootstrap, and with fewer than 5 right",
-            "or wrong answers Clopper and Pearson's where that is wider), of this one run. Made by",
+            "Accuracy: exact match of the answer that is read from the response. ECE: of the label among all labels",
+            "(of the first token of free text), 15 bins of equal count; the floor is what a calibrated model shows",
+            "on as many examples. NLL: of the gold label (of the gold first token of free text), in nats. Intervals:",
+            "95%, over examples (bootstrap, and with fewer than 5 right or wrong answers Clopper and Pearson's where",
+            "that is wider), of this one run. Made by",
             "",
             "```",
             *commands,
@@ -150,21 +152,23 @@ def _lines(record: Record) -> list[str]:
 
 
 def _line(record: Record, with_icl: bool, name: str) -> str:
-    asked, metrics = record.settings, record.metrics
-    floor = record.ece_floor.get(name)
+    asked, metrics = record.settings, record.measured()
+    ece, floor, nll = (f"{name}_{shown_as(metric, metrics)}" for metric in ("ece_equal_count", "ece_floor", "nll"))
     cells = [
         asked.eval_dataset + _unusual(record),
         f"{asked.num_shown} from {asked.icl_source_dataset}" if with_icl else "none",
         asked.num_generated_tokens_eval,
         record.num_examples,
         _with_interval(record, with_icl, f"{name}_accuracy", ".1f"),
-        f"{metrics[f'{name}_ece_equal_count']:.3f}" + (f" ({floor:.3f})" if floor is not None else ""),
-        _with_interval(record, with_icl, f"{name}_nll", ".3f"),
+        f"{metrics[ece]:.3f}" + (f" ({metrics[floor]:.3f})" if floor in metrics else ""),
+        _with_interval(record, with_icl, nll, ".3f"),
     ]
     return f"| {' | '.join(map(str, cells))} |"
 
 
 def _with_interval(record: Record, with_icl: bool, key: str, form: str) -> str:
+    if key not in record.metrics:
+        return "–"  # a record that is older than the metric
     value = record.metrics[key]
     metric = key.removeprefix(f"{PASSES[with_icl]}_")
     interval = interval_of(metric, [str(record.path)], with_icl, [value])

@@ -40,6 +40,7 @@ SCORES: dict[str, tuple[str, Callable[[Column], Floats]]] = {
     "top5_accuracy": ("gold_rank", lambda ranks: _percent(ranks < 5)),
     "top10_accuracy": ("gold_rank", lambda ranks: _percent(ranks < 10)),
     "nll": ("gold_log_prob", lambda logs: -logs.astype(np.float64)),
+    "label_nll": ("gold_label_log_prob", lambda logs: -logs.astype(np.float64)),
     "uncertainty": ("confidence", lambda sure: 1.0 - sure.astype(np.float64)),
     "entropy": ("entropy", lambda nats: nats.astype(np.float64)),
     "response_entropy": ("response_entropy", lambda nats: nats.astype(np.float64)),

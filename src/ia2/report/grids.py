@@ -14,8 +14,8 @@ MISSING = "--"
 NAMES = {"accuracy": "Acc. %", "ece_equal_count": "ECE", "ece_published": "ECE (published)"}
 MEANINGS = {
     "accuracy": "exact match of the parsed answer over all examples",
-    "ece_equal_count": "calibration error of the first token, 15 equal-count bins",
-    "ece_published": "the same, with the confidence renormalised over the ten most probable tokens",
+    "ece_equal_count": "calibration error of the label, or of the first token of free text, 15 equal-count bins",
+    "ece_published": "that of the first token, with the confidence renormalised over the ten most probable tokens",
 }
 
 

@@ -15,6 +15,7 @@ from ia2.errors import UserError
 from ia2.methods import parse_method
 from ia2.report.aggregation import aggregate
 from ia2.report.grids import Cell, Grid, GridColumn, Line, Selected, with_best
+from ia2.report.quantities import shown_as
 from ia2.report.results import PASSES
 from ia2.report.selection import Selection
 from ia2.report.styles import control_of, style_of
@@ -44,9 +45,12 @@ def _measured(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     """The rows of the metrics that are wanted, named without their pass, with the fields that tell grids apart."""
     frame = pd.concat(
         [
-            table[table["metric"] == f"{when}_{metric}"].assign(metric=metric, with_icl=with_icl)
+            part[part["metric"] == f"{when}_{shown_as(metric, set(part['metric']))}"].assign(
+                metric=metric, with_icl=with_icl
+            )
             for metric in metrics
             for with_icl, when in PASSES.items()
+            for _, part in table.groupby("eval_dataset", sort=False)
         ],
         ignore_index=True,
     )

@@ -4,7 +4,7 @@ A plot type has metrics in one mode or both: the standard one, and that of what 
 that is asked for by name is drawn with the metrics of the other mode where it has none in the one that is on.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 
@@ -28,11 +28,12 @@ QUANTITIES = {
     "top1_accuracy": _percent("Top-1 accuracy of the first token"),
     "top5_accuracy": _percent("Top-5 accuracy of the first token"),
     "top10_accuracy": _percent("Top-10 accuracy of the first token"),
-    "ece_equal_count": Quantity("ECE (15 equal-count bins)", 0.0, 1.0),
+    "ece_equal_count": Quantity("ECE of the first token (15 equal-count bins)", 0.0, 1.0),
     "label_ece_equal_count": Quantity("ECE over the labels (15 equal-count bins)", 0.0, 1.0),
     "nll": Quantity("NLL of the gold first token (nats)"),
-    "brier": Quantity("Brier score", 0.0, 2.0),
-    "auroc": Quantity("AUROC of confidence", 0.0, 1.0),
+    "label_nll": Quantity("NLL of the gold label (nats)"),
+    "brier": Quantity("Brier score of the first token", 0.0, 2.0),
+    "auroc": Quantity("AUROC of the first token's confidence", 0.0, 1.0),
     "uncertainty": Quantity("Uncertainty (1 − greatest probability)", 0.0, 1.0),
     "label_uncertainty": Quantity("Uncertainty over the labels", 0.0, 1.0),
     "entropy": Quantity("Entropy of the first token (nats)"),
@@ -55,6 +56,30 @@ WITH_MAJORITY = ("accuracy", "label_accuracy")
 """Metrics that always giving the most frequent answer has a value of."""
 WITH_FLOOR = ("ece_equal_count",)
 """Metrics whose value for a calibrated model at this number of examples is recorded."""
+
+
+OF_LABELS = {
+    "ece_equal_count": "label_ece_equal_count",
+    "ece_floor": "label_ece_floor",
+    "nll": "label_nll",
+    "reliability": "label_reliability",
+    "confidence": "label_confidence",
+}
+"""Number of the first token -> its counterpart of whole labels."""
+
+
+def has_labels(measured: Collection[str]) -> bool:
+    """Whether the metrics of a record, named with their pass, are of a closed set of labels."""
+    return any(name.endswith("_label_accuracy") for name in measured)
+
+
+def shown_as(name: str, measured: Collection[str]) -> str:
+    """The number that is shown as `name` in tables, pages and cards: of whole labels for a closed set of them.
+
+    Labels can begin with the same token, which says nothing of the answer. An older record that lacks a number of whole
+    labels shows none.
+    """
+    return OF_LABELS.get(name, name) if has_labels(measured) else name
 
 
 def metrics_of(plot_type: str, uncertainty_mode: bool) -> tuple[str, ...]:

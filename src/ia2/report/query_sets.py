@@ -15,6 +15,7 @@ import pyarrow.compute
 import pyarrow.parquet
 
 from ia2.report.examples import Answer, AnsweredRun, AnsweringModel, Query, QuerySet
+from ia2.report.quantities import shown_as
 from ia2.report.reading import read_rows
 from ia2.report.results import Record
 from ia2.report.summary import Group, SummaryRow, rows_of
@@ -29,7 +30,7 @@ MOST_CHARACTERS = 4_000
 """A longer text is cut, and says so."""
 BYTES_OF_AN_ANSWER = 20
 """Its places in the table of texts, whether it is right, and its confidence."""
-ANSWER_COLUMNS = ["idx", "with_icl", "response", "parsed", "correct", "confidence"]
+ANSWER_COLUMNS = ["idx", "with_icl", "response", "parsed", "correct"]
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def _query_set(group: Group, from_path: Mapping[str, Record], plan: Plan) -> Que
     """The queries of lowest idx, of those that most runs were asked; of two with one idx the first is shown."""
     rows = rows_of(group.rows)
     records = {path: from_path[path] for row in rows for path in plan.paths(row)}
-    tables = {path: read_rows(record.rows, ANSWER_COLUMNS) for path, record in records.items()}
+    tables = {path: _read_answers(record) for path, record in records.items()}
     counts = Counter(chain.from_iterable(table["idx"].unique().to_pylist() for table in tables.values()))
     shown = sorted(sorted(counts, key=lambda idx: (-counts[idx], idx))[: plan.num_queries])
     models = []
@@ -88,6 +89,16 @@ def _query_set(group: Group, from_path: Mapping[str, Record], plan: Plan) -> Que
         models.append(AnsweringModel(row.name, tuple(runs)))
     queries = _queries(records.values(), shown)
     return QuerySet(group.title, len(counts), plan.has_all_runs, queries, tuple(models))
+
+
+def _read_answers(record: Record) -> pyarrow.Table:
+    """Its answers with the confidence that is shown, which an older record of a closed set of labels does not have."""
+    sure = shown_as("confidence", record.metrics)
+    table = read_rows(record.rows, [*ANSWER_COLUMNS, sure])
+    if sure == "confidence":
+        return table
+    known = sure in table.column_names
+    return table.append_column("confidence", table[sure] if known else pyarrow.nulls(len(table), pyarrow.float64()))
 
 
 def _answers(table: pyarrow.Table, with_icl: bool, shown: Sequence[int]) -> tuple[Answer | None, ...]:

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from ia2.config import ModelId, PathPart, StoredRun
 from ia2.errors import UserError
 from ia2.measure.calibration import ReliabilityBin
+from ia2.report.quantities import shown_as
 from ia2.report.reading import Problem, examine, read_whole
 from ia2.report.styles import control_of
 
@@ -109,6 +110,8 @@ class Record(BaseModel):
     reliability: dict[str, list[ReliabilityBin]] = {}
     majority_class_accuracy: float | None = None
     ece_floor: dict[str, float] = {}
+    label_reliability: dict[str, list[ReliabilityBin]] | None = None
+    label_ece_floor: dict[str, float] | None = None
     timings: dict[str, float] = {}
     peak_memory_bytes: int | None = None
     adapter_sha256: str | None = None
@@ -148,9 +151,15 @@ class Record(BaseModel):
         """The parquet file of its examples."""
         return self.path.with_suffix(".parquet")
 
+    @property
+    def shown_reliability(self) -> dict[str, list[ReliabilityBin]]:
+        """The bins, by pass, of the confidence that is shown: that of whole labels for a closed set."""
+        return getattr(self, shown_as("reliability", self.metrics)) or {}
+
     def measured(self) -> dict[str, float]:
         """Every number of this record under one name each; what was not measured is absent."""
         numbers = dict(self.metrics) | self.timings | {f"{when}_ece_floor": v for when, v in self.ece_floor.items()}
+        numbers |= {f"{when}_label_ece_floor": floor for when, floor in (self.label_ece_floor or {}).items()}
         if self.majority_class_accuracy is not None:
             numbers["majority_class_accuracy"] = self.majority_class_accuracy
         if self.peak_memory_bytes is not None:

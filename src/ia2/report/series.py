@@ -24,7 +24,7 @@ def reliability_series(rows: pd.DataFrame, records: Sequence[Record]) -> pd.Data
         {**_panel(row), "ece": row.ece, "ece_floor": row.ece_floor, "run_idx": record.settings.run_idx, **asdict(bin_)}
         for row in rows_of(rows)
         for record in (from_path[path] for path in row.records)
-        for bin_ in record.reliability.get(PASSES[row.with_icl], [])
+        for bin_ in record.shown_reliability.get(PASSES[row.with_icl], [])
     ]
     return pd.DataFrame(series, columns=RELIABILITY)
 

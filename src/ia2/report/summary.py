@@ -15,6 +15,7 @@ import pandas as pd
 from ia2.measure.statistics import standard_deviation
 from ia2.report.aggregation import MEANS, aggregate
 from ia2.report.intervals import Answered, Chance, chances
+from ia2.report.quantities import shown_as
 from ia2.report.results import PASSES
 from ia2.report.selection import HYPERPARAMETERS, Selection
 from ia2.report.styles import control_of, style_of
@@ -189,7 +190,7 @@ def _row(metrics: Mapping[str, Mapping[Hashable, Any]], with_icl: bool) -> Summa
         accuracy_sd=score["sd"],
         n=score["n"],
         accuracy_values=score["values"],
-        **{name: _mean(metrics, f"{when}_{metric}") for name, metric in SHOWN_METRICS.items()},
+        **{name: _mean(metrics, f"{when}_{shown_as(metric, metrics)}") for name, metric in SHOWN_METRICS.items()},
         majority=_mean(metrics, "majority_class_accuracy"),
         labels_train=0.0 if unlabelled else score["labels_train"],
         labels_dev=0.0 if unlabelled else score["labels_dev"],

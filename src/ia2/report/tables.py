@@ -91,13 +91,13 @@ COLUMNS = (
     Column("n", "runs", lambda r: str(r.n), lambda r: r.n),
     Column(
         "ECE",
-        "calibration error of the first token, 15 equal-count bins",
+        "calibration error of the label, or of the first token of free text, 15 equal-count bins",
         lambda r: number(r.ece, ".3f"),
         lambda r: r.ece,
     ),
     Column(
         "ECE (published)",
-        "the same with the confidence renormalised over the ten most probable tokens",
+        "that of the first token, with the confidence renormalised over the ten most probable tokens",
         lambda r: number(r.ece_published, ".3f"),
         lambda r: r.ece_published,
         as_published=True,
@@ -109,7 +109,12 @@ COLUMNS = (
         lambda r: r.ece_floor,
         in_terminal=False,
     ),
-    Column("NLL", "of the gold first token, in nats", lambda r: number(r.nll, ".2f"), lambda r: r.nll),
+    Column(
+        "NLL",
+        "of the gold label, or of the gold first token of free text, in nats",
+        lambda r: number(r.nll, ".2f"),
+        lambda r: r.nll,
+    ),
     Column(
         "Labels",
         "gold labels used: training (or demonstrations) + dev",

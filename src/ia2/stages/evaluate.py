@@ -205,6 +205,7 @@ def _outcome(made: Mapping[str, _Pass], asked: Evaluation) -> dict[str, Any]:
         "num_examples": len(one.questions.episodes),
         "label_scores": one.answers.labels.rule if one.answers.labels else None,
         **numbers_of_passes(scored, list(one.questions.spec.labels), asked.uncertainty_analysis),
+        "undecided": {name: each.marks.num_undecided for name, each in made.items()},
         "majority_class_accuracy": majority_class_accuracy([query.answer for query in one.questions.queries]),
         "timings": {f"{name}_seconds": round(each.answers.seconds, 3) for name, each in made.items()},
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,

@@ -14,11 +14,13 @@ from pathlib import Path
 from ia2 import store
 from ia2.config import ModelConfig
 from ia2.errors import UserError
-from ia2.icl.encoding import Encoder
 from ia2.icl.prompts import Episode
+from ia2.icl.questions import given_labels, label_answers
 from ia2.lm.adapters import saved_adapter
+from ia2.lm.answering import ENDED
 from ia2.lm.decoding import Decoding, context_of, decode
 from ia2.lm.forward import reading
+from ia2.lm.label_scores import score_labels
 from ia2.lm.scoring import FirstTokenScores
 from ia2.lm.shelf import Models
 from ia2.sources import FILE_TYPES, iterate_rows
@@ -31,12 +33,13 @@ from ia2.training.trained import Trained
 class Prediction:
     """An answer to one text. `answer` is None where the response cannot be read as one, a label where it says one.
 
-    confidence: probability of the first predicted token under the full softmax. `reason` says why a text was not
-    answered at all; the confidence is then NaN.
+    confidence: for a closed set of labels, the probability of the answered label among all labels, None where the
+    response is none of them; for free text, the probability of the first predicted token under the full softmax.
+    reason: why a text was not answered at all; the confidence is then None too.
     """
 
     answer: str | None
-    confidence: float
+    confidence: float | None
     response: str
     reason: str = ""
 
@@ -66,27 +69,32 @@ def predict(trained: Trained, rows: Sequence[Row], model: ModelConfig, models: M
     encoder = lm.encoder(trained.config.chat_template)
     asked = [Episode((), Example(index, text, "")).instructed(trained.spec) for index, text in enumerate(questions)]
     prompts = [encoder.prompt(episode) for episode in asked]
+    labels = [encoder.answer(label, ENDED, trained.stop) for label in label_answers(trained.spec)]
     how = Decoding(trained.num_generated_tokens, lm.stopper(trained.stop, trained.config.chat_template))
+    longest = max(how.num_generated_tokens, *map(len, labels), 0)
     with saved_adapter(lm.model, trained.folder) as adapted, reading(adapted) as reader:
         limit = context_of(reader.base.config) or math.inf
-        needed = [len(prompt) + how.num_generated_tokens + reader.num_virtual_tokens for prompt in prompts]
+        needed = [len(prompt) + longest + reader.num_virtual_tokens for prompt in prompts]
         short = [prompt for prompt, length in zip(prompts, needed, strict=True) if length <= limit]
-        scores = FirstTokenScores(gold=[0] * len(short))
-        responses = decode(reader, short, how, scores) if short else []
-    answered = iter(zip(responses, map(float, scores.confidence if short else ()), strict=True))
+        scores = FirstTokenScores(gold=[0] * len(short), labels=[label[0] for label in labels])
+        texts = [encoder.text(ids) for ids in decode(reader, short, how, scores)] if short else []
+        answers = [parse(text, trained.spec) for text in texts]
+        confidence: Sequence[float | None] = scores.confidence.tolist() if short else []
+        if labels and short:
+            by_label = score_labels(reader, short, labels, scores, how.token_budget)
+            confidence = by_label.confidence(given_labels(trained.spec, answers))
+    answered = iter(
+        [
+            Prediction(None if parsed is None else _as_written(text, parsed, trained.spec), sure, text)
+            for text, parsed, sure in zip(texts, answers, confidence, strict=True)
+        ]
+    )
     return [
-        _prediction(encoder, *next(answered), trained.spec)
+        next(answered)
         if length <= limit
-        else Prediction(None, math.nan, "", f"it takes {length} tokens with its answer, the context holds {limit}")
+        else Prediction(None, None, "", f"it takes {length} tokens with its answer, the context holds {limit}")
         for length in needed
     ]
-
-
-def _prediction(encoder: Encoder, ids: Sequence[int], confidence: float, spec: TaskSpec) -> Prediction:
-    response = encoder.text(ids)
-    parsed = parse(response, spec)
-    shown = None if parsed is None else _as_written(response, parsed, spec)
-    return Prediction(shown, confidence, response)
 
 
 def _as_written(response: str, parsed: str, spec: TaskSpec) -> str:
@@ -128,14 +136,13 @@ def _output_columns(rows: Sequence[Row]) -> list[str]:
 
 
 def num_agreeing(rows: Sequence[Row], predictions: Sequence[Prediction], spec: TaskSpec) -> tuple[int, int]:
-    """How many answers are those that the rows have already, and how many rows have one that can be read."""
-    golds = [
-        parse(spec.answer(row), spec) if all(row.get(column) for column in spec.answer_fields) else None for row in rows
+    """How many answers are those that the rows have already, of how many rows where that can be judged."""
+    verdicts = [
+        same(parse(prediction.response, spec), gold, spec)
+        for row, prediction in zip(rows, predictions, strict=True)
+        if all(row.get(column) for column in spec.answer_fields) and (gold := parse(spec.answer(row), spec)) is not None
     ]
-    right = [
-        same(parse(prediction.response, spec), gold, spec) for prediction, gold in zip(predictions, golds, strict=True)
-    ]
-    return sum(right), sum(gold is not None for gold in golds)
+    return sum(verdict is True for verdict in verdicts), sum(verdict is not None for verdict in verdicts)
 
 
 def check_output(out: Path, overwrite: bool) -> None:
@@ -161,6 +168,6 @@ def write_predictions(out: Path, rows: Sequence[Row], predictions: Sequence[Pred
         writer.writerow([*columns, *added])
         for row, prediction in zip(rows, predictions, strict=True):
             cells = [row.get(column, "") for column in columns]
-            confidence = "" if prediction.reason else f"{prediction.confidence:.6f}"
-            writer.writerow([*cells, *[prediction.answer or "", confidence, prediction.reason][: len(added)]])
+            sure = "" if prediction.confidence is None else f"{prediction.confidence:.6f}"
+            writer.writerow([*cells, *[prediction.answer or "", sure, prediction.reason][: len(added)]])
     return added

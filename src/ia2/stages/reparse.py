@@ -149,6 +149,7 @@ def _beside_metrics(passes: Mapping[str, _Pass], stands: Mapping[str, Any]) -> d
     labelled = {name: one for name, one in counts.items() if one is not None}
     both = [passes[name].marks.correct for name in (PASSES[True], PASSES[False]) if name in passes]
     return {
+        "undecided": {name: one.marks.num_undecided for name, one in passes.items()},
         "agreement": asdict(agreement(*both)) if len(both) == len(PASSES) else None,
         "recall": {name: named_recalls(one, stands["labels"]) for name, one in labelled.items()} or None,
         "confusion": {name: named_counts(one, stands["labels"]) for name, one in labelled.items()} or None,

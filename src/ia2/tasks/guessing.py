@@ -116,6 +116,8 @@ def guess_task(
     looked = _look_at(file, text_columns, label_column)
     answer, why_answer = _answer_column(looked, text_columns, label_column)
     texts, why_texts = _text_columns(looked, answer, text_columns)
+    if refused := [one.name for one in (*texts, answer) if not re.fullmatch(r"[^{}\[\]:!]+", one.name)]:
+        raise UserError(f"{file}: rename the column {refused[0]!r}: a template takes names without {{ }} [ ] : and !")
     answers = _answers(looked, answer)
     num_tokens, why_tokens = num_answer_tokens(answers.labels or answer.found)
     num_questions = len(set(zip(*(text.values for text in texts), strict=True)))
@@ -146,8 +148,12 @@ def _look_at(file: Path, text_columns: Sequence[str], label_column: str | None) 
         for number, found in enumerate(iterate_objects(file, needed), start=1):
             row = {}
             for column in needed or found:
+                value = found.get(column)
+                if isinstance(value, str):
+                    row[column] = value
+                    continue
                 try:
-                    row[column] = text_of_cell(found.get(column), f"{file}, row {number}, column {column!r}")
+                    row[column] = text_of_cell(value, f"{file}, row {number}, column {column!r}")
                 except UserError:
                     if column in named:
                         raise

@@ -26,7 +26,7 @@ def reliability_diagram(series: pd.DataFrame, caption: str = "", columns: int = 
         for axes, (name, bins) in zip(grid, panels, strict=True):
             _reliability(axes, bins)
             axes.set_title(wrapped(str(name)), loc="left")
-        figure.supxlabel("Confidence (probability of the predicted first token)", fontsize=9)
+        figure.supxlabel("Confidence (probability of the predicted label, or first token of free text)", fontsize=9)
         figure.supylabel("Fraction correct", fontsize=9)
         add_caption(figure, caption)
     return figure

@@ -63,7 +63,7 @@ def _against_n(group: Group, data: PageData) -> Markup:
 
 def reliability_figures(data: PageData) -> Section | None:
     """Reliability diagrams of each evaluation set whose records have bins."""
-    measured = [group for group in data.groups if any(record.reliability for record in data.records_of(group))]
+    measured = [group for group in data.groups if any(record.shown_reliability for record in data.records_of(group))]
     drawn = _within(measured, data)
     figures = []
     for group in drawn:

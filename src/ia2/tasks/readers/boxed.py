@@ -40,19 +40,20 @@ def last_box(text: str) -> str | None:
 
     A box that is never closed was cut off and is none. `\boxed 5` holds what follows up to a blank or a `$`.
     """
-    contents = (_content(text, box.end()) for box in reversed(list(_BOX.finditer(text))))
-    return next((content for content in contents if content is not None), None)
-
-
-def _content(text: str, start: int) -> str | None:
-    if not text.startswith("{", start):
-        unbraced = _UNBRACED.match(text, start)
-        return unbraced[0] if unbraced else None
-    depth = 0
-    for brace in _BRACE.finditer(text, start):
-        depth += {"{": 1, "}": -1}.get(brace[0], 0)
-        if depth == 0 and brace[0] == "}":
-            return text[start + 1 : brace.start()]
+    starts = [box.end() for box in _BOX.finditer(text)]
+    closed: dict[int, int] = {}  # opening brace -> closing one, found in one pass however deep boxes are nested
+    opened: list[int] = []
+    for brace in _BRACE.finditer(text, starts[0]) if starts else ():
+        if brace[0] == "{":
+            opened.append(brace.start())
+        elif brace[0] == "}" and opened:
+            closed[opened.pop()] = brace.start()
+    for start in reversed(starts):
+        if start in closed:
+            return text[start + 1 : closed[start]]
+        unbraced = None if text.startswith("{", start) else _UNBRACED.match(text, start)
+        if unbraced:
+            return unbraced[0]
     return None
 
 

@@ -1,8 +1,8 @@
 r"""Whether two LaTeX answers mean the same, as math-verify sees it: `\frac{1}{2}` and `0.5`, `2 \pi r` and `2r\pi`.
 
-Symbolic algebra may never end, so a worker process is asked, which ends itself after some seconds: that is right in
-every thread and leaves the alarm of this process alone. The worker is a script started by its path. A forked one would
-copy threads and devices, and a spawned one would run the caller's main program again.
+Symbolic algebra may never end, so a worker process is asked, which ends itself after some seconds of CPU time: that is
+right in every thread and leaves the alarm of this process alone. The worker is a script started by its path. A forked
+one would copy threads and devices, and a spawned one would run the caller's main program again.
 """
 
 import atexit
@@ -21,7 +21,7 @@ from ia2.errors import MachineError
 log = logging.getLogger(__name__)
 
 SECONDS = 5.0
-"""What one comparison may take; then the answers count as different."""
+"""CPU time of one comparison; after it the answers are undecided."""
 
 _SCRIPT = Path(__file__).with_name("verifier.py")
 
@@ -42,8 +42,8 @@ class Verifier:
             _close(self._worker)
         self._worker = None
 
-    def is_equal(self, gold: str, ours: str) -> bool:
-        """False where there is no verdict in time; MachineError where no worker can be started."""
+    def is_equal(self, gold: str, ours: str) -> bool | None:
+        """None where there is no verdict in time; MachineError where no worker can be started."""
         with self._lock:
             worker, self._worker, reply = self._living() or _started(self._seconds), None, ""
             try:
@@ -54,7 +54,8 @@ class Verifier:
                 else:
                     _end(worker)
         if not reply:
-            log.warning("%r is counted as different from %r: no verdict within %g s", ours, gold, self._seconds)
+            log.warning("%r is undecided against %r: no verdict within %g s", ours[:200], gold[:200], self._seconds)
+            return None
         return reply == "true"
 
     def stop(self) -> None:
@@ -108,6 +109,9 @@ os.register_at_fork(after_in_child=_VERIFIER.disown)
 
 
 @lru_cache(maxsize=4096)
-def equivalent(ours: str, gold: str) -> bool:
-    """Whether `ours` means what `gold` does. Not symmetric: an interval answers an inequality, not the reverse."""
+def equivalent(ours: str, gold: str) -> bool | None:
+    """Whether `ours` means what `gold` does, None where that is not decided in time.
+
+    Not symmetric: an interval answers an inequality, not the reverse.
+    """
     return _VERIFIER.is_equal(gold, ours)

@@ -1,8 +1,9 @@
 """A script, run as a process of its own by `equivalence.py`: pairs of answers in, whether math-verify equates them out.
 
 Each line is JSON: `[gold, ours]` in, `true` or `false` out, after a first line that says it is ready. A pair that takes
-longer than the seconds given as argument ends the process: the alarm keeps its default action, which works in the
-middle of a power of a power too, where a handler in Python (math-verify's own) waits until it is computed.
+more than the seconds of CPU time given as argument ends the process, however busy the machine is. The alarm keeps its
+default action, which works in the middle of a power of a power too, where a handler in Python (math-verify's own) waits
+until it is computed.
 """
 
 import json
@@ -25,7 +26,7 @@ def is_equal(gold: str, ours: str) -> bool:
 def serve(seconds: float) -> None:
     """Answer until the input ends; nothing else reaches the terminal."""
     logging.disable(logging.CRITICAL)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
@@ -33,9 +34,9 @@ def serve(seconds: float) -> None:
     print("ready", file=replies)
     for line in sys.stdin:
         gold, ours = json.loads(line)
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        signal.setitimer(signal.ITIMER_PROF, seconds)
         equal = is_equal(gold, ours)
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         print(json.dumps(equal), file=replies)
 
 
