@@ -49,7 +49,7 @@ class Encoder:
             raise UserError("--chat_template: this model's tokenizer has no chat template")
         self.tokenizer = tokenizer
         self.chat = chat
-        self._seen: dict[tuple[str, str], Ids] = {}
+        self._seen: dict[str, Ids] = {}
         start = tokenizer.bos_token_id
         begins = start is not None and tokenizer("a").input_ids[0] == start
         self._start: Ids = (start,) if begins else ()
@@ -58,7 +58,9 @@ class Encoder:
         self._opening, self._blank, self.turn_end = self._turn_shape() if chat else ("", "", ())
 
     def _tokenized(self, text: str) -> Ids:
-        return tuple(self.tokenizer(text, add_special_tokens=False).input_ids)
+        if text not in self._seen:
+            self._seen[text] = tuple(self.tokenizer(text, add_special_tokens=False).input_ids)
+        return self._seen[text]
 
     def _continued(self, piece: str, before: Sequence[str]) -> Ids | None:
         """The ids of `piece` behind the first text of `before` that shares no token with it; None behind none."""
@@ -77,11 +79,9 @@ class Encoder:
 
     def ids(self, piece: str, before: str = "") -> Ids:
         """The ids of a piece that does not begin a prompt, and may follow `before`."""
-        if (piece, before) not in self._seen:
-            contexts = (*filter(None, [before]), *_BEFORE)
-            continued = self._continued(piece, contexts) if self._begins_with_blank else None
-            self._seen[piece, before] = self._tokenized(piece) if continued is None else continued
-        return self._seen[piece, before]
+        contexts = (*filter(None, [before]), *_BEFORE)
+        continued = self._continued(piece, contexts) if self._begins_with_blank else None
+        return self._tokenized(piece) if continued is None else continued
 
     def prompt(self, episode: Episode) -> Ids:
         """The ids of a prompt."""
