@@ -1,12 +1,14 @@
 """`ia2 fit` on the tiny model: rows in, adapter and page out; what it refuses; what it says."""
 
 import csv
+import json
 import re
 import shlex
 import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from tiny import save_tiny_model
@@ -15,7 +17,7 @@ import ia2
 from ia2 import store
 from ia2.cli import main
 from ia2.errors import UserError
-from ia2.flows.fitting import Adapter, fit
+from ia2.flows.fitting import Adapter, _write_examples, fit
 from ia2.icl.splits import load_split
 from ia2.tasks.pool import load_pool
 from ia2.training.trained import read_trained
@@ -73,13 +75,98 @@ def test_the_adapter_of_lowest_dev_loss_is_kept(fitted: Adapter) -> None:
 
 def test_the_adapter_answers_new_rows(fitted: Adapter, tmp_path: Path) -> None:
     (answer,) = fitted.predict(["another sentence"])
-    assert 0 <= answer.confidence <= 1
+    assert answer.confidence is None or 0 <= answer.confidence <= 1
     new, out = tmp_path / "new.csv", tmp_path / "out.csv"
     new.write_text("text\nanother sentence\n")
     assert main(["predict", "--adapter", str(fitted.folder), "--file", str(new), "--out", str(out)]) == 0
     table = pd.read_csv(out, keep_default_na=False)
     assert list(table.columns) == ["text", "answer", "confidence"]
-    assert table["confidence"][0] == pytest.approx(answer.confidence, abs=1e-6)
+    written = table["confidence"][0]
+    assert written == ("" if answer.confidence is None else pytest.approx(answer.confidence, abs=1e-6))
+
+
+TEXTS = ["one watch", "a kettle"]
+ROWS = [{"text": text, "more": 3} for text in TEXTS]
+
+
+@pytest.mark.parametrize(
+    ("given", "num"),
+    [
+        ("one watch", 1),
+        (np.str_("one watch"), 1),
+        ({"text": "one watch"}, 1),
+        ({"text": TEXTS}, 2),
+        (TEXTS, 2),
+        (tuple(TEXTS), 2),
+        ((text for text in TEXTS), 2),
+        (np.array(TEXTS), 2),
+        (pd.Series(TEXTS), 2),
+        (pd.DataFrame(ROWS), 2),
+        (pd.DataFrame(ROWS)["text"], 2),
+        (ROWS, 2),
+        ([], 0),
+        (pd.Series([], dtype=object), 0),
+    ],
+)
+def test_whatever_holds_texts_or_rows_is_answered_one_by_one(fitted: Adapter, given: Any, num: int) -> None:  # noqa: ANN401
+    assert fitted.predict(given) == fitted.predict(TEXTS)[:num]
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (None, "NoneType"),
+        (3, "int"),
+        (2.5, "float"),
+        (b"one watch", "bytes"),
+        (np.array("one watch"), None),
+        (Path("rows.csv"), "rows.csv"),
+        ([None], "row 1"),
+        (["one watch", float("nan")], "row 2"),
+        (pd.Series(["one watch", None]), "row 2"),
+        (["one watch", " "], "row 2"),
+        ([b"one watch"], "row 1.*bytes"),
+        ([("one watch", "good")], "row 1.*tuple"),
+        ([{"words": "one watch"}], "'text'"),
+        ({"text": TEXTS, "more": [1]}, "columns"),
+        ([{"text": ["one watch"]}], "row 1.*list"),
+    ],
+)
+def test_what_is_no_text_or_row_is_named(fitted: Adapter, given: Any, says: str | None) -> None:  # noqa: ANN401
+    if says is None:
+        assert len(fitted.predict(given)) == 1
+        return
+    with pytest.raises(UserError, match=says):
+        fitted.predict(given)
+
+
+PAIRS = [(f"sentence {i}", "yes" if i % 2 else "no") for i in range(16)]
+FRAME = pd.DataFrame(PAIRS, columns=["text", "label"])
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        FRAME,
+        FRAME.to_dict("list"),
+        FRAME.to_dict("records"),
+        pd.Series(PAIRS),
+        np.array(PAIRS),
+        (pair for pair in PAIRS),
+        zip(FRAME["text"], FRAME["label"], strict=True),
+    ],
+    ids=["frame", "columns", "rows", "series", "array", "generator", "zip"],
+)
+def test_examples_of_a_notebook_are_rows(given: Any, tmp_path: Path) -> None:  # noqa: ANN401
+    lines = _write_examples(given, tmp_path / "examples.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line) for line in lines] == FRAME.to_dict("records")
+
+
+@pytest.mark.parametrize("given", [None, 3, b"text", [], pd.DataFrame(), pd.Series(["a", "b"]), [(b"text", "label")]])
+def test_examples_that_are_no_rows_are_named_and_write_nothing(given: Any, tmp_path: Path) -> None:  # noqa: ANN401
+    with pytest.raises(UserError):
+        fit(given, root=tmp_path / "store")
+    assert not (tmp_path / "store").exists()
 
 
 def test_a_second_fit_trains_nothing(

@@ -71,7 +71,7 @@ def test_a_mark_for_each_run_and_the_correlation_within_an_evaluation_set() -> N
         r = stats.pearsonr(mine["similarity"], mine["accuracy"]).statistic
         assert axes.get_title(loc="left") == f"{dataset}: r = {r:.2f}, n = 15"
     assert ece.get_title(loc="left") == "capitals: r = -1.00, n = 15"
-    assert (accuracy.get_ylabel(), ece.get_ylabel()) == ("Accuracy (%)", "ECE of the first token (15 equal-count bins)")
+    assert (accuracy.get_ylabel(), ece.get_ylabel()) == ("Accuracy (%)", "First-token ECE (15 bins)")
     assert legend_of(figure) == ["tok (SFT)", "act (IA2)", "a2t (IA2 → SFT)"]
 
 

@@ -137,6 +137,7 @@ COLUMN_OF = {
     "confidence": SURE,
     "entropy": np.linspace(0, 2, 40),
     "response_entropy": np.linspace(0, 1, 40),
+    "gold_label_log_prob": [-0.7] * 40,
     "label_probabilities": [[0.1 * one, 0.3 * one] for one in SURE],
 }
 MEANS = {
@@ -148,6 +149,7 @@ MEANS = {
     "uncertainty": 0.5,
     "entropy": 1.0,
     "response_entropy": 0.5,
+    "label_nll": 0.7,
     "label_uncertainty": 0.25,
     "label_entropy": -(0.25 * math.log(0.25) + 0.75 * math.log(0.75)),
 }

@@ -227,6 +227,7 @@ def test_nothing_is_tokenised_again_for_the_next_adapter(
     first = read_trained(folder)
     second = Trained(shutil.copytree(folder, folder.with_name("other")), first.config, first.spec, first.description)
     one = asked(tiny_model_folder, eval_dataset="words", icl_source_dataset="words", uncertainty_analysis=True)
+    lm.encoder(), lm.stopper("separator")  # which try the tokenizer
     tokenised: list[str] = []
     call = type(lm.tokenizer).__call__
 

@@ -12,11 +12,14 @@ import math
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
 from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from ia2 import store
 from ia2.config import DeviceConfig, FitConfig, ModelConfig
@@ -28,9 +31,9 @@ from ia2.lm.decoding import context_of
 from ia2.lm.loading import LanguageModel
 from ia2.lm.shelf import Models
 from ia2.report.advice import advice_text
-from ia2.sources import stem_and_type
+from ia2.sources import stem_and_type, text_of_cell
 from ia2.stages.create import create
-from ia2.stages.predict import Prediction, predict, row_of
+from ia2.stages.predict import Prediction, only_field, predict
 from ia2.stages.prepare import leave_out, prepare
 from ia2.tasks import task
 from ia2.tasks.base import Row, TaskSpec
@@ -76,16 +79,19 @@ class Adapter:
     where: DeviceConfig = field(default_factory=DeviceConfig)
     models: Models = field(default_factory=Models, repr=False)
 
-    def predict(self, rows: Sequence[str | Row]) -> list[Prediction]:
-        """Answer each text, or each row where a query takes several columns."""
+    def predict(self, rows: str | Mapping[str, Any] | Iterable[Any] | pd.DataFrame) -> list[Prediction]:
+        """Answer one text or row, or each of several: texts or rows in a list, column, frame, array or generator.
+
+        UserError where they are something else, or a text is empty or missing.
+        """
         trained = read_trained(self.folder)
-        asked = [row_of(row, trained.spec) if isinstance(row, str) else row for row in rows]
+        asked = [_query(item, number, trained.spec) for number, item in enumerate(_items(rows), start=1)]
         fields = {"model_id": trained.model_id, "torch_dtype": trained.dtype, **self.where.placement()}
         return predict(trained, asked, ModelConfig.model_validate(fields), self.models)
 
 
 def fit(
-    examples: Path | str | Sequence[tuple[str, str]] | Sequence[Row],
+    examples: Path | str | Iterable[tuple[str, str]] | Iterable[Row] | Mapping[str, Any] | pd.DataFrame,
     model: str = "smollm2-135m",
     root: Path | str | None = None,
     **settings: Any,
@@ -93,7 +99,8 @@ def fit(
     """Teach `model` labelled examples and return the adapter.
 
     `examples` are a file, pairs of text and label, or rows with the columns that `text_columns` and `label_column` name
-    (guessed if not). `settings` are the fields of `FitConfig`. UserError for what cannot be learned from.
+    (guessed if not), in a list, frame, dict of columns, array or generator. `settings` are the fields of `FitConfig`.
+    UserError for what cannot be learned from.
     """
     if isinstance(examples, str | Path):
         file, folder = Path(examples), None if root is None else Path(root)
@@ -103,10 +110,54 @@ def fit(
     return fit_from(FitConfig(file=file, model_id=model, root=folder, **settings))
 
 
-def _write_examples(examples: Sequence[Any], path: Path, overwrite: bool) -> Path:
-    rows = [one if isinstance(one, Mapping) else _paired(one) for one in examples]
+def _items(given: Any) -> list[Any]:  # noqa: ANN401 - whatever a notebook holds
+    """The texts, pairs or rows (dicts) in `given`; one text or row is a list of one. UserError for what has none."""
+    columns = isinstance(given, Mapping) and any(isinstance(v, list | np.ndarray | pd.Series) for v in given.values())
+    if columns:
+        try:
+            given = pd.DataFrame(dict(given))
+        except ValueError as error:
+            raise UserError(f"a dict of columns needs lists of one length ({error})") from None
+    if isinstance(given, pd.DataFrame):
+        return given.to_dict("records")
+    if isinstance(given, np.ndarray | pd.Series):
+        given = given.tolist()
+    if isinstance(given, str | Mapping):
+        return [given]
+    if isinstance(given, bytes | bytearray | Path) or not isinstance(given, Iterable):
+        raise UserError(
+            f"{str(given)[:100]!r} ({type(given).__name__}) holds no rows: give a text, a dict of columns and "
+            "texts, or several of them in a list or a data frame"
+        )
+    return list(given)
+
+
+def _query(item: Any, number: int, spec: TaskSpec) -> Row:  # noqa: ANN401 - as above
+    """The columns of a query in a text or a row; UserError names the row where one has no text."""
+    if not isinstance(item, Mapping):
+        item = {only_field(spec): item}
+    texts = {
+        field: text_of_cell(_plain(item[field]), f"row {number}, column {field!r}")
+        for field in spec.fields
+        if field in item
+    }
+    if empty := [field for field, text in texts.items() if not text.strip()]:
+        raise UserError(f"row {number}: the text in column {empty[0]!r} is empty; fill it or leave the row out")
+    return texts
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - as above
+    """A number or text of numpy or pandas as one of Python."""
+    missing = value is pd.NA or value is pd.NaT
+    return None if missing else value.item() if isinstance(value, np.generic) else value
+
+
+def _write_examples(examples: Any, path: Path, overwrite: bool) -> Path:  # noqa: ANN401 - as above
+    rows = [_example(item) for item in _items(examples)]
+    if not rows:
+        raise UserError("there are no examples to learn from; give pairs of text and label, or rows")
     try:
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        text = "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
         text.encode()
     except (TypeError, ValueError) as error:
         raise UserError(f"examples must be texts and numbers: {error}") from error
@@ -122,10 +173,15 @@ def _write_anew(path: Path, text: str, overwrite: bool, remedy: str) -> Path:
     return path
 
 
-def _paired(example: Any) -> Row:  # noqa: ANN401 - whatever a person gives
-    if not isinstance(example, tuple | list) or len(example) != 2:
-        raise UserError(f"example {example!r} is neither a pair of text and label nor a row with its columns")
-    return {"text": example[0], "label": example[1]}
+def _example(item: Any) -> dict[str, Any]:  # noqa: ANN401 - as above
+    if not isinstance(item, Mapping):
+        if not isinstance(item, tuple | list) or len(item) != 2:
+            raise UserError(f"example {item!r} is neither a pair of text and label nor a row with its columns")
+        item = {"text": item[0], "label": item[1]}
+    row = {str(column): _plain(value) for column, value in item.items()}
+    if held := [column for column, value in row.items() if isinstance(value, bytes | bytearray)]:
+        raise UserError(f"column {held[0]!r} holds bytes: {str(row[held[0]])[:100]}; decode them to text")
+    return row
 
 
 def fit_from(config: FitConfig, models: Models | None = None) -> Adapter:

@@ -55,7 +55,7 @@ class Encoder:
         self.tokenizer = tokenizer
         self.chat = chat
         self.vocabulary = vocabulary
-        self._seen: dict[tuple[str, str], Ids] = {}
+        self._seen: dict[str, Ids] = {}
         start = tokenizer.bos_token_id
         begins = start is not None and tokenizer("a").input_ids[0] == start
         self._start: Ids = self._known((start,)) if begins else ()
@@ -64,7 +64,9 @@ class Encoder:
         self._opening, self._blank, self.turn_end = self._turn_shape() if chat else ("", "", ())
 
     def _tokenized(self, text: str) -> Ids:
-        return self._known(self.tokenizer(text, add_special_tokens=False).input_ids)
+        if text not in self._seen:
+            self._seen[text] = self._known(self.tokenizer(text, add_special_tokens=False).input_ids)
+        return self._seen[text]
 
     def _continued(self, piece: str, before: Sequence[str]) -> Ids | None:
         """The ids of `piece` behind the first text of `before` that shares no token with it; None behind none."""
@@ -83,11 +85,9 @@ class Encoder:
 
     def ids(self, piece: str, before: str = "") -> Ids:
         """The ids of a piece that does not begin a prompt, and may follow `before`."""
-        if (piece, before) not in self._seen:
-            contexts = (*filter(None, [before]), *_BEFORE)
-            continued = self._continued(piece, contexts) if self._begins_with_blank else None
-            self._seen[piece, before] = self._tokenized(piece) if continued is None else continued
-        return self._seen[piece, before]
+        contexts = (*filter(None, [before]), *_BEFORE)
+        continued = self._continued(piece, contexts) if self._begins_with_blank else None
+        return self._tokenized(piece) if continued is None else continued
 
     def _known(self, ids: Sequence[int]) -> Ids:
         """The ids, all of which the model has embeddings of; UserError names the first that it has not."""

@@ -29,11 +29,9 @@ def answer_table(questions: Questions, marks: Marks, answers: Answers) -> pd.Dat
         "entropy": first.entropy,
     }
     if answers.labels is not None:
-        gold = answers.labels.log_shares[np.arange(len(marks.labels)), list(questions.gold_labels)]
-        columns |= {
-            "label_confidence": np.array(answers.labels.confidence(marks.labels), dtype=float),
-            "gold_label_log_prob": gold,
-        }
+        logs = answers.labels.log_shares
+        gold = logs[np.arange(len(logs)), list(questions.gold_labels)]
+        columns |= {"label_confidence": np.exp(logs.max(axis=1)), "gold_label_log_prob": gold}
     return pd.DataFrame(columns | (_scored(answers, tokens) if tokens else {}))
 
 

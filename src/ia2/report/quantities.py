@@ -28,7 +28,7 @@ QUANTITIES = {
     "top1_accuracy": _percent("Top-1 accuracy of the first token"),
     "top5_accuracy": _percent("Top-5 accuracy of the first token"),
     "top10_accuracy": _percent("Top-10 accuracy of the first token"),
-    "ece_equal_count": Quantity("ECE of the first token (15 equal-count bins)", 0.0, 1.0),
+    "ece_equal_count": Quantity("First-token ECE (15 bins)", 0.0, 1.0),
     "label_ece_equal_count": Quantity("ECE over the labels (15 equal-count bins)", 0.0, 1.0),
     "nll": Quantity("NLL of the gold first token (nats)"),
     "label_nll": Quantity("NLL of the gold label (nats)"),
