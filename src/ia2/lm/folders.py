@@ -96,8 +96,10 @@ def snapshot(model_id: str, fetch: bool) -> Path:
 
     Nothing is fetched that is never opened: pickled weights, code, other formats.
     """
-    known = None if fetch and hub_resolves() else _cached_snapshot(model_id)
-    if known is not None:
+    if not (fetch and hub_resolves()):  # the hub's client would try again for 23 seconds
+        known = _cached_snapshot(model_id)
+        if known is None:
+            raise FileNotFoundError("the hub's cache does not hold it")
         return known
 
     def fetched(*patterns: str) -> Path:
