@@ -32,7 +32,6 @@ METHODS = [adapter + variant for adapter in ("", "ia3-", "prompt-", "prefix-") f
 UNSTABLE = ("seconds", "bytes", "sha256")
 """Words in the names of values that no second run repeats."""
 OF_RESULTS = ("value", "low", "high", "num_examples", "labels_train", "labels_dev")
-Tensors = dict[str, npt.NDArray[Any]]
 
 # Writing
 
@@ -41,7 +40,7 @@ def write(folder: Path, model: str | None) -> None:
     """Run the commands in a folder of their own and keep their numbers in `folder`."""
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary).resolve()
-        for command in demo_commands(model) if model else tiny_commands(root):
+        for command in (f"demo --model_id {model}", "results") if model else tiny_commands(root):
             run(root, command)
         tensors, values = dict(tensors_of(root)), dict(values_of(root))
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,10 +54,6 @@ def run(root: Path, command: str) -> None:
 
     if code := main([*command.split(), "--root", str(root)]):
         raise SystemExit(f"ia2 {command}: exit code {code}")
-
-
-def demo_commands(model: str) -> Iterator[str]:
-    yield from (f"demo --model_id {model}", "results")
 
 
 def tiny_commands(root: Path) -> Iterator[str]:
@@ -129,7 +124,8 @@ def values_of(root: Path) -> Iterator[tuple[str, str]]:
                 yield from flat(f"{name}/metrics", json.loads(path.with_suffix(".json").read_text("utf-8"))["metrics"])
     table = pd.read_csv(root / "reports" / "results.csv", dtype=str, keep_default_na=False)
     for row in table.to_dict("records"):
-        yield from flat(f"results/{row['record']}/{row['metric']}", {key: row[key] for key in OF_RESULTS if key in row})
+        numbers = {key: row[key] for key in OF_RESULTS if key in row}
+        yield from flat("results", {f"{row['record']}/{row['metric']}": numbers})
 
 
 def flat(name: str, value: object) -> Iterator[tuple[str, str]]:
@@ -150,26 +146,19 @@ def flat(name: str, value: object) -> Iterator[tuple[str, str]]:
 
 def compare(old: Path, new: Path, rounding: float, expected: list[str]) -> int:
     """Print every difference and return 1 where one is neither new nor matches a pattern of `expected`."""
-    found, unexpected = 0, 0
-    for kind, read in (("tensor", read_tensors), ("value", read_values)):
-        one, other = read(old), read(new)
-        for name in sorted(one.keys() | other.keys()):
-            what = difference(one.get(name), other.get(name), rounding)
+    one, other, found, unexpected = read(old), read(new), 0, 0
+    for name in sorted(one.keys() | other.keys()):
+        if what := difference(one.get(name), other.get(name), rounding):
             fine = name not in one or any(fnmatch.fnmatchcase(name, pattern) for pattern in expected)
-            if what:
-                print(f"{'expected' if fine else 'CHANGED'} {kind} {name}: {what}")
-                found, unexpected = found + 1, unexpected + (not fine)
+            print(f"{'expected' if fine else 'CHANGED'} {name}: {what}")
+            found, unexpected = found + 1, unexpected + (not fine)
     print(f"{found} differences, {unexpected} of them unexpected")
     return int(unexpected > 0)
 
 
-def read_tensors(folder: Path) -> Tensors:
-    return dict(load_file(folder / "tensors.safetensors"))
-
-
-def read_values(folder: Path) -> dict[str, str]:
+def read(folder: Path) -> dict[str, Any]:
     table = pd.read_csv(folder / "values.csv", dtype=str, keep_default_na=False)
-    return dict(zip(table["name"], table["value"], strict=True))
+    return load_file(folder / "tensors.safetensors") | dict(zip(table["name"], table["value"], strict=True))
 
 
 def difference(one: Any, other: Any, rounding: float) -> str:  # noqa: ANN401 - a tensor, a text or nothing
@@ -177,22 +166,17 @@ def difference(one: Any, other: Any, rounding: float) -> str:  # noqa: ANN401 - 
     if one is None or other is None:
         return "is missing" if other is None else "is new"
     if isinstance(one, str):
-        if one == other or is_near(one, other, rounding):
-            return ""
-        return f"{one!r} is now {other!r}"
+        try:
+            near = abs(float(one) - float(other)) <= rounding * max(abs(float(one)), abs(float(other)))
+        except ValueError:
+            near = False
+        return "" if one == other or near else f"{one!r} is now {other!r}"
     if (one.shape, one.dtype) != (other.shape, other.dtype):
         return f"{one.dtype} {one.shape} is now {other.dtype} {other.shape}"
     if one.tobytes() == other.tobytes():
         return ""
     error = float(np.abs(one.astype(float) - other.astype(float)).max() / np.abs(one).max())
     return "" if error <= rounding else f"differs by {error:.2g} of its largest entry"
-
-
-def is_near(one: str, other: str, rounding: float) -> bool:
-    try:
-        return abs(float(one) - float(other)) <= rounding * max(abs(float(one)), abs(float(other)))
-    except ValueError:
-        return False
 
 
 def main(arguments: list[str] | None = None) -> int:

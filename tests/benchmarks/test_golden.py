@@ -73,9 +73,8 @@ def test_what_is_kept_of_a_store(tmp_path: Path) -> None:
     (run / "history.jsonl").write_text('{"step": 0}\n{"step": 1, "seconds": 0.1}\n')
     record.write_text(json.dumps({"metrics": {"accuracy": 50}, "created": "today"}))
     pd.DataFrame({"idx": [7], "response": ["yes"], "top": [[0.5, 0.25]]}).to_parquet(record.with_suffix(".parquet"))
-    pd.DataFrame({"record": ["b.json"], "metric": ["accuracy"], "value": ["50.0"], "command": ["ia2 x"]}).to_csv(
-        tmp_path / "reports" / "results.csv", index=False
-    )
+    results = {"record": "b.json", "metric": ["accuracy", "seconds"], "value": ["50.0", "3.1"], "command": "ia2 x"}
+    pd.DataFrame(results).to_csv(tmp_path / "reports" / "results.csv", index=False)
     assert {name: one.tolist() for name, one in tensors_of(tmp_path)} == {
         "tok/towns/a/lora_A": [0.0, 0.0],
         "targets/0/tokens/tokens": [0, 1, 2],

@@ -169,11 +169,11 @@ def test_a_batch_is_its_examples_one_by_one(shape: str, method: str, phase: Phas
         summed = [torch.zeros_like(parameter) for parameter in parameters]
         for place, index in enumerate(order):
             alone = weighted(example_losses(reader, lessons, [index], weights), weights)
-            torch.testing.assert_close(together[place], alone[0], atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(together[place], alone[0], atol=1e-5, rtol=1e-4)
             for total, gradient in zip(summed, torch.autograd.grad(alone[0] / 5, parameters), strict=True):
                 total.add_(gradient)
     for ours, expected in zip(gradients, summed, strict=True):
-        assert (ours - expected).abs().max() <= 1e-5 * max(1.0, expected.abs().max().item())
+        assert (ours - expected).abs().max() <= 1e-4 * max(1.0, expected.abs().max().item())
         assert expected.abs().max() > 1e-6
 
 
