@@ -114,7 +114,7 @@ def _cast(merged: LanguageModel, model: ModelConfig, dtype: torch.dtype, out: Pa
         merged.model.to(dtype)  # type: ignore[arg-type]  # transformers types `to` wrongly
         yield merged
     else:
-        with TemporaryDirectory(prefix=f".{out.name[:50]}.{os.getpid()}-", suffix=".tmp", dir=out.parent) as folder:
+        with TemporaryDirectory(prefix=f"{store.beside(out).stem}-", suffix=".tmp", dir=out.parent) as folder:
             _save(merged, Path(folder))
             yield load_model(model.model_copy(update={"model_id": folder}))
 
