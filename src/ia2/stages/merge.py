@@ -76,7 +76,7 @@ def merge(trained: Trained, model: ModelConfig, out: Path) -> MergeReport:
         description = store.read_object(out / MERGED) if (out / MERGED).is_file() else {}
         report = description.pop("report", None)
         if description != made_of or report is None:
-            raise UserError(f"{out} exists and is not what this command makes; give another --out")
+            raise UserError(f"{out} exists; give another --out, since it is not what this command makes")
         return MergeReport(**report)
 
 
