@@ -79,6 +79,7 @@ def test_two_commands_at_once(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("pair", sorted({*PAIRS} - {*SAMPLE}), ids="-".join)
 def test_every_pair_of_commands_at_once(
     pair: tuple[str, str], root: Path, commands: Commands, tiny_model_folder: Path, tmp_path: Path

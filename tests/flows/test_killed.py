@@ -163,6 +163,7 @@ def test_what_a_kill_leaves_is_gone_on_from(name: str, stage: Stage) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_what_every_kill_leaves_is_gone_on_from(name: str, stage: Stage) -> None:
     for state in stage.undisturbed(name).states:
@@ -183,6 +184,7 @@ def test_killed_at_a_time(name: str, stage: Stage) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", ["train", "evaluate", "similarity", "fit"])
 def test_killed_at_many_times(name: str, stage: Stage) -> None:
     generator = Random(f"many times of {name}")

@@ -76,7 +76,7 @@ def merge(trained: Trained, model: ModelConfig, out: Path) -> MergeReport:
         description = store.read_object(out / MERGED) if (out / MERGED).is_file() else {}
         report = description.pop("report", None)
         if description != made_of or report is None:
-            raise UserError(f"{out} exists and is not what this command makes; give another --out")
+            raise UserError(f"{out} exists; give another --out, since it is not what this command makes")
         return MergeReport(**report)
 
 
@@ -114,7 +114,7 @@ def _cast(merged: LanguageModel, model: ModelConfig, dtype: torch.dtype, out: Pa
         merged.model.to(dtype)  # type: ignore[arg-type]  # transformers types `to` wrongly
         yield merged
     else:
-        with TemporaryDirectory(prefix=f".{out.name[:50]}.{os.getpid()}-", suffix=".tmp", dir=out.parent) as folder:
+        with TemporaryDirectory(prefix=f"{store.beside(out).stem}-", suffix=".tmp", dir=out.parent) as folder:
             _save(merged, Path(folder))
             yield load_model(model.model_copy(update={"model_id": folder}))
 
