@@ -12,8 +12,9 @@ import pandas as pd
 from ia2 import store
 from ia2.config import ResultsConfig
 from ia2.flows.records import fail_for, passing, readable_records
+from ia2.report.reading import tell
 from ia2.report.results import tidy
-from ia2.report.runs import read_runs
+from ia2.report.runs import examine_runs
 from ia2.report.selection import select
 from ia2.report.summary import summarise
 from ia2.report.tables import text_table
@@ -32,9 +33,11 @@ def gather(config: ResultsConfig) -> Path:
     table["record"] = [Path(path).relative_to(root).as_posix() for path in table["record"]]
     path = config.out or root / "reports" / "results.csv"
     _write(table, path)
-    print(text_table(summarise(select(records, read_runs(root, records), config.hp_selection))))
+    runs = examine_runs(root, records)
+    tell(runs.problems)
+    print(text_table(summarise(select(records, runs.found, config.hp_selection))))
     print(f"\n{len(table)} measurements of {len(records)} records: {path}")
-    fail_for(problems)
+    fail_for((*problems, *runs.problems))
     return path
 
 

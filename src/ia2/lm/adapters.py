@@ -31,6 +31,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from ia2 import store
 from ia2.config import TrainConfig
 from ia2.errors import UserError
 from ia2.lm.attention import architecture_of
@@ -201,6 +202,8 @@ def saved_config(model: PreTrainedModel, folder: Path) -> PeftConfig:
 def _saved(folder: Path) -> tuple[PeftConfig, dict[str, Tensor]]:
     if not folder.is_dir():
         raise FileNotFoundError("no such folder")
+    if store.description_path(folder).exists():
+        store.read_description(folder)
     config = PeftConfig.from_pretrained(str(folder))
     config.inference_mode, config.base_model_name_or_path = False, None
     return config, load_file(folder / "adapter_model.safetensors")

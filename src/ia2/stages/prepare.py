@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -11,7 +10,7 @@ from ia2 import store
 from ia2.errors import UserError
 from ia2.tasks import task
 from ia2.tasks.base import Example, Row, Task
-from ia2.tasks.pool import Pool, lengths, pool_to_json
+from ia2.tasks.pool import Pool, lengths, pool_to_json, read_prepared, write_prepared
 
 log = logging.getLogger(__name__)
 
@@ -36,14 +35,13 @@ def prepare(root: Path, dataset: str, num_train_samples: int, num_val_samples: i
         rows = chosen.load()
         pool = render_pool(chosen, rows.train, rows.validation, settings)
         provenance = {**settings, "source": chosen.source, "licence": chosen.licence, **rows.provenance}
-        store.write_json(path.with_name("provenance.json"), {name: version(name) for name in ("ia2", "datasets")})
-        store.write_json(path, pool_to_json(pool, provenance))
+        write_prepared(path, pool_to_json(pool, provenance))
     log.info("wrote %s: %d training and %d validation examples", path, len(pool.train), len(pool.validation))
     return path
 
 
 def _check_settings(path: Path, settings: dict[str, int]) -> None:
-    made_with: dict[str, Any] = store.read_object(path).get("metadata", {}).get("provenance", {})
+    made_with: dict[str, Any] = read_prepared(path).get("metadata", {}).get("provenance", {})
     for key, value in settings.items():
         if made_with.get(key, value) != value:
             raise UserError(f"{path} was made with {key}={made_with[key]}, not {value}; --overwrite replaces it")
@@ -51,7 +49,7 @@ def _check_settings(path: Path, settings: dict[str, int]) -> None:
 
 def _check_task(path: Path, chosen: Task, file: str) -> None:
     """UserError where the task file, or the rows that it names, have changed since `path` was made from them."""
-    metadata = store.read_object(path)["metadata"]
+    metadata = read_prepared(path)["metadata"]
     made_from = metadata.get("provenance", {})
     if metadata.get("task") != chosen.spec.model_dump():
         raise UserError(f"{path} was made from another version of {file}; `ia2 prepare --overwrite` makes it again")
@@ -87,7 +85,7 @@ def add_token_lengths(path: Path, model_id: str) -> None:
     from ia2.lm.loading import load_tokenizer  # noqa: PLC0415  # torch, which nothing else here needs
 
     with store.locked(path.parent):  # or what another process writes meanwhile would be lost
-        data = store.read_object(path)
+        data = read_prepared(path)
         if data["metadata"].get("tokenizer") == model_id:
             return
         tokenizer = load_tokenizer(model_id)
@@ -97,5 +95,5 @@ def add_token_lengths(path: Path, model_id: str) -> None:
             counts = [len(ids) for ids in tokenizer(texts, add_special_tokens=False).input_ids] if texts else []
             data["metadata"][f"{part}_tokens"] = lengths(counts)
         data["metadata"]["tokenizer"] = model_id
-        store.write_json(path, data)
+        write_prepared(path, data)
     log.info("%s: answers have %s tokens (median)", path, data["metadata"]["answer_tokens"]["median"])

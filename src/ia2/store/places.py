@@ -89,7 +89,7 @@ def description_path(folder: Path) -> Path:
 
 
 def run_folders(root: Path) -> list[Path]:
-    """Every finished run below `root`, in order of path."""
+    """Every run below `root`, in order of path; one that lost a file is among them, for its reader to name."""
     outputs = root / "outputs"
-    folders = (file.parent for file in outputs.glob("*/*/*/adapter_config.json"))
+    folders = {file.parent for name in (DESCRIPTION, "adapter_config.json") for file in outputs.glob(f"*/*/*/{name}")}
     return sorted(folder for folder in folders if not folder.name.startswith(".") and description_path(folder).exists())

@@ -6,6 +6,7 @@ a file made by hand may leave it out where its dataset has a name that we know.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -51,10 +52,34 @@ def lengths(counts: Sequence[int]) -> dict[str, float]:
     return {"min": min(counts), "median": median(counts), "mean": round(mean(counts), 2), "max": max(counts)}
 
 
+def write_prepared(path: Path, content: Mapping[str, Any]) -> None:
+    """Write main.json, and beside it provenance.json with its digest: the published shape has no place for one."""
+    versions = {name: version(name) for name in ("ia2", "datasets")}
+    with store.writing(path) as temporary:
+        temporary.write_text(store.json_text(content), encoding="utf-8")
+        digest = store.file_digest(temporary)
+        store.write_object(path.with_name("provenance.json"), {**versions, "main_sha256": digest})
+
+
+def read_prepared(path: Path) -> dict[str, Any]:
+    """main.json; UserError where it is not the one that provenance.json is of.
+
+    One that a person or the first edition wrote has no digest beside it, and is read as it is.
+    """
+    beside = path.with_name("provenance.json")
+    written = store.read_object(beside).get("main_sha256") if beside.exists() else None
+    if written and path.exists() and written != store.file_digest(path):
+        raise UserError(
+            f"{path} is damaged or was edited: its sha256 is not the one in {beside.name}; `ia2 prepare --overwrite` "
+            f"makes it again, and without {beside.name} it is read as it is"
+        )
+    return store.read_object(path)
+
+
 def load_pool(root: Path, dataset: str) -> Pool:
     """Read data/{dataset}/main.json; UserError names the file and what is wrong in it."""
     path = store.pool_path(root, dataset)
-    data = store.read_json(path)
+    data = read_prepared(path)
     try:
         embedded = data["metadata"].get("task")
         return Pool(
@@ -72,7 +97,7 @@ def load_pool(root: Path, dataset: str) -> Pool:
 
 def read_provenance(root: Path, dataset: str) -> dict[str, str | None]:
     """Source and licence of a prepared dataset's training rows, None where its main.json does not say."""
-    told = store.read_object(store.pool_path(root, dataset))["metadata"].get("provenance", {})
+    told = read_prepared(store.pool_path(root, dataset))["metadata"].get("provenance", {})
     return {"source": told.get("train_source", told.get("source")), "licence": told.get("licence")}
 
 
