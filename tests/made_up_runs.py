@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from described import describe
 from tiny_runs import training, write_dataset
 
 from ia2 import store
@@ -40,7 +41,7 @@ def make_up(root: Path, model: Path) -> Path:
     for config in configs(root).values():
         folder = store.run_folder(root, config)
         shutil.copytree(there, folder)
-        store.write_json(folder / "run.json", {**described, "config": config.applicable()})
+        describe(folder, {**described, "config": config.applicable()})
     shutil.rmtree(there)
     for dataset in ("towns", "townspeople"):
         write_dataset(root, dataset, [f"{dataset} {i}" for i in range(20)])

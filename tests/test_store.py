@@ -2,7 +2,9 @@
 
 import errno
 import fcntl
+import hashlib
 import json
+import math
 import os
 import resource
 import shutil
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from described import describe
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -672,3 +675,64 @@ def test_the_folder_of_a_run_can_be_made_whatever_its_fields(tmp_path: Path) -> 
     folder = store.run_folder(tmp_path, config)
     folder.mkdir(parents=True)
     assert folder.name != store.run_folder(tmp_path, config.model_copy(update={"lr": 0.5})).name
+
+
+# Digests
+
+
+def test_an_object_is_read_as_it_was_written_with_its_digest_last(tmp_path: Path) -> None:
+    path = tmp_path / "one.json"
+    store.write_object(path, {"b": (1.5, None), "sha256": "of another", 3: {"ü": math.inf}})
+    content = store.read_object(path, has_digest=True)
+    assert list(content) == ["b", "3", "sha256"]
+    assert content["b"] == [1.5, None]
+    path.write_text(json.dumps(content, sort_keys=True, indent=7), encoding="utf-8")
+    assert store.read_object(path) == content
+
+
+@pytest.mark.parametrize("change", [{"a": 2}, {"b": 0}, {"sha256": "0"}])
+def test_an_object_that_was_changed_is_named(tmp_path: Path, change: dict[str, object]) -> None:
+    path = tmp_path / "one.json"
+    store.write_object(path, {"a": 1})
+    store.write_json(path, store.read_json(path) | change)
+    with pytest.raises(UserError, match=str(path)):
+        store.read_object(path)
+
+
+def test_an_object_without_a_digest_is_read_where_none_has_to_be(tmp_path: Path) -> None:
+    path = tmp_path / "one.json"
+    store.write_json(path, {"a": 1})
+    assert store.read_object(path) == {"a": 1}
+    with pytest.raises(UserError, match=str(path)):
+        store.read_object(path, has_digest=True)
+
+
+def test_a_file_is_digested_again_when_it_differs(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    for content in (b"one", b"two", b"three"):
+        with store.writing(path) as temporary:
+            temporary.write_bytes(content)
+        assert store.file_digest(path) == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize("name", store.RUN_FILES)
+def test_a_run_without_one_of_its_files_or_with_another_is_named(tmp_path: Path, name: str) -> None:
+    describe(tmp_path, {"config": {}})
+    assert store.read_description(tmp_path)["config"] == {}
+    (tmp_path / name).write_bytes(b"other")
+    with pytest.raises(UserError, match=str(tmp_path / name)):
+        store.read_description(tmp_path, tensors=False)
+    (tmp_path / name).unlink()
+    with pytest.raises(UserError, match=str(tmp_path / name)):
+        store.read_description(tmp_path, tensors=False)
+
+
+def test_weights_of_the_same_size_are_damage_where_they_are_loaded(tmp_path: Path) -> None:
+    weights = tmp_path / "adapter_model.safetensors"
+    weights.write_bytes(b"one")
+    describe(tmp_path, {})
+    with store.writing(weights) as temporary:
+        temporary.write_bytes(b"two")
+    store.read_description(tmp_path, tensors=False)
+    with pytest.raises(UserError, match=str(weights)):
+        store.read_description(tmp_path)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from described import describe
 from ten_runs import NUM_RECORDS, Answers, Ten, assert_same_answers, rows_of
 from tiny_runs import assert_whole, files_of, leftovers, results
 
@@ -31,7 +32,7 @@ def cut(path: Path) -> None:
 
 def described_as(folder: Path, part: str, **changes: Any) -> None:
     described = store.read_object(folder / "run.json")
-    store.write_json(folder / "run.json", {**described, part: {**described[part], **changes}})
+    describe(folder, {**described, part: {**described[part], **changes}})
 
 
 def of_another_base(folder: Path) -> None:
@@ -39,10 +40,13 @@ def of_another_base(folder: Path) -> None:
 
 
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "weights cut": (lambda folder: cut(folder / "adapter_model.safetensors"), "no adapter that loads"),
-    "weights gone": (lambda folder: (folder / "adapter_model.safetensors").unlink(), "no adapter that loads"),
+    "weights cut": (lambda folder: cut(folder / "adapter_model.safetensors"), "safetensors is damaged"),
+    "weights gone": (
+        lambda folder: (folder / "adapter_model.safetensors").unlink(),
+        "adapter_model.safetensors is missing",
+    ),
     "config cut": (lambda folder: cut(folder / "run.json"), "is not valid JSON"),
-    "adapter config cut": (lambda folder: cut(folder / "adapter_config.json"), "no adapter that loads"),
+    "adapter config cut": (lambda folder: cut(folder / "adapter_config.json"), "adapter_config.json is damaged"),
     "another base": (of_another_base, "whose weights are not those of the"),
 }
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from described import describe
 
 from ia2.config import TrainConfig
 from ia2.store import evaluations_folder, run_folder
@@ -64,6 +65,7 @@ class MadeUpStore:
             examples(when == "with_icl", content["metrics"][f"{when}_accuracy"]) for when in content["reliability"]
         ]
         pd.concat(frames).to_parquet(path.with_suffix(".parquet"))
+        agree(path)
         self.written.append(path)
         return path
 
@@ -71,12 +73,12 @@ class MadeUpStore:
         """A run folder: its config, statistics and history."""
         folder = run_folder(self.root, config)
         folder.mkdir(parents=True)
-        (folder / "run.json").write_text(json.dumps({"config": config.identity()}))
         (folder / "adapter_config.json").write_text("{}")
         (folder / "adapter_model.safetensors").write_bytes(b"")
         (folder / "final_loss_statistics.json").write_text(json.dumps(training(dev_loss)))
         lines = [line for phase in phases(config) for line in history(phase, dev_loss or 1.0, config.run_idx)]
         (folder / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        describe(folder, {"config": config.identity()})
         return folder
 
 
@@ -170,6 +172,17 @@ def rewrite(path: Path, **columns: Any) -> None:
     """Replace columns of a record's examples."""
     parquet = path.with_suffix(".parquet")
     pd.read_parquet(parquet).assign(**columns).to_parquet(parquet)
+    agree(path)
+
+
+def agree(path: Path) -> None:
+    """Let the record's accuracy be that of its rows, as a reader demands."""
+    content, rows = json.loads(path.read_text(encoding="utf-8")), pd.read_parquet(path.with_suffix(".parquet"))
+    for shown, part in rows.groupby("with_icl"):
+        name = "with_icl_accuracy" if shown else "without_icl_accuracy"
+        if name in content["metrics"]:
+            content["metrics"][name] = 100 * float(part["correct"].mean())
+    path.write_text(json.dumps(content), encoding="utf-8")
 
 
 def _metrics(with_icl: bool, accuracy: float) -> dict[str, float]:

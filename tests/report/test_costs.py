@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from described import describe
 from made_up import MadeUpStore, config
 
 from ia2.config import ReportConfig
@@ -15,8 +16,8 @@ def root(store: MadeUpStore) -> Path:
     """A run on each of two datasets, with a record and targets of its own; and targets that no run is left of."""
     for number, (method, dataset) in enumerate((("act", "capitals"), ("tok", "past_tense")), 1):
         settled = config(method, dataset=dataset)
-        described = store.run(settled, 0.5) / "run.json"
-        write_json(described, read_json(described) | {"split_sha256": dataset})
+        folder = store.run(settled, 0.5)
+        describe(folder, read_json(folder / "run.json") | {"split_sha256": dataset})
         store.adapter(settled, 70.0, 0.5)
         write_json(targets(store.root, number), {"split_sha256": dataset, "seconds": 10.0 * number})
     write_json(targets(store.root, 3), {"split_sha256": "gone", "seconds": 40.0})

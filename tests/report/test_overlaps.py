@@ -31,8 +31,8 @@ def test_an_empty_store_and_a_pair_without_rows_give_an_empty_frame(tmp_path: Pa
 
 
 def test_a_newer_schema_stops_the_reading(tmp_path: Path) -> None:
-    write_overlap(tmp_path, "one", schema=2)
-    with pytest.raises(UserError, match="has schema 2, newer than 1"):
+    write_overlap(tmp_path, "one", schema=3)
+    with pytest.raises(UserError, match="has schema 3, newer than 2"):
         read_overlaps(tmp_path)
 
 

@@ -91,8 +91,8 @@ def test_a_comparison_that_is_not_whole_is_a_problem(full_store: MadeUpStore) ->
 
 
 def test_a_comparison_of_a_newer_schema_is_refused(full_store: MadeUpStore) -> None:
-    write_similarity(full_store.root, schema=2)
-    with pytest.raises(UserError, match="has schema 2, newer than 1"):
+    write_similarity(full_store.root, schema=3)
+    with pytest.raises(UserError, match="has schema 3, newer than 2"):
         page_of(full_store)
 
 

@@ -81,8 +81,8 @@ def test_a_calibration_error_has_an_interval_over_runs_and_only_from_three(store
 
 def test_n_makes_a_line_and_another_field_another_line(store: MadeUpStore) -> None:
     for num in (4, 8):
-        tok(store, 50.0 + num, num)
-        tok(store, 30.0 + num, num, label_type="icl_outputs")
+        tok(store, 50.0 + 2.5 * num, num)
+        tok(store, 30.0 + 2.5 * num, num, label_type="icl_outputs")
     tok(store, 20.0, label_type="icl_outputs", num_generated_tokens=1)
     points = measured(store).points("accuracy")
     lines = points.groupby("name", sort=False)["num_examples"].agg(list).to_dict()
@@ -92,7 +92,7 @@ def test_n_makes_a_line_and_another_field_another_line(store: MadeUpStore) -> No
         "tok (SFT) [num_generated_tokens 8, label_type icl_outputs]": [4, 8],
     }
     assert list(points["variation"]) == [0, 1, 1, 2, 2]
-    assert at(points, variation=2, num_examples=4)["mean"] == 34
+    assert at(points, variation=2, num_examples=4)["mean"] == 40
 
 
 def test_the_rates_of_each_n_are_chosen_and_stand_on_one_line(store: MadeUpStore) -> None:

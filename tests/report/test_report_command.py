@@ -12,6 +12,7 @@ from pages import Elements, text_of
 
 import ia2
 from ia2.cli import main
+from ia2.store import list_files, write_object
 
 MOST_BYTES = 10_000_000
 
@@ -94,18 +95,19 @@ def test_a_damaged_record_is_named_and_the_rest_shown(
 
 def test_a_record_of_a_newer_schema_is_refused(full_store: MadeUpStore, capsys: pytest.CaptureFixture[str]) -> None:
     path = full_store.written[0]
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 2}))
-    assert "record000.json has schema 2, newer than 1, which this version reads: update ia2" in refusal(
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 3}))
+    assert "record000.json has schema 3, newer than 2, which this version reads: update ia2" in refusal(
         capsys, full_store.root
     )
 
 
-def test_damaged_rows_are_refused_in_one_line(full_store: MadeUpStore, capsys: pytest.CaptureFixture[str]) -> None:
+def test_damaged_rows_are_left_out_and_named(full_store: MadeUpStore) -> None:
     path = full_store.written[0].with_suffix(".parquet")
     content = bytearray(path.read_bytes())
     content[4:2000] = bytes(1996)
     path.write_bytes(content)
-    assert "record000.parquet: its rows cannot be read" in refusal(capsys, full_store.root)
+    assert main(["report", "--root", str(full_store.root)]) == 1
+    assert path.with_suffix(".json").name in (full_store.root / "reports" / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -198,3 +200,17 @@ def test_a_page_of_500_records_with_long_answers_is_small_and_has_few_figures(st
     assert page.count("<summary>data0: <strong>a2t</strong></summary>") == 1
     assert "q" * 600 in page
     assert page.count('"has_all_runs":false') == 25
+
+
+def test_damaged_runs_and_targets_are_named_and_the_page_is_made(full_store: MadeUpStore) -> None:
+    run = full_store.run(config("tok", 7), 0.5)
+    (run / "adapter_model.safetensors").write_bytes(b"cut")
+    targets = full_store.root / "outputs" / "targets" / "made_up"
+    targets.mkdir(parents=True)
+    (targets / "tokens.safetensors").write_bytes(b"whole")
+    write_object(targets / "manifest.json", {"seconds": 1.0, "files": list_files(targets, ["tokens.safetensors"])})
+    (targets / "tokens.safetensors").write_bytes(b"cut")
+    assert main(["report", "--root", str(full_store.root)]) == 1
+    page = (full_store.root / "reports" / "report.html").read_text(encoding="utf-8")
+    for folder in (run, targets):
+        assert str(folder.relative_to(full_store.root)) in page

@@ -1,4 +1,5 @@
 import json
+import math
 
 import pandas as pd
 import pytest
@@ -8,6 +9,7 @@ from ia2.errors import UserError
 from ia2.report.costs import training_seconds
 from ia2.report.results import MEASURED, read_results, tidy
 from ia2.report.runs import read_runs
+from ia2.store import file_digest, read_object, write_object
 
 
 def tidy_of(store: MadeUpStore) -> pd.DataFrame:
@@ -173,8 +175,8 @@ def test_a_run_that_no_version_knows_is_a_problem(store: MadeUpStore) -> None:
 
 
 def test_a_newer_schema_is_an_error(store: MadeUpStore) -> None:
-    store.base((0.0, 75.0), schema=2)
-    with pytest.raises(UserError, match="schema 2"):
+    store.base((0.0, 75.0), schema=3)
+    with pytest.raises(UserError, match="schema 3"):
         read_results(store.root)
 
 
@@ -184,3 +186,39 @@ def test_names_with_a_dot_are_leftovers_and_not_read(store: MadeUpStore) -> None
     results = read_results(store.root)
     assert len(results.records) == 1
     assert not results.problems
+
+
+@pytest.mark.parametrize("accuracy", [0.0, 90.0, 250.0, -50.0, math.nan])
+@pytest.mark.parametrize("schema", [1, 2])
+def test_an_edited_accuracy_is_a_problem(store: MadeUpStore, schema: int, accuracy: float) -> None:
+    path = store.base((50.0, 75.0))
+    content = json.loads(path.read_text(encoding="utf-8")) | {"schema": schema}
+    if schema == 2:
+        write_object(path, content | {"examples_sha256": file_digest(path.with_suffix(".parquet"))})
+        content = read_object(path, has_digest=True)
+    assert len(read_results(store.root).records) == 1
+    content["metrics"]["without_icl_accuracy"] = accuracy
+    path.write_text(json.dumps(content), encoding="utf-8")
+    assert [problem.path for problem in read_results(store.root).problems] == [path]
+
+
+@pytest.mark.parametrize("name", ["brier", "parse_rate", "nll", "ece_equal_count"])
+def test_a_metric_beyond_its_range_is_a_problem(store: MadeUpStore, name: str) -> None:
+    path = store.base((50.0, 75.0))
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["metrics"][f"with_icl_{name}"] = -3.0
+    path.write_text(json.dumps(content), encoding="utf-8")
+    (problem,) = read_results(store.root).problems
+    assert f"with_icl_{name}=-3.0" in problem.reason
+
+
+@pytest.mark.parametrize("lost", ["sha256", "examples_sha256"])
+def test_a_record_of_schema_2_has_digests(store: MadeUpStore, lost: str) -> None:
+    path = store.base((50.0, 75.0))
+    digest = file_digest(path.with_suffix(".parquet"))
+    content = json.loads(path.read_text(encoding="utf-8")) | {"schema": 2, "examples_sha256": digest}
+    write_object(path, content)
+    content = read_object(path)
+    del content[lost]
+    path.write_text(json.dumps(content), encoding="utf-8")
+    assert [problem.path for problem in read_results(store.root).problems] == [path]

@@ -2,13 +2,14 @@ import json
 import math
 
 import pytest
+from described import describe
 from made_up import MadeUpStore, config, settings, training
 
 from ia2.config import TrainConfig
 from ia2.errors import UserError
 from ia2.report.aggregation import aggregate
 from ia2.report.results import read_results
-from ia2.report.runs import TrainedRun, read_history, read_runs
+from ia2.report.runs import TrainedRun, examine_runs, read_history, read_runs
 from ia2.report.selection import choose, select
 
 
@@ -98,10 +99,10 @@ def test_candidates_of_tna_need_the_same_runs_and_their_cross_entropy() -> None:
 def test_the_losses_of_a_run_are_read_from_its_folder_or_its_record(store: MadeUpStore) -> None:
     of_folder, of_record = (tna(1e-3, weight, None, 0.5).config for weight in (0.1, 0.5))
     folder = store.run(config("act"), 0.5)
-    (folder / "run.json").write_text(json.dumps({"config": of_folder.applicable()}))
     (folder / "final_loss_statistics.json").write_text(
         json.dumps({**training(0.5), "dev_losses": {"act": 2, "tok": 3}})
     )
+    describe(folder, {"config": of_folder.applicable()})
     store.adapter(of_record, 60.0, 0.5, train={**training(0.5), "dev_losses": {"act": 4.0, "tok": 5.0}})
     store.adapter(config("tok"), 60.0, 0.25)
     losses = {run.config.ce_loss_weight: run.selection_loss for run in read_runs(store.root, records_of(store))}
@@ -120,11 +121,12 @@ def test_runs_are_read_from_folders_and_from_records_without_one(store: MadeUpSt
 
 
 @pytest.mark.parametrize("text", ["{", "{}", "[]", '{"config": {"training_method": "act", "lr": "fast"}}'])
-def test_a_damaged_run_folder_is_an_error_that_names_it(store: MadeUpStore, text: str) -> None:
-    folder = store.run(config("act"), 0.5)
+def test_a_damaged_run_folder_is_named_and_left_out(store: MadeUpStore, text: str) -> None:
+    whole, folder = store.run(config("tok"), 0.5), store.run(config("act"), 0.5)
     (folder / "run.json").write_text(text)
-    with pytest.raises(UserError, match=r"run\.json"):
-        read_runs(store.root)
+    examined = examine_runs(store.root)
+    assert [run.folder for run in examined.found] == [whole]
+    assert [problem.path for problem in examined.problems] == [folder]
 
 
 def test_history_keeps_what_a_line_lacks_missing(store: MadeUpStore) -> None:
@@ -176,13 +178,13 @@ def test_an_unfinished_sweep_that_was_never_evaluated_is_no_error(store: MadeUpS
 
 
 def test_aggregate_by_hand(store: MadeUpStore) -> None:
-    for run_idx, accuracy in enumerate((60.0, 65.0, 73.0)):
+    for run_idx, accuracy in enumerate((60.0, 65.0, 85.0)):
         store.adapter(config("act", run_idx), accuracy, 0.5, eval=settings(run_idx=run_idx))
     row = aggregate(selected(store)).set_index("metric").loc["without_icl_accuracy"]
-    # mean 66; deviations -6, -1, 7: sd = sqrt((36 + 1 + 49) / 2) = sqrt(43)
-    assert row["mean"] == pytest.approx(66.0)
-    assert row["sd"] == pytest.approx(math.sqrt(43))
-    assert (row["n"], row["values"]) == (3, (60.0, 65.0, 73.0))
+    # mean 70; deviations -10, -5, 15: sd = sqrt((100 + 25 + 225) / 2) = sqrt(175)
+    assert row["mean"] == pytest.approx(70.0)
+    assert row["sd"] == pytest.approx(math.sqrt(175))
+    assert (row["n"], row["values"]) == (3, (60.0, 65.0, 85.0))
     assert row["rule"] == "0.001, the only one trained"
 
 

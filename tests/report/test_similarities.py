@@ -70,8 +70,8 @@ def test_an_empty_store_holds_none(tmp_path: Path) -> None:
 
 def test_a_newer_schema_stops_the_reading(tmp_path: Path) -> None:
     write_similarity(tmp_path, "one")
-    write_similarity(tmp_path, "two", schema=2)
-    with pytest.raises(UserError, match=r"two\.json has schema 2, newer than 1, .* update ia2"):
+    write_similarity(tmp_path, "two", schema=3)
+    with pytest.raises(UserError, match=r"two\.json has schema 3, newer than 2, .* update ia2"):
         read_similarities(tmp_path)
 
 

@@ -1,6 +1,7 @@
 """`prepare` and `create`: what they write, what they find there, and what they refuse."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -218,3 +219,17 @@ def test_create_names_a_malformed_split_that_is_there(tmp_path: Path, content: s
     path.write_text(content)
     with pytest.raises(UserError, match=r"4_0\.json"):
         create(tmp_path, "made_up", Draw(4, 0))
+
+
+@pytest.mark.parametrize("name", ["main.json", "provenance.json", "train/4_0.json"])
+def test_data_that_were_changed_are_refused_by_name(tmp_path: Path, name: str) -> None:
+    prepare(tmp_path, "capitals", 30, 20)
+    load_split_of(tmp_path, 4)
+    path = tmp_path / "data" / "capitals" / name
+    text = path.read_text(encoding="utf-8")
+    path.write_text(re.sub(r"\d", lambda digit: str(9 - int(digit[0])), text, count=1), encoding="utf-8")
+    with pytest.raises(UserError, match=str(path)):
+        load_split_of(tmp_path, 4)
+    path.unlink() if name != "provenance.json" else path.write_text("{}", encoding="utf-8")
+    if name == "provenance.json":
+        load_split_of(tmp_path, 4)

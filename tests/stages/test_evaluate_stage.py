@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from described import describe
 from tiny import save_tiny_model
 from tiny_runs import assert_whole, evaluation, files_of, leftovers, training, write_dataset
 
@@ -229,7 +230,7 @@ def test_a_record_never_stands_beside_the_examples_of_the_next(tmp_path: Path, m
     def cut(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(store, "write_json", cut)
+    monkeypatch.setattr(store, "write_object", cut)
     with pytest.raises(KeyboardInterrupt):
         write_record(path, {"examples": pd.DataFrame({"idx": [1]})}, "two")
     assert not path.exists()
@@ -347,7 +348,7 @@ def test_filters(root: Path, tiny_model_folder: Path, filters: dict[str, Any], c
         if folder != there:
             shutil.copytree(there, folder)
             described = store.read_json(folder / "run.json")
-            store.write_json(folder / "run.json", {**described, "config": config.applicable()})
+            describe(folder, {**described, "config": config.applicable()})
     found = {run.folder for run in select_runs(root, evaluation(root, tiny_model_folder, **filters))}
     expected = chosen - {"act", "lr"} if filters.get("model_types") == ("tok", "base") else chosen
     if filters == {"model_types": ("act",)}:

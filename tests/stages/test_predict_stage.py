@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from described import describe
 from peft import PeftModel
 from tiny import save_tiny_model
 from tiny_runs import files_of, leftovers, training
@@ -188,7 +189,7 @@ def with_task(adapter: Path, folder: Path, **changes: Any) -> Path:
     copy = shutil.copytree(adapter, folder / "adapter")
     described = json.loads((copy / "run.json").read_text(encoding="utf-8"))
     described["task"] |= changes
-    (copy / "run.json").write_text(json.dumps(described), encoding="utf-8")
+    describe(copy, described)
     return copy
 
 
@@ -285,7 +286,7 @@ def test_a_damaged_adapter_is_named(adapter: Path, models: Models, tmp_path: Pat
 
 def test_a_config_of_something_else_is_named(adapter: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(adapter, tmp_path / "adapter")
-    (copy / "run.json").write_text(json.dumps({"config": {}}))
+    describe(copy, {"config": {}})
     with pytest.raises(UserError, match=r"run\.json does not describe a run"):
         predicted(copy, Models(), text="France")
 

@@ -15,7 +15,15 @@ from ia2.icl.encoding import Ids
 from ia2.lm.decoding import Decoding
 from ia2.lm.forward import Reader
 from ia2.lm.loading import LanguageModel
-from ia2.training.targets import Targets, add_kinds, collect, load_targets, save_targets
+from ia2.training.targets import (
+    Targets,
+    add_kinds,
+    collect,
+    kinds_on_disk,
+    load_targets,
+    load_usable,
+    save_targets,
+)
 from ia2.training.variants import Kind
 
 KINDS: frozenset[Kind] = frozenset({"tokens", "activations", "distributions"})
@@ -107,7 +115,9 @@ def test_save_and_load_give_the_same_bits(tmp_path: Path, targets: Targets) -> N
     assert loaded.responses == targets.responses
     assert same(loaded.activations, targets.activations)
     assert same(loaded.distributions, targets.distributions)
-    assert store.read_json(tmp_path / "manifest.json") == {"seconds": 1.5, "kinds": sorted(KINDS)}
+    manifest = store.read_object(tmp_path / "manifest.json", has_digest=True)
+    files = {f"{kind}.safetensors" for kind in KINDS}
+    assert (manifest["seconds"], manifest["kinds"], set(manifest["files"])) == (1.5, sorted(KINDS), files)
 
 
 def test_bfloat16_survives_the_disk(tmp_path: Path, targets: Targets) -> None:
@@ -145,7 +155,7 @@ def test_without_its_manifest_a_folder_does_not_count(
     def fail(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(store, "write_json", fail)
+    monkeypatch.setattr(store, "write_object", fail)
     with pytest.raises(KeyboardInterrupt):
         save_targets(tmp_path, targets, {})
     monkeypatch.undo()
@@ -181,6 +191,45 @@ def test_a_manifest_of_another_shape_is_named(tmp_path: Path, targets: Targets, 
     store.write_json(tmp_path / "manifest.json", manifest)
     with pytest.raises(UserError, match="delete"):
         load_targets(tmp_path, KINDS)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_a_flipped_bit_is_damage_only_where_the_kind_is_wanted(tmp_path: Path, targets: Targets, kind: Kind) -> None:
+    save_targets(tmp_path, targets, {})
+    path = tmp_path / f"{kind}.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=str(path)):
+        load_targets(tmp_path, {kind})
+    assert kind == "tokens" or load_targets(tmp_path, KINDS - {kind}) is not None
+
+
+def test_kinds_added_later_do_not_vouch_for_a_file_damaged_before(tmp_path: Path, targets: Targets) -> None:
+    save_targets(tmp_path, Targets(targets.responses, targets.activations), {})
+    path = tmp_path / "activations.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    save_targets(tmp_path, Targets(targets.responses, distributions=targets.distributions), {})
+    with pytest.raises(UserError, match=str(path)):
+        load_targets(tmp_path, KINDS)
+
+
+def test_damaged_targets_are_named_and_no_longer_count(
+    tmp_path: Path, targets: Targets, caplog: pytest.LogCaptureFixture
+) -> None:
+    save_targets(tmp_path, targets, {})
+    (tmp_path / "activations.safetensors").write_bytes(b"")
+    assert load_usable(tmp_path, KINDS) is None
+    assert str(tmp_path / "activations.safetensors") in caplog.text
+    assert kinds_on_disk(tmp_path) == set()
+
+
+def test_targets_of_the_first_edition_are_read_without_digests(tmp_path: Path, targets: Targets) -> None:
+    save_targets(tmp_path, targets, {})
+    store.write_json(tmp_path / "manifest.json", {"seconds": 1.5, "kinds": sorted(KINDS)})
+    loaded = load_targets(tmp_path, KINDS)
+    assert loaded is not None
+    assert loaded.responses == targets.responses
 
 
 def test_a_file_that_is_gone_is_named(tmp_path: Path, targets: Targets) -> None:

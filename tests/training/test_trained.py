@@ -1,11 +1,11 @@
 """A run read back from its folder: what it says of itself, and what is refused with the file's name."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from described import describe
 
 from ia2.config import TrainConfig
 from ia2.errors import UserError
@@ -26,8 +26,8 @@ def described(**fields: Any) -> dict[str, Any]:
 
 
 def written(folder: Path, description: object) -> Path:
-    (folder / "adapter_config.json").touch()
-    (folder / "run.json").write_text(json.dumps(description))
+    assert isinstance(description, dict)
+    describe(folder, description)
     return folder
 
 

@@ -13,10 +13,11 @@ from ia2.config import EvaluateConfig, HpSelection
 from ia2.errors import UserError
 from ia2.flows.data import name_of
 from ia2.flows.evaluation import evaluate
+from ia2.flows.records import readable_records
 from ia2.flows.selection import select_runs
 from ia2.lm.shelf import Models
 from ia2.report.advice import Advice, advice, advice_text
-from ia2.report.results import Record, read_results, with_one_number
+from ia2.report.results import Record
 from ia2.report.runs import config_key, read_runs
 from ia2.report.selection import select
 from ia2.report.summary import groups, summarise
@@ -68,7 +69,7 @@ def _selected(root: Path, config: EvaluateConfig) -> list[Record]:
         runs.clear()
     return [
         record
-        for record in with_one_number(read_results(root).records)
+        for record in readable_records(root, may_be_none=True)[0]
         if _passes(record, config) and (record.run is None or config_key(record.run) in runs)
     ]
 

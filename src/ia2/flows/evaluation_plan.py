@@ -17,7 +17,6 @@ from ia2.flows.data import name_of
 from ia2.flows.evaluation_jobs import Job, Jobs
 from ia2.flows.selection import OF_BASE_TOO, Selection, fields_of, in_order, select
 from ia2.methods import parse_method
-from ia2.report.reading import is_parquet
 from ia2.stages.evaluate import is_recorded
 from ia2.tasks import task
 
@@ -124,10 +123,6 @@ def _check_empty(config: EvaluateConfig, selection: Selection) -> None:
 def _checked(root: Path, job: Job) -> Job:
     """The job, with whether its record stands whole."""
     job = dataclasses.replace(job, written=_written(job))
-    examples = job.path.with_suffix(".parquet")
-    if job.path.exists() and not is_parquet(examples):
-        log.warning("%s is damaged or missing; its record is made again", examples)
-        return job
     try:
         return dataclasses.replace(job, done=is_recorded(root, job.asked, job.trained, job.passes))
     except UserError as error:

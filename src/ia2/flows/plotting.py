@@ -32,7 +32,8 @@ from ia2.report.material import Drawing, Material, Place
 from ia2.report.plots.drawing import STYLE
 from ia2.report.points import Measurements
 from ia2.report.quantities import STANDARD, UNCERTAINTY, metrics_of
-from ia2.report.runs import TrainedRun, read_runs
+from ia2.report.reading import tell
+from ia2.report.runs import TrainedRun, examine_runs
 from ia2.report.selection import select
 
 TYPES = tuple(kind for kind in get_args(PlotType) if kind != "all")
@@ -72,8 +73,10 @@ def _plot(config: PlotSelection, wanted: Wanted) -> list[Path]:
     kinds = dict(wanted)
     records, problems = readable_records(root, may_be_none=kinds.keys() <= ANALYSES)
     there = read_stored(root, config, records, kinds)
+    runs = examine_runs(root, records)
+    tell(runs.problems)
     paths: list[Path] = []
-    for folder, stem, drawing in _drawings(there, wanted):
+    for folder, stem, drawing in _drawings(there, runs.found, wanted):
         if drawing.figure is None:
             print(f"not drawn: {folder.relative_to(root)}/{stem}: {drawing.reason}")
             continue
@@ -81,7 +84,7 @@ def _plot(config: PlotSelection, wanted: Wanted) -> list[Path]:
         print(f"wrote {folder.relative_to(root)}/{stem}.png and .pdf")
     if not paths:
         raise UserError(f"nothing is drawn: nothing of what was asked for was measured below {root}")
-    fail_for([*problems, *there.problems])
+    fail_for([*problems, *runs.problems, *there.problems])
     return paths
 
 
@@ -96,9 +99,9 @@ def _save(folder: Path, stem: str, drawing: Drawing) -> list[Path]:
     return paths
 
 
-def _drawings(there: Stored, wanted: Wanted) -> Iterator[tuple[Path, str, Drawing]]:
+def _drawings(there: Stored, runs: tuple[TrainedRun, ...], wanted: Wanted) -> Iterator[tuple[Path, str, Drawing]]:
     """Folder, name and drawing of everything that is wanted."""
-    folder, runs = there.root / "plots" / "unified", read_runs(there.root, there.records)
+    folder = there.root / "plots" / "unified"
     for place, found in places(there).items():
         asked = store.fitting_name(f"{place.evaluated}_{place.icl_source}_{place.icl_max_demos}")
         inner = folder / path_part(place.trained) / asked

@@ -31,9 +31,10 @@ def readable_records(root: Path, may_be_none: bool = False) -> tuple[list[Record
 
 
 def fail_for(problems: Sequence[Problem]) -> None:
-    """MachineError where records could not be read; to be called when all else is done."""
+    """MachineError where something could not be read; to be called when all else is done."""
     if num := len(problems):
-        raise MachineError(f"{num} record{'s' if num > 1 else ''} cannot be read: delete them and make them again")
+        what = "record" if all(problem.path.suffix == ".json" for problem in problems) else "file or folder"
+        raise MachineError(f"{num} {what}{'s' if num > 1 else ''} cannot be read: delete them and make them again")
 
 
 def fields_of(record: Record) -> dict[str, Any]:

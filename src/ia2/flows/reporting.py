@@ -9,12 +9,12 @@ from ia2.config import ReportConfig, TrainConfig
 from ia2.errors import UserError
 from ia2.flows.places import fields_of_similarity
 from ia2.flows.records import accepted, fail_for, passes, passing, readable_records
-from ia2.report.costs import stage_costs
+from ia2.report.costs import examine_targets, stage_costs
 from ia2.report.overlaps import examine_overlaps
 from ia2.report.page import render_page
 from ia2.report.reading import Problem, tell
 from ia2.report.results import Record, Results
-from ia2.report.runs import TrainedRun, read_runs
+from ia2.report.runs import TrainedRun, examine_runs
 from ia2.report.sections.base import Analyses, PageData
 from ia2.report.selection import select
 from ia2.report.similarities import Similarity, examine_similarities
@@ -54,12 +54,14 @@ def page_data(
         records = passing(records, config, FILTERS)
     if belongs is not None:
         records = [record for record in records if belongs(record)]
-    everything = tuple(run for run in read_runs(root, records) if belongs is None or belongs(run))
+    trained, targets = examine_runs(root, records), examine_targets(root)
+    tell((*trained.problems, *targets.problems))
+    everything = tuple(run for run in trained.found if belongs is None or belongs(run))
     runs = tuple(run for run in everything if passes(_fields_of_run(run.config), config, FILTERS))
     costs = stage_costs(root, records, runs, filtered or belongs is not None)
     selection = select(records, everything, config.hp_selection)
     analyses, more_problems = _analyses(root, config)
-    results = Results(root, tuple(records), (*problems, *more_problems))
+    results = Results(root, tuple(records), (*problems, *trained.problems, *targets.problems, *more_problems))
     return PageData(results, runs, analyses, selection, summarise(selection), costs, config.command("report"), kept)
 
 

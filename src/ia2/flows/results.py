@@ -13,8 +13,9 @@ from ia2 import store
 from ia2.config import ResultsConfig
 from ia2.flows.records import fail_for, passing, readable_records
 from ia2.report.costs import training_seconds
+from ia2.report.reading import tell
 from ia2.report.results import tidy
-from ia2.report.runs import read_runs
+from ia2.report.runs import examine_runs
 from ia2.report.selection import select
 from ia2.report.summary import summarise
 from ia2.report.tables import text_table
@@ -29,14 +30,15 @@ def gather(config: ResultsConfig) -> Path:
     root = store.root_of(config)
     records, problems = readable_records(root)
     records = passing(records, config, ("model_types", "trained_datasets", "eval_datasets"))
-    runs = read_runs(root, records)
-    table = tidy(records, training_seconds(records, runs))
+    runs = examine_runs(root, records)
+    tell(runs.problems)
+    table = tidy(records, training_seconds(records, runs.found))
     table["record"] = [Path(path).relative_to(root).as_posix() for path in table["record"]]
     path = config.out or root / "reports" / "results.csv"
     _write(table, path)
-    print(text_table(summarise(select(records, runs, config.hp_selection))))
+    print(text_table(summarise(select(records, runs.found, config.hp_selection))))
     print(f"\n{len(table)} measurements of {len(records)} records: {path}")
-    fail_for(problems)
+    fail_for((*problems, *runs.problems))
     return path
 
 

@@ -9,14 +9,17 @@ from ia2 import store
 from ia2.config import StatusConfig
 from ia2.flows.progress import progress_in
 from ia2.flows.sweep.failures import FAILURE
+from ia2.report.costs import examine_targets
+from ia2.report.runs import examine_runs
 
 
 def status(config: StatusConfig) -> None:
     """Print it; another shell's sweep is seen by what it writes."""
     root = store.root_of(config)
     lines = [f"{root.resolve()}", *_data(root), *_targets(root), *_runs(root), *_records(root)]
-    for title, found in (("in progress:", list(in_progress(root))), ("failed:", list(failed(root)))):
-        lines += [title, *(f"  {line}" for line in found)] if found else []
+    parts = {"in progress": in_progress(root), "failed": failed(root), "damaged": damaged(root)}
+    for title, found in ((title, list(found)) for title, found in parts.items()):
+        lines += [f"{title}:", *(f"  {line}" for line in found)] if found else []
     print("\n".join(map(shown, lines)))
 
 
@@ -46,6 +49,12 @@ def failed(root: Path) -> Iterator[str]:
             yield f"{log.parent.relative_to(root / 'outputs')}: {lines[-1] if lines else 'unknown'}"
 
 
+def damaged(root: Path) -> Iterator[str]:
+    """Runs and targets of which a file is missing or not as it was written, by sizes and the digests of small files."""
+    for problem in (*examine_runs(root).problems, *examine_targets(root).problems):
+        yield f"{problem.path.relative_to(root / 'outputs')}: {problem.reason}"
+
+
 def _data(root: Path) -> Iterator[str]:
     for path in sorted((root / "data").glob("*/main.json")):
         splits = len(store.splits_on_disk(root, path.parent.name))
@@ -59,7 +68,8 @@ def _targets(root: Path) -> Iterator[str]:
 
 
 def _runs(root: Path) -> Iterator[str]:
-    folders = store.run_folders(root)
+    broken = {problem.path for problem in examine_runs(root).problems}
+    folders = [folder for folder in store.run_folders(root) if folder not in broken]
     counted = Counter(folder.relative_to(root / "outputs").parts[:2] for folder in folders)
     for (method, dataset), number in sorted(counted.items()):
         of_kind = [folder for folder in folders if folder.relative_to(root / "outputs").parts[:2] == (method, dataset)]

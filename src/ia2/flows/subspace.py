@@ -58,6 +58,7 @@ def _pairs(selection: Selection) -> list[Pair]:
         raise UserError(
             f"{len(lora)} of the {len(selection.runs)} runs that match are of LoRA, and no two of them differ in their "
             "method alone or in their run_idx alone; train another method with the same settings, or another run"
+            f"{selection.told_unreadable}"
         )
     return found
 

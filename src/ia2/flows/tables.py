@@ -14,7 +14,7 @@ from ia2.report.layout import grids
 from ia2.report.plain_tables import csv_table, markdown_table
 from ia2.report.published import beside_published
 from ia2.report.results import Record
-from ia2.report.runs import read_runs
+from ia2.report.runs import examine_runs, read_runs
 from ia2.report.selection import select
 
 FOR_ALL = {"model_id", "num_examples", "label_types"}
@@ -36,7 +36,7 @@ def tables(config: TablesConfig) -> list[Path]:
         made[stem] = grid
     paths = [path for stem, grid in made.items() for path in _write(root, stem, grid, config.command("tables"))]
     print("\n".join([*map(markdown_table, made.values()), *(f"wrote {path}" for path in paths)]))
-    fail_for(problems)
+    fail_for((*problems, *examine_runs(root).problems))
     return paths
 
 

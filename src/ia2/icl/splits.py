@@ -154,7 +154,7 @@ def distinct_orders(examples: Sequence[Example], most: int, generator: Random) -
 
 def load_split(path: Path, pool: Sequence[Example]) -> Split:
     """Read a split's file; UserError names it and what is wrong in it."""
-    return split_from_json(store.read_json(path), pool, str(path))
+    return split_from_json(store.read_object(path), pool, str(path))
 
 
 def split_to_json(split: Split, draw: Draw) -> dict[str, Any]:

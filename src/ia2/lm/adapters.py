@@ -32,6 +32,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from ia2 import store
 from ia2.config import TrainConfig
 from ia2.errors import UserError, library_errors
 from ia2.lm.attention import architecture_of
@@ -220,6 +221,8 @@ def _saved(folder: Path) -> tuple[PeftConfig, dict[str, Tensor]]:
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"there is no file {name}")
+    if store.description_path(folder).exists():
+        store.read_description(folder)
     config, weights = _plain_config(folder), load_file(folder / "adapter_model.safetensors")
     size = getattr(config, "r", None) or getattr(config, "num_virtual_tokens", None)
     for name, weight in weights.items():

@@ -18,7 +18,7 @@ from ia2.report.quantities import shown_as
 from ia2.report.results import PASSES, Record
 from ia2.report.styles import in_words
 from ia2.report.templates import render_text
-from ia2.store import description_path, read_object
+from ia2.store import read_description, read_object
 from ia2.tasks.base import TaskSpec
 
 CARD = "README.md"
@@ -51,7 +51,7 @@ class Subject:
 
 def read_subject(folder: Path, labels_used: Mapping[str, int], merging: str = "") -> Subject:
     """The run in `folder`."""
-    description = read_object(description_path(folder))
+    description = read_description(folder, tensors=False)
     return Subject(description, read_object(folder / "final_loss_statistics.json"), labels_used, merging)
 
 

@@ -4,12 +4,15 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ia2.config import TrainConfig
+from ia2.errors import UserError
 from ia2.methods import Method, Variant, parse_method
+from ia2.report.reading import Examined, Problem, visible
 from ia2.report.results import Record
 from ia2.report.runs import TrainedRun, config_key
-from ia2.store import description_path, read_json
+from ia2.store import check_files, description_path, read_object
 
 FIRST_PHASES: dict[Variant, Variant] = {"a2t": "act", "t2a": "tok"}
 """A variant that goes on from a finished run of another -> that other."""
@@ -33,26 +36,47 @@ def stage_costs(
     Of collecting all that stands below `root`, or where `filtered` what was collected on the splits of these runs.
     """
     folders = [run.folder for run in runs if run.folder is not None]
-    targets = sorted((root / "outputs" / "targets").glob("*/manifest.json"))
+    targets = examine_targets(root).found
     if filtered:
-        splits = {read_json(description_path(folder)).get("split_sha256") for folder in folders}
-        targets = [manifest for manifest in targets if read_json(manifest).get("split_sha256") in splits]
+        splits = {read_object(description_path(folder)).get("split_sha256") for folder in folders}
+        targets = tuple(one for one in targets if one.manifest.get("split_sha256") in splits)
     return (*_collecting(targets), *_training(folders), *_evaluating(records))
 
 
-def _collecting(targets: Sequence[Path]) -> Iterator[StageCost]:
+@dataclass(frozen=True)
+class TargetSet:
+    """Targets in the store, and what their manifest says."""
+
+    folder: Path
+    manifest: Mapping[str, Any]
+
+
+def examine_targets(root: Path) -> Examined[TargetSet]:
+    """Every set of targets below `root`, and those of which a file is cut or missing, or the manifest damaged."""
+    found, problems = [], []
+    for path in visible((root / "outputs" / "targets").glob("[!.]*/manifest.json")):
+        try:
+            manifest = read_object(path)
+            check_files(path.parent, manifest.get("files", {}), tensors=False)
+            found.append(TargetSet(path.parent, manifest))
+        except UserError as error:
+            problems.append(Problem(path.parent, str(error)))
+    return Examined(tuple(found), tuple(problems))
+
+
+def _collecting(targets: Sequence[TargetSet]) -> Iterator[StageCost]:
     if targets:
-        seconds = sum(read_json(manifest)["seconds"] for manifest in targets)
+        seconds = sum(one.manifest["seconds"] for one in targets)
         note = f"{len(targets)} sets, shared by all methods and learning rates"
-        yield StageCost("collect targets", seconds, _bytes(manifest.parent for manifest in targets), note)
+        yield StageCost("collect targets", seconds, _bytes(one.folder for one in targets), note)
 
 
 def _training(folders: Sequence[Path]) -> Iterator[StageCost]:
     by_method: dict[str, list[Path]] = {}
     for folder in folders:
-        by_method.setdefault(read_json(description_path(folder))["config"]["training_method"], []).append(folder)
+        by_method.setdefault(read_object(description_path(folder))["config"]["training_method"], []).append(folder)
     for method, runs in by_method.items():
-        seconds = sum(read_json(folder / "final_loss_statistics.json")["seconds"] for folder in runs)
+        seconds = sum(read_object(folder / "final_loss_statistics.json")["seconds"] for folder in runs)
         last = ", their last phase" if parse_method(method).variant in FIRST_PHASES else ""
         yield StageCost(f"train {method}", seconds, _bytes(runs), f"{len(runs)} runs{last}")
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Literal
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
+import pyarrow.parquet
 
 from ia2.config import StoredRun
-from ia2.report.reading import Examined, Problem, examine, read_rows, read_whole, tell
+from ia2.report.reading import Examined, Measured, Problem, examine, read_rows, read_whole, tell
 
-SCHEMA = 1
+SCHEMA = 2
 MEASURES = (
     "left_overlap",
     "right_overlap",
@@ -39,12 +39,9 @@ PAIR_COLUMNS = (
 """What the frame says of the pair on each of its rows; runs are called {method}/{dataset}/{name}."""
 
 
-class Overlap(BaseModel):
+class Overlap(Measured):
     """Two runs compared: outputs/subspace/{dataset}/{name}.json, their layers in the parquet beside it."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
-
-    path: Path
     relation: Literal["methods", "runs"]
     run_a: str
     run_b: str
@@ -56,10 +53,10 @@ class Overlap(BaseModel):
     adapter_sha256_b: str
     command: str = ""
 
-    @property
-    def parquet(self) -> Path:
-        """The file of its rows, one for each layer and projection."""
-        return self.path.with_suffix(".parquet")
+    def check_rows(self, rows: pyarrow.parquet.ParquetFile) -> None:
+        """Raise ValueError where there is not a row for each layer and projection."""
+        if rows.metadata.num_rows != self.num_rows:
+            raise ValueError(f"num_rows={self.num_rows}, but there are {rows.metadata.num_rows}")
 
     def rows(self) -> pd.DataFrame:
         """Its ROW_COLUMNS."""

@@ -1,10 +1,10 @@
 """Files of ours read strictly: whole and understood, or a problem that is shown, or an error.
 
-A file that cannot be read whole is no measurement, and stands in no table. One of a newer schema stops the reading,
-because guessing at its meaning could show wrong numbers as right ones.
+A file that cannot be read whole is no measurement, and stands in no table. From schema 2 on a file holds the digests of
+its own content and of the rows beside it. One of a newer schema stops the reading, because guessing at its meaning
+could show wrong numbers as right ones.
 """
 
-import json
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,11 +13,30 @@ from typing import Generic, TypeVar
 
 import pyarrow
 import pyarrow.parquet
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ia2.errors import UserError
+from ia2.store import file_digest, read_object
 
-Kind = TypeVar("Kind", bound=BaseModel)
+
+class Measured(BaseModel):
+    """What was measured: the numbers of a JSON file, and the rows that they come from in the parquet beside it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+    path: Path
+
+    @property
+    def parquet(self) -> Path:
+        """The file of the rows."""
+        return self.path.with_suffix(".parquet")
+
+    def check_rows(self, rows: pyarrow.parquet.ParquetFile) -> None:
+        """Raise ValueError where the numbers are not those of the rows."""
+
+
+Kind = TypeVar("Kind", bound=Measured)
+Found = TypeVar("Found")
 
 log = logging.getLogger(__name__)
 
@@ -31,20 +50,27 @@ class Problem:
 
 
 def read_whole(path: Path, kind: type[Kind], newest: int, columns: Sequence[str] = ()) -> Kind | Problem:
-    """The JSON file as a `kind`, which has a field `path`, or the reason why it or the parquet beside it is not whole.
+    """The JSON file as a `kind`, or the reason why it or the parquet beside it is not whole.
 
     The parquet has to have these columns. UserError where its schema is newer than `newest`.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_object(path)
         schema = content["schema"]
-    except (ValueError, KeyError, TypeError) as error:
-        return Problem(path, f"not a whole record ({error or type(error).__name__})")
+    except (UserError, KeyError) as error:
+        return Problem(path, f"not a whole record ({str(error).removeprefix(f'{path} ')})")
     if not isinstance(schema, int) or schema > newest:
         raise UserError(f"{path} has schema {schema!r}, newer than {newest}, which this version reads: update ia2")
     try:
         record = kind.model_validate({**content, "path": path})
-        there = pyarrow.parquet.read_metadata(path.with_suffix(".parquet")).schema.names
+        rows_digest = content.get("examples_sha256", content.get("rows_sha256"))
+        if schema == 1:  # without digests
+            with pyarrow.parquet.ParquetFile(record.parquet) as rows:
+                if missing := [name for name in columns if name not in rows.schema_arrow.names]:
+                    raise ValueError(f"its rows lack {', '.join(missing)}")
+                record.check_rows(rows)
+        elif "sha256" not in content or rows_digest != file_digest(record.parquet):
+            raise ValueError(f"{record.parquet.name} is damaged: its sha256 is not the one in {path.name}")
     except ValidationError as error:
         first = error.errors()[0]
         return Problem(path, f"field {'.'.join(map(str, first['loc'])) or 'record'}: {first['msg']}")
@@ -52,16 +78,16 @@ def read_whole(path: Path, kind: type[Kind], newest: int, columns: Sequence[str]
         return Problem(path, f"field run: {error}")
     except (OSError, pyarrow.ArrowException) as error:
         return Problem(path, f"its rows cannot be read ({error})")
-    if missing := [name for name in columns if name not in there]:
-        return Problem(path, f"its rows lack {', '.join(missing)}")
+    except ValueError as error:
+        return Problem(path, str(error))
     return record
 
 
 @dataclass(frozen=True)
-class Examined(Generic[Kind]):
+class Examined(Generic[Found]):
     """The files of a kind that could be read, in order of path, and those that could not."""
 
-    found: tuple[Kind, ...] = ()
+    found: tuple[Found, ...] = ()
     problems: tuple[Problem, ...] = ()
 
 
@@ -89,15 +115,6 @@ def read_rows(path: Path, columns: Sequence[str] | None = None) -> pyarrow.Table
         raise UserError(
             f"{path}: its rows cannot be read ({reason}); delete it and {record}, and make them again"
         ) from None
-
-
-def is_parquet(path: Path) -> bool:
-    """By its end, which says what it holds and which one that was cut has lost."""
-    try:
-        pyarrow.parquet.read_metadata(path)
-    except (OSError, pyarrow.ArrowInvalid):
-        return False
-    return True
 
 
 def visible(paths: Iterable[Path]) -> list[Path]:

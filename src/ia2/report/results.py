@@ -8,22 +8,25 @@ with uncertainty, which holds more, and the same numbers.
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
+import pyarrow.parquet
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ia2.config import ModelId, PathPart, StoredRun
 from ia2.errors import UserError
 from ia2.measure.calibration import ReliabilityBin
 from ia2.report.quantities import shown_as
-from ia2.report.reading import Problem, examine, read_whole
+from ia2.report.reading import Measured, Problem, examine, read_whole
 from ia2.report.styles import control_of
 
-SCHEMA = 1
+SCHEMA = 2
+"""Of the records that are written; those of 1, which have no digests, are read too."""
 COLUMNS = ("idx", "with_icl", "question", "gold", "response", "parsed", "correct", "confidence")
 """Columns of a record's examples without which it cannot be shown."""
 PASSES = {False: "without_icl", True: "with_icl"}
@@ -94,12 +97,21 @@ MEASURED = OUTCOMES | {"record", "metric", "value", "num_examples", "command", "
 configuration, in which two different measurements differ."""
 
 
-class Record(BaseModel):
+RANGES = {
+    "accuracy_delta": (-100.0, 100.0),
+    "accuracy": (0.0, 100.0),
+    "log_prob": (-math.inf, 0.0),
+    "brier": (0.0, 2.0),
+    **dict.fromkeys(("nll", "entropy", "seconds"), (0.0, math.inf)),
+    **dict.fromkeys(("parse_rate", "macro_f1", "auroc", "uncertainty", "ece_floor"), (0.0, 1.0)),
+    **dict.fromkeys(("ece_equal_count", "ece_equal_width", "ece_published"), (0.0, 1.0)),
+}
+"""End of a number's name -> its least and greatest value."""
+
+
+class Record(Measured):
     """One evaluation: outputs/evaluations/{base|method}[_uncertainty]/{dataset}/{name}.json."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
-
-    path: Path
     kind: Literal["base", "adapter"]
     settings: Settings = Field(alias="eval")
     run: StoredRun | None
@@ -107,12 +119,12 @@ class Record(BaseModel):
     labels_used: LabelsUsed
     num_examples: int
     metrics: dict[str, float]
-    reliability: dict[str, list[ReliabilityBin]] = {}
+    reliability: dict[str, list[ReliabilityBin]] = Field(default_factory=dict)
     majority_class_accuracy: float | None = None
-    ece_floor: dict[str, float] = {}
+    ece_floor: dict[str, float] = Field(default_factory=dict)
     label_reliability: dict[str, list[ReliabilityBin]] | None = None
     label_ece_floor: dict[str, float] | None = None
-    timings: dict[str, float] = {}
+    timings: dict[str, float] = Field(default_factory=dict)
     peak_memory_bytes: int | None = None
     adapter_sha256: str | None = None
     command: str = ""
@@ -125,6 +137,24 @@ class Record(BaseModel):
                 f"kind={self.kind} and run={'null' if self.run is None else 'given'} contradict each other"
             )
         return self
+
+    @model_validator(mode="after")
+    def _numbers_are_in_range(self) -> "Record":
+        for name, value in self.measured().items():
+            low, high = next((ends for end, ends in RANGES.items() if name.endswith(end)), (-math.inf, math.inf))
+            if not low - 1e-6 <= value <= high + 1e-6:
+                raise ValueError(f"{name}={value}, which is not between {low:g} and {high:g}")
+        return self
+
+    def check_rows(self, rows: pyarrow.parquet.ParquetFile) -> None:
+        """Raise ValueError where the accuracy of a pass is not that of its rows."""
+        table = rows.read(columns=["with_icl", "correct"], use_threads=False)
+        shown, correct = (table[name].to_numpy() for name in ("with_icl", "correct"))
+        for with_icl, name in PASSES.items():
+            in_pass, accuracy = correct[shown == with_icl], self.metrics.get(f"{name}_accuracy")
+            of_rows = 100 * in_pass.mean() if len(in_pass) else math.nan
+            if accuracy is not None and not math.isclose(accuracy, of_rows, abs_tol=1e-6):
+                raise ValueError(f"{name}_accuracy={accuracy}, but that of its rows is {of_rows:g}")
 
     @property
     def method(self) -> str:
@@ -149,7 +179,7 @@ class Record(BaseModel):
     @property
     def rows(self) -> Path:
         """The parquet file of its examples."""
-        return self.path.with_suffix(".parquet")
+        return self.parquet
 
     @property
     def shown_reliability(self) -> dict[str, list[ReliabilityBin]]:

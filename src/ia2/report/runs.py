@@ -16,8 +16,9 @@ from pydantic import ValidationError
 
 from ia2.config import TrainConfig, as_stored
 from ia2.errors import UserError
+from ia2.report.reading import Examined, Problem, tell
 from ia2.report.results import Record
-from ia2.store import description_path, read_json, run_folders
+from ia2.store import read_description, read_object, run_folders
 
 
 @dataclass(frozen=True)
@@ -58,13 +59,21 @@ def config_key(config: TrainConfig, without: Iterable[str] = ()) -> str:
 
 
 def read_runs(root: Path, records: Iterable[Record] = ()) -> tuple[TrainedRun, ...]:
-    """Every finished run below `root`, and the runs that only `records` know; UserError where a file is damaged."""
-    runs = {run.key: run for run in map(_read_run, run_folders(root))}
+    """Every finished run below `root`, and the runs that only `records` know; what is damaged is named and left out."""
+    examined = examine_runs(root, records)
+    tell(examined.problems)
+    return examined.found
+
+
+def examine_runs(root: Path, records: Iterable[Record] = ()) -> Examined[TrainedRun]:
+    """Every finished run below `root`, the runs that only `records` know, and the folders that are damaged."""
+    outcomes = list(map(_read_run, run_folders(root)))
+    runs = {run.key: run for run in outcomes if isinstance(run, TrainedRun)}
     for record in records:
         if record.run is not None and record.train is not None:
             run = _run(record.run, record.train.model_dump())
             runs.setdefault(run.key, run)
-    return tuple(runs.values())
+    return Examined(tuple(runs.values()), tuple(one for one in outcomes if isinstance(one, Problem)))
 
 
 def read_history(run: TrainedRun) -> pd.DataFrame:
@@ -81,14 +90,12 @@ def read_history(run: TrainedRun) -> pd.DataFrame:
     return pd.DataFrame(told | {name: np.array(told[name], dtype=np.float64) for name in columns[3:]})
 
 
-def _read_run(folder: Path) -> TrainedRun:
-    path = description_path(folder)
-    content = read_json(path)
+def _read_run(folder: Path) -> TrainedRun | Problem:
     try:
-        config = as_stored(TrainConfig.model_validate(content["config"]))
+        config = as_stored(TrainConfig.model_validate(read_description(folder, tensors=False)["config"]))
+        return _run(config, read_object(folder / "final_loss_statistics.json"), folder)
     except (KeyError, TypeError, ValidationError, UserError) as error:
-        raise UserError(f"{path} does not describe a run ({error}); delete the folder to train it again") from None
-    return _run(config, read_json(folder / "final_loss_statistics.json"), folder)
+        return Problem(folder, " ".join(str(error).split()))
 
 
 def _run(config: TrainConfig, outcome: dict[str, Any], folder: Path | None = None) -> TrainedRun:

@@ -12,16 +12,21 @@ a number of examples, `sd` the standard deviation over them (ddof 1; NaN for a s
 
 import math
 from pathlib import Path
+from typing import Annotated
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
+import pyarrow.parquet
+from pydantic import BaseModel, ConfigDict, Field
 
 from ia2.config import ModelId, PathPart, StoredRun
 from ia2.measure.similarity import Mean
-from ia2.report.reading import Examined, Problem, examine, read_rows, read_whole, tell
+from ia2.report.reading import Examined, Measured, Problem, examine, read_rows, read_whole, tell
 
-SCHEMA = 1
+SCHEMA = 2
 COLUMNS = ("idx", "layer", "token", "cosine")
+
+
+Cosine = Annotated[float, Field(ge=-1.000001, le=1.000001)]
 
 
 class LayerMean(BaseModel):
@@ -30,17 +35,14 @@ class LayerMean(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     layer: int
-    cosine: float | None
+    cosine: Cosine | None
     sd: float | None
     n: int
 
 
-class Similarity(BaseModel):
+class Similarity(Measured):
     """One comparison: outputs/similarity/{method}/{dataset}/{name}.json, its cosines in the parquet beside it."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
-
-    path: Path
     method: str
     reference: str
     trained_dataset: PathPart
@@ -62,7 +64,7 @@ class Similarity(BaseModel):
     num_examples: int
     num_tokens: int
     num_layers: int
-    mean: float | None
+    mean: Cosine | None
     sd: float | None
     layers: tuple[LayerMean, ...]
     base_revision: str
@@ -75,10 +77,10 @@ class Similarity(BaseModel):
     responses_sha256: str
     command: str = ""
 
-    @property
-    def parquet(self) -> Path:
-        """The file of its cosines: a row for each example, layer and token."""
-        return self.path.with_suffix(".parquet")
+    def check_rows(self, rows: pyarrow.parquet.ParquetFile) -> None:
+        """Raise ValueError where there is not a row for each layer and token."""
+        if rows.metadata.num_rows != self.num_layers * self.num_tokens:
+            raise ValueError(f"{self.num_layers} layers of {self.num_tokens} tokens, but {rows.metadata.num_rows} rows")
 
 
 Similarities = Examined[Similarity]

@@ -43,10 +43,10 @@ def create(root: Path, dataset: str, draw: Draw | LowDataDraw, overwrite: bool =
         pool = _pool(root, dataset)
         if isinstance(draw, LowDataDraw):
             split = draw_low_data_split(pool, draw)
-            store.write_json(path, low_data_to_json(split, draw))
+            store.write_object(path, low_data_to_json(split, draw))
         else:
             split = draw_split(pool, draw)
-            store.write_json(path, split_to_json(split, draw))
+            store.write_object(path, split_to_json(split, draw))
     log.info("wrote %s: %d rows", path, len(split.train))
     return path
 

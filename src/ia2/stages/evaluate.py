@@ -27,11 +27,11 @@ from ia2.lm.loading import LanguageModel, parts_on_disk
 from ia2.measure.accuracy import majority_class_accuracy
 from ia2.measure.metrics import Labels, Scored
 from ia2.measure.passes import PASSES, numbers_of_passes
+from ia2.report.reading import Problem
+from ia2.report.results import SCHEMA, read_record
 from ia2.training.trained import Trained
 
 log = logging.getLogger(__name__)
-
-SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,10 @@ def is_recorded(root: Path, asked: Evaluation, trained: Trained | None, passes: 
     else has the name, since two models can be called the same.
     """
     path = record_path(root, asked, trained)
-    if not path.exists() or not path.with_suffix(".parquet").exists():
+    if not path.exists():
+        return False
+    if isinstance(found := read_record(path), Problem):
+        log.warning("%s is damaged and is made again: %s", path, found.reason)
         return False
     try:
         record = store.read_object(path)
@@ -185,7 +188,7 @@ def _described(asked: Evaluation, trained: Trained | None, passes: Sequence[bool
 
 
 def _training(folder: Path) -> dict[str, Any]:
-    statistics = store.read_json(folder / "final_loss_statistics.json")
+    statistics = store.read_object(folder / "final_loss_statistics.json")
     keys = ("best_dev_loss", "final_dev_loss", "best_step", "num_steps", "seconds", "trainable_parameters")
     whole = {key: statistics[key] for key in (*keys, "adapter_bytes")}
     if phases := statistics.get("phases"):  # a run may be older than they are, and than its dev losses
@@ -219,4 +222,7 @@ def write_record(path: Path, record: dict[str, Any], command: str) -> None:
     path.unlink(missing_ok=True)
     with store.writing(path.with_suffix(".parquet")) as temporary:
         examples.to_parquet(temporary, index=False)
-    store.write_json(path, {**{key: value for key, value in record.items() if key != "examples"}, "command": command})
+    rest = {key: value for key, value in record.items() if key != "examples"}
+    store.write_object(
+        path, {**rest, "examples_sha256": store.file_digest(path.with_suffix(".parquet")), "command": command}
+    )

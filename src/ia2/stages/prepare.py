@@ -38,7 +38,7 @@ def prepare(root: Path, dataset: str, num_train_samples: int, num_val_samples: i
         pool = render_pool(chosen, rows.train, rows.validation, settings)
         provenance = {**settings, "source": chosen.source, "licence": chosen.licence, **rows.provenance}
         store.write_json(path.with_name("provenance.json"), {name: version_of(name) for name in ("ia2", "datasets")})
-        store.write_json(path, pool_to_json(pool, provenance))
+        store.write_object(path, pool_to_json(pool, provenance))
     log.info("wrote %s: %d training and %d validation examples", path, len(pool.train), len(pool.validation))
     return path
 
@@ -54,7 +54,7 @@ def leave_out(root: Path, dataset: str, questions: Collection[str]) -> None:
         )
         num_before = len(pool.train) + len(pool.validation) + int(provenance.get("rows_left_out", 0))
         left = {"rows_left_out": str(num_before - len(train) - len(validation))}
-        store.write_json(path, pool_to_json(Pool(pool.spec, train, validation), provenance | left))
+        store.write_object(path, pool_to_json(Pool(pool.spec, train, validation), provenance | left))
 
 
 def _check_settings(path: Path, settings: dict[str, int]) -> None:
@@ -111,5 +111,5 @@ def add_token_lengths(path: Path, model_id: str) -> None:
             counts = [len(ids) for ids in tokenizer(texts, add_special_tokens=False).input_ids] if texts else []
             data["metadata"][f"{part}_tokens"] = lengths(counts)
         data["metadata"]["tokenizer"] = model_id
-        store.write_json(path, data)
+        store.write_object(path, data)
     log.info("%s: answers have %s tokens (median)", path, data["metadata"]["answer_tokens"]["median"])

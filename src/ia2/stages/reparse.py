@@ -24,6 +24,7 @@ from ia2.measure.accuracy import accuracy, agreement, parse_rate
 from ia2.measure.classes import Confusion, confusion, named_counts, named_recalls
 from ia2.measure.metrics import Numbers, class_metrics
 from ia2.measure.passes import PASSES
+from ia2.report.results import SCHEMA
 from ia2.tasks.base import Example, TaskSpec
 
 ORIGINAL = ".original"
@@ -176,7 +177,7 @@ def replace_record(new: Reread) -> None:
     new.path.unlink()
     with store.writing(table) as temporary:
         new.examples.to_parquet(temporary, index=False)
-    store.write_json(new.path, new.record)
+    store.write_object(new.path, {**new.record, "schema": SCHEMA, "examples_sha256": store.file_digest(table)})
 
 
 def original_of(file: Path) -> Path:

@@ -32,8 +32,8 @@ from ia2.lm.folders import changed_parts
 from ia2.lm.forward import reading
 from ia2.lm.loading import LanguageModel, parts_on_disk
 from ia2.measure.similarity import Mean, mean_over_examples, mean_over_layers, mean_over_tokens
-from ia2.report.reading import is_parquet
-from ia2.report.similarities import SCHEMA
+from ia2.report.reading import Problem
+from ia2.report.similarities import SCHEMA, read_similarity
 from ia2.training.comparisons import Comparison, Side
 from ia2.training.scenes import TOKENS, Scene, read_scene, responses_folder
 
@@ -54,8 +54,8 @@ def state_of(root: Path, comparison: Comparison, revision: str) -> str:
     path, model_id = comparison.path(root), comparison.asked.model_id
     if not path.exists():
         return MISSING
-    if not is_parquet(path.with_suffix(".parquet")):
-        return "the parquet is damaged or missing"
+    if isinstance(found := read_similarity(path), Problem):
+        return f"it is damaged: {found.reason}"
     try:
         known = store.read_object(path)
         wanted = {**comparison.rests_on(root), "base_revision": revision, **_responses_on_disk(root, known)}
@@ -116,9 +116,11 @@ def compare(root: Path, comparisons: Sequence[Comparison], how: Comparing) -> No
             _move(file, comparison.path(root))
     for comparison, table in zip(comparisons, tables, strict=True):  # last of all: nothing is left behind a whole one
         content = {**_described(root, comparison), **table.outcome(), **scene.provenance}
-        more = {"base_revision": how.lm.revision, "base": how.lm.description, "command": how.command}
-        with store.locked(comparison.path(root).with_suffix("")):
-            store.write_json(comparison.path(root), {**content, **more})
+        more: dict[str, object] = {"base_revision": how.lm.revision, "base": how.lm.description, "command": how.command}
+        path = comparison.path(root)
+        with store.locked(path.with_suffix("")):
+            more["rows_sha256"] = store.file_digest(path.with_suffix(".parquet"))
+            store.write_object(path, {**content, **more})
 
 
 class _Pass:

@@ -29,8 +29,8 @@ from ia2.measure.subspace import (
     energy_shares,
     subspace_overlap,
 )
-from ia2.report.overlaps import ROW_COLUMNS, SCHEMA
-from ia2.report.reading import is_parquet
+from ia2.report.overlaps import ROW_COLUMNS, SCHEMA, read_overlap
+from ia2.report.reading import Problem
 from ia2.training.pairing import Pair, name_beside
 from ia2.training.trained import Trained
 
@@ -48,6 +48,7 @@ Updates = Mapping[Place, Update | None]
 def read_updates(folder: Path) -> Updates:
     """The updates of the LoRA adapter in `folder`; UserError where there is none that can be read."""
     factors: dict[Place, dict[str, Any]] = {}
+    store.read_description(folder)
     try:
         config = store.read_object(folder / "adapter_config.json")
         scaling = config["lora_alpha"] / (math.sqrt(config["r"]) if config.get("use_rslora") else config["r"])
@@ -74,14 +75,12 @@ def pair_path(root: Path, pair: Pair) -> Path:
 def is_overlapped(root: Path, pair: Pair) -> bool:
     """Whether the pair stands, of the adapters as they are now; one that is damaged is made again."""
     path = pair_path(root, pair)
-    if not path.exists() or not is_parquet(path.with_suffix(".parquet")):
+    if not path.exists():
         return False
-    try:
-        known = store.read_object(path)
-    except UserError:
-        log.warning("%s is damaged and is made again", path)
+    if isinstance(known := read_overlap(path), Problem):
+        log.warning("%s is damaged and is made again: %s", path, known.reason)
         return False
-    changed = [name for name, digest in _rests_on(pair).items() if known.get(name) != digest]
+    changed = [name for name, digest in _rests_on(pair).items() if getattr(known, name) != digest]
     if changed:
         log.warning("%s is made again: %s is not that of the files that are there", path, ", ".join(changed))
     return not changed
@@ -103,7 +102,8 @@ def write_overlap(root: Path, pair: Pair, updates: tuple[Updates, Updates], comm
         "num_rows": len(rows),
         "num_absent": len(updates[0].keys() | updates[1].keys()) - len(rows),
     }
-    store.write_json(path, {**content, **_rests_on(pair), "command": command})
+    digest = store.file_digest(path.with_suffix(".parquet"))
+    store.write_object(path, {**content, **_rests_on(pair), "command": command, "rows_sha256": digest})
 
 
 def overlap_rows(one: Updates, other: Updates) -> pd.DataFrame:

@@ -149,7 +149,8 @@ def _learning(pupil: _Pupil, student: Student, reader: Reader) -> Fit[Path]:
                 save_adapter(student.model, temporary, pupil.material.lm.source, student.adapter)
             summary = _summary(fitted, student, temporary)
             store.write_json(temporary / "final_loss_statistics.json", summary)
-            store.write_json(temporary / store.DESCRIPTION, _description(pupil.material, start))
+            files = store.list_files(temporary, store.RUN_FILES)
+            store.write_object(temporary / store.DESCRIPTION, {**_description(pupil.material, start), "files": files})
             card = model_card(read_subject(temporary, read_trained(temporary).labels_used))
             (temporary / CARD).write_text(card, encoding="utf-8")
     log.info("trained %s: %d parameters, %d steps", pupil.folder, summary["trainable_parameters"], summary["num_steps"])
@@ -157,11 +158,18 @@ def _learning(pupil: _Pupil, student: Student, reader: Reader) -> Fit[Path]:
 
 
 def is_trained(root: Path, config: TrainConfig, start: Start | None = None) -> bool:
-    """Whether the run stands in the store; UserError where something else stands in its place."""
+    """Whether the run is in the store, whole; UserError where something else is in its place.
+
+    One of which a file is damaged or missing is named, and trained again.
+    """
     folder = store.run_folder(root, config)
-    if not store.is_run(folder):
+    if not store.description_path(folder).exists():
         return False
-    stored = store.read_object(store.description_path(folder))
+    try:
+        stored = store.read_description(folder)
+    except UserError as error:
+        log.warning("%s; the run is trained again", error)
+        return False
     made_with = stored.get("config", {})
     defaults = TrainConfig(training_method=config.training_method).applicable()
     for key, value in config.applicable().items():

@@ -3,6 +3,7 @@
 Names are for people: nothing parses one. What a folder holds is said by the run.json inside it.
 """
 
+from ia2.store.digests import content_digest as content_digest
 from ia2.store.digests import file_digest as file_digest
 from ia2.store.digests import value_digest as value_digest
 from ia2.store.files import beside as beside
@@ -18,11 +19,16 @@ from ia2.store.files import recover as recover
 from ia2.store.files import remove as remove
 from ia2.store.files import temporaries as temporaries
 from ia2.store.files import write_json as write_json
+from ia2.store.files import write_object as write_object
 from ia2.store.files import writing as writing
 from ia2.store.locks import beside_what as beside_what
 from ia2.store.locks import claimed as claimed
 from ia2.store.locks import is_locked as is_locked
 from ia2.store.locks import locked as locked
+from ia2.store.manifests import RUN_FILES as RUN_FILES
+from ia2.store.manifests import check_files as check_files
+from ia2.store.manifests import list_files as list_files
+from ia2.store.manifests import read_description as read_description
 from ia2.store.names import LONGEST_TAIL as LONGEST_TAIL
 from ia2.store.names import fitting_name as fitting_name
 from ia2.store.names import name_tail as name_tail

@@ -8,12 +8,13 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from ia2.errors import UserError
+from ia2.store.digests import content_digest
 from ia2.store.names import LONGEST_BESIDE, fitting_name
 
 
@@ -27,11 +28,18 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - JSON is any value
         raise UserError(f"{path} is not valid JSON ({error}); mend it, or delete it to have it made again") from None
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; UserError where it holds something else too."""
+def read_object(path: Path, has_digest: bool = False) -> dict[str, Any]:
+    """The object in a JSON file; UserError where it holds something else, or is not what its own digest says.
+
+    One without a digest is what people and the first edition write; with `has_digest` it is damaged.
+    """
     value = read_json(path)
     if not isinstance(value, dict):
         raise UserError(f"{path} holds {type(value).__name__}, not an object; delete it to have it made again")
+    if ("sha256" in value or has_digest) and value.get("sha256") != content_digest(value):
+        raise UserError(
+            f"{path} is damaged or was edited: its content is not what its sha256 says; delete it to have it made again"
+        )
     return value
 
 
@@ -52,6 +60,13 @@ def write_json(path: Path, value: Any) -> None:  # noqa: ANN401
     """Write a value as JSON, whole or not at all."""
     with writing(path) as temporary:
         temporary.write_text(json_text(value), encoding="utf-8")
+
+
+def write_object(path: Path, content: Mapping[str, Any]) -> None:
+    """`write_json` of an object and the digest of its content, which `read_object` checks."""
+    plain = json.loads(json.dumps(content))  # as it will be read: keys are texts, and tuples lists
+    plain.pop("sha256", None)
+    write_json(path, {**plain, "sha256": content_digest(plain)})
 
 
 @contextmanager

@@ -100,14 +100,17 @@ def description_path(folder: Path) -> Path:
 
 
 def run_folders(root: Path) -> list[Path]:
-    """Every finished run below `root`, in order of path; one whose replacing was cut off is brought back first."""
+    """Every run below `root`, in order of path; one whose replacing was cut off is brought back first.
+
+    One that lost a file is among them, for its reader to name.
+    """
     outputs = root / "outputs"
     for old in outputs.glob("*/*/.*.old"):
         if os.access(old.parent, os.W_OK):
             with claimed(beside_what(old)):
                 pass
-    folders = (file.parent for file in outputs.glob("*/*/*/adapter_config.json"))
-    return sorted(folder for folder in folders if not folder.name.startswith(".") and is_run(folder))
+    folders = {file.parent for name in (DESCRIPTION, "adapter_config.json") for file in outputs.glob(f"*/*/*/{name}")}
+    return sorted(folder for folder in folders if not folder.name.startswith(".") and description_path(folder).exists())
 
 
 def is_run(folder: Path) -> bool:

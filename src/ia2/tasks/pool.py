@@ -55,7 +55,7 @@ def lengths(counts: Sequence[int]) -> dict[str, float]:
 def load_pool(root: Path, dataset: str) -> Pool:
     """Read data/{dataset}/main.json; UserError names the file and what is wrong in it."""
     path = store.pool_path(root, dataset)
-    data = store.read_json(path)
+    data = store.read_object(path)
     try:
         embedded = data["metadata"].get("task")
         return Pool(

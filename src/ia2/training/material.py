@@ -28,7 +28,7 @@ from ia2.tasks.base import Example, TaskSpec
 from ia2.tasks.pool import load_pool
 from ia2.training.fit import Lesson
 from ia2.training.lessons import Lessons, Matching, from_answers, from_targets
-from ia2.training.targets import Targets, add_kinds, collect, load_targets, register
+from ia2.training.targets import Targets, add_kinds, collect, load_usable, register
 from ia2.training.variants import Kind, Phase
 
 log = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ def targets_of(material: Material, kinds: frozenset[Kind]) -> Targets:
     """The teacher's targets, read from the store or collected into it."""
     folder = targets_place(material)
     with store.locked(folder):
-        targets = load_targets(folder, kinds)
+        targets = load_usable(folder, kinds)
         missing = kinds - (targets.kinds if targets else set())
         if targets is None or missing:
             started = time.perf_counter()

@@ -20,7 +20,7 @@ from ia2.lm.forward import reading
 from ia2.lm.loading import LanguageModel
 from ia2.methods import BASE, OTHER_DEMONSTRATIONS, TEACHER
 from ia2.training.comparisons import Side, data_digests
-from ia2.training.targets import Targets, load_targets, save_targets
+from ia2.training.targets import Targets, load_usable, save_targets
 
 FORMAT = 1
 
@@ -84,7 +84,7 @@ def read_scene(root: Path, asked: Prompting, names: set[str], lm: LanguageModel,
     prompts = {name: [encoder.prompt(episode) for episode in asks.episodes] for name, asks in shown.items()}
     folder = responses_folder(root, store.value_digest(_identity(root, asked, lm)))
     with store.locked(folder):
-        known = load_targets(folder, ())
+        known = load_usable(folder, ())
         if known is None:
             known = Targets(_decoded(asked, lm, prompts[TEACHER], token_budget))
             folder.mkdir(exist_ok=True)

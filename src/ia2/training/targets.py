@@ -4,11 +4,13 @@ Collected once per model, split, T and stop rule, in one pass of batched decodin
 rate and adapter. A kind that is first needed later is added by teacher-forcing the stored responses.
 """
 
+import logging
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,6 +25,8 @@ from ia2.lm.forward import Reader
 from ia2.lm.state import Seen, State
 from ia2.training.spool import Spool
 from ia2.training.variants import Kind
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,10 @@ def register(folder: Path, targets: Targets, provenance: dict[str, object]) -> N
         lengths = torch.tensor([len(response) for response in targets.responses])
         flat = torch.tensor([token for response in targets.responses for token in response])
         _write(folder, "tokens", {"tokens": flat, "lengths": lengths})
-    store.write_json(folder / "manifest.json", {**provenance, "kinds": sorted(known | targets.kinds)})
+    new = [_file(folder, kind).name for kind in sorted(targets.kinds - known)]
+    files = (_manifest(folder).get("files", {}) if known else {}) | store.list_files(folder, new)
+    kinds = sorted(known | targets.kinds)
+    store.write_object(folder / "manifest.json", {**provenance, "kinds": kinds, "files": files})
 
 
 def _write(folder: Path, kind: str, content: dict[str, Tensor]) -> None:
@@ -163,13 +170,16 @@ def load_targets(folder: Path, kinds: Collection[Kind]) -> Targets | None:
 
     Raises UserError where the folder's files do not agree with its manifest or with each other.
     """
-    present = kinds_on_disk(folder)
-    if not present:
+    manifest = _manifest(folder)
+    if not manifest["kinds"]:
         return None
+    present = {"tokens", *kinds} & {*manifest["kinds"]}
+    names = {_file(folder, kind).name for kind in present}
+    store.check_files(folder, {name: file for name, file in manifest.get("files", {}).items() if name in names})
     try:
         tokens = _mapped(folder, "tokens")
         responses = tuple(tuple(part.tolist()) for part in tokens["tokens"].split(tokens["lengths"].tolist()))
-        more = {kind: _mapped(folder, kind)[kind] for kind in kinds if kind in present and kind != "tokens"}
+        more = {kind: _mapped(folder, kind)[kind] for kind in present - {"tokens"}}
     except (OSError, KeyError, RuntimeError, SafetensorError) as error:
         raise _damaged(folder, error) from None
     if any(len(tensor) != len(tokens["tokens"]) for tensor in more.values()):
@@ -177,14 +187,31 @@ def load_targets(folder: Path, kinds: Collection[Kind]) -> Targets | None:
     return Targets(responses, more.get("activations"), more.get("distributions"))
 
 
-def kinds_on_disk(folder: Path) -> set[str]:
-    """What the manifest says is there; nothing without one."""
-    if not (folder / "manifest.json").exists():
-        return set()
+def load_usable(folder: Path, kinds: Collection[Kind]) -> Targets | None:
+    """`load_targets` of a folder that is locked: damaged targets are named, and no longer count."""
     try:
-        return set(store.read_json(folder / "manifest.json")["kinds"])
-    except (KeyError, TypeError) as error:
-        raise _damaged(folder, error) from None
+        return load_targets(folder, kinds)
+    except UserError as error:
+        log.warning("%s; they are collected again", error)
+        (folder / "manifest.json").unlink()
+        return None
+
+
+def kinds_on_disk(folder: Path) -> set[str]:
+    """The kinds that count: those of the manifest, unless it is damaged."""
+    try:
+        return set(_manifest(folder)["kinds"])
+    except UserError:
+        return set()
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    """The manifest, and without one that there are no kinds. The first edition listed no files in it."""
+    path = folder / "manifest.json"
+    manifest = store.read_object(path) if path.exists() else {"kinds": []}
+    if not isinstance(manifest.get("kinds"), list):
+        raise _damaged(folder, "its manifest lists no kinds")
+    return manifest
 
 
 def _damaged(folder: Path, error: object) -> UserError:

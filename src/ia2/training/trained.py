@@ -64,11 +64,14 @@ class Trained:
 
 
 def read_trained(folder: Path) -> Trained:
-    """The run in `folder`; UserError where there is none, or its run.json is damaged."""
+    """The run in `folder`; UserError where there is none, or one of its files is damaged.
+
+    Of its weights the size is checked here, and the content where they are loaded.
+    """
     if not (folder / "adapter_config.json").exists():
         raise UserError(f"{folder} is no trained adapter: it holds no adapter_config.json")
     path = store.description_path(folder)
-    description = store.read_object(path)
+    description = store.read_description(folder, tensors=False)
     try:
         config = as_stored(TrainConfig.model_validate(description["config"]))
         spec = TaskSpec.model_validate(description["task"])

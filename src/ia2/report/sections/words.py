@@ -92,11 +92,11 @@ def what_came_out(data: PageData) -> Section | None:
 
 
 def problems(data: PageData) -> Section | None:
-    """Records that exist and could not be counted."""
+    """Files that exist and could not be counted."""
     if not data.results.problems:
         return None
     found = [(problem.path.relative_to(data.root), problem.reason) for problem in data.results.problems]
-    return Section("problems", "Records that could not be read", render("problems", problems=found))
+    return Section("problems", "Files that could not be read", render("problems", problems=found))
 
 
 def _methods(records: Sequence[Record]) -> list[tuple[str, str]]:
