@@ -97,9 +97,10 @@ def kills(random: Random, box: Box, materials: Materials) -> list[str]:
         found += readers(box)
         found = [f"{fault} | {name}, {when}" for fault in found]
     again, more = check(box, words, (box.here,))
-    if again.code:
+    now = contents(box)
+    if again.code and (now != state or "exists" not in again.stderr):  # it was done, and killed after that
         more.append(f"the next start ends with {again.code}: {again.stderr.strip().splitlines()[-1:]}")
-    elif (now := contents(box)) != state:
+    elif now != state:
         differ = sorted(path for path in now.keys() | state.keys() if now.get(path) != state.get(path))
         more.append(f"not as undisturbed: {[_difference(path, now, state) for path in differ[:4]]}")
     found += [f"{fault} | {name}, {when}, again" for fault in more]
