@@ -22,8 +22,9 @@ Model = PreTrainedModel | PeftModel
 
 def load(folder: str, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:
     """A base model, frozen."""
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).to(device)
-    return model.eval().requires_grad_(False)
+    given = {"trust_remote_code": False, "use_safetensors": True}
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **given)
+    return model.to(device).eval().requires_grad_(False)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import signal
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,10 @@ def carry_out(request: dict[str, Any], folder: Path) -> int:
     return cli.main(request["arguments"])
 
 
+running: set[int] = set()
+"""Children that nobody has waited for."""
+
+
 def begin(request: dict[str, Any]) -> dict[str, Any]:
     """A child that carries out the request: its process, the folder that it writes to, and when it began."""
     begun = {"folder": tempfile.mkdtemp(), "began": time.perf_counter()}
@@ -127,6 +132,7 @@ def begin(request: dict[str, Any]) -> dict[str, Any]:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
+    running.add(child)
     return {"process": child, **begun}
 
 
@@ -144,6 +150,7 @@ def wait(child: int, die_after: float | None) -> int:
     if die_after is not None:
         time.sleep(die_after)
         os.kill(child, signal.SIGKILL)
+    running.discard(child)
     return os.waitpid(child, 0)[1]
 
 
@@ -170,4 +177,7 @@ if __name__ == "__main__":
     tell("ready")
     for line in sys.stdin:
         tell(json.dumps(answer(json.loads(line))))
+    for child in running:  # a test failed and left a sweep without end
+        with suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
     os._exit(0)  # an interpreter with torch takes seconds to end

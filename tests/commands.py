@@ -45,7 +45,7 @@ class Begun:
         path = Path(self.folder) / "stdout"
         return path.read_text(encoding="utf-8") if path.exists() else ""
 
-    def wait_for(self, text: str, seconds: float = 60.0) -> None:
+    def wait_for(self, text: str, seconds: float = 240.0) -> None:
         """Until it has printed it."""
         deadline = time.monotonic() + seconds
         while text not in self.said():
@@ -116,4 +116,4 @@ class Commands:
         assert self._server.stdout is not None
         self._server.stdin.close()
         self._server.stdout.close()
-        self._server.wait(timeout=10)
+        self._server.wait(timeout=60)

@@ -85,7 +85,7 @@ class Terminal:
             pass
         return self.screen.text
 
-    def wait_for(self, seen: Callable[[str], object], seconds: float = 60.0) -> str:
+    def wait_for(self, seen: Callable[[str], object], seconds: float = 240.0) -> str:
         """The screen once it is as wanted."""
         deadline = time.monotonic() + seconds
         while not seen(text := self.read()):

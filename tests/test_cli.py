@@ -109,7 +109,8 @@ def test_the_commands_of_the_readme(command: str, config: Config) -> None:
     ("command", "says"),
     [
         ("", f"which command? Given: none; valid: {', '.join(cli.SUBCOMMANDS)}"),
-        ("fits", "which command? Given: 'fits'; valid: demo"),
+        ("fits", "which command? Given: 'fits' (did you mean 'fit'?); valid: demo"),
+        ("xyzzy", "which command? Given: 'xyzzy'; valid: demo"),
         ("train", "training_method"),
         ("train --training_method", "--training_method needs a value"),
         ("train --training_method --lr 1", "--training_method needs a value"),

@@ -207,7 +207,8 @@ def test_identity_leaves_out_what_changes_no_result() -> None:
     }
     assert (
         left_out
-        == {"root", "device", "device_map", "max_memory", "no_prepare", "retrain", "protocol", "micro_batch_size"}
+        == {"root", "device", "device_map", "max_memory", "verify", "no_prepare", "retrain", "protocol"}
+        | {"micro_batch_size"}
         | logging
     )
 

@@ -1,9 +1,13 @@
 """Names, roots, and writes of which nothing half-made is ever left or counted."""
 
 import errno
+import fcntl
 import json
 import os
+import resource
+import shutil
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ia2 import store
-from ia2.config import DemoConfig, PrepareConfig, TrainConfig
+from ia2.cli import main
+from ia2.config import DemoConfig, PrepareConfig, TrainConfig, is_path_part
 from ia2.errors import UserError
 from ia2.methods import METHODS, parse_method
 
@@ -433,6 +438,194 @@ def test_digests(tmp_path: Path) -> None:
     assert store.file_digest(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert store.value_digest({"a": 1, "b": 2}) == store.value_digest({"b": 2, "a": 1})
     assert store.value_digest({"a": 1}) != store.value_digest({"a": "1"})
+
+
+# Replacing a folder
+
+
+def folder_with(path: Path, text: str) -> Path:
+    path.mkdir(parents=True)
+    (path / "file").write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("new_is_there", [False, True])
+def test_a_replacing_that_was_killed_is_ended_by_the_next(new_is_there: bool, tmp_path: Path) -> None:
+    """Killed between its two renames, and before the old folder was removed."""
+    path = tmp_path / "run"
+    folder_with(tmp_path / ".run.old", "old")
+    folder_with(path if new_is_there else tmp_path / ".run.7.tmp", "new")
+    with store.locked(path):
+        assert (path / "file").read_text() == ("new" if new_is_there else "old")
+        assert names(tmp_path) == [".run.lock", "run"]
+
+
+def test_a_run_whose_replacing_was_killed_is_read(tmp_path: Path) -> None:
+    old = tmp_path / "outputs" / "tok" / "d" / ".run.old"
+    for file in ("adapter_config.json", "adapter_model.safetensors", "run.json"):
+        store.write_json(old / file, {})
+    assert store.run_folders(tmp_path) == [old.with_name("run")]
+
+
+def test_a_folder_that_cannot_be_replaced_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, rename = folder_with(tmp_path / "run", "old"), Path.rename
+
+    def fail(self: Path, target: Path) -> Path:
+        if self.name.endswith(".tmp") and target == path:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return rename(self, target)
+
+    def replace() -> None:
+        with store.writing(path) as temporary:
+            folder_with(temporary, "new")
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        replace()
+    assert names(tmp_path) == ["run"]
+    assert (path / "file").read_text() == "old"
+
+
+def test_nobody_sees_a_folder_half_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, rmtree = folder_with(tmp_path / "run", "old"), shutil.rmtree
+    seen = list[bool]()
+    monkeypatch.setattr(shutil, "rmtree", lambda folder: (seen.append(path.exists()), rmtree(folder)))
+    store.remove(path)
+    assert seen == [False]
+    assert names(tmp_path) == []
+
+
+def test_a_link_is_removed_and_not_what_it_leads_to(tmp_path: Path) -> None:
+    kept = folder_with(tmp_path / "kept", "precious")
+    (tmp_path / "link").symlink_to(kept)
+    store.remove(tmp_path / "link")
+    assert names(tmp_path) == ["kept"]
+    assert names(kept) == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("files", "ours"),
+    [
+        ({}, True),
+        ({"failure.log": ""}, True),
+        ({"run.json": '{"split_sha256": "0"}', "history.jsonl": ""}, True),
+        ({"config.json": '{"split_sha256": "0"}', "README.md": ""}, True),  # as the first edition wrote it
+        ({"notes": ""}, False),
+        ({"README.md": ""}, False),
+        ({"config.json": '{"model_type": "llama"}', "adapter_config.json": ""}, False),
+        ({"run.json": '{"split_sha256": "0"}', "notes": ""}, False),
+    ],
+)
+def test_whose_a_folder_is(files: dict[str, str], ours: bool, tmp_path: Path) -> None:
+    folder = tmp_path / "adapter"
+    store.check_replaceable(folder)
+    folder.mkdir()
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    with nullcontext() if ours else pytest.raises(UserError, match="which ia2 did not write"):
+        store.check_replaceable(folder)
+
+
+# Parts of paths
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ".",
+        "..",
+        "../x",
+        "/etc",
+        "a/b",
+        "a\\b",
+        ".hidden",
+        "a\nb",
+        "\x1b[31m",
+        "a\x00b",
+        "<i>",
+        "\ud800",
+        "x" * 201,
+        "数" * 67,
+    ],
+)
+def test_what_is_no_part_of_a_path_is_refused(text: str, tmp_path: Path) -> None:
+    config = TrainConfig(training_method="act", dataset=text)
+    for place in (
+        lambda: store.pool_path(tmp_path, text),
+        lambda: store.low_data_path(tmp_path, text, (1, 2, 3), 0),
+        lambda: store.run_folder(tmp_path, config.model_copy(update={"num_generated_tokens": 1})),
+        lambda: store.evaluations_folder(tmp_path, "act", text, uncertainty=False),
+    ):
+        with pytest.raises(UserError, match="is no name for a file"):
+            place()
+
+
+@given(st.text(max_size=300))
+def test_a_fitting_name_is_a_part_of_a_path(text: str) -> None:
+    name = store.fitting_name(text)
+    assert is_path_part(name, 230)
+    assert store.fitting_name(name) == name
+    assert (name == text) == is_path_part(text, 230)
+
+
+def test_a_model_called_by_a_control_character_names_a_run(tmp_path: Path) -> None:
+    one, other = (
+        store.run_folder(
+            tmp_path, TrainConfig(training_method="act", model_id=f"/models/a{char}b", num_generated_tokens=1)
+        )
+        for char in "\n\t"
+    )
+    assert one != other
+    assert is_path_part(one.name, 230)
+
+
+def test_names_that_begin_the_same_have_temporary_names_of_their_own(tmp_path: Path) -> None:
+    """As two runs have that are trained in the same passes, which process and time do not tell apart."""
+    one, other = tmp_path / f"{'x' * 160}_1", tmp_path / f"{'x' * 160}_2"
+    with store.writing(one) as first, store.writing(other) as second:
+        folder_with(first, "first")
+        folder_with(second, "second")
+    assert [(path / "file").read_text() for path in (one, other)] == ["first", "second"]
+    with store.locked(one):
+        assert not store.is_locked(other)
+
+
+def test_what_is_swept_is_of_the_whole_name(tmp_path: Path) -> None:
+    left = [tmp_path / name for name in (".m.7.tmp", ".m.json.7.tmp", ".m.parquet.7.tmp", ".m.json.original.7.tmp")]
+    others = [tmp_path / name for name in (".m.2.7.tmp", ".m2.7.tmp", ".m.tmp", ".m.notes.tmp")]
+    for path in (*left, *others):
+        path.write_text("")
+    with store.locked(tmp_path / "m", keep=False):
+        assert sorted(tmp_path.glob(".*.tmp")) == sorted(others)
+    assert sorted(tmp_path.iterdir()) == sorted(others), "and the lock is gone"
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_said_in_a_line(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def no_lock(*_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", no_lock)
+    assert main(["prepare", "--datasets", "capitals", "--root", str(tmp_path)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert os.strerror(number) in line
+    assert str(tmp_path) in line
+
+
+def test_a_limit_of_file_sizes_is_said_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        code = main(["prepare", "--datasets", "capitals", "--root", str(tmp_path)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert code == 1
+    assert os.strerror(errno.EFBIG) in line
+    assert not list(tmp_path.rglob("*.tmp"))
 
 
 # A full disk

@@ -30,9 +30,9 @@ from .flows.similarity import similarity as similarity
 from .flows.subspace import subspace as subspace
 from .flows.sweep.sweeping import sweep as sweep
 from .flows.training import train as train
+from .lm.folders import model_folder as model_folder
 from .lm.loading import LanguageModel as LanguageModel
 from .lm.loading import load_model as load_model
-from .lm.loading import model_folder as model_folder
 from .lm.shelf import Models as Models
 from .stages.predict import Prediction as Prediction
 from .tasks import task as task

@@ -21,7 +21,7 @@ from typing import Annotated, Any
 import tyro
 
 from ia2.config import CONTINUE_SAME, FLAGS, Config
-from ia2.errors import MachineError, UserError
+from ia2.errors import MachineError, UserError, did_you_mean
 from ia2.flows.commands import SUBCOMMANDS, run
 
 PLACE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG, errno.ELOOP}
@@ -159,7 +159,7 @@ def _canonical(arguments: Sequence[str]) -> list[str]:
 def _check_flags(arguments: Sequence[str]) -> None:
     """Refuse what tyro would misread or explain at length: unknown flags, a flag twice, a list flag without values."""
     if not arguments or arguments[0] not in SUBCOMMANDS:
-        given = repr(arguments[0]) if arguments else "none"
+        given = f"{arguments[0]!r}{did_you_mean(arguments[0], SUBCOMMANDS)}" if arguments else "none"
         raise UserError(f"which command? Given: {given}; valid: {', '.join(SUBCOMMANDS)}. `ia2 --help` explains them")
     config = SUBCOMMANDS[arguments[0]]
     seen: dict[str, str] = {}

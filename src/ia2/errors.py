@@ -4,9 +4,19 @@ Neither is a ValueError: pydantic and tyro wrap those in boxes of their own, and
 The command line exits with 2 for what the user can mend and with 1 for what the machine did.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from itertools import islice
+from pathlib import Path
+from threading import Thread
+from traceback import walk_tb
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+BUGS = (AssertionError, AttributeError, NameError, TypeError, LookupError, ArithmeticError)
+"""What a mistake in code raises: a refusal where a library raises it, a bug where we do."""
 
 
 class UserError(Exception):
@@ -15,6 +25,69 @@ class UserError(Exception):
 
 class MachineError(Exception):
     """Something outside the program failed, such as a disk, a download or a device (exit code 1)."""
+
+
+@contextmanager
+def library_errors(
+    refusal: Callable[[str], str],
+    passes: Callable[[BaseException], bool] = lambda error: isinstance(error, MemoryError),
+) -> Iterator[None]:
+    """Turn whatever a library raises over what it was given into a UserError of one line, `refusal` of the reason.
+
+    Failures of ours, mistakes in our own code and what `passes` go on as they are.
+    """
+    try:
+        yield
+    except (UserError, MachineError):
+        raise
+    except BaseException as error:
+        panicked = type(error).__name__ == "PanicException"  # of a library in Rust; no Exception
+        if not (panicked or isinstance(error, Exception)) or passes(error):
+            raise
+        if isinstance(error, BUGS) and not _is_a_librarys(error):
+            raise
+        text = " ".join(str(error).split())[:200]
+        plain = text and isinstance(error, OSError | ValueError)
+        raise UserError(refusal(text if plain else f"{type(error).__name__}: {text}")) from error
+
+
+def within(seconds: float, work: Callable[[], Result]) -> Result:
+    """What `work` returns or raises, in a thread of its own; TimeoutError where it has not ended by then.
+
+    Code of others that may loop, such as a template, is stopped by an exception there: unlike an alarm this works in
+    every thread. One that never comes back to Python is left behind, and does not keep the process from ending.
+    """
+    import ctypes  # noqa: PLC0415 - the command line imports this module first of all
+    from concurrent.futures import Future  # noqa: PLC0415
+
+    outcome: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(work())
+        except BaseException as error:  # raised where it is waited for
+            outcome.set_exception(error)
+
+    thread = Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        return outcome.result(seconds)
+    except TimeoutError as error:
+        if outcome.done():
+            raise
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit))
+        raise TimeoutError(f"it has not ended after {seconds:g} s") from error
+
+
+def _is_a_librarys(error: BaseException) -> bool:
+    """Whether the code that raised `error` is a library's, or was made by one while it ran."""
+    import site  # noqa: PLC0415 - the command line imports this module first of all
+    import sysconfig  # noqa: PLC0415
+
+    *_, (frame, _) = walk_tb(error.__traceback__)
+    file, libraries = frame.f_code.co_filename, sysconfig.get_paths()
+    places = ("<", *(libraries[place] for place in ("stdlib", "purelib", "platlib")), *site.getsitepackages())
+    return file.startswith(places) and not file.startswith(str(Path(__file__).parent))
 
 
 def did_you_mean(given: str, valid: Iterable[str]) -> str:

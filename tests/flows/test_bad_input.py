@@ -1,5 +1,8 @@
 """Bad input through the command line: one line that names the value and the remedy, exit code 2, nothing written."""
 
+import json
+import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -198,3 +201,58 @@ def test_an_undamaged_store_is_taken(finished: dict[str, list[str]], tmp_path: P
         record.unlink()
     assert [cli.main(command) for command in finished.values()] == [0, 0, 0]
     assert_whole(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("example", "says"),
+    [
+        ('{"idx": Infinity, "question": "q", "answer": "a"}', "idx = inf"),
+        ('{"idx": NaN, "question": "q", "answer": "a"}', "idx = nan"),
+        ('{"idx": 1' + "0" * 400 + ', "question": "q", "answer": "a"}', "idx = 1000"),
+        ('{"idx": ' + "9" * 5000 + ', "question": "q", "answer": "a"}', "limit"),
+        ('{"idx": 1, "question": "\\ud83d", "answer": "a"}', "surrogates"),
+        ('{"idx": 1, "question": ' + "[" * 10_000 + "]" * 10_000 + ', "answer": "a"}', "recursion"),
+    ],
+)
+def test_a_prepared_dataset_of_odd_values_is_one_line(tmp_path: Path, refused: Say, example: str, says: str) -> None:
+    write_dataset(tmp_path, "mine", "abcdefghij")
+    path = tmp_path / "data" / "mine" / "main.json"
+    data = json.loads(path.read_text(encoding="utf-8")) | {"train_examples": "HERE"}
+    path.write_text(json.dumps(data).replace('"HERE"', f"[{example}]"), encoding="utf-8")
+    line = refused("create --datasets mine --num_train_examples 4")
+    assert str(path) in line
+    assert says in line
+
+
+def test_an_index_of_infinity_in_a_split_is_one_line(tmp_path: Path, refused: Say) -> None:
+    write_dataset(tmp_path, "capitals", "abcdefghijklmnop")
+    path = tmp_path / "data" / "capitals" / "train" / "4_0.json"
+    assert cli.main(["create", "--datasets", "capitals", "--num_train_examples", "4", "--root", str(tmp_path)]) == 0
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace('"remaining_indices": [', '"remaining_indices": [Infinity,'), encoding="utf-8")
+    assert "4_0.json" in refused(TRAIN)
+
+
+@pytest.mark.parametrize("name", [b"\xff.csv", b"caf\xe9/rows.csv"])
+def test_a_file_whose_name_is_no_text_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: bytes
+) -> None:
+    file = tmp_path / os.fsdecode(name)
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("text,label\na,b\n", encoding="utf-8")
+    assert cli.main(["tasks", "--init", str(file)]) == 2
+    assert "\\udc" in capsys.readouterr().err
+
+
+def test_a_suggested_command_can_be_typed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "my rows.csv"
+    file.write_text("text,label\n" + "".join(f"text {n},{'ab'[n % 2]}\n" for n in range(20)), encoding="utf-8")
+    assert cli.main(["tasks", "--init", str(file)]) == 0
+    task_file, root = file.with_suffix(".toml"), str(tmp_path / "store")
+    assert cli.main(["prepare", "--datasets", str(task_file), "--root", root]) == 0
+    task_file.write_text(task_file.read_text(encoding="utf-8").replace("Text:", "Words:"), encoding="utf-8")
+    capsys.readouterr()
+    assert cli.main(["create", "--datasets", str(task_file), "--num_train_examples", "4", "--root", root]) == 2
+    suggested = capsys.readouterr().err.split("`")[1]
+    assert shlex.split(suggested)[:4] == ["ia2", "prepare", "--datasets", str(task_file)]
+    assert cli.main([*shlex.split(suggested)[1:], "--root", root]) == 0

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -66,8 +67,8 @@ def test_only_narrows_lists_and_leaves_out_what_has_nothing_left(recipe: Path, t
     (one,) = run_experiment(config)
     assert name_of(one) == "prepare"
     assert one.datasets == ("past_tense",)  # type: ignore[attr-defined]
-    with pytest.raises(UserError, match="has nothing on these datasets"):
-        run_experiment(config.model_copy(update={"only": ("sst2",)}))
+    with pytest.raises(UserError, match="has nothing on sst2"):
+        run_experiment(config.model_copy(update={"only": ("past_tense", "sst2")}))
 
 
 NARROWED = """
@@ -83,11 +84,24 @@ def twice():
 """
 
 
-def test_what_is_narrowed_to_the_same_is_done_once(tmp_path: Path) -> None:
+def test_what_is_narrowed_to_the_same_is_done_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "recipe.py").write_text(NARROWED)
     config = RunConfig(experiment=f"{tmp_path / 'recipe.py'}:twice", only=("capitals",), dry_run=True)
     assert [name_of(one) for one in run_experiment(config)] == ["prepare", "sweep"]
+    told = capsys.readouterr().err
+    assert "2 of 4 commands" in told
+    assert "1 on other datasets" in told
     assert len(run_experiment(config.model_copy(update={"only": ()}))) == 4
+    assert capsys.readouterr().err == ""
+
+
+def test_what_a_sweep_of_an_experiment_leaves_out_is_said_before_it_is_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = "SweepConfig(training_methods=('tna',), label_types=('ground_truth', 'icl_outputs'), lrs=(1e-4, 1e-3))"
+    (tmp_path / "recipe.py").write_text(f"from ia2.config import SweepConfig\ndef one():\n    return [{made}]\n")
+    run_experiment(RunConfig(experiment=f"{tmp_path / 'recipe.py'}:one", dry_run=True))
+    assert "2 runs of tna" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["paper.py:table1", "paper.py:joint", "paper.py:adapters", "small.py:grid"])
@@ -220,6 +234,44 @@ def test_status_and_clean_on_a_store(
     assert (folder / "adapter_model.safetensors").exists()
     (targets,) = [path for path in clean(CleanConfig(root=tmp_path, targets=True)) if path.parent.name == "targets"]
     assert not targets.exists()
+
+
+def test_status_where_targets_are_being_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Or were left by a process that was killed at it, in whatever shape."""
+    targets = tmp_path / "outputs" / "targets"
+    (targets / "0f").mkdir(parents=True)
+    (targets / ".0f.7.tmp").mkdir()
+    for name in (".0e.7.tmp", "0f/.tokens.safetensors.7.tmp", ".0d.7.tmp"):
+        (targets / name).write_text("half")
+    with store.locked(targets / "0d"):
+        assert main(["status", "--root", str(tmp_path)]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_failure_is_shown_without_its_terminal_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "outputs" / "act" / "made_up" / "run"
+    folder.mkdir(parents=True)
+    (folder / "failure.log").write_bytes(b"ValueError: \x1b[2Jgone \xff\x07 caf\xc3\xa9\n")
+    assert main(["status", "--root", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert out.isprintable() or set(out) - {"\n"} <= set(filter(str.isprintable, out))
+    assert "\\x1b[2Jgone \\xff\\x07 café" in out
+
+
+def test_clean_leaves_what_is_of_a_stranger_or_a_process_that_lives(tmp_path: Path) -> None:
+    mine = [tmp_path / "outputs" / "targets" / "mine" / "notes", tmp_path / "data" / ".mine.tmp", tmp_path / ".env.tmp"]
+    mine += [tmp_path / "outputs" / ".tool.lock", tmp_path / "reports" / f".report.html.{os.getpid()}.tmp"]
+    for path in mine:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("precious")
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    left = [tmp_path / name for name in ("reports/.report.html", ".adapter", "plots/unified/.a.png")]
+    for path in (path.with_name(f"{path.name}.{dead.pid}.tmp") for path in left):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("half")
+    assert len(clean(CleanConfig(root=tmp_path, targets=True))) == len(left)
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(mine)
 
 
 def test_what_an_evaluation_is_writing_is_no_leftover(tmp_path: Path) -> None:

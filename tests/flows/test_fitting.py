@@ -117,6 +117,13 @@ def test_what_is_no_pair_is_named_and_writes_nothing(wrong: Any, tmp_path: Path)
     assert not (tmp_path / "store").exists()
 
 
+@pytest.mark.parametrize("wrong", ["half \ud83d", object()])
+def test_what_is_no_text_writes_nothing(wrong: Any, tmp_path: Path) -> None:  # noqa: ANN401
+    with pytest.raises(UserError, match="texts and numbers"):
+        fit([("text", "label"), (wrong, "label")], root=tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
 def test_too_few_rows_write_no_outputs(tmp_path: Path, tiny_model_folder: Path) -> None:
     file = write_rows(tmp_path / "rows.csv", num=2)
     with pytest.raises(UserError):

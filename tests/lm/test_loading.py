@@ -201,16 +201,6 @@ def test_other_weights_another_revision(tiny_model_folder: Path, copied: Path, t
     assert len(revisions) == 3
 
 
-def test_other_weights_another_revision_where_they_are_pickled(tmp_path: Path) -> None:
-    revisions = set()
-    for seed in (0, 1):
-        folder = save_tiny_model(tmp_path / str(seed), seed=seed)
-        torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
-        (folder / "model.safetensors").unlink()
-        revisions.add(load(folder).revision)
-    assert len(revisions) == 2
-
-
 def test_another_configuration_or_tokenizer_another_revision(tiny_model_folder: Path, copied: Path) -> None:
     config = json.loads((copied / "config.json").read_text())
     (copied / "config.json").write_text(json.dumps(config | {"rms_norm_eps": 1e-3}))

@@ -56,7 +56,7 @@ class MadeUpStore:
         }
 
     def write(self, content: dict[str, Any], method: str, dataset: str) -> Path:
-        folder = evaluations_folder(self.root, method, dataset, False)
+        folder = evaluations_folder(self.root, method, dataset or None, False)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"record{len(self.written):03d}.json"
         path.write_text(json.dumps(content), encoding="utf-8")

@@ -90,3 +90,20 @@ def test_a_missing_column_is_named() -> None:
 
 def test_text_with_braces_is_shown_as_it_is() -> None:
     assert task("sst2").spec.question({"sentence": "{label} {0}"}) == "Text:{label} {0}\nLabel:"
+
+
+@pytest.mark.parametrize("name", ["reviews.text", "0", "a b", "class.__class__", "größe"])
+def test_a_template_names_a_column_whatever_it_is_called(name: str) -> None:
+    spec = TaskSpec(name="t", template=f"{{{{x}}}} {{{name}}}:", answer_template=f"{{{name}}}", parser="line")
+    assert (spec.fields, spec.answer_fields) == ((name,), (name,))
+    assert spec.question({name: "{text}\n\n}"}) == "{x} {text}\n}:"
+    assert spec.answer({name: "a"}) == "a"
+
+
+@pytest.mark.parametrize("field", ["{x:>2000000000}", "{x!r}", "{x[0]}", "{}", "{x", "x}", "{x{y}}"])
+@pytest.mark.parametrize("part", ["template", "answer_template"])
+def test_a_template_takes_names_only(part: str, field: str) -> None:
+    """A format asks for any number of blanks, and 2,000,000,000 of them fill the memory."""
+    parts = {"template": "{x}:", "answer_template": "{y}", part: f"Text:{field}:"}
+    with pytest.raises(UserError):
+        TaskSpec(name="t", parser="line", **parts)

@@ -10,7 +10,6 @@ from ia2.config.analyses import SubspaceConfig as SubspaceConfig
 from ia2.config.base import CONTINUE_SAME as CONTINUE_SAME
 from ia2.config.base import DEFAULT_MODEL_ID as DEFAULT_MODEL_ID
 from ia2.config.base import EMBEDDED_MODEL as EMBEDDED_MODEL
-from ia2.config.base import LARGEST as LARGEST
 from ia2.config.base import Config as Config
 from ia2.config.base import Control as Control
 from ia2.config.base import DemoType as DemoType
@@ -19,9 +18,11 @@ from ia2.config.base import Dtype as Dtype
 from ia2.config.base import HpSelection as HpSelection
 from ia2.config.base import LabelType as LabelType
 from ia2.config.base import ModelConfig as ModelConfig
+from ia2.config.base import ModelId as ModelId
 from ia2.config.base import PathPart as PathPart
 from ia2.config.base import Protocol as Protocol
 from ia2.config.base import StopRule as StopRule
+from ia2.config.base import absolute_model_id as absolute_model_id
 from ia2.config.base import is_path_part as is_path_part
 from ia2.config.base import path_part as path_part
 from ia2.config.data import CreateConfig as CreateConfig

@@ -51,6 +51,15 @@ DemoType = Literal["unique", "fixed", "shuffled"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 
+def absolute_model_id(model_id: str) -> str:
+    """A folder or file that is here by its absolute path, so that it is found from elsewhere; an id as it is."""
+    is_path = model_id != EMBEDDED_MODEL and os.path.exists(model_id)  # noqa: PTH110 - where Path raises for long names
+    return os.path.abspath(model_id) if is_path else model_id  # noqa: PTH100 - without `..`
+
+
+ModelId = Annotated[str, AfterValidator(absolute_model_id)]
+
+
 LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -151,7 +160,7 @@ class Config(BaseModel):
 class DeviceConfig(Config):
     """Where a base model computes."""
 
-    incidental: ClassVar[frozenset[str]] = Config.incidental | {"device", "device_map", "max_memory"}
+    incidental: ClassVar[frozenset[str]] = Config.incidental | {"device", "device_map", "max_memory", "verify"}
 
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
@@ -161,6 +170,9 @@ class DeviceConfig(Config):
     max_memory: tuple[str, ...] = ()
     """With --device_map, what the weights may take of which device, as in 0=20GiB 1=20GiB cpu=60GiB;
     a device that is not named is not used (default: all that is free)."""
+    verify: bool = False
+    """Read every file of the base model in full, which finds what a disk has damaged (default: files of another size
+    or time than before)."""
 
     @model_validator(mode="after")
     def _placement(self) -> Self:
@@ -179,7 +191,7 @@ class DeviceConfig(Config):
 
     def placement(self) -> dict[str, Any]:
         """The fields that say where, for a config of the same fields."""
-        return {"device": self.device, "device_map": self.device_map, "max_memory": self.max_memory}
+        return {name: getattr(self, name) for name in ("device", "device_map", "max_memory", "verify")}
 
 
 class ModelConfig(DeviceConfig):
@@ -187,7 +199,9 @@ class ModelConfig(DeviceConfig):
 
     plain_defaults: ClassVar[dict[str, Any]] = {"model_id": DEFAULT_MODEL_ID}
 
-    model_id: str = Field(default_factory=lambda: os.environ.get("IA2_MODEL_ID", DEFAULT_MODEL_ID))
+    model_id: ModelId = Field(
+        default_factory=lambda: os.environ.get("IA2_MODEL_ID", DEFAULT_MODEL_ID), validate_default=True
+    )
     """Base model: hub id, local folder, .gguf file, or `smollm2-135m` (embedded)."""
     torch_dtype: Dtype = "auto"
     """Number format of the base model; auto is float32 on a CPU and the checkpoint's own on a GPU."""

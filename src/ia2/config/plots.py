@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from ia2.config.base import Config, HpSelection, LabelType
+from ia2.config.base import Config, HpSelection, LabelType, ModelId
 
 PlotType = Literal[
     "accuracy",
@@ -40,7 +40,7 @@ class PlotSelection(Config):
     """Where demonstrations come from (default: all found, each in a folder of its own)."""
     icl_max_demos: tuple[int, ...] = ()
     """At most so many demonstrations (default: all found, each in a folder of its own)."""
-    model_id: str | None = None
+    model_id: ModelId | None = None
     """Base model (default: all found, each in plots of its own)."""
     model_types: tuple[str, ...] = ()
     """base and training methods (default: all found)."""

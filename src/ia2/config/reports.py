@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
-from ia2.config.base import Config, HpSelection, LabelType
+from ia2.config.base import Config, HpSelection, LabelType, ModelId
 from ia2.errors import UserError
 
 
@@ -103,7 +103,7 @@ class TablesConfig(Config):
     """Evaluation datasets (default: all found)."""
     model_types: tuple[str, ...] = ()
     """base and training methods (default: all found)."""
-    model_id: str | None = None
+    model_id: ModelId | None = None
     """Base model (default: all found, each in tables of its own)."""
     num_examples: tuple[int, ...] = ()
     """Numbers of training examples N (default: all found, each in a table of its own)."""

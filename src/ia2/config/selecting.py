@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from ia2.config.base import Config, DeviceConfig, Dtype, LabelType
+from ia2.config.base import Config, DeviceConfig, Dtype, LabelType, ModelId
 
 
 class SelectionConfig(Config):
@@ -31,7 +31,7 @@ class SelectionConfig(Config):
 
     plain_defaults: ClassVar[dict[str, Any]] = {"model_id": None}
 
-    model_id: str | None = Field(default_factory=lambda: os.environ.get("IA2_MODEL_ID"))
+    model_id: ModelId | None = Field(default_factory=lambda: os.environ.get("IA2_MODEL_ID"), validate_default=True)
     """Base model (default: $IA2_MODEL_ID, else all found, each run on its own)."""
     model_types: tuple[str, ...] = ()
     """base and training methods (default: base and every method found)."""

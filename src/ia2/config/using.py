@@ -6,7 +6,7 @@ from typing import ClassVar
 import tyro
 from pydantic import Field, model_validator
 
-from ia2.config.base import EMBEDDED_MODEL, DeviceConfig, Dtype, LearningRate, Protocol
+from ia2.config.base import EMBEDDED_MODEL, DeviceConfig, Dtype, LearningRate, ModelId, Protocol
 from ia2.errors import UserError
 
 
@@ -23,7 +23,7 @@ class FitConfig(DeviceConfig):
     """The columns a query shows (default: guessed)."""
     label_column: str | None = None
     """The column of the answers (default: guessed)."""
-    model_id: str = EMBEDDED_MODEL
+    model_id: ModelId = EMBEDDED_MODEL
     """Base model: hub id, local folder, .gguf file, or `smollm2-135m` (embedded)."""
     num_train_examples: int | None = Field(default=None, ge=2)
     """Labelled rows to train on, N; half as many more choose the learning rate (default: what there is, at most 32)."""
@@ -54,7 +54,7 @@ class PredictConfig(DeviceConfig):
     """CSV to write: the columns of --file plus answer and confidence (default: print)."""
     overwrite: bool = False
     """Replace the file that --out names."""
-    model_id: str | None = None
+    model_id: ModelId | None = None
     """Base model, where it has moved since training (default: the adapter's own)."""
 
     @model_validator(mode="after")
@@ -77,7 +77,7 @@ class MergeConfig(DeviceConfig):
     """Folder to write."""
     torch_dtype: Dtype = "auto"
     """Number format to write; auto is the one the adapter was trained under. The sum is made in float32."""
-    model_id: str | None = None
+    model_id: ModelId | None = None
     """Base model, where it has moved since training (default: the adapter's own)."""
 
 
@@ -86,7 +86,7 @@ class DemoConfig(DeviceConfig):
 
     root: Path | None = None
     """Folder that holds data, outputs and reports (default: $IA2_ROOT, else ia2-demo)."""
-    model_id: str = EMBEDDED_MODEL
+    model_id: ModelId = EMBEDDED_MODEL
     """Base model: hub id, local folder, .gguf file, or `smollm2-135m` (embedded)."""
 
     full: bool = False

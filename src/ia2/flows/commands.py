@@ -10,6 +10,7 @@ from ia2.config import (
     Config,
     CreateConfig,
     DemoConfig,
+    DeviceConfig,
     EvaluateConfig,
     FitConfig,
     MergeConfig,
@@ -73,6 +74,8 @@ def run(config: Config) -> None:
     """Do what a config says; only now is the rest imported. MachineError where memory runs out at it."""
     advises = isinstance(config, EvaluateConfig) and config.advise
     module, function = (ADVICE if advises else COMMANDS[name_of(config)][1]).split(":")
+    if isinstance(config, DeviceConfig) and config.verify:
+        import_module("ia2.sources").forget_digests()
     try:
         getattr(import_module(module), function)(config)
     except RuntimeError as error:  # torch's, which only here is known to be imported

@@ -3,6 +3,7 @@
 import logging
 import multiprocessing
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
@@ -97,7 +98,7 @@ def ensure_pool(root: Path, dataset: str, no_prepare: bool = False) -> str:
     if path.exists() and name == dataset:
         return name
     if no_prepare and not path.exists():
-        raise UserError(f"{path} does not exist; `ia2 prepare --datasets {dataset}` makes it")
+        raise UserError(f"{path} does not exist; `ia2 prepare --datasets {shlex.quote(dataset)}` makes it")
     sizes = PrepareConfig()
     prepare(root, dataset, sizes.num_train_samples, sizes.num_val_samples)
     return name
@@ -112,7 +113,7 @@ def ensure_split(root: Path, dataset: str, draw: Draw | LowDataDraw, no_prepare:
         return
     if no_prepare:
         more = " --ldr_mode" if isinstance(draw, LowDataDraw) else ""
-        raise UserError(f"{path} does not exist; `ia2 create --datasets {dataset}{more}` makes it")
+        raise UserError(f"{path} does not exist; `ia2 create --datasets {shlex.quote(dataset)}{more}` makes it")
     create(root, dataset, draw)
 
 

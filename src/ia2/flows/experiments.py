@@ -5,14 +5,16 @@ could be typed; so it is resumed like any command.
 """
 
 import importlib.util
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ia2.config import Config, RunConfig
-from ia2.errors import MachineError, UserError
+from ia2.config import Config, RunConfig, SweepConfig
+from ia2.errors import MachineError, UserError, did_you_mean
 from ia2.flows.commands import SUBCOMMANDS, name_of, run
+from ia2.flows.sweep.grid import left_out
 
 DATASET_FIELDS = ("dataset", "datasets", "trained_datasets")
 PLACES = ("root", "max_parallel", "gpus", "ray_address")
@@ -24,15 +26,22 @@ def run_experiment(config: RunConfig) -> list[Config]:
 
     Where some runs of one fail, the next ones are done all the same: MachineError at the end.
     """
-    chosen = list(_once(one for made in configs_of(config) if (one := narrowed(made, config.only)) is not None))
-    if not chosen:
-        raise UserError(f"--only {' '.join(config.only)}: {config.experiment} has nothing on these datasets")
+    made = configs_of(config)
+    narrow = [one for each in made if (one := narrowed(each, config.only)) is not None]
+    chosen = list(_once(narrow))
+    if missing := [name for name in config.only if all(narrowed(one, [name]) is None for one in made)]:
+        raise UserError(f"--only {' '.join(missing)}: {config.experiment} has nothing on {' and '.join(missing)}")
+    if len(chosen) < len(made):
+        others = f"{len(made) - len(narrow)} on other datasets, {len(narrow) - len(chosen)} the same as another"
+        print(f"{len(chosen)} of {len(made)} commands; left out: {others}", file=sys.stderr)
     failed = 0
     for number, one in enumerate(chosen, 1):
         print(f"[{number}/{len(chosen)}] {one.command(name_of(one), in_full=True)}", flush=True)
         try:
             if not config.dry_run:
                 run(one)
+            elif isinstance(one, SweepConfig):
+                print("".join(f"  {line}\n" for line in left_out(one)), end="", file=sys.stderr)
         except MachineError as error:
             failed += 1
             print(f"[{number}/{len(chosen)}] failed: {error}", flush=True)
@@ -81,7 +90,9 @@ def _function(module: ModuleType, name: str, file: str) -> Callable[[], object]:
     function = getattr(module, name, None)
     if function is None or not callable(function):
         known = [key for key, one in vars(module).items() if _is_experiment(module, key, one)]
-        raise UserError(f"{file} has no experiment {name!r}; it has {', '.join(known) or 'none'}")
+        raise UserError(
+            f"{file} has no experiment {name!r}; it has {', '.join(known) or 'none'}{did_you_mean(name, known)}"
+        )
     return function  # type: ignore[no-any-return]  # whatever a file defines
 
 

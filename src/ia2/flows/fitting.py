@@ -106,7 +106,11 @@ def fit(
 
 def _write_examples(examples: Sequence[Any], path: Path, overwrite: bool) -> Path:
     rows = [one if isinstance(one, Mapping) else _paired(one) for one in examples]
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    try:
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        text.encode()
+    except (TypeError, ValueError) as error:
+        raise UserError(f"examples must be texts and numbers: {error}") from error
     return _write_anew(path, text, overwrite, "overwrite=True replaces it")
 
 
@@ -149,8 +153,8 @@ def _prepared(config: FitConfig, root: Path, guess: Guess | None) -> tuple[str, 
             temporary.write_text(task_file_text(guess.task_file, guess.sentences), encoding="utf-8")
     elif guess is not None and read_task_file(file) != guess.task_file:  # a person may have written remarks into it
         raise UserError(
-            f"{file} says something else than these rows and flags: `{shlex.join(['ia2', 'fit', str(file)])}` goes by "
-            "it, --overwrite replaces it"
+            f"{file} says something else than these rows and flags: `ia2 fit {shlex.quote(str(file))}` goes by it, "
+            "--overwrite replaces it"
         )
     dataset = task(str(file)).name
     _check_kept(root, dataset, config.overwrite)
@@ -305,5 +309,5 @@ def _tell(shown: Shown, kept: Trained, dataset: str) -> None:
         print(f"On the held-out rows {best} did better, {accuracy[best]:.1f}% against {accuracy[ours]:.1f}%.")
     print(
         f"The adapter: {kept.folder.resolve()}\n"
-        f"Answer new rows: ia2 predict --adapter {kept.folder} --file new.csv --out out.csv"
+        f"Answer new rows: ia2 predict --adapter {shlex.quote(str(kept.folder))} --file new.csv --out out.csv"
     )

@@ -17,10 +17,12 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from ia2.config import StopRule
-from ia2.errors import UserError
+from ia2.errors import UserError, library_errors, within
 from ia2.icl.prompts import SEPARATOR, Episode, prompt_pieces
 
 Ids = tuple[int, ...]
+TEMPLATE_SECONDS = 10.0
+"""A template is a program that comes with the model; it takes a millisecond."""
 
 
 @dataclass(frozen=True)
@@ -43,22 +45,26 @@ _MARK = "\u27e6ia2:answer:{}\u27e7"
 class Encoder:
     """Ids of prompts and answers, and texts of responses; every piece of text is tokenised once."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, chat: bool = False) -> None:
-        """With `chat`, prompts are turns of the tokenizer's chat template; UserError where it has none."""
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, chat: bool = False, vocabulary: int | None = None) -> None:
+        """With `chat`, prompts are turns of the tokenizer's chat template; UserError where it has none.
+
+        `vocabulary` is the number of tokens that the model has embeddings of (None: any).
+        """
         if chat and not tokenizer.chat_template:
             raise UserError("--chat_template: this model's tokenizer has no chat template")
         self.tokenizer = tokenizer
         self.chat = chat
+        self.vocabulary = vocabulary
         self._seen: dict[tuple[str, str], Ids] = {}
         start = tokenizer.bos_token_id
         begins = start is not None and tokenizer("a").input_ids[0] == start
-        self._start: Ids = (start,) if begins else ()
+        self._start: Ids = self._known((start,)) if begins else ()
         self._begins_with_blank = self._continued("a", _BEFORE) not in (None, self._tokenized("a"))
         self._decoded_behind = self._text_to_decode_behind()
         self._opening, self._blank, self.turn_end = self._turn_shape() if chat else ("", "", ())
 
     def _tokenized(self, text: str) -> Ids:
-        return tuple(self.tokenizer(text, add_special_tokens=False).input_ids)
+        return self._known(self.tokenizer(text, add_special_tokens=False).input_ids)
 
     def _continued(self, piece: str, before: Sequence[str]) -> Ids | None:
         """The ids of `piece` behind the first text of `before` that shares no token with it; None behind none."""
@@ -82,6 +88,17 @@ class Encoder:
             continued = self._continued(piece, contexts) if self._begins_with_blank else None
             self._seen[piece, before] = self._tokenized(piece) if continued is None else continued
         return self._seen[piece, before]
+
+    def _known(self, ids: Sequence[int]) -> Ids:
+        """The ids, all of which the model has embeddings of; UserError names the first that it has not."""
+        beyond = [token for token in ids if self.vocabulary is not None and token >= self.vocabulary]
+        if beyond:
+            raise UserError(
+                f"the token {self.tokenizer.convert_ids_to_tokens(beyond[0])!r} has the id {beyond[0]}, and the model "
+                f"has {self.vocabulary} embeddings: its tokenizer is another model's, or tokens were added without "
+                "resize_token_embeddings; give a model and a tokenizer that belong together"
+            )
+        return tuple(ids)
 
     def prompt(self, episode: Episode) -> Ids:
         """The ids of a prompt."""
@@ -129,14 +146,10 @@ class Encoder:
             for pair in zip(questions, answers, strict=True)
             for role, content in zip(("user", "assistant"), pair, strict=True)
         ]
-        try:
-            return str(self.tokenizer.apply_chat_template(turns, tokenize=False))
-        except Exception as error:  # a template is a program of the model's owner and may raise anything
-            why = " ".join(str(error).split())[:200]
-            raise UserError(
-                f"this model's chat template cannot render a conversation ({type(error).__name__}: {why}); "
-                "leave out --chat_template"
-            ) from error
+        with library_errors(
+            lambda why: f"this model's chat template cannot render a conversation ({why}); leave out --chat_template"
+        ):
+            return within(TEMPLATE_SECONDS, lambda: str(self.tokenizer.apply_chat_template(turns, tokenize=False)))
 
     def _turn_shape(self) -> tuple[str, str, Ids]:
         """The text before an answer, the blank that an answer begins with, and the ids that end its turn.
@@ -167,7 +180,7 @@ class Encoder:
                 f"{'chat_template' if self.chat else f'stop={stop}'}: ground truth ends in end-of-sequence, and "
                 "this model's tokenizer has no such token; take --stop separator without --chat_template"
             )
-        return (*start, end)
+        return (*start, *self._known((end,)))
 
     def answer_ids(self, answer: str) -> Ids:
         """The ids of an answer after a prompt; in a chat its leading blank is the template's."""

@@ -194,7 +194,7 @@ def split_from_json(data: Mapping[str, Any], pool: Sequence[Example], name: str)
             f"{name}: no {error}; a split holds train and dev, each with examples (idx, question, answer) and "
             "icl_demos drawn from them or the pool, and remaining_indices"
         ) from None
-    except (TypeError, ValueError, OverflowError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UserError(f"{name}: not in the shape of a split ({error}); create it again") from None
     if not parts["train"]:
         raise UserError(f"{name}: no training examples")

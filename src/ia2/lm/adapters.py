@@ -5,11 +5,13 @@ model bit-equal, so that one loaded model serves any number of runs. Several LoR
 for rows of its own in a batch; a name tells them apart.
 """
 
+import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import (
@@ -26,14 +28,14 @@ from peft import (
     set_peft_model_state_dict,
 )
 from peft.tuners.tuners_utils import BaseTunerLayer
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ia2.config import TrainConfig
-from ia2.errors import UserError
+from ia2.errors import UserError, library_errors
 from ia2.lm.attention import architecture_of
+from ia2.lm.folders import json_object
 from ia2.lm.memory import ran_out_of_memory
 from ia2.lm.placement import stand_ins
 from ia2.lm.virtual_tokens import begin_with_words
@@ -198,26 +200,71 @@ def saved_config(model: PreTrainedModel, folder: Path) -> PeftConfig:
         return _saved(folder)[0]
 
 
+PLAIN_FIELDS: dict[str, tuple[Callable[..., PeftConfig], set[str]]] = {
+    "LORA": (LoraConfig, {"r", "lora_alpha", "lora_dropout", "use_rslora", "target_modules", "fan_in_fan_out"}),
+    "IA3": (IA3Config, {"target_modules", "feedforward_modules", "fan_in_fan_out"}),
+    "PROMPT_TUNING": (PromptTuningConfig, {"num_virtual_tokens"}),
+    "PREFIX_TUNING": (PrefixTuningConfig, {"num_virtual_tokens"}),
+}
+"""What is read of an adapter_config.json, by its peft_type."""
+OF_NO_EFFECT = {
+    *("peft_type", "task_type", "peft_version", "base_model_name_or_path", "revision", "inference_mode"),
+    *("auto_mapping", "init_lora_weights", "init_ia3_weights", "prompt_tuning_init"),
+    *("token_dim", "num_transformer_submodules", "num_attention_heads", "num_layers", "encoder_hidden_size"),
+}
+"""What says where an adapter came from or how it began, or is taken from the model."""
+
+
 def _saved(folder: Path) -> tuple[PeftConfig, dict[str, Tensor]]:
-    if not folder.is_dir():
-        raise FileNotFoundError("no such folder")
-    config = PeftConfig.from_pretrained(str(folder))
-    config.inference_mode, config.base_model_name_or_path = False, None
-    return config, load_file(folder / "adapter_model.safetensors")
+    """The adapter in `folder`; OSError or ValueError where it is not whole."""
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"there is no file {name}")
+    config, weights = _plain_config(folder), load_file(folder / "adapter_model.safetensors")
+    size = getattr(config, "r", None) or getattr(config, "num_virtual_tokens", None)
+    for name, weight in weights.items():
+        if not weight.isfinite().all():
+            raise ValueError(f"its weights {name} hold NaN or infinity")
+        if size is not None and size not in weight.shape:
+            raise ValueError(f"its weights {name} have the shape {tuple(weight.shape)}, not of size {size}")
+    return config, weights
+
+
+def _plain_config(folder: Path) -> PeftConfig:
+    """What adapter_config.json describes, from its plain fields alone.
+
+    PEFT's own reading opens what the file names: tokenizers, modules, pickles. ValueError where a field that is not
+    read here is not at its default, since it could change what the adapter computes.
+    """
+    written = json_object(folder / "adapter_config.json")
+    if written.get("peft_type") not in PLAIN_FIELDS:
+        raise ValueError(f"peft_type is {written.get('peft_type')!r}; valid: {', '.join(PLAIN_FIELDS)}")
+    kind, plain = PLAIN_FIELDS[written["peft_type"]]
+    fields: dict[str, Any] = {name: value for name, value in written.items() if name in plain}
+    for name, value in fields.items():
+        if name.endswith("_modules") and isinstance(value, list) and all(isinstance(one, str) for one in value):
+            fields[name] = set(value)
+        elif name.endswith("_modules") or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValueError(f"{name} is {value!r}")
+    config = kind(task_type=TaskType.CAUSAL_LM, **fields)
+    for name in written.keys() - plain - OF_NO_EFFECT:
+        if written[name] not in (getattr(config, name, None), None, False, [], {}):
+            raise ValueError(f"{name} is {written[name]!r}, which is not supported here")
+    return config
 
 
 @contextmanager
 def _telling_of(folder: Path, model: PreTrainedModel) -> Iterator[None]:
     """UserError that names the folder, for whatever goes wrong with what it holds, but for a lack of memory."""
-    try:
+    kind = model.config.model_type
+    with library_errors(
+        lambda why: (
+            f"{folder}: no adapter that loads on this {kind} model ({why}); give the folder of a trained run, "
+            "and the model it was trained on"
+        ),
+        ran_out_of_memory,
+    ):
         yield
-    except (ValueError, KeyError, TypeError, RuntimeError, OSError, SafetensorError) as error:
-        if ran_out_of_memory(error):
-            raise
-        raise UserError(
-            f"{folder}: no adapter that loads on this {model.config.model_type} model "
-            f"({' '.join(str(error).split())[:200]}); give the folder of a trained run, and the model it was trained on"
-        ) from error
 
 
 def _fill(adapted: PeftModel, weights: dict[str, Tensor], name: str = ALONE) -> None:

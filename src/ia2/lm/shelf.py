@@ -3,7 +3,8 @@
 import gc
 
 from ia2.config import ModelConfig
-from ia2.lm.loading import LanguageModel, load_model
+from ia2.lm.folders import changed_parts
+from ia2.lm.loading import LanguageModel, load_model, parts_on_disk
 
 
 class Models:
@@ -14,8 +15,8 @@ class Models:
         self.num_loaded = 0
 
     def load(self, config: ModelConfig) -> LanguageModel:
-        wanted = config.base_model()
-        if self._kept is None or self._kept[0] != wanted:
+        wanted, model = config.base_model(), config.model_id
+        if self._kept is None or self._kept[0] != wanted or changed_parts(self._kept[1].parts, parts_on_disk(model)):
             self._kept = None
             gc.collect()  # layers whose forward was replaced hold on to themselves, and to their weights
             self._kept = (wanted, load_model(wanted))

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ia2.config import PathPart, StoredRun
+from ia2.config import ModelId, PathPart, StoredRun
 from ia2.errors import UserError
 from ia2.measure.calibration import ReliabilityBin
 from ia2.report.reading import Problem, examine, read_whole
@@ -39,7 +39,7 @@ class Settings(BaseModel):
     icl_pool: str
     stop: str
     num_eval_examples: int | None
-    model_id: str
+    model_id: ModelId
     torch_dtype: str
     uncertainty_analysis: bool
     num_train_examples: int

@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from ia2.config import PathPart, StoredRun
+from ia2.config import ModelId, PathPart, StoredRun
 from ia2.measure.similarity import Mean
 from ia2.report.reading import Examined, Problem, examine, read_rows, read_whole, tell
 
@@ -50,7 +50,7 @@ class Similarity(BaseModel):
     num_train_examples: int
     run_idx: int
     num_generated_tokens_eval: int
-    model_id: str
+    model_id: ModelId
     torch_dtype: str
     icl_pool: str
     stop: str

@@ -3,6 +3,7 @@
 Whatever is fetched is either what was asked for or an error. Tasks and loading need the names below and nothing else.
 """
 
+from ia2.sources.digests import file_digests, forget_digests
 from ia2.sources.files import (
     FILE_TYPES,
     check_columns,
@@ -46,6 +47,8 @@ __all__ = [
     "cache_folder",
     "check_columns",
     "extract_member",
+    "file_digests",
+    "forget_digests",
     "hold_out",
     "hub_resolves",
     "iterate_objects",

@@ -15,14 +15,15 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from ia2 import store
-from ia2.config import Control
+from ia2.config import Control, absolute_model_id
 from ia2.errors import UserError
 from ia2.icl.questions import Demonstrations, Marks, Prompting, Questions, after_demonstrations, mark, read_questions
 from ia2.lm.adapters import saved_adapter
 from ia2.lm.answer_table import answer_table
 from ia2.lm.answering import Answers, Asking, answer
+from ia2.lm.folders import changed_parts
 from ia2.lm.forward import Model, reading
-from ia2.lm.loading import LanguageModel
+from ia2.lm.loading import LanguageModel, parts_on_disk
 from ia2.measure.accuracy import majority_class_accuracy
 from ia2.measure.metrics import Labels, Scored
 from ia2.measure.passes import PASSES, numbers_of_passes
@@ -83,12 +84,14 @@ def is_recorded(root: Path, asked: Evaluation, trained: Trained | None, passes: 
         if record["split_sha256"] is None:
             changed = [name for name in changed if name != "split_sha256"]
         whole = all(f"{PASSES[with_icl]}_accuracy" in record["metrics"] for with_icl in passes)
-        was, given = record["eval"]["model_id"], asked.model_id
-    except (UserError, KeyError, TypeError):
+        was, given = absolute_model_id(record["eval"]["model_id"]), asked.model_id
+        base = record.get("base", {}).get("parts")
+    except (UserError, KeyError, TypeError, AttributeError):
         log.warning("%s is damaged and is made again", path)
         return False
     if was != given:
         raise UserError(f"{path} is of model_id={was!r}, not {given!r}; rename one of them, or use another --root")
+    changed += [f"the base model's {part}" for part in changed_parts(base, parts_on_disk(given))]
     if changed:
         log.warning("%s is made again: %s is not that of the files that are there", path, ", ".join(changed))
     return whole and not changed
@@ -139,7 +142,8 @@ def evaluate_run(root: Path, asked: Evaluation, model: Answering, passes: Sequen
     made = {name: _Pass(bare, mark(bare, said.responses), said) for name, said in answers.items()}
     if True not in passes:
         rests_on["split_sha256"] = None
-    return {**_described(asked, trained, passes), **_outcome(made, asked), **rests_on}
+    described = {**_described(asked, trained, passes), "base": lm.description}
+    return {**described, **_outcome(made, asked), **rests_on}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Rows of a source, sampled, rendered, and written as data/{dataset}/main.json."""
 
 import logging
+import shlex
 from collections.abc import Collection, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -66,10 +67,11 @@ def _check_settings(path: Path, settings: dict[str, int]) -> None:
 def _check_task(path: Path, chosen: Task, file: str) -> None:
     """UserError where the task file, or the rows that it names, have changed since `path` was made from them."""
     made_from = store.read_part(path, "metadata", "provenance")
+    remedy = f"`ia2 prepare --datasets {shlex.quote(file)} --overwrite`, or of fit --overwrite, makes it again"
     if store.read_part(path, "metadata", "task") != chosen.spec.model_dump():
-        raise UserError(f"{path} was made from another version of {file}; `ia2 prepare --overwrite` makes it again")
+        raise UserError(f"{path} was made from another version of {file}; {remedy}")
     if any(made_from.get(key) != value for key, value in chosen.load().provenance.items()):
-        raise UserError(f"{path} was made from other rows than {file} names; `ia2 prepare --overwrite` makes it again")
+        raise UserError(f"{path} was made from other rows than {file} names; {remedy}")
 
 
 def render_pool(chosen: Task, train: Sequence[Row], validation: Sequence[Row], settings: dict[str, int]) -> Pool:

@@ -23,12 +23,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ia2 import store
+from ia2.config import absolute_model_id
 from ia2.errors import UserError
 from ia2.icl.questions import Prompting
 from ia2.lm.adapters import saved_adapter
 from ia2.lm.comparing import Turn, cosines, forced_activations, most_held, turns
+from ia2.lm.folders import changed_parts
 from ia2.lm.forward import reading
-from ia2.lm.loading import LanguageModel
+from ia2.lm.loading import LanguageModel, parts_on_disk
 from ia2.measure.similarity import Mean, mean_over_examples, mean_over_layers, mean_over_tokens
 from ia2.report.reading import is_parquet
 from ia2.report.similarities import SCHEMA
@@ -58,11 +60,12 @@ def state_of(root: Path, comparison: Comparison, revision: str) -> str:
         known = store.read_object(path)
         wanted = {**comparison.rests_on(root), "base_revision": revision, **_responses_on_disk(root, known)}
         changed = [name for name, value in wanted.items() if known[name] != value]
-        was = known["model_id"]
-    except (UserError, KeyError, TypeError):
+        base, was = known.get("base", {}).get("parts"), absolute_model_id(known["model_id"])
+    except (UserError, KeyError, TypeError, AttributeError):
         return "the JSON is damaged"
     if was != model_id:
         raise UserError(f"{path} is of model_id={was!r}, not {model_id!r}; rename one of them, or use another --root")
+    changed += changed_parts(base, parts_on_disk(model_id))
     return f"{', '.join(changed)} is not that of the files that are there" if changed else STANDS
 
 
@@ -113,7 +116,7 @@ def compare(root: Path, comparisons: Sequence[Comparison], how: Comparing) -> No
             _move(file, comparison.path(root))
     for comparison, table in zip(comparisons, tables, strict=True):  # last of all: nothing is left behind a whole one
         content = {**_described(root, comparison), **table.outcome(), **scene.provenance}
-        more = {"base_revision": how.lm.revision, "command": how.command}
+        more = {"base_revision": how.lm.revision, "base": how.lm.description, "command": how.command}
         with store.locked(comparison.path(root).with_suffix("")):
             store.write_json(comparison.path(root), {**content, **more})
 

@@ -18,11 +18,13 @@ from peft import PeftConfig
 from tqdm import tqdm
 
 from ia2 import store
-from ia2.config import TrainConfig
+from ia2.config import TrainConfig, absolute_model_id
 from ia2.errors import UserError
 from ia2.lm.adapters import ALONE, Beginning, peft_config, save_adapter, saved_config, trainable_adapters
 from ia2.lm.decoding import check_context
+from ia2.lm.folders import changed_parts
 from ia2.lm.forward import Reader, reading
+from ia2.lm.loading import parts_on_disk
 from ia2.lm.shelf import Models
 from ia2.report.cards import CARD, model_card, read_subject
 from ia2.tasks.pool import read_provenance
@@ -141,10 +143,10 @@ def _learning(pupil: _Pupil, student: Student, reader: Reader) -> Fit[Path]:
             temporary.mkdir()
             fitted: dict[str, Fitted] = {}
             with _history(temporary, config) as history:
-                learner = _Learner(config, student, temporary, history)
+                learner = _Learner(pupil.material, student, temporary, history)
                 for phase, lesson in pupil.lessons.items():
                     fitted[phase.name] = yield from learner.learn(phase, lesson)
-                save_adapter(student.model, temporary, config.model_id, student.adapter)
+                save_adapter(student.model, temporary, pupil.material.lm.source, student.adapter)
             summary = _summary(fitted, student, temporary)
             store.write_json(temporary / "final_loss_statistics.json", summary)
             store.write_json(temporary / store.DESCRIPTION, _description(pupil.material, start))
@@ -164,11 +166,18 @@ def is_trained(root: Path, config: TrainConfig, start: Start | None = None) -> b
     defaults = TrainConfig(training_method=config.training_method).applicable()
     for key, value in config.applicable().items():
         was = made_with.get(key, defaults.get(key))  # a description may be older than a field
+        if key == "model_id" and isinstance(was, str):
+            was = absolute_model_id(was)  # a run may be older than absolute paths
         if was != value:
             raise UserError(f"{folder} was trained with {key}={was!r}, not {value!r}; --retrain replaces it")
     split = store.split_file(root, config)
     if store.file_digest(split) != stored.get("split_sha256"):
         raise UserError(f"{folder} was trained on another {split}; --retrain trains it on the one that is there")
+    if changed := changed_parts(stored.get("base", {}).get("parts"), parts_on_disk(config.model_id)):
+        raise UserError(
+            f"{folder} was trained on another base model: the {' and '.join(changed)} of {config.model_id!r} have "
+            "changed since; give the model as it was, or train again with --retrain (ia2 fit: --overwrite)"
+        )
     if start is not None and stored.get("starts_from") != _adapter_digest(start.folder):
         raise UserError(f"{folder} was trained from another adapter than {start.folder} holds now; --retrain")
     return True
@@ -203,10 +212,14 @@ def _check_kind(found: PeftConfig, wanted: PeftConfig, folder: Path) -> None:
 class _Learner:
     """A student on its way through the phases of a run."""
 
-    config: TrainConfig
+    material: Material
     student: Student
     folder: Path
     history: Callable[[History], None]
+
+    @property
+    def config(self) -> TrainConfig:
+        return self.material.config
 
     def learn(self, phase: Phase, lesson: Lesson) -> Fit[Fitted]:
         total = self.config.num_train_epochs * -(-len(lesson.train) // self.config.batch_size)
@@ -231,7 +244,7 @@ class _Learner:
         if self.config.log_checkpoints and step and step % self.config.checkpoint_frequency == 0:
             folder = self.folder / "checkpoints" / f"{phase.name}_{step}"
             folder.mkdir(parents=True)
-            save_adapter(self.student.model, folder, self.config.model_id, self.student.adapter)
+            save_adapter(self.student.model, folder, self.material.lm.source, self.student.adapter)
 
 
 @contextmanager
@@ -255,7 +268,7 @@ def _description(material: Material, start: Start | None) -> dict[str, Any]:
     lm = material.lm
     return {
         "config": material.config.applicable(),
-        "base": {"model_id": lm.model_id, "revision": lm.revision, "dtype": lm.dtype},
+        "base": lm.description,
         "split_sha256": material.split_digest,
         "starts_from": None if start is None else _adapter_digest(start.folder),
         "task": material.spec.model_dump(),

@@ -7,7 +7,6 @@ adapter's run.json. The part that fetches rows is a function beside it, and is n
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from string import Formatter
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -36,7 +35,7 @@ class TaskSpec(BaseModel):
 
     name: PathPart
     template: str
-    """The prompt with its cue, in `str.format` fields; no trailing space."""
+    """The prompt with its cue, its columns in braces; no trailing space."""
     answer_template: str
     """The answer as it is appended to the prompt, with its leading space if it has one."""
     labels: dict[str, str] = {}
@@ -55,6 +54,12 @@ class TaskSpec(BaseModel):
     """What a prompt begins with, for models that follow instructions; none by default."""
     instruct: Literal["teacher", "both"] = "teacher"
     """Whose prompts the instruction stands in: the teacher's, or the student's too."""
+
+    @model_validator(mode="after")
+    def _templates_name_columns(self) -> Self:
+        for template in (self.template, self.answer_template):
+            columns_in(template)
+        return self
 
     @model_validator(mode="after")
     def _reader_has_what_it_looks_for(self) -> Self:
@@ -82,12 +87,11 @@ class TaskSpec(BaseModel):
             raise UserError(
                 f"task {self.name} needs the column {missing[0]!r}; the row has {', '.join(map(repr, row)) or 'none'}"
             )
-        return self.template.format_map({field: paragraph(row[field]) for field in self.fields})
+        return _filled(self.template, row, paragraph)
 
     def answer(self, row: Row) -> str:
         """The answer of one row as it follows the prompt."""
-        shown = paragraph if self.labels else answer_text
-        return self.answer_template.format_map({column: shown(text) for column, text in row.items()})
+        return _filled(self.answer_template, row, paragraph if self.labels else answer_text)
 
 
 def _check_pattern(pattern: str, called: str) -> None:
@@ -99,13 +103,32 @@ def _check_pattern(pattern: str, called: str) -> None:
         raise UserError(f"{called}: the parser regex needs one whose first group, or whole match, is the answer")
 
 
-def columns_in(template: str) -> tuple[str, ...]:
-    """The columns that a template names, in their order.
+_BRACES = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+"""A brace that is text, written twice; a column's name between braces; a brace without its pair."""
 
-    >>> columns_in("{question}\\n{choices}:")
-    ('question', 'choices')
+
+def columns_in(template: str) -> tuple[str, ...]:
+    """The columns that a template names, in their order; a name may hold dots.
+
+    UserError where a brace has no pair, or holds a format, conversion or index of `str.format`: templates take names
+    only, since such a format can ask for any number of blanks.
+
+    >>> columns_in("{question}\\n{reviews.text}:")
+    ('question', 'reviews.text')
     """
-    return tuple(column for _, column, _, _ in Formatter().parse(template) if column)
+    fields = [field for field in _BRACES.finditer(template) if field[0] not in ("{{", "}}")]
+    for field in fields:
+        if not field[1] or re.search(r"[:!\[\]]", field[1]):
+            raise UserError(
+                f"template {template[:200]!r}: {field[0][:100]!r} is no column's name in braces, without : ! [ and ]; "
+                "name a column, and write a brace that is text twice"
+            )
+    return tuple(field[1] for field in fields)
+
+
+def _filled(template: str, row: Row, shown: Callable[[str], str]) -> str:
+    """The template with the texts of `row`, as `shown` renders them, in place of its columns."""
+    return _BRACES.sub(lambda found: shown(row[found[1]]) if found[1] else found[0][0], template)
 
 
 def paragraph(text: str) -> str:

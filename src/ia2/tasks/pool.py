@@ -11,7 +11,6 @@ from statistics import mean, median
 from typing import Any
 
 from ia2 import store
-from ia2.config import LARGEST
 from ia2.errors import UserError
 from ia2.sources import text_of
 from ia2.tasks import task
@@ -85,10 +84,12 @@ def example_to_json(example: Example) -> dict[str, Any]:
 def example_from_json(row: Mapping[str, Any]) -> Example:
     """An example of the published shape; answers are text even where a file has a number.
 
-    KeyError without an idx; OverflowError where it is infinite; ValueError where it has more than 64 bits, or where
-    question or answer is missing, or neither text nor a number: null would be taught as `None`.
+    KeyError without an idx; ValueError where it is no whole number of 64 bits, and where question or answer is missing,
+    or neither text nor a number: null would be taught as `None`.
     """
-    idx = int(row["idx"])
-    if abs(idx) > LARGEST:
-        raise ValueError(f"idx {idx} has more than 64 bits")
-    return Example(idx, text_of(row, "question"), text_of(row, "answer"))
+    idx = row["idx"] if isinstance(row["idx"], float) else int(row["idx"])
+    if not -(2**63) <= idx < 2**63:
+        raise ValueError(f"idx = {str(idx)[:40]} is no whole number of 64 bits")
+    question, answer = text_of(row, "question"), text_of(row, "answer")
+    f"{question}{answer}".encode()  # half a character, which JSON can hold, is none
+    return Example(int(idx), question, answer)

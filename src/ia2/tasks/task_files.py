@@ -20,7 +20,6 @@ import json
 import re
 import tomllib
 from pathlib import Path
-from string import Formatter
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
@@ -28,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 from ia2.errors import MachineError, UserError, did_you_mean
 from ia2.tasks import TASKS
 from ia2.tasks.answers import parse
-from ia2.tasks.base import ParserName, Rows, Task, TaskSpec
+from ia2.tasks.base import ParserName, Rows, Task, TaskSpec, columns_in
 from ia2.tasks.own_rows import FileSource, HubRows, RowSource, columns_of, load_rows
 
 TASK_FILE_TYPES = (".toml", ".json")
@@ -65,7 +64,7 @@ class TaskFile(BaseModel):
     answer: str
     """The answer as it follows the prompt, with its column in braces."""
     parser: ParserName
-    num_generated_tokens: int = Field(ge=1)
+    num_generated_tokens: int = Field(ge=1, le=1_000_000)
     labels: dict[str, str] = {}
     marker: str | None = None
     pattern: str | None = None
@@ -114,19 +113,11 @@ def _check_templates(given: TaskFile) -> None:
 
 
 def _columns(field: str, template: str) -> list[str]:
-    """The columns that a template names; ValueError where it names none, or not as `str.format` can look it up."""
-    try:
-        parsed = [part for part in Formatter().parse(template) if part[1] is not None]
-    except ValueError as error:
-        raise ValueError(f"{field} = {template!r}: {error}; a brace that is text is written twice") from None
-    for _, column, format_spec, conversion in parsed:
-        if not column or format_spec or conversion or column.isdigit() or re.search(r"[.\[\]]", column):
-            raise ValueError(
-                f"{field} = {template!r}: a column's name, without . [ ] ! and :, has to stand between its braces"
-            )
-    if not parsed:
+    """The columns that a template names; ValueError where it names none, UserError where it is no template."""
+    columns = list(columns_in(template))
+    if not columns:
         raise ValueError(f"{field} = {template!r} names no column; write one in braces, such as {{text}}")
-    return [str(column) for _, column, _, _ in parsed]
+    return columns
 
 
 def _check_parser(given: TaskFile) -> None:

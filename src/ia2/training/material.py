@@ -159,6 +159,7 @@ def _identity(material: Material) -> dict[str, Any]:
         "format": TARGETS_FORMAT,
         "model_id": store.short_model_name(config.model_id),
         "model_revision": material.lm.revision,
+        "base": {"parts": material.lm.parts},
         "split_sha256": material.split_digest,
         "num_generated_tokens": material.num_tokens,
         "stop": config.stop,

@@ -47,8 +47,9 @@ def relation_of(one: Trained, other: Trained) -> Relation | None:
 
 def _fields(run: Trained) -> dict[str, Any]:
     """What decides a run, in either regime, and which weights its base model has."""
-    regime = {"ldr_mode": run.config.ldr_mode}
-    return {**run.config.applicable(), **regime, "revision": run.description["base"]["revision"]}
+    regime, base = {"ldr_mode": run.config.ldr_mode}, run.description["base"]
+    parts = {"parts": base["parts"]} if "parts" in base else {}  # a run may be older than they are
+    return {**run.config.applicable(), **regime, "revision": base["revision"], **parts}
 
 
 def name_beside(run: Trained, other: Trained) -> str:

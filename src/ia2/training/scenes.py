@@ -102,6 +102,7 @@ def _identity(root: Path, asked: Prompting, lm: LanguageModel) -> dict[str, obje
         **settings,
         "model_id": store.short_model_name(asked.model_id),
         "model_revision": lm.revision,
+        "base": {"parts": lm.parts},
         "dtype": lm.dtype,
         **data_digests(root, asked),
     }

@@ -9,6 +9,7 @@ from typing import Any
 from ia2 import store
 from ia2.config import StopRule, TrainConfig, as_stored
 from ia2.errors import UserError
+from ia2.lm.folders import changed_parts
 from ia2.lm.loading import LanguageModel
 from ia2.tasks.base import TaskSpec
 from ia2.training.variants import VARIANTS
@@ -52,10 +53,13 @@ class Trained:
 
     def check_base(self, lm: LanguageModel) -> None:
         """UserError where `lm` is not the base model that the adapter was trained on."""
-        if self.description["base"]["revision"] != lm.revision:
+        base = self.description["base"]
+        changed = changed_parts(base.get("parts"), lm.parts)
+        if changed or ("parts" not in base and base["revision"] != lm.revision):
             raise UserError(
-                f"{self.folder} was trained on {self.model_id!r}, whose weights are not those of the {lm.model_id!r} "
-                "that is loaded; give the model it was trained on with --model_id"
+                f"{self.folder} was trained on {self.model_id!r}, whose {' and '.join(changed) or 'weights'} are not "
+                f"those of the {lm.model_id!r} that is loaded; give the model it was trained on with --model_id, "
+                "or train it again"
             )
 
 

@@ -1,12 +1,15 @@
 """Which runs a sweep is: counted by hand, and as laws."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ia2.cli import main
 from ia2.config import SweepConfig, TrainConfig
 from ia2.errors import UserError
-from ia2.flows.sweep.grid import SWEPT, expand, methods_of
+from ia2.flows.sweep.grid import SWEPT, expand, left_out, methods_of
 from ia2.methods import METHODS, parse_method
 
 
@@ -46,6 +49,41 @@ def test_a_list_counts_only_for_the_methods_that_it_means_something_to() -> None
 def test_nothing_left_says_why() -> None:
     with pytest.raises(UserError, match="tokl and tna take no ground truth"):
         expand(SweepConfig(training_methods=("tna",), label_types=("ground_truth",)))
+
+
+def test_what_a_grid_leaves_out_is_counted() -> None:
+    """By hand: 2 lr x 3 runs, of tna with 2 weights; the ranks mean something to LoRA only."""
+    config = SweepConfig(
+        training_methods=("tok", "tokl", "tna", "prompt-tok"),
+        label_types=("ground_truth",),
+        lrs=(1e-4, 1e-3),
+        run_indices=(0, 1, 2),
+        ce_loss_weights=(0.001, 0.002),
+        lora_rs=(4, 8),
+    )
+    lines = left_out(config)
+    assert {run.training_method for run in expand(config)} == {"tok", "prompt-tok"}
+    assert [line.split(" are left out")[0] for line in lines if "left out" in line] == [
+        "12 runs of tokl",
+        "24 runs of tna",
+    ]
+    (tok,) = [line for line in lines if line.startswith("tok ")]
+    assert "ce_loss_weights" in tok
+    assert "lora_rs" not in tok
+    (prompt,) = [line for line in lines if line.startswith("prompt-tok ")]
+    assert "lora_rs" in prompt
+
+
+def test_a_grid_that_leaves_nothing_out_says_nothing() -> None:
+    assert left_out(SweepConfig(training_methods=("tok", "act"), lrs=(1e-4, 1e-3), lora_rs=(4, 8))) == []
+
+
+@pytest.mark.model
+def test_a_dry_run_says_what_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["sweep", "--training_methods", "tok", "tna", "--label_types", "ground_truth", "--datasets", "capitals"]
+    words += ["--num_train_examples", "4", "--root", str(tmp_path), "--dry_run"]
+    assert main(words) == 0
+    assert "1 runs of tna" in capsys.readouterr().out
 
 
 def test_sequential_methods_are_added_to_their_first_phases() -> None:

@@ -60,7 +60,7 @@ def test_ctrl_c_twice_stops_at_once(
     assert_whole(tmp_path)
 
 
-def wait_for_steps(root: Path, number: int, seconds: float = 60.0) -> None:
+def wait_for_steps(root: Path, number: int, seconds: float = 240.0) -> None:
     """Until so many runs are at it."""
     deadline = time.monotonic() + seconds
     while sum(path.stat().st_size > 1000 for path in root.rglob(".*.tmp/history.jsonl")) < number:

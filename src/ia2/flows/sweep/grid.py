@@ -1,11 +1,10 @@
 """From lists to runs: every combination of a sweep's fields that means something, once.
 
 A method takes part in the lists of its own adapter and variant only, so `--lora_rs 4 8` makes no two prompt-tuning
-runs; and what a variant refuses (`tna` on ground truth) is no run at all.
+runs; and what a variant refuses (`tna` on ground truth) is no run at all. Both are said and counted.
 """
 
 import itertools
-from collections.abc import Iterator
 
 from ia2.config import SweepConfig, TrainConfig, TrainingOptions
 from ia2.errors import UserError
@@ -34,15 +33,28 @@ SEQUENTIAL = {"act": "a2t", "tok": "t2a"}
 
 def expand(config: SweepConfig) -> list[TrainConfig]:
     """The runs of a sweep in a fixed order, each once; UserError where its fields leave none."""
-    found: dict[str, TrainConfig] = {}
-    for method in methods_of(config):
-        for run in _runs_of(config, method):
-            found.setdefault(repr(sorted(run.applicable().items())), run)
+    found = [run for method in methods_of(config) for run in _runs_of(config, method)]
     if not found:
         raise UserError(
             f"no run is left of {config.command('sweep')}: tokl and tna take no ground truth, and there is nothing else"
         )
-    return list(found.values())
+    return found
+
+
+def left_out(config: SweepConfig) -> list[str]:
+    """What the lists of a sweep ask for and `expand` leaves out, a line each."""
+    lines = []
+    for method in methods_of(config):
+        refused = "ground_truth" in config.label_types and not _takes_ground_truth(method)
+        if refused:
+            number = len(_runs_of(config.model_copy(update={"label_types": ("icl_outputs",)}), method))
+            lines.append(f"{number} runs of {method} are left out: it takes no label_type=ground_truth")
+        runs = _runs_of(config, method)
+        varied = [(field, many) for field, many in SWEPT.items() if len(set(getattr(config, many))) > 1]
+        without = [many for field, many in varied if runs and field not in runs[0].applicable()]
+        if without := [many for many in without if many != "label_types" or not refused]:
+            lines.append(f"{method} is not varied by {' and '.join(without)}, which mean nothing to it")
+    return lines
 
 
 def methods_of(config: SweepConfig) -> list[str]:
@@ -56,10 +68,18 @@ def methods_of(config: SweepConfig) -> list[str]:
     return list(dict.fromkeys(methods))
 
 
-def _runs_of(config: SweepConfig, method: str) -> Iterator[TrainConfig]:
+def _takes_ground_truth(method: str) -> bool:
+    return parse_method(method).variant not in ("tokl", "tna")
+
+
+def _runs_of(config: SweepConfig, method: str) -> list[TrainConfig]:
+    """The runs of one method, each once."""
     shared = {name: getattr(config, name) for name in TrainingOptions.model_fields}
     lists = {field: getattr(config, many) or (None,) for field, many in SWEPT.items()}
-    if parse_method(method).variant in ("tokl", "tna"):
+    if not _takes_ground_truth(method):
         lists["label_type"] = tuple(one for one in lists["label_type"] if one != "ground_truth")
+    found: dict[str, TrainConfig] = {}
     for values in itertools.product(*lists.values()):
-        yield TrainConfig(training_method=method, **shared, **dict(zip(lists, values, strict=True)))
+        run = TrainConfig(training_method=method, **shared, **dict(zip(lists, values, strict=True)))
+        found.setdefault(repr(sorted(run.applicable().items())), run)
+    return list(found.values())

@@ -15,7 +15,7 @@ from ia2.config import SweepConfig, TrainConfig
 from ia2.errors import MachineError, UserError
 from ia2.flows.sweep.estimate import Costs
 from ia2.flows.sweep.executors import Executor, InProcess, Pool
-from ia2.flows.sweep.grid import expand
+from ia2.flows.sweep.grid import expand, left_out
 from ia2.flows.sweep.plan import Plan, plan_of
 from ia2.flows.sweep.schedule import Outcome, Schedule
 from ia2.flows.sweep.watching import watching
@@ -38,7 +38,7 @@ def sweep(config: SweepConfig, models: Models | None = None) -> list[Outcome]:
     configs, unprepared = _resolved([one.model_copy(update={"root": root}) for one in expand(config)])
     costs = Costs(root)
     plan = costs.applied(plan_of(root, configs))
-    print(described(plan, costs, in_full=config.dry_run))
+    print("\n".join([described(plan, costs, in_full=config.dry_run), *left_out(config)]))
     for outcome in unprepared:
         print(f"  failed: {outcome.key}: {outcome.reason}")
     if plan.jobs and config.ray_address is None:
