@@ -10,6 +10,7 @@ from ia2.config.analyses import SubspaceConfig as SubspaceConfig
 from ia2.config.base import CONTINUE_SAME as CONTINUE_SAME
 from ia2.config.base import DEFAULT_MODEL_ID as DEFAULT_MODEL_ID
 from ia2.config.base import EMBEDDED_MODEL as EMBEDDED_MODEL
+from ia2.config.base import LARGEST as LARGEST
 from ia2.config.base import Config as Config
 from ia2.config.base import Control as Control
 from ia2.config.base import DemoType as DemoType

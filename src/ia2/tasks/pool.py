@@ -11,6 +11,7 @@ from statistics import mean, median
 from typing import Any
 
 from ia2 import store
+from ia2.config import LARGEST
 from ia2.errors import UserError
 from ia2.sources import text_of
 from ia2.tasks import task
@@ -88,7 +89,7 @@ def example_from_json(row: Mapping[str, Any]) -> Example:
     or neither text nor a number: null would be taught as `None`.
     """
     idx = row["idx"] if isinstance(row["idx"], float) else int(row["idx"])
-    if not -(2**63) <= idx < 2**63:
+    if not abs(idx) <= LARGEST:
         raise ValueError(f"idx = {str(idx)[:40]} is no whole number of 64 bits")
     question, answer = text_of(row, "question"), text_of(row, "answer")
     f"{question}{answer}".encode()  # half a character, which JSON can hold, is none
