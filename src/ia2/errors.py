@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from itertools import islice
-from pathlib import Path
 from threading import Thread
 from traceback import walk_tb
 from typing import TypeVar
@@ -44,7 +43,7 @@ def library_errors(
         panicked = type(error).__name__ == "PanicException"  # of a library in Rust; no Exception
         if not (panicked or isinstance(error, Exception)) or passes(error):
             raise
-        if isinstance(error, BUGS) and not _is_a_librarys(error):
+        if isinstance(error, BUGS) and _is_ours(error):
             raise
         text = " ".join(str(error).split())[:200]
         plain = text and isinstance(error, OSError | ValueError)
@@ -79,15 +78,10 @@ def within(seconds: float, work: Callable[[], Result]) -> Result:
         raise TimeoutError(f"it has not ended after {seconds:g} s") from error
 
 
-def _is_a_librarys(error: BaseException) -> bool:
-    """Whether the code that raised `error` is a library's, or was made by one while it ran."""
-    import site  # noqa: PLC0415 - the command line imports this module first of all
-    import sysconfig  # noqa: PLC0415
-
+def _is_ours(error: BaseException) -> bool:
+    """Whether code of this package raised `error`."""
     *_, (frame, _) = walk_tb(error.__traceback__)
-    file, libraries = frame.f_code.co_filename, sysconfig.get_paths()
-    places = ("<", *(libraries[place] for place in ("stdlib", "purelib", "platlib")), *site.getsitepackages())
-    return file.startswith(places) and not file.startswith(str(Path(__file__).parent))
+    return str(frame.f_globals.get("__name__")).partition(".")[0] == __package__
 
 
 def did_you_mean(given: str, valid: Iterable[str]) -> str:

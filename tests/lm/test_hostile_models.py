@@ -219,10 +219,9 @@ def test_pickled_weights_beside_others_are_not_opened(tmp_path: Path) -> None:
 def test_a_mistake_of_ours_is_not_taken_for_a_bad_folder(
     error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def mistaken(*_: object) -> None:
-        raise error("planted")
-
-    monkeypatch.setattr(loading, "_check_loaded", mistaken)
+    planted: dict[str, Any] = {"__name__": "ia2.lm.planted", "error": error}
+    exec("def mistaken(*_): raise error('planted')", planted)
+    monkeypatch.setattr(loading, "_check_loaded", planted["mistaken"])
     with pytest.raises(error, match="planted"):
         load(save_tiny_model(tmp_path / "model"))
 
