@@ -1,8 +1,10 @@
 """The import rules of DESIGN.md section 1, read from the syntax tree of every file."""
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -136,3 +138,24 @@ def test_config_tasks_and_report_load_no_torch() -> None:
 def test_public_names_exist() -> None:
     for public in ia2.__all__:
         assert getattr(ia2, public).__name__ == public
+
+
+def test_what_is_imported_is_a_dependency_and_every_dependency_is_imported() -> None:
+    """Optional ones may be imported and need not be, and those of development may not."""
+    project = tomllib.loads((PACKAGE.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+    def names(*requirements: str) -> set[str]:
+        return {re.split(r"[<>= ]", one)[0].replace("-", "_") for one in requirements}
+
+    runtime, optional = names(*project["dependencies"]), project["optional-dependencies"]
+    imported = {parts[0] for file in FILES for parts in imports(file)} - {"ia2"} - sys.stdlib_module_names
+    assert runtime - imported == {"gguf"}, "which transformers imports, to read the embedded model"
+    assert imported - runtime <= names(*(one for extra in optional.keys() - {"dev"} for one in optional[extra]))
+
+
+def test_versions_are_looked_up_in_one_place() -> None:
+    """Where metadata is missing, as in a source tree, one function knows what to say."""
+    found = {
+        module_of(file) for file in FILES if any(parts[:2] == ("importlib", "metadata") for parts in imports(file))
+    }
+    assert found == {("sources", "packages")}

@@ -15,7 +15,6 @@ import re
 import signal
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from typing import Annotated, Any
 
 import tyro
@@ -33,12 +32,11 @@ LONGEST_MESSAGE = 900
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     try:
-        config = parse_arguments(list(sys.argv[1:] if arguments is None else arguments))
         _prepare_output()
-        run(config)
-    except (UserError, MachineError, OSError, MemoryError, KeyboardInterrupt) as error:
+        config = parse_arguments(list(sys.argv[1:] if arguments is None else arguments))
+        return _run_to_its_end(config)
+    except (UserError, MachineError, OSError, MemoryError, RecursionError, KeyboardInterrupt) as error:
         return _failed(error)
-    return 0
 
 
 def _failed(error: BaseException) -> int:
@@ -50,6 +48,8 @@ def _failed(error: BaseException) -> int:
             message, code = str(error), 1
         case MemoryError():
             message, code = "out of memory", 1
+        case RecursionError():
+            message, code = "something that was read is nested too deeply", 2
         case KeyboardInterrupt():
             message, code = "interrupted; what was finished is kept, and the same command goes on from there", 130
         case BrokenPipeError():
@@ -90,10 +90,42 @@ class _Lines(logging.Formatter):
 
 
 def _prepare_output() -> None:
+    """Set up logging; on stdout, replace what its encoding lacks (stderr escapes it of itself)."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     logging.basicConfig(level=logging.WARNING)
     for handler in logging.getLogger().handlers:
         handler.setFormatter(_Lines())
     logging.getLogger("ia2").setLevel(logging.INFO)
+
+
+class _Pipe(io.FileIO):
+    """Standard output whose reader may leave before the command has ended, as `head` does: the rest goes nowhere."""
+
+    is_left = False
+
+    def write(self, data: Any) -> int:  # noqa: ANN401 - any buffer
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            self.is_left = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+            return super().write(data)
+
+
+def _run_to_its_end(config: Config) -> int:
+    """Run a command whether or not anybody reads its output to the end, since what it makes is kept."""
+    out = sys.stdout
+    shows_only = getattr(config, "repl", False)
+    if shows_only or not isinstance(out, io.TextIOWrapper) or not isinstance(out.buffer, io.BufferedWriter):
+        run(config)
+        return 0
+    out.flush()
+    pipe = _Pipe(out.fileno(), "w", closefd=False)
+    text = io.TextIOWrapper(io.BufferedWriter(pipe), out.encoding, "replace", line_buffering=out.line_buffering)
+    with contextlib.redirect_stdout(text), text:
+        run(config)
+    return 128 + signal.SIGPIPE if pipe.is_left else 0
 
 
 # Arguments
@@ -102,7 +134,9 @@ def _prepare_output() -> None:
 def parse_arguments(arguments: list[str]) -> Config:
     """The config that the arguments describe; UserError in one line for a mistake, SystemExit after help or version."""
     if arguments == ["--version"]:
-        print(f"ia2 {metadata.version('ia2')}")
+        from ia2.sources.packages import version_of
+
+        print(f"ia2 {version_of('ia2')}")
         raise SystemExit(0)
     if not {"-h", "--help"} & set(arguments):
         _check_flags(arguments)

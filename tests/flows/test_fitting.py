@@ -92,6 +92,17 @@ def test_a_second_fit_trains_nothing(
     assert f"ia2 predict --adapter {root / 'adapter'}" in told.out
 
 
+def test_the_adapter_is_kept_before_anything_is_shown(
+    fitted: Adapter, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = fitted.folder.parent
+    before = fitted.folder.stat().st_ino
+    monkeypatch.setattr("builtins.print", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        fit(root / "rows.toml", model=str(tiny_model_folder), root=root, num_train_epochs=1, lrs=(1e-2,))
+    assert fitted.folder.stat().st_ino != before
+
+
 @pytest.mark.slow
 def test_changed_rows_are_noticed(fitted: Adapter, tmp_path: Path, tiny_model_folder: Path) -> None:
     file = write_rows(tmp_path / "rows.csv")

@@ -12,10 +12,13 @@ import time
 import zipfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
+from ia2 import store
+from ia2.cli import main
 from ia2.errors import MachineError
 from ia2.sources import PackageSource, extract_member, package_file, packages, read_members, read_nested_member
 
@@ -245,3 +248,23 @@ def test_the_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
     assert packages.cache_folder() == Path("/x/ia2")
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert packages.cache_folder() == Path.home() / ".cache" / "ia2"
+
+
+def test_a_source_tree_without_metadata_has_versions_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known, hidden = metadata.version, ("ia2", "datasets", "pytest")
+
+    def version(name: str) -> str:
+        if name in hidden:
+            raise metadata.PackageNotFoundError(name)
+        return known(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    assert main(["prepare", "--datasets", "capitals", "--root", str(tmp_path)]) == 0
+    assert store.read_object(tmp_path / "data" / "capitals" / "provenance.json").keys() == {"ia2", "datasets"}
+    assert packages.version_of("pytest") == pytest.__version__
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert not stop.value.code
+    assert capsys.readouterr().out.startswith("ia2 ")

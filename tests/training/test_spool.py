@@ -123,11 +123,11 @@ class Gauge:
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux says what memory is in use")
-def test_fifty_times_more_examples_take_no_more_memory(
+def test_twenty_times_more_examples_take_no_more_memory(
     wide: PreTrainedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gauge, peaks, sizes = Gauge(monkeypatch), [], []
-    for num_examples in (40, 2000):
+    for num_examples in (40, 800):
         prompts = made_up_ids("many", *[5] * num_examples)
         gauge.most = 0
         with reading(wide) as teacher:
@@ -136,6 +136,6 @@ def test_fifty_times_more_examples_take_no_more_memory(
         assert found.activations is not None
         peaks.append(gauge.most)
         sizes.append(found.activations.nbytes)
-    assert sizes == [4 * NUM_TOKENS * LAYERS * WIDTH * num_examples for num_examples in (40, 2000)]
-    assert sizes[1] > 130e6
+    assert sizes == [4 * NUM_TOKENS * LAYERS * WIDTH * num_examples for num_examples in (40, 800)]
+    assert sizes[1] > 50e6
     assert peaks[1] - peaks[0] < 20e6

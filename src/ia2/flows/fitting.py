@@ -139,7 +139,7 @@ def fit_from(config: FitConfig, models: Models | None = None) -> Adapter:
         dataset, file = _prepared(config, root, guess)
         comparison = _comparison(config, root, dataset, file, models)
         compare(comparison, models)
-        kept = _keep(comparison)
+        kept = _keep(comparison)  # before anything is shown: a terminal may fail
         shown = show(root)
     _tell(shown, kept, dataset)
     return Adapter(kept.folder, shown.page, config, models)

@@ -46,11 +46,13 @@ STACKED = frozenset({"lr", "run_idx", "lora_r", "lora_alpha", "ce_loss_weight"})
 def stack_key(config: TrainConfig) -> str | None:
     """What runs must share to be trained in the same passes; None for a run that is trained alone.
 
-    Only LoRA adapters can be told apart row by row.
+    Only LoRA adapters can be told apart row by row. A loss of weight 0 takes no gradient, so such runs go apart.
     """
     if config.method.adapter != "lora" or config.continue_training is not None or config.tracker != "none":
         return None
     shared = {name: value for name, value in config.applicable().items() if name not in STACKED}
+    weights = [phase.weights(config.ce_loss_weight) for phase in VARIANTS[config.method.variant]]
+    shared["losses"] = [sorted(loss for loss, weight in one.items() if weight) for one in weights]
     return store.json_text({**shared, "retrain": config.retrain, "micro_batch_size": config.micro_batch_size})
 
 

@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import IO
 
@@ -38,6 +39,14 @@ class PackageSource:
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
+
+
+def version_of(name: str) -> str:
+    """Version of a package as installed; in a source tree without metadata, as the imported module has it."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return str(getattr(sys.modules.get(name), "__version__", "unknown"))
 
 
 def cache_folder() -> Path:

@@ -3,13 +3,13 @@
 import logging
 import shlex
 from collections.abc import Collection, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from ia2 import store
 from ia2.errors import UserError
+from ia2.sources.packages import version_of
 from ia2.tasks import task
 from ia2.tasks.base import Example, Row, Task
 from ia2.tasks.pool import Pool, lengths, load_pool, pool_to_json
@@ -37,7 +37,7 @@ def prepare(root: Path, dataset: str, num_train_samples: int, num_val_samples: i
         rows = chosen.load()
         pool = render_pool(chosen, rows.train, rows.validation, settings)
         provenance = {**settings, "source": chosen.source, "licence": chosen.licence, **rows.provenance}
-        store.write_json(path.with_name("provenance.json"), {name: version(name) for name in ("ia2", "datasets")})
+        store.write_json(path.with_name("provenance.json"), {name: version_of(name) for name in ("ia2", "datasets")})
         store.write_json(path, pool_to_json(pool, provenance))
     log.info("wrote %s: %d training and %d validation examples", path, len(pool.train), len(pool.validation))
     return path

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from ia2.lm.forward import Reader, reading
 from ia2.lm.loading import parts_on_disk
 from ia2.lm.shelf import Models
 from ia2.report.cards import CARD, model_card, read_subject
+from ia2.sources.packages import version_of
 from ia2.tasks.pool import read_provenance
 from ia2.training.fit import FitSettings, Fitted, History, Lesson, Student, fitting
 from ia2.training.material import Material, lesson_of, read_material
@@ -274,5 +274,5 @@ def _description(material: Material, start: Start | None) -> dict[str, Any]:
         "task": material.spec.model_dump(),
         "data": read_provenance(material.root, material.config.dataset),
         "num_dev_used": 0 if material.config.ldr_mode else len(material.split.dev),
-        "versions": {name: version(name) for name in ("ia2", "torch", "transformers", "peft")},
+        "versions": {name: version_of(name) for name in ("ia2", "torch", "transformers", "peft")},
     }

@@ -8,6 +8,7 @@ import torch
 from tiny_runs import assert_whole, leftovers, write_dataset
 
 from ia2 import store
+from ia2.cli import main
 from ia2.config import SweepConfig, TrainConfig
 from ia2.errors import MachineError
 from ia2.flows.sweep import work
@@ -34,7 +35,9 @@ def taken(schedule: Schedule) -> list[str]:
     [
         ("act", {"lr": 0.5, "run_idx": 3, "lora_r": 2, "lora_alpha": 16}, True),
         ("tna", {"ce_loss_weight": 0.5}, True),
-        ("act", {"ce_loss_weight": 0.5}, True),  # which means nothing to act
+        ("tna", {"ce_loss_weight": 0.0}, False),  # which takes the gradient of one loss, not of two
+        ("tna", {"ce_loss_weight": 1.0}, False),
+        ("act", {"ce_loss_weight": 0.0}, True),  # which means nothing to act
         ("act", {"dataset": "sst2"}, False),
         ("act", {"num_train_examples": 8}, False),
         ("act", {"lora_type": "qko"}, False),
@@ -142,6 +145,31 @@ def test_a_stacked_sweep_comes_to_what_its_runs_come_to_alone(
     assert leftovers(tmp_path) == []
     assert_whole(tmp_path)
     assert "each alone" not in caplog.text
+
+
+def test_a_loss_without_weight_is_trained_apart(
+    tmp_path: Path, tiny_model_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = grid(tmp_path, tiny_model_folder, stack=2, training_methods=("tna",), ce_loss_weights=(0.0, 0.002))
+    outcomes = sweep(config.model_copy(update={"lrs": (1e-2,), "include_sequential": False, "run_indices": (0,)}))
+    assert [outcome.status for outcome in outcomes] == ["done"] * 3
+    assert "each alone" not in caplog.text
+
+
+@pytest.mark.parametrize("stack", [1, 4])
+def test_a_mistake_of_ours_ends_the_sweep_and_leaves_its_traceback(
+    tmp_path: Path, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch, stack: int
+) -> None:
+    def planted(*_: object, **__: object) -> None:
+        raise AssertionError("planted")
+
+    monkeypatch.setattr(work, "train" if stack == 1 else "train_together", planted)
+    config = grid(tmp_path, tiny_model_folder, stack=stack, include_sequential=False)
+    with pytest.raises(AssertionError, match="planted"):
+        main(config.command("sweep", in_full=True).split()[1:])
+    failures = sorted((tmp_path / "outputs" / "act" / "made_up").glob("*/failure.log"))
+    assert len(failures) == stack
+    assert all("in planted" in failure.read_text() for failure in failures)
 
 
 def test_a_worthless_run_fails_alone_and_leaves_its_log(

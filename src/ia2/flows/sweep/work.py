@@ -25,13 +25,17 @@ log = logging.getLogger(__name__)
 
 
 def do(root: Path, job: Job, models: Models) -> Outcome:
-    """Do a job and its mates; an exception becomes a failed outcome. What another sweep is at comes back as busy."""
+    """Do a job and its mates; an exception becomes a failed outcome, and an assertion is raised as well. What another
+    sweep is at comes back as busy."""
     started = time.perf_counter()
     if job.mates:
         return _do_together(root, (job, *job.mates), models)
     with _logged() as lines:
         try:
             status = _do(root, job, models)
+        except AssertionError as error:  # a mistake of ours: whatever comes after may be wrong too
+            _failed(root, job, error, Words(lines, started, models))
+            raise
         except Exception as error:  # whatever it is: the other runs go on
             return _failed(root, job, error, Words(lines, started, models))
     return Outcome(job.key, status, _since(started), num_loaded=models.num_loaded)
@@ -107,6 +111,10 @@ def _trained_together(root: Path, jobs: Sequence[Job], words: Words) -> dict[str
     found: list[Path | UserError] = []
     try:
         in_one_pass = fits(lambda: found.extend(train_together([job.config for job in jobs], words.models)))
+    except AssertionError as error:  # a mistake of ours, which doing each alone would hide
+        for job in jobs:
+            _failed(root, job, error, words)
+        raise
     except Exception as error:  # whatever it is: each is tried alone, and what fails then fails for itself
         log.warning("%d runs cannot be trained in the same passes (%s); each alone", len(jobs), error)
         return {}
