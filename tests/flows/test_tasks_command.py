@@ -55,6 +55,13 @@ def test_a_task_file_that_is_there_is_not_replaced(tmp_path: Path, capsys: pytes
     assert task(str(out)).load().train
 
 
+def test_what_a_killed_command_left_is_swept_by_the_next(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text(ROWS)
+    (tmp_path / ".rows.toml.999999999.tmp").write_text("half")
+    assert main(["tasks", "--init", str(tmp_path / "rows.csv")]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["rows.csv", "rows.toml"]
+
+
 @pytest.mark.parametrize("flag", ["--text_column", "--label_column", "--out"])
 def test_what_goes_with_init_needs_it(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tasks", flag, "x"]) == 2

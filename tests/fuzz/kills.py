@@ -57,9 +57,9 @@ def scenes(materials: Materials, adapter: str) -> dict[str, Scene]:
         "evaluate uncertainty": Scene(("evaluate", "--num_eval_examples", "4", "--uncertainty_analysis")),
         "similarity": Scene(("similarity", "--num_eval_examples", "4")),
         "subspace": Scene(("subspace",), "bare"),
-        "results": Scene(("results",)),
+        "results": Scene(("results", "--out", "found.csv")),
         "tables": Scene(("tables",)),
-        "report": Scene(("report",)),
+        "report": Scene(("report", "--out", "page.html")),
         "plot": Scene(("plot", "--plot_types", "overlap")),
         "reparse": Scene(("reparse", "--parser", "line")),
         "clean": Scene(("clean", "--targets")),
@@ -97,9 +97,10 @@ def kills(random: Random, box: Box, materials: Materials) -> list[str]:
         found += readers(box)
         found = [f"{fault} | {name}, {when}" for fault in found]
     again, more = check(box, words, (box.here,))
-    if again.code:
+    now = contents(box)
+    if again.code and (now != state or "exists" not in again.stderr):  # it was done, and killed after that
         more.append(f"the next start ends with {again.code}: {again.stderr.strip().splitlines()[-1:]}")
-    elif (now := contents(box)) != state:
+    elif now != state:
         differ = sorted(path for path in now.keys() | state.keys() if now.get(path) != state.get(path))
         more.append(f"not as undisturbed: {[_difference(path, now, state) for path in differ[:4]]}")
     found += [f"{fault} | {name}, {when}, again" for fault in more]

@@ -59,6 +59,16 @@ def test_the_size_of_batches_changes_nothing(token_budget: int) -> None:
     assert len(finished) > 1
 
 
+@pytest.mark.parametrize("token_budget", [40, 60, 90, 130, 200])
+@pytest.mark.parametrize("shape", ["llama", "mistral"])
+def test_beginnings_of_other_lengths_that_are_in_other_batches_change_nothing(shape: str, token_budget: int) -> None:
+    beginnings, ends = random_prompts((30, 19, 12)), random_prompts((5, 3, 4, 2, 3, 6, 2, 4))
+    prompts = [beginning + end for beginning in beginnings for end in ends]
+    expected = [plain_greedy(tiny_model(shape), prompt, 3).tokens for prompt in prompts]
+    with reading(tiny_model(shape)) as reader:
+        assert decode(reader, prompts, Decoding(3, None, token_budget=token_budget)) == expected
+
+
 @pytest.mark.parametrize("padding_side", ["left", "right"])
 @pytest.mark.parametrize("shape", ["llama", "gemma3_text"])
 def test_the_tokenizers_padding_side_changes_nothing(shape: str, padding_side: str) -> None:

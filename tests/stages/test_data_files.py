@@ -169,7 +169,7 @@ def test_a_malformed_dataset_is_named(tmp_path: Path, content: str) -> None:
         ("train_examples", [{"idx": 0, "question": "Q:", "answer": None}], "the column 'answer' holds NoneType"),
         ("val_examples", [{"idx": 0, "question": ["Q:"], "answer": "A"}], "the column 'question' holds list"),
         ("metadata", {"task": {"name": "towns", "parser": "first"}}, "3 validation errors for TaskSpec"),
-        ("val_examples", [{"idx": float("inf"), "question": "Q:", "answer": "A"}], "infinity"),
+        ("val_examples", [{"idx": float("inf"), "question": "Q:", "answer": "A"}], "inf"),
         ("train_examples", [{"idx": 2**63, "question": "Q:", "answer": "A"}], str(2**63)),
     ],
 )

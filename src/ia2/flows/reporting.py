@@ -90,6 +90,6 @@ def _fields_of_similarity(one: Similarity) -> dict[str, Any]:
 def write_page(data: PageData, path: Path) -> Path:
     """Write the page, whole or not at all."""
     html = render_page(data)
-    with store.writing(path) as temporary:
+    with store.locked(path, keep=False), store.writing(path) as temporary:
         temporary.write_text(html, encoding="utf-8")
     return path

@@ -43,7 +43,7 @@ def gather(config: ResultsConfig) -> Path:
 
 
 def _write(table: pd.DataFrame, path: Path) -> None:
-    with store.writing(path) as temporary:
+    with store.locked(path, keep=False), store.writing(path) as temporary:
         if path.suffix == ".parquet":
             table.to_parquet(temporary, index=False)
         else:

@@ -123,16 +123,17 @@ def base_of(model: Model) -> PreTrainedModel:
     return cast(PreTrainedModel, model.get_base_model()) if isinstance(model, PeftModel) else model
 
 
-def rows_of(cache: DynamicCache, rows: Tensor) -> DynamicCache:
-    """A cache of which each row is one of `cache`, by index; `cache` stays as it is."""
+def rows_of(cache: DynamicCache, rows: Tensor, width: int | None = None) -> DynamicCache:
+    """A cache of which each row is one of `cache`, by index, with its first `width` slots or all; `cache` stays."""
     copy = DynamicCache()
     for index, layer in enumerate(cache.layers):
         pair = cast(DynamicLayer, layer)
         assert pair.keys is not None
         assert pair.values is not None
-        copy.update(_rows_of(pair.keys, rows), _rows_of(pair.values, rows), index)
+        copy.update(_rows_of(pair.keys, rows, width), _rows_of(pair.values, rows, width), index)
     return copy
 
 
-def _rows_of(half: Tensor, rows: Tensor) -> Tensor:
+def _rows_of(half: Tensor, rows: Tensor, width: int | None) -> Tensor:
+    half = half[:, :, :width]
     return half.expand(len(rows), -1, -1, -1) if len(half) == 1 else half[rows.to(half.device)]

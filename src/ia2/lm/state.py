@@ -104,14 +104,15 @@ class State:
         self.rows = [rest.row for rest in rests]
         self.step = 0
         self.activations = False
-        self.cache = rows_of(beginnings.cache, chosen)
+        width = int(shared.max())  # of these rows: the longest beginning may be in another batch
+        self.cache = rows_of(beginnings.cache, chosen, width)
         self.lane = torch.tensor([number for number, lane in enumerate(lanes) for _ in lane])
         self.owner = torch.arange(len(rests))
         self.position = shared[self.lane]
         self._prompts = [rest.ids for rest in rests]
         self._widths: list[int] = []  # slots that each forward pass has added
         self._ordinary = len(rests) == len(lanes) and len(shared.unique()) == 1
-        slots = torch.arange(int(shared.max())).expand(len(lanes), -1)
+        slots = torch.arange(width).expand(len(lanes), -1)
         owners = torch.where(slots < shared[:, None], SHARED, NOBODY)
         self.slots = Places(owners.to(reader.device), slots.to(reader.device))
 
