@@ -126,6 +126,8 @@ KINDS: dict[str, tuple[Command, ...]] = {
     "outputs/subspace/capitals/[!.]*.parquet": (report, overlaps),
 }
 """A kind of file -> the commands that read it, the ones that make files again last."""
+EDITED = ("data/capitals/main.json", "data/capitals/train/4_0.json")
+"""Files that people edit, who take the digest out: a flip in its name does so too, and then changes nothing else."""
 COMMANDS = tuple(dict.fromkeys(command for commands in KINDS.values() for command in commands))
 
 
@@ -184,7 +186,7 @@ def check(undamaged: Undamaged, pattern: str, seed: int, caplog: pytest.LogCaptu
             wrong = {page for page in wrong if path.name not in page and path.parent.name not in page}
         assert not wrong, f"{command.__name__} believes {flipped}: {str(wrong)[:500]}"
         assert shown == undamaged.shown[command] or names_it, f"{command.__name__} does not name {flipped}: {told}"
-    assert named, f"nothing names {flipped}"
+    assert named or pattern in EDITED, f"nothing names {flipped}"
 
 
 @pytest.mark.parametrize("pattern", KINDS)

@@ -66,7 +66,8 @@ def test_what_is_measured_stands_in_the_card(
     assert without.startswith(f"| capitals | none | 3 | 7 | {told['without_icl_accuracy']:.1f} [")
     assert shown.startswith(f"| capitals | 4 from capitals | 3 | 7 | {told['with_icl_accuracy']:.1f} [")
     assert f"| {told['without_icl_nll']:.3f} [" in without
-    assert store.read_object(record)["command"] in part(root)
+    command = store.read_object(record)["command"].replace(str(tiny_model_folder), tiny_model_folder.name)
+    assert command in part(root)
     assert {path: path.read_bytes() for path in before} == before
     assert_whole(root)
     assert leftovers(root) == []
@@ -210,3 +211,12 @@ def test_the_code_of_a_merged_models_card_says_the_same(
     assert "PeftModel" not in text
     adapter = said_by(folder / "README.md", monkeypatch, capsys)
     assert said_by(card, monkeypatch, capsys) == adapter
+
+
+def test_a_card_says_no_place_on_somebodys_machine(made: Path, tiny_model_folder: Path, models: Models) -> None:
+    """Neither the base model's folder nor the root: the card goes with the adapter to others."""
+    measured(made, tiny_model_folder, models)
+    card = (run_of(made) / "README.md").read_text(encoding="utf-8")
+    assert str(made.parent) not in card
+    assert str(tiny_model_folder.parent) not in card
+    assert card.count(f"--model_id {tiny_model_folder.name} ") == 2

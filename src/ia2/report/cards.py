@@ -6,6 +6,7 @@ same run has the same card.
 """
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,19 +77,26 @@ def model_card(subject: Subject, measured: str = NOT_MEASURED) -> str:
         versions=", ".join(f"{name} {version}" for name, version in description["versions"].items()),
         measured=measured if subject.merging else _between_marks(measured),
         prompt=_prompt(TaskSpec.model_validate(description["task"])),
-        command=config.command("train"),
+        command=_without_place(config.command("train"), config.model_id),
     )
 
 
 def _base(told: Mapping[str, Any]) -> dict[str, Any]:
-    """The base model; without a hub id where it is a folder or a file of somebody's machine."""
+    """The base model; without a hub id, and by its name alone, where it is a folder or a file of somebody's machine."""
     model_id = str(told["model_id"])
     named = model_id if re.fullmatch(r"[\w.-]+/[\w.-]+", model_id) and not Path(model_id).exists() else ""
     embedded = model_id in HUB_IDS
     packed = embedded or model_id.endswith(".gguf")
     hub_id = HUB_IDS.get(model_id, "" if packed else named)
     name = model_id.rstrip("/").rsplit("/", 1)[-1]
-    return {**told, "name": name, "hub_id": hub_id, "embedded": embedded, "packed": packed}
+    local = Path(model_id).is_absolute()
+    return {**told, "name": name, "local": local, "hub_id": hub_id, "embedded": embedded, "packed": packed}
+
+
+def _without_place(command: str, model_id: str) -> str:
+    """The command with a local base model's name for its path, which is nobody else's."""
+    path = Path(model_id)
+    return command.replace(shlex.quote(model_id), shlex.quote(path.name)) if path.is_absolute() else command
 
 
 def _dataset_id(dataset: str, source: str) -> str:
@@ -107,10 +115,13 @@ def _settings(config: TrainConfig) -> dict[str, Any]:
 
 
 def _prompt(spec: TaskSpec) -> dict[str, Any]:
-    """The question as a format string, and its fields."""
+    """The question as a format string, and its fields; a dot of a name, which str.format would follow, is a line."""
     opening = f"{spec.instruction}\n\n" if spec.instruction and spec.instruct == "both" else ""
     escaped = opening.replace("{", "{{").replace("}", "}}")
-    return {"template": escaped + spec.template, "row": dict.fromkeys(spec.fields, "...")}
+    template = spec.template
+    for field in spec.fields:
+        template = template.replace(f"{{{field}}}", f"{{{field.replace('.', '_')}}}")
+    return {"template": escaped + template, "row": {field.replace(".", "_"): "..." for field in spec.fields}}
 
 
 # What was measured
@@ -125,7 +136,7 @@ def measured_part(records: Sequence[Record]) -> str:
     if not lines:
         return NOT_MEASURED
     heading = "| evaluation set | demonstrations | T | examples | accuracy % [95%] | ECE (floor) | NLL [95%] |"
-    commands = dict.fromkeys(record.command for record in records)
+    commands = dict.fromkeys(_without_place(record.command, record.settings.model_id) for record in records)
     return "\n".join(
         [
             heading,
