@@ -335,6 +335,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "protocol": st.sampled_from(["default", "published"]),
     "torch_dtype": st.sampled_from(["auto", "float32"]),
     "device": st.sampled_from(["auto", "cpu"]),
+    "verify": st.booleans(),
     "micro_batch_size": st.sampled_from([None, 2]),
 }
 
@@ -402,6 +403,7 @@ def test_the_root_of_a_command_in_scripts_is_the_folder_above(tmp_path: Path, mo
 
 
 def test_finished_runs_are_those_with_weights_and_both_descriptions(tmp_path: Path) -> None:
+    """One that lost a file but still says what it is remains among the runs, for its reader to name."""
     files = ("adapter_config.json", "adapter_model.safetensors", "run.json")
     for run in ("tok/d/whole", "tok/d/.half.123.tmp", "act/d/whole"):
         folder = tmp_path / "outputs" / run
@@ -413,8 +415,10 @@ def test_finished_runs_are_those_with_weights_and_both_descriptions(tmp_path: Pa
         folder.mkdir()
         for file in set(files) - {left_out}:
             (folder / file).touch()
-    found = [str(folder.relative_to(tmp_path / "outputs")) for folder in store.run_folders(tmp_path)]
-    assert found == ["act/d/whole", "tok/d/whole"]
+    found = {str(folder.relative_to(tmp_path / "outputs")): folder for folder in store.run_folders(tmp_path)}
+    lost = [f"tok/d/without_{file}" for file in ("adapter_config.json", "adapter_model.safetensors")]
+    assert list(found) == ["act/d/whole", "tok/d/whole", *lost]
+    assert [name for name, folder in found.items() if store.is_run(folder)] == ["act/d/whole", "tok/d/whole"]
 
 
 @pytest.mark.parametrize("name", ["a*", "a?", "a[b]"])
@@ -553,11 +557,11 @@ def test_whose_a_folder_is(files: dict[str, str], ours: bool, tmp_path: Path) ->
     ],
 )
 def test_what_is_no_part_of_a_path_is_refused(text: str, tmp_path: Path) -> None:
-    config = TrainConfig(training_method="act", dataset=text)
+    config = TrainConfig(training_method="act").model_copy(update={"dataset": text, "num_generated_tokens": 1})
     for place in (
         lambda: store.pool_path(tmp_path, text),
         lambda: store.low_data_path(tmp_path, text, (1, 2, 3), 0),
-        lambda: store.run_folder(tmp_path, config.model_copy(update={"num_generated_tokens": 1})),
+        lambda: store.run_folder(tmp_path, config),
         lambda: store.evaluations_folder(tmp_path, "act", text, uncertainty=False),
     ):
         with pytest.raises(UserError, match="is no name for a file"):

@@ -1,5 +1,6 @@
 """Records read again: the same numbers as an evaluation that reads so, kept originals, and nothing half replaced."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -29,7 +30,8 @@ READERS: list[dict[str, str]] = [
     {"parser": "after_marker", "marker": "e"},
     {"parser": "exact"},
 ]
-OF_THE_MACHINE = {"timings", "peak_memory_bytes", "command", "eval_sha256", "reparsed", "eval"}
+OF_THE_MACHINE = {"timings", "peak_memory_bytes", "command", "eval_sha256", "reparsed", "eval", "sha256"}
+"""What differs between two evaluations, and the digest that is of it too."""
 
 
 def write_data(root: Path, spec: dict[str, Any]) -> None:
@@ -88,12 +90,20 @@ def examples(root: Path) -> dict[str, pd.DataFrame]:
 
 
 def assert_whole(root: Path) -> None:
-    """The numbers of every record that counts are those of its examples."""
+    """The numbers and digests of every record that counts are those of its examples."""
     results = read_results(root)
     assert results.problems == ()
     for record in results.records:
         rows = pd.read_parquet(record.path.with_suffix(".parquet"))
+        assert_digests(record.path)
         assert record.metrics["without_icl_accuracy"] == accuracy(rows[~rows["with_icl"]]["correct"])
+
+
+def assert_digests(path: Path) -> None:
+    """A record of today's schema has digests, of itself and of its examples, and they are right."""
+    record = store.read_object(path, has_digest=True)
+    assert record["schema"] == 2
+    assert record["examples_sha256"] == hashlib.sha256(path.with_suffix(".parquet").read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader["parser"])
@@ -171,17 +181,28 @@ def test_a_record_says_how_it_was_read_and_the_original_is_kept(root: Path) -> N
     for name, record in records(root).items():
         own = {"free": "line", "closed": "choice"}[name]
         assert record.pop("reparsed") == {"reader": own, "command": "ia2 reparse"}
-        assert record in [json.loads(content) for content in originals.values()]
+        del record["sha256"]  # which is of the note too
+        assert record in [
+            {key: value for key, value in json.loads(content).items() if key != "sha256"}
+            for content in originals.values()
+        ]
     assert_whole(root)
 
 
 def test_a_record_evaluated_again_is_the_new_original(root: Path) -> None:
     reparse(ReparseConfig(root=root, **READERS[0]))
     path = next(record.path for record in read_results(root).records)
-    content = json.loads(original_of(path).read_text(encoding="utf-8"))
-    path.write_text(json.dumps(content | {"command": "evaluated again"}), encoding="utf-8")
+    table = path.with_suffix(".parquet")
+    rows = pd.read_parquet(original_of(table)).assign(confidence=0.5)
+    rows.to_parquet(table, index=False)
+    content = store.read_object(original_of(path))
+    anew = {"command": "evaluated again", "examples_sha256": store.file_digest(table)}
+    store.write_object(path, content | anew)
+    files = {file: file.read_bytes() for file in (path, table)}
     reparse(ReparseConfig(root=root, **READERS[0]))
-    assert json.loads(original_of(path).read_text(encoding="utf-8"))["command"] == "evaluated again"
+    assert {file: original_of(file).read_bytes() for file in files} == files
+    assert store.read_object(path)["reparsed"]["reader"] == "regex '([aeo])'"
+    assert_whole(root)
 
 
 def test_the_reader_of_a_task_file(root: Path, tmp_path: Path) -> None:
@@ -210,15 +231,17 @@ def test_the_reader_that_a_dataset_was_prepared_with_since(root: Path) -> None:
 def test_what_an_older_record_lacks_is_not_added(root: Path) -> None:
     path = next(record.path for record in read_results(root).records if record.settings.eval_dataset == "closed")
     record = json.loads(path.read_text(encoding="utf-8"))
-    late = ("labels", "recall", "confusion", "agreement")
-    record = {key: value for key, value in record.items() if key not in late}
+    late = ("labels", "recall", "confusion", "agreement", "sha256", "examples_sha256")
+    record = {key: value for key, value in record.items() if key not in late} | {"schema": 1}
     record["metrics"] = {name: value for name, value in record["metrics"].items() if "f1" not in name}
     path.write_text(json.dumps(record), encoding="utf-8")
     reparse(ReparseConfig(root=root, **READERS[0]))
     after = json.loads(path.read_text(encoding="utf-8"))
-    assert after.keys() - {"reparsed"} == record.keys()
+    assert after.keys() - {"reparsed", "sha256", "examples_sha256"} == record.keys()
     assert after["metrics"].keys() == record["metrics"].keys()
     assert after["metrics"]["without_icl_parse_rate"] != record["metrics"]["without_icl_parse_rate"]
+    assert json.loads(original_of(path).read_text(encoding="utf-8")) == record
+    assert_whole(root)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import shutil
 import weakref
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from described import describe
 from plain_similarity import Cosines, Plain, cosines, stored_responses
 from tiny import EOS, tiny_model, tiny_tokenizer
 from tiny_runs import leftovers, training, write_dataset
@@ -181,6 +183,7 @@ def test_a_model_is_exactly_like_itself(root: Path, models: Models) -> None:
     """The same adapter as a run of another method."""
     (tok,), (act,) = (list((root / "outputs" / kind / "capitals").glob("[!.]*")) for kind in ("tok", "act"))
     shutil.copy(act / "adapter_model.safetensors", tok / "adapter_model.safetensors")
+    describe(tok, store.read_object(tok / "run.json"))
     similarity(asked(root), models)
     again = found(root)
     np.testing.assert_allclose(list(rows(again["tok", "act"]).values()), 1, atol=1e-6)
@@ -296,6 +299,7 @@ def test_what_rests_on_a_changed_adapter_is_made_again(root: Path, models: Model
     (act,) = (root / "outputs" / "act" / "capitals").glob("[!.]*")
     weights = act / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\1")
+    describe(act, store.read_object(act / "run.json"))
     everyone = found(root).keys()
     assert changed_by(root, models) == {key for key in everyone if "act" in key}
     assert leftovers(root) == []
@@ -322,7 +326,7 @@ def test_other_data_make_everything_again(root: Path, models: Models) -> None:
     path = store.pool_path(root, "capitals")
     content = store.read_json(path)
     content["val_examples"][0]["question"] = "Input: Nowhere\nOutput:"
-    store.write_json(path, content)
+    store.write_object(path, content)
     assert changed_by(root, models) == found(root).keys()
     assert len(list((root / "outputs" / "responses").glob("[!.]*"))) == 2
 
@@ -334,11 +338,14 @@ def test_responses_that_were_changed_make_everything_again(root: Path, models: M
     assert changed_by(root, models) == found(root).keys()
 
 
-def test_an_adapter_that_cannot_be_read_stops_nobody_else(root: Path, models: Models) -> None:
+@pytest.mark.parametrize("of_the_same_size", [False, True])
+def test_an_adapter_that_was_edited_stops_nobody_else(root: Path, models: Models, of_the_same_size: bool) -> None:
     (act,) = (root / "outputs" / "act" / "capitals").glob("[!.]*")
-    (act / "adapter_model.safetensors").write_bytes(b"nothing")
+    weights = act / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\1" if of_the_same_size else b"nothing")
     shutil.rmtree(root / "outputs" / "similarity")
-    with pytest.raises(MachineError, match=r"1 teachers or runs could not .*, the others stand; .*/act/"):
+    told = f"1 teachers or runs could not .*, the others stand; .*{re.escape(str(weights))} is damaged"
+    with pytest.raises(MachineError, match=told):
         similarity(asked(root), models)
     assert {key for key in found(root) if "act" in key} == set()
     assert ("tok", "teacher") in found(root)
@@ -401,7 +408,7 @@ def test_two_examples_of_one_idx_are_refused(root: Path, models: Models) -> None
     path = store.pool_path(root, "capitals")
     content = store.read_json(path)
     content["val_examples"][1]["idx"] = content["val_examples"][0]["idx"]
-    store.write_json(path, content)
+    store.write_object(path, content)
     with pytest.raises(UserError, match="two val_examples share an idx"):
         similarity(asked(root), models)
 

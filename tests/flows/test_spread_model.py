@@ -1,5 +1,6 @@
 """Commands on a base model of which a part lies on the disk write what they write on the model in one piece."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ia2.lm import loading, shelf
 from ia2.lm.loading import LanguageModel
 from ia2.lm.shelf import Models
 from ia2.report.cards import CARD
+from ia2.stages.merge import MERGED
 
 SPREAD: dict[str, Any] = {"device_map": "auto", "max_memory": ("cpu=130KB",)}
 
@@ -49,7 +51,7 @@ def test_the_same_files_under_the_same_names(
 def test_merging_writes_the_same_folder(
     tmp_path: Path, tiny_model_folder: Path, method: str, dtype: Dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """But for the card, which says how far logits are: one model's rotary frequencies are cast down with it."""
+    """But for how far logits are, in the card and merge.json: one model's rotary frequencies are cast down with it."""
     monkeypatch.setattr(loading, "pack_linears", lambda model: 0)
     run = train(training(tmp_path, tiny_model_folder, training_method=method))
     for name, where in (("whole", {}), ("spread", SPREAD)):
@@ -59,7 +61,9 @@ def test_merging_writes_the_same_folder(
         assert report.merged_float32 < 1e-4
     spread, whole = (files_of(tmp_path / name) for name in ("spread", "whole"))
     assert spread.keys() == whole.keys()
-    assert {name for name in whole if spread[name] != whole[name]} <= {CARD}
+    assert {name for name in whole if spread[name] != whole[name]} <= {CARD, MERGED}
+    one, other = (json.loads(files[MERGED]) for files in (spread, whole))
+    assert one | {"report": None} == other | {"report": None}
     assert leftovers(tmp_path) == []
 
 

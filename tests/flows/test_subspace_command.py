@@ -1,12 +1,15 @@
 """Pairs of trained runs: which are compared, what is kept, and what is told."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
+from described import describe
 from tiny_runs import leftovers, training
 
+from ia2 import store
 from ia2.config import SubspaceConfig
 from ia2.errors import MachineError, UserError
 from ia2.flows.subspace import subspace
@@ -70,7 +73,9 @@ def test_what_stands_is_not_compared_again_and_what_has_changed_is(root: Path) -
     before = times(root)
     subspace(SubspaceConfig(root=root))
     assert times(root) == before
-    shutil.copy(adapter(root, "tok", 0), adapter(root, "act", 0))
+    weights = adapter(root, "act", 0)
+    shutil.copy(adapter(root, "tok", 0), weights)
+    describe(weights.parent, store.read_object(weights.parent / "run.json"))
     subspace(SubspaceConfig(root=root))
     assert {name for name, at in times(root).items() if at != before[name]} == {
         path.name for path in (root / "outputs" / "subspace").rglob("[!.]*.*") if involves(path, root)
@@ -99,10 +104,14 @@ def test_what_is_damaged_is_compared_again(root: Path, end: str) -> None:
     assert read_overlaps(root).equals(before)
 
 
-def test_an_adapter_that_cannot_be_read_stops_no_other_pair(root: Path) -> None:
-    adapter(root, "act", 0).write_bytes(b"nothing")
+@pytest.mark.parametrize(("of_the_same_size", "failures"), [(False, "1 runs or pairs"), (True, "2 runs or pairs")])
+def test_an_adapter_that_was_edited_stops_no_other_pair(root: Path, of_the_same_size: bool, failures: str) -> None:
+    """Of another size it is no run any more; else each of its pairs, which read its weights, finds it damaged."""
+    weights = adapter(root, "act", 0)
+    weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\1" if of_the_same_size else b"nothing")
     shutil.rmtree(root / "outputs" / "subspace")
-    with pytest.raises(MachineError, match=r"2 runs or pairs could not be compared, the others stand; .* no LoRA"):
+    told = f"{failures} could not be compared, the others stand; .*{re.escape(str(weights))} is damaged"
+    with pytest.raises(MachineError, match=told):
         subspace(SubspaceConfig(root=root))
     assert len(read_overlaps(root)) == 12
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from described import describe
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from tiny import tiny_model
@@ -137,6 +138,16 @@ def test_what_cannot_be_read_is_told(tmp_path: Path, damage: str) -> None:
         case "not finite":
             save_file({name: one * torch.nan for name, one in load_file(weights).items()}, weights)
     with pytest.raises(UserError, match="holds no LoRA adapter that can be read"):
+        read_updates(tmp_path / "a")
+
+
+def test_a_run_whose_weights_were_edited_is_told(tmp_path: Path) -> None:
+    saved(tmp_path / "a", letters="q")
+    describe(tmp_path / "a", {})
+    assert len(read_updates(tmp_path / "a")) == 2
+    weights = tmp_path / "a" / "adapter_model.safetensors"
+    save_file({name: 2 * one for name, one in load_file(weights).items()}, weights)
+    with pytest.raises(UserError, match=f"{weights} is damaged"):
         read_updates(tmp_path / "a")
 
 

@@ -48,7 +48,8 @@ Updates = Mapping[Place, Update | None]
 def read_updates(folder: Path) -> Updates:
     """The updates of the LoRA adapter in `folder`; UserError where there is none that can be read."""
     factors: dict[Place, dict[str, Any]] = {}
-    store.read_description(folder)
+    if store.description_path(folder).exists():
+        store.read_description(folder)
     try:
         config = store.read_object(folder / "adapter_config.json")
         scaling = config["lora_alpha"] / (math.sqrt(config["r"]) if config.get("use_rslora") else config["r"])
