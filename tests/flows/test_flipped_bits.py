@@ -104,7 +104,6 @@ Command = Callable[[Store], set[Any]]
 OF_A_RUN: tuple[Command, ...] = (results, report, predictions, records, similarities, overlaps, continued)
 KINDS: dict[str, tuple[Command, ...]] = {
     "data/capitals/main.json": (records, another_rate),
-    "data/capitals/provenance.json": (records, another_rate),
     "data/capitals/train/4_0.json": (records, another_rate),
     "outputs/targets/[!.]*/manifest.json": (report, another_rate),
     "outputs/targets/[!.]*/tokens.safetensors": (report, another_rate),
@@ -190,6 +189,13 @@ def check(undamaged: Undamaged, pattern: str, seed: int, caplog: pytest.LogCaptu
 @pytest.mark.parametrize("pattern", KINDS)
 def test_a_flipped_bit_is_named(undamaged: Undamaged, pattern: str, caplog: pytest.LogCaptureFixture) -> None:
     check(undamaged, pattern, 0, caplog)
+
+
+@pytest.mark.parametrize("command", [report, records, another_rate])
+def test_the_versions_that_made_data_decide_nothing(undamaged: Undamaged, command: Command) -> None:
+    there = undamaged.restored()
+    flip(there.only("data/capitals/provenance.json"), Random(0))
+    assert command(there) == undamaged.shown[command]
 
 
 @pytest.mark.slow

@@ -313,7 +313,7 @@ def test_what_is_damaged_is_made_again(root: Path, models: Models, what: str) ->
             one.path.write_text(one.path.read_text()[:-9])
         case "older json":
             content = json.loads(one.path.read_text())
-            store.write_json(one.path, {key: value for key, value in content.items() if key != "source_sha256"})
+            store.write_object(one.path, {key: value for key, value in content.items() if key != "source_sha256"})
     assert changed_by(root, models) == {("tok", "teacher")}
     assert rows(found(root)["tok", "teacher"])
 
@@ -322,7 +322,7 @@ def test_other_data_make_everything_again(root: Path, models: Models) -> None:
     path = store.pool_path(root, "capitals")
     content = store.read_json(path)
     content["val_examples"][0]["question"] = "Input: Nowhere\nOutput:"
-    store.write_json(path, content)
+    store.write_object(path, content)
     assert changed_by(root, models) == found(root).keys()
     assert len(list((root / "outputs" / "responses").glob("[!.]*"))) == 2
 
@@ -401,7 +401,7 @@ def test_two_examples_of_one_idx_are_refused(root: Path, models: Models) -> None
     path = store.pool_path(root, "capitals")
     content = store.read_json(path)
     content["val_examples"][1]["idx"] = content["val_examples"][0]["idx"]
-    store.write_json(path, content)
+    store.write_object(path, content)
     with pytest.raises(UserError, match="two val_examples share an idx"):
         similarity(asked(root), models)
 
