@@ -1,7 +1,9 @@
 """`prepare` and `create` as commands: forms and parts, task files, kinds of demonstrations, processes, lengths."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny import tiny_tokenizer
@@ -88,29 +90,36 @@ def test_a_question_asked_twice_is_kept_once(tmp_path: Path, monkeypatch: pytest
 
 def test_lengths_are_added_while_no_other_process_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (path,) = prepare_all(PrepareConfig(root=tmp_path, datasets=("capitals",)))
-    locked, write = list[bool](), store.write_json
+    locked, read, write = list[tuple[str, bool]](), store.read_object, store.write_object
 
-    def written(target: Path, value: object) -> None:
-        locked.append(store.is_locked(path.parent))
-        write(target, value)
+    def reading(target: Path) -> dict[str, Any]:
+        locked.append(("read", store.is_locked(path.parent)))
+        return read(target)
+
+    def writing(target: Path, content: Mapping[str, Any]) -> None:
+        locked.append(("written", store.is_locked(path.parent)))
+        write(target, content)
 
     monkeypatch.setattr(loading, "load_tokenizer", lambda _: tiny_tokenizer("one"))
-    monkeypatch.setattr(store, "write_json", written)
+    monkeypatch.setattr(store, "read_object", reading)
+    monkeypatch.setattr(store, "write_object", writing)
     add_token_lengths(path, "tiny")
-    assert locked == [True]
+    assert set(locked) == {("read", True), ("written", True)}
+    assert [what for what, _ in locked].count("written") == 1
 
 
 def test_lengths_in_tokens_are_added_once_asked_for(tmp_path: Path, tiny_model_folder: Path) -> None:
     sizes = {"root": tmp_path, "datasets": ("capitals",), "num_train_samples": 4, "num_val_samples": 2}
     (path,) = prepare_all(PrepareConfig(**sizes))
-    before = json.loads(path.read_text())
+    before = store.read_object(path)
     assert "question_tokens" not in before["metadata"]
     prepare_all(PrepareConfig(**sizes, model_id=str(tiny_model_folder)))
-    after = json.loads(path.read_text())
+    after = store.read_object(path)
     lengths = after["metadata"].pop("question_tokens")
     assert lengths["min"] <= lengths["median"] <= lengths["max"] <= after["metadata"]["question_characters"]["max"]
     assert after["metadata"].pop("answer_tokens")["min"] >= 1
     assert after["metadata"].pop("tokenizer") == str(tiny_model_folder)
+    assert after.pop("sha256") != before.pop("sha256")
     assert after == before
 
 

@@ -317,7 +317,7 @@ def test_what_is_damaged_is_made_again(root: Path, models: Models, what: str) ->
             one.path.write_text(one.path.read_text()[:-9])
         case "older json":
             content = json.loads(one.path.read_text())
-            store.write_json(one.path, {key: value for key, value in content.items() if key != "source_sha256"})
+            store.write_object(one.path, {key: value for key, value in content.items() if key != "source_sha256"})
     assert changed_by(root, models) == {("tok", "teacher")}
     assert rows(found(root)["tok", "teacher"])
 

@@ -85,5 +85,5 @@ def test_stratifying_still_shuffles_within_an_answer() -> None:
 def test_settings_say_what_no_name_says(demo_type: str) -> None:
     draw = Draw(4, 0, demo_type=demo_type, num_shuffles=2, stratified=True)  # type: ignore[arg-type]
     written = split_to_json(draw_split(POOL, draw), draw)
-    assert written["settings"] == {"max_icl_demos": 256, "num_dev_examples": 50, "stratified": True}
+    assert written["settings"] == {"max_icl_demos": 4, "num_dev_examples": 2, "stratified": True}
     assert written["demo_type"] == demo_type

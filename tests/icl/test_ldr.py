@@ -134,7 +134,7 @@ def test_paths_and_names(tmp_path: Path) -> None:
     split = load_split(paths[0], load_pool(tmp_path, "towns").train)
     assert (len(split.labelled), len(split.dev), len(split.train)) == (3, 1, 20)
     assert store.read_json(paths[0]).keys() == {
-        *("train", "dev", "remaining_indices", "demo_type", "labelled", "settings")
+        *("train", "dev", "remaining_indices", "demo_type", "labelled", "settings", "sha256")
     }
     sizes = {"num_labelled_samples": 3, "num_unlabelled_samples": 5, "max_permutations": 4}
     run = training(tmp_path, Path("org/some-model"), dataset="towns", ldr_mode=True, **sizes)

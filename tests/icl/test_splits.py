@@ -190,7 +190,7 @@ MALFORMED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "no dev": (without("dev"), "no 'dev'"),
     "no demonstrations": (without("train", "icl_demos"), "no 'icl_demos'"),
     "no remaining": (without("remaining_indices"), "no 'remaining_indices'"),
-    "a list": (lambda data: [data], "not in the shape of a split"),
+    "a list": (lambda data: [data], "holds list, not an object"),
     "an unknown demonstration": (
         with_value([["Never seen:1"]], "dev", "icl_demos"),
         "no 'Never seen:1'.*from them or the pool",

@@ -103,7 +103,7 @@ def test_no_label_of_dev_or_unlabelled_examples_is_read(tmp_path: Path) -> None:
         rows += [row for row in data.get("train_examples", []) if row["idx"] not in labelled]
         for row in rows:
             row["answer"] = " hidden"
-        store.write_json(blind.root / path.relative_to(seeing.root), data)
+        store.write_object(blind.root / path.relative_to(seeing.root), data)
     found = blind.train("a2t", **REGIME, label_type="ground_truth")
     name = "adapter_model.safetensors"
     assert (found / name).read_bytes() == (expected / name).read_bytes()

@@ -1,6 +1,5 @@
 """What a record measures and rests on: the uncertainty set, labels, agreement, digests, wrong demonstrations."""
 
-import json
 import logging
 import shutil
 from pathlib import Path
@@ -74,8 +73,7 @@ def made(root: Path, models: Models, one: Evaluation, passes: tuple[bool, ...] =
     config = ModelConfig(model_id=one.model_id, device="cpu")
     path = record_path(root, one, None)
     write_record(path, evaluate_run(root, one, Answering(models.load(config), None), passes), "ia2 evaluate")
-    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return {**record, "examples": pd.read_parquet(path.with_suffix(".parquet"))}
+    return {**store.read_object(path), "examples": pd.read_parquet(path.with_suffix(".parquet"))}
 
 
 @pytest.mark.parametrize("dataset", ["spam", "words"])
@@ -93,7 +91,7 @@ def test_the_record_with_uncertainty_holds_that_without(
     assert {f"{when}_icl_{name}" for when in ("with", "without") for name in added} <= numbers.keys() - metrics.keys()
     pd.testing.assert_frame_equal(more[rows.columns], rows)
     assert len(more.columns) == len(rows.columns) + (8 if dataset == "spam" else 7)
-    apart = {"eval", "timings", "peak_memory_bytes"}
+    apart = {"eval", "timings", "peak_memory_bytes", "examples_sha256", "sha256"}
     assert {key: full[key] for key in full.keys() - apart} == {key: plain[key] for key in plain.keys() - apart}
 
 
@@ -163,10 +161,10 @@ def test_a_record_that_does_not_say_its_evaluation_set_is_made_again(
     one = asked(tiny_model_folder)
     made(root, models, one)
     path = record_path(root, one, None)
-    store.write_json(path, {key: value for key, value in store.read_json(path).items() if key != "eval_sha256"})
+    store.write_object(path, {key: value for key, value in store.read_object(path).items() if key != "eval_sha256"})
     with caplog.at_level(logging.WARNING):
         assert not is_recorded(root, one, None, (False, True))
-    assert "eval_sha256" in caplog.text
+    assert "is made again: eval_sha256 is not that of the files" in caplog.text
 
 
 def test_no_demonstrations_need_no_split(root: Path, tiny_model_folder: Path, models: Models) -> None:

@@ -111,7 +111,7 @@ def test_answers_that_are_right_count(root: Path, tiny_model_folder: Path, model
     data["val_examples"] = [{**row, "answer": text} for row, text in rows if text.strip()]
     readable = len(data["val_examples"])
     data["val_examples"].append({"idx": 99, "question": "Input: Nowhere\nOutput:", "answer": " nothing like this"})
-    store.write_json(store.pool_path(root, "capitals"), data)
+    store.write_object(store.pool_path(root, "capitals"), data)
     shutil.rmtree(root / "outputs" / "evaluations")
     (path,) = evaluate(
         evaluation(
@@ -429,7 +429,8 @@ def test_a_store_that_has_both_shows_them_as_one(root: Path, tiny_model_folder: 
     (path,) = evaluate(config.model_copy(update={"icl_max_demos": 256}), models)
     record, other = store.read_object(path), path.with_name(path.name.replace("demos256", "demos8"))
     shutil.copy(path.with_suffix(".parquet"), other.with_suffix(".parquet"))
-    path.write_text(json.dumps({key: value for key, value in record.items() if key != "sha256"}))
+    older = {key: value for key, value in record.items() if key not in ("sha256", "examples_sha256")}
+    path.write_text(json.dumps({**older, "schema": 1}))
     other.write_text(path.read_text().replace('"icl_max_demos": 256', '"icl_max_demos": 8'))
     records, _ = readable_records(root)
     assert [one.settings.icl_max_demos for one in records] == [256]

@@ -38,7 +38,8 @@ def read_object(path: Path, has_digest: bool = False) -> dict[str, Any]:
         raise UserError(f"{path} holds {type(value).__name__}, not an object; delete it to have it made again")
     if ("sha256" in value or has_digest) and value.get("sha256") != content_digest(value):
         raise UserError(
-            f"{path} is damaged or was edited: its content is not what its sha256 says; delete it to have it made again"
+            f"{path} is damaged or was edited: its content is not what its sha256 says; delete it to have it made "
+            "again, or, where it is data (main.json, a split) that you edited, delete its field sha256"
         )
     return value
 
