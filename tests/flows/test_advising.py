@@ -65,7 +65,7 @@ def test_a_control_is_no_teacher(root: Path, tiny_model_folder: Path, tmp_path: 
     split = {"num_examples": (8,), "run_indices": (0,), "model_types": ("base",), "advise": False}
     (path,) = evaluate(config.model_copy(update=split))
     record = store.read_object(path)
-    store.write_json(path, record | {"eval": record["eval"] | {"control": "wrong_labels"}})
+    store.write_object(path, record | {"eval": record["eval"] | {"control": "wrong_labels"}})
     path.rename(path.with_name("control.json"))
     path.with_suffix(".parquet").rename(path.with_name("control.parquet"))
     (found,) = advise(config)
@@ -82,7 +82,7 @@ def test_adapters_are_those_that_the_flags_select(
     shutil.copy(base.with_suffix(".parquet"), base.with_name("act.parquet"))
     outcome = {**dict.fromkeys(Training.model_fields, 1), "dev_losses": {}}
     adapter = {"kind": "adapter", "run": run.identity(), "train": outcome}
-    store.write_json(base.with_name("act.json"), store.read_object(base) | adapter)
+    store.write_object(base.with_name("act.json"), store.read_object(base) | adapter)
     config = evaluation(copy, tiny_model_folder, **SMALL)
 
     def verdict(**flags: object) -> str:

@@ -1,6 +1,7 @@
 """Bad input through the command line: one line that names the value and the remedy, exit code 2, nothing written."""
 
 import json
+import logging
 import os
 import shlex
 from collections.abc import Callable
@@ -169,10 +170,6 @@ def finished(tmp_path: Path, tiny_model_folder: Path, capsys: pytest.CaptureFixt
         ("data/capitals/main.json", "other lr"),
         ("data/capitals/main.json", "evaluate"),
         ("data/capitals/train/4_0.json", "other lr"),
-        ("outputs/targets/*/manifest.json", "other lr"),
-        ("outputs/targets/*/tokens.safetensors", "other lr"),
-        ("outputs/targets/*/activations.safetensors", "other lr"),
-        ("outputs/act/capitals/*/run.json", "train"),
         ("outputs/act/capitals/*/run.json", "evaluate"),
         ("outputs/act/capitals/*/adapter_config.json", "evaluate"),
         ("outputs/act/capitals/*/adapter_model.safetensors", "evaluate"),
@@ -194,6 +191,39 @@ def test_a_file_cut_in_half_is_named(
     assert told.count("\n") == 1
     assert str(path) in told or str(path.parent) in told
     assert files_of(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("pattern", "command"),
+    [
+        ("outputs/targets/*/manifest.json", "other lr"),
+        ("outputs/targets/*/tokens.safetensors", "other lr"),
+        ("outputs/targets/*/activations.safetensors", "other lr"),
+        ("outputs/act/capitals/*/run.json", "train"),
+    ],
+)
+def test_what_the_command_itself_makes_is_named_and_made_again(
+    finished: dict[str, list[str]],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    pattern: str,
+    command: str,
+) -> None:
+    """Targets and runs rest on data that are whole, so the command makes them again: exit code 0, and a warning."""
+    (path,) = tmp_path.glob(pattern)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    tensors = {file: file.read_bytes() for file in path.parent.glob("*.safetensors") if file != path}
+    caplog.clear()
+    assert cli.main(finished[command]) == 0
+    (warning,) = {one.getMessage() for one in caplog.records if one.levelno == logging.WARNING}
+    assert str(path) in warning or str(path.parent) in warning
+    assert ("the run is trained again" if command == "train" else "they are collected again") in warning
+    assert path.stat().st_size >= len(content) - 50  # a run tells its seconds, of any number of digits
+    assert {file: file.read_bytes() for file in tensors} == tensors
+    if path.suffix == ".safetensors":
+        assert path.read_bytes() == content
+    assert_whole(tmp_path)
 
 
 def test_an_undamaged_store_is_taken(finished: dict[str, list[str]], tmp_path: Path) -> None:

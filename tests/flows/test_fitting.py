@@ -1,10 +1,12 @@
 """`ia2 fit` on the tiny model: rows in, adapter and page out; what it refuses; what it says."""
 
 import csv
+import datetime
 import json
 import re
 import shlex
 import shutil
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from tiny import save_tiny_model
+from tiny_runs import files_of
 
 import ia2
 from ia2 import store
@@ -158,8 +161,18 @@ FRAME = pd.DataFrame(PAIRS, columns=["text", "label"])
     ids=["frame", "columns", "rows", "series", "array", "generator", "zip"],
 )
 def test_examples_of_a_notebook_are_rows(given: Any, tmp_path: Path) -> None:  # noqa: ANN401
-    lines = _write_examples(given, tmp_path / "examples.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (
+        _write_examples(given, tmp_path / "examples.jsonl", overwrite=False).read_text(encoding="utf-8").splitlines()
+    )
     assert [json.loads(line) for line in lines] == FRAME.to_dict("records")
+
+
+def test_dates_of_a_notebook_are_texts(tmp_path: Path) -> None:
+    day = datetime.date(2026, 5, 1)
+    frame = FRAME.assign(at=pd.Timestamp(day), day=day, hour=datetime.time(9), cost=Decimal("1.50"))
+    first, *_ = _write_examples(frame, tmp_path / "examples.jsonl", overwrite=False).read_text().splitlines()
+    told = {"at": "2026-05-01 00:00:00", "day": "2026-05-01", "hour": "09:00:00", "cost": "1.50"}
+    assert json.loads(first) == {"text": "sentence 0", "label": "no", **told}
 
 
 @pytest.mark.parametrize("given", [None, 3, b"text", [], pd.DataFrame(), pd.Series(["a", "b"]), [(b"text", "label")]])
@@ -186,11 +199,26 @@ def test_the_adapter_is_kept_before_anything_is_shown(
     fitted: Adapter, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = fitted.folder.parent
-    before = fitted.folder.stat().st_ino
+    store.remove(fitted.folder)
     monkeypatch.setattr("builtins.print", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         fit(root / "rows.toml", model=str(tiny_model_folder), root=root, num_train_epochs=1, lrs=(1e-2,))
-    assert fitted.folder.stat().st_ino != before
+    assert read_trained(fitted.folder).config.dataset == "rows"
+
+
+@pytest.mark.parametrize("changed", ["README.md", "failure.log"])
+def test_the_adapter_is_replaced_only_where_it_is_another(fitted: Adapter, tmp_path: Path, changed: str) -> None:
+    root = shutil.copytree(fitted.folder.parent, tmp_path / "store")
+    file = write_rows(tmp_path / "rows.csv")
+    adapter, given = root / "adapter", {"num_train_epochs": 1, "lrs": (1e-2,)}
+    model, before, content = read_trained(adapter).model_id, adapter.stat().st_ino, files_of(adapter)
+    fit(file, model=model, root=root, **given)
+    assert adapter.stat().st_ino == before
+    with (adapter / changed).open("ab") as stream:
+        stream.write(b"more")
+    fit(file, model=model, root=root, **given)
+    assert adapter.stat().st_ino != before
+    assert files_of(adapter) == content
 
 
 def test_only_this_comparison_competes_and_is_told(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from described import describe
 from made_up import MadeUpStore, config, rewrite, settings
 
 from ia2.config import TrainConfig
@@ -220,6 +221,7 @@ def test_the_table_and_the_plot_show_the_seconds_of_all_phases(store: MadeUpStor
         seconds = {name: {"seconds": number} for name, number in phases.items()}
         whole = told | {"seconds": list(phases.values())[-1], "phases": seconds}
         (folder / "final_loss_statistics.json").write_text(json.dumps(whole))
+        describe(folder, {"config": config(method).identity()})
         store.adapter(config(method), 60.0, 0.5)
     records = read_results(store.root).records
     runs = read_runs(store.root, records)
@@ -233,6 +235,7 @@ def test_the_table_and_the_plot_show_the_seconds_of_all_phases(store: MadeUpStor
     told = json.loads((folder / "final_loss_statistics.json").read_text())
     seconds = {"act": {"seconds": 30.0}, "tok": {"seconds": 4.0}}
     (folder / "final_loss_statistics.json").write_text(json.dumps(told | {"seconds": 4.0, "phases": seconds}))
+    describe(folder, {"config": both.identity()})
     assert seconds_to_train(both, {run.key: run for run in read_runs(store.root)}) == 34
 
 

@@ -6,6 +6,7 @@ whose dev losses are the same cross-entropy of the same rows. Choosing by the he
 measure, so where another method did better there, that is said instead.
 """
 
+import filecmp
 import json
 import logging
 import math
@@ -14,6 +15,8 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date, time
+from decimal import Decimal
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -157,11 +160,18 @@ def _write_examples(examples: Any, path: Path, overwrite: bool) -> Path:  # noqa
     if not rows:
         raise UserError("there are no examples to learn from; give pairs of text and label, or rows")
     try:
-        text = "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
+        text = "".join(json.dumps(row, ensure_ascii=False, default=_date_text) + "\n" for row in rows)
         text.encode()
     except (TypeError, ValueError) as error:
         raise UserError(f"examples must be texts and numbers: {error}") from error
     return _write_anew(path, text, overwrite, "overwrite=True replaces it")
+
+
+def _date_text(value: object) -> str:
+    """What JSON has no type for and a notebook's columns hold; TypeError for anything else, of which no text is one."""
+    if isinstance(value, date | time | Decimal):
+        return str(value)
+    raise TypeError(f"{str(value)[:100]!r} is {type(value).__name__}")
 
 
 def _write_anew(path: Path, text: str, overwrite: bool, remedy: str) -> Path:
@@ -340,15 +350,24 @@ def _mean_length(pool: Pool) -> int:
 def _keep(comparison: Comparison) -> Trained:
     """Copy the run of lowest dev loss to `adapter`, a name that stays, out of those whose dev losses compare.
 
-    Only runs of this comparison compete: the store may hold those of another model, N or other settings.
+    Only runs of this comparison compete: the store may hold those of another model, N or other settings. An adapter
+    that is that run already stays, since somebody may be reading it.
     """
     chosen = [choice for method, choice in choices(comparison) if method in COMPARABLE]
     runs = [run.folder for run in planned_runs(comparison) if any(choice.accepts(run.config) for choice in chosen)]
     best, folder = min(filter(None, runs), key=_dev_loss), comparison.root / ADAPTER
     store.check_replaceable(folder)
-    with store.writing(folder) as temporary:
-        shutil.copytree(best, temporary)
+    if not _is_copy(folder, best):
+        with store.writing(folder) as temporary:
+            shutil.copytree(best, temporary)
     return read_trained(folder)
+
+
+def _is_copy(folder: Path, run: Path) -> bool:
+    """Whether a folder holds the files of a run, byte for byte, and no others."""
+    here, names = (sorted(str(file.relative_to(one)) for file in one.rglob("*")) for one in (folder, run))
+    files = [name for name in names if not (run / name).is_dir()]
+    return here == names and filecmp.cmpfiles(folder, run, files, shallow=False)[0] == files
 
 
 def _dev_loss(run: Path) -> float:

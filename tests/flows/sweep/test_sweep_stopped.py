@@ -11,6 +11,7 @@ from tiny_sweeps import ENDLESS, ends, grid, summaries, weights, words
 
 from ia2.config import CreateConfig
 from ia2.flows.data import create_all
+from ia2.flows.failures import said_once
 
 ONE_OR_TWO = [1, pytest.param(2, marks=pytest.mark.slow)]
 
@@ -116,8 +117,10 @@ def test_a_missing_data_file_and_a_failing_run_stop_no_other(
     assert any("missing" in key and "missing/main.json does not exist" in reason for key, reason in reasons.items())
     assert sum("too_long" in key and "tokens" in reason for key, reason in reasons.items()) == 1, reasons
     assert "2 done, 3 failed, 2 skipped" in ended.stdout
-    for key, reason in reasons.items():
-        assert f"{key}: {reason}" in ended.stdout
+    for line in said_once(
+        (f"{job['status']}: {job['key']}", job["reason"]) for job in summary["jobs"] if job["key"] in reasons
+    ):
+        assert f"  {line}\n" in ended.stdout
     assert {key.split("/")[1] for key in weights(tmp_path)} == {"made_up"}
 
 
