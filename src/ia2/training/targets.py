@@ -147,7 +147,7 @@ def register(folder: Path, targets: Targets, provenance: dict[str, object]) -> N
         flat = torch.tensor([token for response in targets.responses for token in response])
         _write(folder, "tokens", {"tokens": flat, "lengths": lengths})
     new = [_file(folder, kind).name for kind in sorted(targets.kinds - known)]
-    files = (_manifest(folder).get("files", {}) if known else {}) | store.list_files(folder, new)
+    files = (_manifest(folder)["files"] if known else {}) | store.list_files(folder, new)
     kinds = sorted(known | targets.kinds)
     store.write_object(folder / "manifest.json", {**provenance, "kinds": kinds, "files": files})
 
@@ -175,7 +175,7 @@ def load_targets(folder: Path, kinds: Collection[Kind]) -> Targets | None:
         return None
     present = {"tokens", *kinds} & {*manifest["kinds"]}
     names = {_file(folder, kind).name for kind in present}
-    store.check_files(folder, {name: file for name, file in manifest.get("files", {}).items() if name in names})
+    store.check_files(folder, {name: file for name, file in manifest["files"].items() if name in names})
     try:
         tokens = _mapped(folder, "tokens")
         responses = tuple(tuple(part.tolist()) for part in tokens["tokens"].split(tokens["lengths"].tolist()))
@@ -206,9 +206,9 @@ def kinds_on_disk(folder: Path) -> set[str]:
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
-    """The manifest, and without one that there are no kinds. The first edition listed no files in it."""
+    """The manifest, and without one that there are no kinds."""
     path = folder / "manifest.json"
-    manifest = store.read_object(path) if path.exists() else {"kinds": []}
+    manifest = store.read_object(path, has_digest=True) if path.exists() else {"kinds": []}
     if not isinstance(manifest.get("kinds"), list):
         raise _damaged(folder, "its manifest lists no kinds")
     return manifest
