@@ -422,7 +422,7 @@ def stores(random: Random, box: Box, materials: Materials) -> list[str]:
     results = ["results", "--out", "results.parquet"]
     outcome, found = check(box, [*results, "--root", str(box.root)], [box.here / "results.parquet"])
     if outcome.code == 0 and not names(outcome, box, path):
-        found += believed(box.here / "results.parquet", materials)
+        found += believed(box.here / "results.parquet", materials, box.root)
     predict = ["predict", "--adapter", str(box.root / "adapter"), "--file", "rows.csv", "--out", "answers.csv"]
     words = random.choice(
         [
@@ -504,11 +504,12 @@ def names(outcome: Outcome, box: Box, path: Path) -> bool:
     return any(str(one) in text for one in given) or (path.parent.name != "rows" and str(path.parent) in text)
 
 
-def believed(path: Path, materials: Materials) -> list[str]:
-    """Numbers of the results that are not those of the undamaged store."""
+def believed(path: Path, materials: Materials, root: Path) -> list[str]:
+    """Numbers of the results that are not those of the undamaged store; nobody can name a record that was deleted."""
     frame, right = pd.read_parquet(path), pd.read_parquet(materials.folder / "results.parquet")
     columns = [name for name in right.columns if name != "command"]  # it holds the root
-    known = {(row["record"], row["metric"]): row for row in right[columns].to_dict("records")}
+    there = [row for row in right[columns].to_dict("records") if (root / row["record"]).exists()]
+    known = {(row["record"], row["metric"]): row for row in there}
     wrong = []
     for row in frame.to_dict("records"):
         other = known.get((row["record"], row["metric"]), {})

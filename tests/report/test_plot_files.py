@@ -50,7 +50,10 @@ def test_the_files_have_the_same_bytes_every_time(two: MadeUpStore) -> None:
     asked = PlotConfig(root=two.root, plot_types=("accuracy",), model_types=("act", "tok"))
     before = {path: path.read_bytes() for path in plot(asked)}
     assert {path.read_bytes()[:4] for path in before} == {b"\x89PNG", b"%PDF"}
+    left = next(iter(before)).with_name(f".{next(iter(before)).name}.999999999.tmp")
+    left.write_text("of a process that was killed", encoding="utf-8")
     assert {path: path.read_bytes() for path in plot(asked)} == before
+    assert {path for path in left.parent.iterdir() if path.is_file()} == set(before), "nothing is left beside them"
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -94,7 +94,7 @@ def _save(folder: Path, stem: str, drawing: Drawing) -> list[Path]:
     paths = [folder / f"{stem}.{form}" for form in ("png", "pdf")]
     for path in paths:
         metadata = {"CreationDate": None} if path.suffix == ".pdf" else {}
-        with store.writing(path) as temporary, rc_context(STYLE | SAVED):
+        with store.locked(path, keep=False), store.writing(path) as temporary, rc_context(STYLE | SAVED):
             drawing.figure.savefig(temporary, format=path.suffix[1:], metadata=metadata)
     return paths
 

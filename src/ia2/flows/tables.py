@@ -70,6 +70,6 @@ def _write(root: Path, stem: str, grid: Grid, command: str) -> list[Path]:
     texts = {".tex": latex_table(grid, label, command), ".md": markdown_table(grid), ".csv": csv_table(grid)}
     paths = [root / "reports" / "tables" / f"{stem}{ending}" for ending in texts]
     for path, text in zip(paths, texts.values(), strict=True):
-        with store.writing(path) as temporary:
+        with store.locked(path, keep=False), store.writing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
     return paths
