@@ -193,10 +193,10 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path)
 
 
 def edit(file: Path, change: Callable[[Any], None]) -> None:
+    """Change a file, whose digest then is right again: it is not for its damage that it is refused."""
     content = json.loads(file.read_text())
     change(content)
-    content.pop("sha256", None)
-    file.write_text(json.dumps(content))
+    store.write_object(file, content)
 
 
 KINDS = {
@@ -213,7 +213,16 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize(("kind", "name"), [*((kind, HOSTILE[0]) for kind in KINDS), ("record", HOSTILE[1])])
+QUICK = ("run", "record", "pool")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        *(pytest.param(kind, HOSTILE[0], marks=[] if kind in QUICK else pytest.mark.slow) for kind in KINDS),
+        ("record", HOSTILE[1]),
+    ],
+)
 def test_no_command_writes_out_of_its_root(
     kind: str, name: str, evaluated: Path, tmp_path: Path, tiny_model_folder: Path
 ) -> None:
