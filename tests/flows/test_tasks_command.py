@@ -62,6 +62,13 @@ def test_what_a_killed_command_left_is_swept_by_the_next(tmp_path: Path) -> None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["rows.csv", "rows.toml"]
 
 
+@pytest.mark.parametrize("place", [".", "..", "/", ""])
+@pytest.mark.parametrize("words", [("tasks", "--init"), ("fit",), ("prepare", "--datasets")])
+def test_a_folder_is_no_file_of_rows(words: tuple[str, ...], place: str, tmp_path: Path) -> None:
+    assert main([*words, place, "--root", str(tmp_path / "root")]) == 2
+    assert not (tmp_path / "root").exists()
+
+
 @pytest.mark.parametrize("flag", ["--text_column", "--label_column", "--out"])
 def test_what_goes_with_init_needs_it(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tasks", flag, "x"]) == 2

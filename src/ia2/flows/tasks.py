@@ -7,6 +7,7 @@ from pathlib import Path
 from ia2 import store
 from ia2.config import TasksConfig
 from ia2.errors import UserError
+from ia2.sources import stem_and_type
 from ia2.tasks import TASKS, task
 from ia2.tasks.base import Task
 from ia2.tasks.guessing import guess_task
@@ -29,7 +30,7 @@ def show_tasks(config: TasksConfig) -> None:
 
 def first_task_file(file: Path, config: TasksConfig) -> Path:
     """Look at a file of rows and write what it seems to ask; UserError where that would replace a file."""
-    out = config.out or file.with_suffix(".toml")
+    out = config.out or file.parent / f"{stem_and_type(file)[0]}.toml"
     if out.exists():
         raise UserError(f"{out} exists; remove it, or give another --out")
     guess = guess_task(file, config.text_columns, config.label_column, folder=out.parent)
