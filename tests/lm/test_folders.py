@@ -213,6 +213,7 @@ def test_a_damaged_unpacked_model_is_unpacked_again_and_that_is_said(
 
 def test_another_file_of_the_same_name_is_another_model(gguf: Path, caplog: pytest.LogCaptureFixture) -> None:
     first = model_folder(str(gguf))
+    caplog.clear()
     with caplog.at_level(logging.INFO, logger="ia2"):
         assert model_folder(str(gguf)) == first
         assert not caplog.records, "it is unpacked once"

@@ -15,7 +15,9 @@ from ia2.flows.reporting import write_report
 pytestmark = pytest.mark.browser
 
 EVIL = "日本<img src=x onerror=alert(1)>"
-"""A dataset's name, and what models say, that would be a request and a dialogue if it were not escaped."""
+"""What models say, that would be a request and a dialogue if it were not escaped."""
+NAME = "日本 &quot; ' onerror=alert(1)"
+"""A dataset's name that is one; those with markup are refused where a record is read."""
 MODELS = ["Base, no demonstrations", "Base + demonstrations (teacher)", "tok (SFT)", "act (IA2)", "a2t (IA2 → SFT)"]
 
 
@@ -24,7 +26,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three runs of three methods on capitals, one of tok on a set of trying texts, and one never evaluated."""
     store = MadeUpStore(tmp_path_factory.mktemp("store"))
     fill(store)
-    asked = settings(eval_dataset=EVIL)
+    asked = settings(eval_dataset=NAME)
     base = store.base((0.0, 50.0), eval=asked)
     tok = store.adapter(config("tok"), 25.0, 0.5, eval=asked)
     texts = [EVIL, "x" * 5000, "مرحبا بالعالم", "</script><script>alert(2)</script>"] * 10
