@@ -21,7 +21,7 @@ KINDS: dict[str, tuple[object, ...]] = {
     "clean": ("clean", "--targets"),
 }
 PAIRS = list(combinations_with_replacement(KINDS, 2))
-SAMPLE = [("fit", "fit"), ("merge", "merge"), ("similarity", "clean"), ("retrain", "evaluate")]
+SAMPLE = [("merge", "merge"), ("similarity", "clean")]
 ANEW = {"retrain": ("adapter_model.safetensors", Path(RUN).name), "clean": ()}
 """What such a command is asked to make anew, each time."""
 
