@@ -17,6 +17,7 @@ def tried(*arguments: str) -> tuple[str, dict[str, tuple[int, int]]]:
     return ended.stdout + ended.stderr, {kind: (int(num), int(failed)) for kind, num, failed in counts}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)  # on a busy machine; a minute on an idle one
 def test_a_sample_ends_well_and_what_is_faulty_is_found() -> None:
     told, counts = tried("--inputs", "8", "--kills", "1", "--jobs", "1", "--faulty")
