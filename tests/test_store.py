@@ -40,7 +40,7 @@ def names(folder: Path) -> list[str]:
 
 def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "file.txt"
-    with store.writing(path) as temporary:
+    with store.atomic_write(path) as temporary:
         temporary.write_text("whole")
         assert not path.exists()
         assert temporary.name.startswith(".")
@@ -52,7 +52,7 @@ def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
 def test_a_file_is_replaced_only_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
     path.write_text("old")
-    with store.writing(path) as temporary:
+    with store.atomic_write(path) as temporary:
         temporary.write_text("new")
         assert path.read_text() == "old"
     assert path.read_text() == "new"
@@ -62,7 +62,7 @@ def test_a_folder_replaces_the_one_that_is_there(tmp_path: Path) -> None:
     path = tmp_path / "run"
     path.mkdir()
     (path / "old").write_text("old")
-    with store.writing(path) as temporary:
+    with store.atomic_write(path) as temporary:
         temporary.mkdir()
         (temporary / "new").write_text("new")
         assert names(path) == ["old"]
@@ -74,7 +74,7 @@ def test_a_folder_replaces_the_one_that_is_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_nothing_is_left_after_an_exception(tmp_path: Path, kind: str, error: type[BaseException]) -> None:
     def fail() -> None:
-        with store.writing(tmp_path / "result") as temporary:
+        with store.atomic_write(tmp_path / "result") as temporary:
             if kind == "folder":
                 temporary.mkdir()
             (temporary / "part" if kind == "folder" else temporary).write_text("half")
@@ -108,7 +108,7 @@ def test_leftovers_of_a_killed_process_are_swept(tmp_path: Path) -> None:
     (tmp_path / ".result[1].json.456.tmp").mkdir()
     (tmp_path / ".result[1].json.456.tmp" / "part").write_text("half")
     (tmp_path / ".other.json.789.tmp").write_text("of a process that may be alive")
-    with store.locked(path):
+    with store.file_lock(path):
         assert not list(tmp_path.glob(".result*.tmp*"))
         assert (tmp_path / ".other.json.789.tmp").exists()
 
@@ -118,7 +118,7 @@ def test_leftovers_inside_a_folder_are_swept_with_it(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "tokens.safetensors").write_text("whole")
     (folder / ".activations.safetensors.123.tmp").write_text("half")
-    with store.locked(folder):
+    with store.file_lock(folder):
         assert names(folder) == ["tokens.safetensors"]
 
 
@@ -128,12 +128,12 @@ def test_only_one_at_a_time(tmp_path: Path) -> None:
 
     def second() -> None:
         inside.wait()
-        with store.locked(tmp_path / "result"):
+        with store.file_lock(tmp_path / "result"):
             order.append("second")
 
     thread = threading.Thread(target=second)
     thread.start()
-    with store.locked(tmp_path / "result"):
+    with store.file_lock(tmp_path / "result"):
         inside.set()
         thread.join(timeout=0.2)
         order.append("first")
@@ -144,15 +144,15 @@ def test_only_one_at_a_time(tmp_path: Path) -> None:
 def test_a_claim_never_waits_and_holds_what_is_locked_within(tmp_path: Path) -> None:
     path = tmp_path / "result"
     assert not store.is_locked(path)
-    with store.claimed(path) as ours:
+    with store.try_lock(path) as ours:
         assert ours
         assert store.is_locked(path)
-        with store.locked(path), store.claimed(path) as again:
+        with store.file_lock(path), store.try_lock(path) as again:
             assert again
         assert elsewhere(path) is False, "still held"
     assert not store.is_locked(path)
     assert elsewhere(path) is True
-    with store.locked(path):
+    with store.file_lock(path):
         assert elsewhere(path) is False
 
 
@@ -161,7 +161,7 @@ def elsewhere(path: Path) -> bool:
     got: list[bool] = []
 
     def claim() -> None:
-        with store.claimed(path) as ours:
+        with store.try_lock(path) as ours:
             got.append(ours)
 
     thread = threading.Thread(target=claim)
@@ -173,18 +173,18 @@ def elsewhere(path: Path) -> bool:
 def test_who_holds_a_lock_sweeps_once(tmp_path: Path) -> None:
     path = tmp_path / "result"
     (tmp_path / ".result.123.tmp").write_text("of a killed process")
-    with store.claimed(path):
+    with store.try_lock(path):
         assert names(tmp_path) == [".result.lock"]
-        with store.writing(path) as temporary:
+        with store.atomic_write(path) as temporary:
             temporary.write_text("half")
-            with store.locked(path):
+            with store.file_lock(path):
                 assert temporary.exists()
     assert path.read_text() == "half"
 
 
 def test_names_that_are_too_long_for_a_temporary_file_are_cut(tmp_path: Path) -> None:
     path = tmp_path / ("n" * 250 + ".json")
-    with store.locked(path):
+    with store.file_lock(path):
         store.write_json(path, 1)
     assert store.read_json(path) == 1
 
@@ -384,22 +384,22 @@ def test_tails_differ_where_fields_do(fields: dict[str, int], data: Any) -> None
 
 def test_the_root_that_is_given_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IA2_ROOT", "/elsewhere")
-    assert store.root_of(PrepareConfig(root=tmp_path)) == tmp_path
-    assert store.root_of(PrepareConfig()) == Path("/elsewhere")
+    assert store.resolve_root(PrepareConfig(root=tmp_path)) == tmp_path
+    assert store.resolve_root(PrepareConfig()) == Path("/elsewhere")
 
 
 def test_the_root_is_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert store.root_of(DemoConfig()) == tmp_path
+    assert store.resolve_root(DemoConfig()) == tmp_path
 
 
 def test_the_root_of_a_command_in_scripts_is_the_folder_above(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scripts = tmp_path / "scripts"
     scripts.mkdir()
     monkeypatch.chdir(scripts)
-    assert store.root_of(PrepareConfig()) == scripts, "some other folder of that name"
+    assert store.resolve_root(PrepareConfig()) == scripts, "some other folder of that name"
     (scripts / "train_unified.py").touch()
-    assert store.root_of(PrepareConfig()) == tmp_path
+    assert store.resolve_root(PrepareConfig()) == tmp_path
 
 
 def test_finished_runs_are_those_with_weights_and_both_descriptions(tmp_path: Path) -> None:
@@ -426,7 +426,7 @@ def test_what_is_swept_before_a_name_is_made_is_of_that_name(tmp_path: Path, nam
     own, other = tmp_path / f".{name}.1.tmp", tmp_path / ".ab.1.tmp"
     for path in (own, other):
         path.write_text("left")
-    with store.locked(tmp_path / name):
+    with store.file_lock(tmp_path / name):
         assert not own.exists()
         assert other.exists()
 
@@ -462,7 +462,7 @@ def test_a_replacing_that_was_killed_is_ended_by_the_next(new_is_there: bool, tm
     path = tmp_path / "run"
     folder_with(tmp_path / ".run.old", "old")
     folder_with(path if new_is_there else tmp_path / ".run.7.tmp", "new")
-    with store.locked(path):
+    with store.file_lock(path):
         assert (path / "file").read_text() == ("new" if new_is_there else "old")
         assert names(tmp_path) == [".run.lock", "run"]
 
@@ -483,7 +483,7 @@ def test_a_folder_that_cannot_be_replaced_stays(tmp_path: Path, monkeypatch: pyt
         return rename(self, target)
 
     def replace() -> None:
-        with store.writing(path) as temporary:
+        with store.atomic_write(path) as temporary:
             folder_with(temporary, "new")
 
     monkeypatch.setattr(Path, "rename", fail)
@@ -570,9 +570,9 @@ def test_what_is_no_part_of_a_path_is_refused(text: str, tmp_path: Path) -> None
 
 @given(st.text(max_size=300))
 def test_a_fitting_name_is_a_part_of_a_path(text: str) -> None:
-    name = store.fitting_name(text)
+    name = store.safe_filename(text)
     assert is_path_part(name, 230)
-    assert store.fitting_name(name) == name
+    assert store.safe_filename(name) == name
     assert (name == text) == is_path_part(text, 230)
 
 
@@ -590,11 +590,11 @@ def test_a_model_called_by_a_control_character_names_a_run(tmp_path: Path) -> No
 def test_names_that_begin_the_same_have_temporary_names_of_their_own(tmp_path: Path) -> None:
     """As two runs have that are trained in the same passes, which process and time do not tell apart."""
     one, other = tmp_path / f"{'x' * 160}_1", tmp_path / f"{'x' * 160}_2"
-    with store.writing(one) as first, store.writing(other) as second:
+    with store.atomic_write(one) as first, store.atomic_write(other) as second:
         folder_with(first, "first")
         folder_with(second, "second")
     assert [(path / "file").read_text() for path in (one, other)] == ["first", "second"]
-    with store.locked(one):
+    with store.file_lock(one):
         assert not store.is_locked(other)
 
 
@@ -603,7 +603,7 @@ def test_what_is_swept_is_of_the_whole_name(tmp_path: Path) -> None:
     others = [tmp_path / name for name in (".m.2.7.tmp", ".m2.7.tmp", ".m.tmp", ".m.notes.tmp")]
     for path in (*left, *others):
         path.write_text("")
-    with store.locked(tmp_path / "m", keep=False):
+    with store.file_lock(tmp_path / "m", keep=False):
         assert sorted(tmp_path.glob(".*.tmp")) == sorted(others)
     assert sorted(tmp_path.iterdir()) == sorted(others), "and the lock is gone"
 
@@ -655,7 +655,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: py
 
 def test_a_name_that_no_file_could_have_ends_in_a_digest() -> None:
     long = "run" * 100
-    names = [store.fitting_name(name) for name in ("short", long, long + "s")]
+    names = [store.safe_filename(name) for name in ("short", long, long + "s")]
     assert names[0] == "short"
     assert [len(name) for name in names[1:]] == [230, 230]
     assert names[1] != names[2]
@@ -665,9 +665,9 @@ def test_a_name_that_no_file_could_have_ends_in_a_digest() -> None:
 @pytest.mark.parametrize("one", ["x", "é", "数", "𝛼"], ids=["1 byte", "2 bytes", "3 bytes", "4 bytes"])
 def test_names_are_as_long_as_their_bytes(tmp_path: Path, one: str) -> None:
     """So that every name that fits can be locked, written and written beside, in whatever letters."""
-    path = tmp_path / f"{store.fitting_name(one * 300)}.parquet"
+    path = tmp_path / f"{store.safe_filename(one * 300)}.parquet"
     assert one * (200 // len(one.encode())) in path.name
-    with store.locked(path.with_suffix("")):
+    with store.file_lock(path.with_suffix("")):
         path.with_suffix("").mkdir()
         store.write_json(path, "whole")
         assert store.temporaries(path) == []
@@ -714,7 +714,7 @@ def test_an_object_without_a_digest_is_read_where_none_has_to_be(tmp_path: Path)
 def test_a_file_is_digested_again_when_it_differs(tmp_path: Path) -> None:
     path = tmp_path / "file"
     for content in (b"one", b"two", b"three"):
-        with store.writing(path) as temporary:
+        with store.atomic_write(path) as temporary:
             temporary.write_bytes(content)
         assert store.file_digest(path) == hashlib.sha256(content).hexdigest()
 
@@ -735,7 +735,7 @@ def test_weights_of_the_same_size_are_damage_where_they_are_loaded(tmp_path: Pat
     weights = tmp_path / "adapter_model.safetensors"
     weights.write_bytes(b"one")
     describe(tmp_path, {})
-    with store.writing(weights) as temporary:
+    with store.atomic_write(weights) as temporary:
         temporary.write_bytes(b"two")
     store.read_description(tmp_path, tensors=False)
     with pytest.raises(UserError, match=str(weights)):

@@ -243,7 +243,7 @@ def test_status_where_targets_are_being_written(tmp_path: Path, capsys: pytest.C
     (targets / ".0f.7.tmp").mkdir()
     for name in (".0e.7.tmp", "0f/.tokens.safetensors.7.tmp", ".0d.7.tmp"):
         (targets / name).write_text("half")
-    with store.locked(targets / "0d"):
+    with store.file_lock(targets / "0d"):
         assert main(["status", "--root", str(tmp_path)]) == 0
     assert capsys.readouterr().err == ""
 
@@ -277,9 +277,9 @@ def test_clean_leaves_what_is_of_a_stranger_or_a_process_that_lives(tmp_path: Pa
 def test_what_an_evaluation_is_writing_is_no_leftover(tmp_path: Path) -> None:
     """The lock is on the record's name without an ending; its table and its JSON are written under it."""
     record = tmp_path / "outputs" / "evaluations" / "act" / "capitals" / "tiny_0.01_0__capitals.json"
-    with store.locked(record.with_suffix("")):
+    with store.file_lock(record.with_suffix("")):
         for path in (record, record.with_suffix(".parquet")):
-            with store.writing(path) as temporary:
+            with store.atomic_write(path) as temporary:
                 temporary.write_text("half")
                 assert clean(CleanConfig(root=tmp_path)) == []
     left = record.with_name(f".{record.name}.1.tmp")
@@ -292,7 +292,7 @@ def test_responses_go_with_the_targets(tmp_path: Path) -> None:
     for folder in folders:
         store.write_json(folder / "manifest.json", {})
     assert clean(CleanConfig(root=tmp_path)) == []
-    with store.locked(folders[1]):
+    with store.file_lock(folders[1]):
         assert clean(CleanConfig(root=tmp_path, targets=True, dry_run=True)) == folders[:1]
     assert clean(CleanConfig(root=tmp_path, targets=True)) == [folders[1].with_name(".0f.lock"), *folders]
 

@@ -38,7 +38,7 @@ def advise(config: EvaluateConfig, models: Models | None = None) -> list[Advice]
 
     UserError where neither `config` nor a record or run says which evaluation set.
     """
-    root, models = store.root_of(config), models or Models()
+    root, models = store.resolve_root(config), models or Models()
     records = _selected(root, config)
     measured = {record.settings.eval_dataset for record in records if _is_of_teacher(record)}
     for dataset in _wanted(root, config, records):

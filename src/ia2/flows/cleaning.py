@@ -15,7 +15,7 @@ from ia2.training.targets import FILES
 
 def clean(config: CleanConfig) -> list[Path]:
     """Remove it, or with `dry_run` only say what would go; returns the paths."""
-    root = store.root_of(config)
+    root = store.resolve_root(config)
     chosen = [*leftovers(root), *(_collected(root) if config.targets else ())]
     for path in chosen:
         verb = "would remove" if config.dry_run else "removing"
@@ -33,7 +33,7 @@ def _remove(path: Path) -> None:
         store.remove(path)
         return
     beside = path.suffix in (".lock", ".old")
-    with store.claimed(store.beside_what(path) if beside else path, keep=False) as ours:
+    with store.try_lock(store.locked_path(path) if beside else path, keep=False) as ours:
         if ours and not beside:
             store.remove(path)
 
@@ -48,7 +48,7 @@ def leftovers(root: Path) -> Iterator[Path]:
         beside += sorted((*folder.rglob(".*.old"), *folder.rglob(".*.lock")))
     for path in beside:
         ours = path.suffix == ".old" or (path.is_file() and not size([path]))
-        if ours and os.path.lexists(path) and not store.is_locked(store.beside_what(path)):
+        if ours and os.path.lexists(path) and not store.is_locked(store.locked_path(path)):
             yield path
 
 
@@ -57,7 +57,7 @@ def _is_in_use(path: Path) -> bool:
 
     A record's lock has the name of both its files without their endings, so any beginning of the name counts.
     """
-    locked = [store.beside_what(lock) for lock in path.parent.glob(".*.lock")]
+    locked = [store.locked_path(lock) for lock in path.parent.glob(".*.lock")]
     at_it = [place for place in locked if path.name[1:].startswith(place.name[:200])]
     return any(map(store.is_locked, [*at_it, path.parent]))
 
@@ -76,7 +76,7 @@ def _collected(root: Path) -> Iterator[Path]:
     """Sets of targets, and the responses that similarity decoded; each is made again when it is needed."""
     for kind in ("targets", "responses"):
         for folder in sorted((root / "outputs" / kind).glob("[!.]*")):
-            if foreign := store.foreign(folder, FILES):
+            if foreign := store.unknown_entries(folder, FILES):
                 print(shown(f"leaving {folder.relative_to(root)}: it holds {foreign[0]!r}, which ia2 did not write"))
             elif not store.is_locked(folder):
                 yield folder

@@ -171,8 +171,8 @@ def show(root: Path, hp_selection: HpSelection = "dev_loss", of: Comparison | No
     data = page_data(root, config, None if of is None else only_of(of), kept)
     for group in data.groups:
         figure = accuracy_bars(group.rows, accuracy_caption(group.rows))
-        path = folder / f"{store.fitting_name(f'accuracy_{group.eval_dataset}')}.png"
-        with store.locked(path, keep=False), store.writing(path) as temporary:
+        path = folder / f"{store.safe_filename(f'accuracy_{group.eval_dataset}')}.png"
+        with store.file_lock(path, keep=False), store.atomic_write(path) as temporary:
             figure.savefig(temporary, format="png", dpi=150)
     page = write_page(data, folder / "report.html")
     print(text_table(data.summary))

@@ -29,7 +29,7 @@ FEWEST_FOR_PROCESSES = 16
 
 def prepare_all(config: PrepareConfig) -> list[Path]:
     """`ia2 prepare`: every dataset; returns the paths of their main.json."""
-    root = store.root_of(config)
+    root = store.resolve_root(config)
     names = [
         dataset_name(dataset, config.subset, config.prompt_template, config.label_template)
         for dataset in config.datasets
@@ -43,7 +43,7 @@ def prepare_all(config: PrepareConfig) -> list[Path]:
 
 def create_all(config: CreateConfig) -> list[Path]:
     """`ia2 create`: every dataset, N and run; returns the paths of their splits."""
-    root = store.root_of(config)
+    root = store.resolve_root(config)
     wanted = [(ensure_pool(root, dataset), draw) for dataset in config.datasets for draw in _draws(config)]
     missing = sum(not path_of(root, dataset, draw).exists() for dataset, draw in wanted)
     few = (len(wanted) if config.overwrite else missing) < FEWEST_FOR_PROCESSES

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 def demo(config: DemoConfig) -> Path:
     """Train, evaluate and show; returns the page's path."""
     usual = "ia2-demo" if config.protocol == "default" else f"ia2-demo-{config.protocol}"
-    root = store.root_of(config, Path(usual))
+    root = store.resolve_root(config, Path(usual))
     models = Models()
     log.info("The demo teaches %s from its own in-context behaviour, in %s.", config.model_id, root.resolve())
     chapters = list(_chapters(config, root))

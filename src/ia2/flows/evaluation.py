@@ -29,7 +29,7 @@ def evaluate(config: EvaluateConfig, models: Models | None = None) -> list[Path]
 
     MachineError, after all others are made, where some could not be; UserError where nothing matches.
     """
-    root = store.root_of(config)
+    root = store.resolve_root(config)
     planned = plan(root, config)
     if config.dry_run:
         print(planned.text)
@@ -86,7 +86,7 @@ class _Maker:
             lm = self.models.load(
                 ModelConfig(model_id=job.asked.model_id, torch_dtype=self.config.torch_dtype, **self.config.placement())
             )
-            with store.locked(job.path.with_suffix("")):
+            with store.file_lock(job.path.with_suffix("")):
                 if is_made_meanwhile(self.root, job):
                     return store.read_object(job.path)
                 model = Answering(lm, job.trained, self.config.token_budget)

@@ -178,7 +178,7 @@ def _write_anew(path: Path, text: str, overwrite: bool, remedy: str) -> Path:
     """Write a file of the root; UserError where another is in its place and not to be overwritten."""
     if path.exists() and path.read_bytes() != text.encode() and not overwrite:
         raise UserError(f"{path} says something else than these rows and settings: {remedy}")
-    with store.writing(path) as temporary:
+    with store.atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return path
 
@@ -196,11 +196,11 @@ def _example(item: Any) -> dict[str, Any]:  # noqa: ANN401 - as above
 
 def fit_from(config: FitConfig, models: Models | None = None) -> Adapter:
     """`ia2 fit`: guess, split, train, evaluate, show, and keep one adapter."""
-    root = store.root_of(config, Path(f"{stem_and_type(config.file)[0]}-ia2"))
+    root = store.resolve_root(config, Path(f"{stem_and_type(config.file)[0]}-ia2"))
     models = models or Models()
     described = config.file.suffix.lower() in TASK_FILE_TYPES[:1]
     guess = None if described else _guessed(config, root)
-    with store.locked(root / ADAPTER, keep=False):
+    with store.file_lock(root / ADAPTER, keep=False):
         dataset, file = _prepared(config, root, guess)
         comparison = _comparison(config, root, dataset, file, models)
         compare(comparison, models)
@@ -214,7 +214,7 @@ def _prepared(config: FitConfig, root: Path, guess: Guess | None) -> tuple[str, 
     """Describe the rows, by a guessed task file or their own, and write them; returns the dataset and the task file."""
     file = config.file if guess is None else root / f"{stem_and_type(config.file)[0]}.toml"
     if guess is not None and (config.overwrite or not file.exists()):
-        with store.writing(file) as temporary:
+        with store.atomic_write(file) as temporary:
             temporary.write_text(task_file_text(guess.task_file, guess.sentences), encoding="utf-8")
     elif guess is not None and read_task_file(file) != guess.task_file:  # a person may have written remarks into it
         raise UserError(
@@ -250,7 +250,7 @@ def _check_kept(root: Path, dataset: str, overwrite: bool) -> None:
 def _discard_runs(root: Path, dataset: str) -> None:
     for folder in store.run_folders(root):
         if folder.parent.name == dataset:
-            with store.locked(folder):
+            with store.file_lock(folder):
                 store.check_replaceable(folder)
                 store.remove(folder)
 
@@ -358,7 +358,7 @@ def _keep(comparison: Comparison) -> Trained:
     best, folder = min(filter(None, runs), key=_dev_loss), comparison.root / ADAPTER
     store.check_replaceable(folder)
     if not _is_copy(folder, best):
-        with store.writing(folder) as temporary:
+        with store.atomic_write(folder) as temporary:
             shutil.copytree(best, temporary)
     return read_trained(folder)
 

@@ -69,7 +69,7 @@ def _all_of(uncertainty_mode: bool) -> Wanted:
 
 
 def _plot(config: PlotSelection, wanted: Wanted) -> list[Path]:
-    root = store.root_of(config)
+    root = store.resolve_root(config)
     kinds = dict(wanted)
     records, problems = readable_records(root, may_be_none=kinds.keys() <= ANALYSES)
     there = read_stored(root, config, records, kinds)
@@ -94,7 +94,7 @@ def _save(folder: Path, stem: str, drawing: Drawing) -> list[Path]:
     paths = [folder / f"{stem}.{form}" for form in ("png", "pdf")]
     for path in paths:
         metadata = {"CreationDate": None} if path.suffix == ".pdf" else {}
-        with store.locked(path, keep=False), store.writing(path) as temporary, rc_context(STYLE | SAVED):
+        with store.file_lock(path, keep=False), store.atomic_write(path) as temporary, rc_context(STYLE | SAVED):
             drawing.figure.savefig(temporary, format=path.suffix[1:], metadata=metadata)
     return paths
 
@@ -103,7 +103,7 @@ def _drawings(there: Stored, runs: tuple[TrainedRun, ...], wanted: Wanted) -> It
     """Folder, name and drawing of everything that is wanted."""
     folder = there.root / "plots" / "unified"
     for place, found in places(there).items():
-        asked = store.fitting_name(f"{place.evaluated}_{place.icl_source}_{place.icl_max_demos}")
+        asked = store.safe_filename(f"{place.evaluated}_{place.icl_source}_{place.icl_max_demos}")
         inner = folder / path_part(place.trained) / asked
         material = _material(there, place, found, runs)
         of_records = tail(there.config, [fields_of(record) for record in found.records])
@@ -147,4 +147,4 @@ def _of_updates(there: Stored, folder: Path) -> Iterator[tuple[Path, str, Drawin
 
 
 def _stem(model_id: str, drawing: Drawing, end: str) -> str:
-    return store.fitting_name(f"{store.short_model_name(model_id)}_{drawing.name}{end}")
+    return store.safe_filename(f"{store.short_model_name(model_id)}_{drawing.name}{end}")

@@ -29,7 +29,7 @@ def predict_from(config: PredictConfig, models: Models | None = None) -> list[Pr
     if config.repl:
         return list(_answers_as_typed(trained, model, models or Models()))
     if config.out is not None:
-        with store.locked(config.out, keep=False):
+        with store.file_lock(config.out, keep=False):
             return _write(config, config.out, trained, model, models or Models())
     rows = [dict(row_of(config.text, trained.spec))] if config.text is not None else _rows(config, trained)
     predictions = predict(trained, rows, model, models or Models())

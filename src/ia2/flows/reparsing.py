@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 def reparse(config: ReparseConfig) -> list[Reread]:
     """Read the records again, show what that changes, and write it unless `dry_run`; the same again changes nothing."""
-    root = store.root_of(config)
+    root = store.resolve_root(config)
     for path in [] if config.dry_run else restore_cut(root):
         log.warning("%s was cut off while it was replaced, and is back as evaluation wrote it", path)
     named = {name_of(dataset): dataset for dataset in config.eval_datasets}
@@ -90,7 +90,7 @@ def _reparse_one(root: Path, record: Record, reading: Reading, config: ReparseCo
     if config.dry_run:
         new = reread(record.path, reading, command)
     else:
-        with store.locked(record.path.with_suffix("")):
+        with store.file_lock(record.path.with_suffix("")):
             new = reread(record.path, reading, command)
             if new.changes:
                 replace_record(new)

@@ -29,7 +29,7 @@ def write_report(config: ReportConfig) -> Path:
     UserError where the root is no folder or no record passes the filters; MachineError, once the page is written, where
     a record is damaged.
     """
-    root = store.root_of(config)
+    root = store.resolve_root(config)
     if not root.is_dir():
         raise UserError(f"root={str(root)!r} is no folder; give the --root that the other commands were given")
     data = page_data(root, config)
@@ -90,6 +90,6 @@ def _fields_of_similarity(one: Similarity) -> dict[str, Any]:
 def write_page(data: PageData, path: Path) -> Path:
     """Write the page, whole or not at all."""
     html = render_page(data)
-    with store.locked(path, keep=False), store.writing(path) as temporary:
+    with store.file_lock(path, keep=False), store.atomic_write(path) as temporary:
         temporary.write_text(html, encoding="utf-8")
     return path

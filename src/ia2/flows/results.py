@@ -27,7 +27,7 @@ def gather(config: ResultsConfig) -> Path:
     UserError where no record passes the filters or one measurement stands in two; MachineError, once all else is done,
     where a record is damaged.
     """
-    root = store.root_of(config)
+    root = store.resolve_root(config)
     records, problems = readable_records(root)
     records = passing(records, config, ("model_types", "trained_datasets", "eval_datasets"))
     runs = examine_runs(root, records)
@@ -43,7 +43,7 @@ def gather(config: ResultsConfig) -> Path:
 
 
 def _write(table: pd.DataFrame, path: Path) -> None:
-    with store.locked(path, keep=False), store.writing(path) as temporary:
+    with store.file_lock(path, keep=False), store.atomic_write(path) as temporary:
         if path.suffix == ".parquet":
             table.to_parquet(temporary, index=False)
         else:

@@ -40,7 +40,7 @@ def similarity(config: SimilarityConfig, models: Models | None = None) -> list[P
 
     UserError where no run matches; MachineError, after all others are made, where some could not be.
     """
-    root = store.root_of(config)
+    root = store.resolve_root(config)
     config, given = by_name(root, config)
     selection = select_some(root, config)
     teachers = _teachers(config, selection.runs)
@@ -150,7 +150,7 @@ class _Maker:
                 ModelConfig(model_id=asked.model_id, torch_dtype=config.torch_dtype, **config.placement())
             )
             failing = _failing(wanted, lm)
-            with store.locked(place_of(self.root, asked)):
+            with store.file_lock(place_of(self.root, asked)):
                 usable = _without(wanted, failing)
                 left = [one for one in usable if state_of(self.root, one, lm.revision) != STANDS]
                 if left:

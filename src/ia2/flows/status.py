@@ -15,7 +15,7 @@ from ia2.report.runs import examine_runs
 
 def status(config: StatusConfig) -> None:
     """Print it; another shell's sweep is seen by what it writes."""
-    root = store.root_of(config)
+    root = store.resolve_root(config)
     lines = [f"{root.resolve()}", *_data(root), *_targets(root), *_runs(root), *_records(root)]
     parts = {"in progress": in_progress(root), "failed": failed(root), "damaged": damaged(root)}
     for title, found in ((title, list(found)) for title, found in parts.items()):

@@ -33,7 +33,7 @@ def subspace(config: SubspaceConfig) -> list[Path]:
 
     UserError where no two runs can be compared; MachineError, after all others are made, where some could not be.
     """
-    root = store.root_of(config)
+    root = store.resolve_root(config)
     for name in set(config.model_types) - {"base"}:
         parse_method(name)
     config = config.model_copy(update={"trained_datasets": tuple(map(name_of, config.trained_datasets))})
@@ -68,7 +68,7 @@ def _compare(root: Path, wanted: list[Pair], command: str) -> list[Failure]:
     failures, updates = [], lru_cache(maxsize=KEPT)(read_updates)
     for pair in tqdm(wanted, desc="subspace", unit="pair", leave=False, disable=None):
         path = pair_path(root, pair)
-        with store.locked(path.with_suffix("")):
+        with store.file_lock(path.with_suffix("")):
             if is_overlapped(root, pair):
                 continue
             try:

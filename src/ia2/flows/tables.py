@@ -27,7 +27,7 @@ def tables(config: TablesConfig) -> list[Path]:
 
     UserError where no record passes the filters; MachineError, once all is written, where a record is damaged.
     """
-    root, made = store.root_of(config), dict[str, Grid]()
+    root, made = store.resolve_root(config), dict[str, Grid]()
     there, problems = readable_records(root)
     for grid in _grids(root, there, config):
         stem = _stem(grid, config)
@@ -62,7 +62,7 @@ def _stem(grid: Grid, config: TablesConfig) -> str:
     parts = (store.short_model_name(about.model_id), about.num_examples, about.adapter or "base", about.label_type)
     asked = {name: value for name, value in config.changed().items() if name not in FOR_ALL}
     tail = {name: ",".join(value) if isinstance(value, list) else value for name, value in asked.items()}
-    return store.fitting_name("_".join(str(part) for part in parts if part is not None) + store.name_tail(tail))
+    return store.safe_filename("_".join(str(part) for part in parts if part is not None) + store.name_tail(tail))
 
 
 def _write(root: Path, stem: str, grid: Grid, command: str) -> list[Path]:
@@ -70,6 +70,6 @@ def _write(root: Path, stem: str, grid: Grid, command: str) -> list[Path]:
     texts = {".tex": latex_table(grid, label, command), ".md": markdown_table(grid), ".csv": csv_table(grid)}
     paths = [root / "reports" / "tables" / f"{stem}{ending}" for ending in texts]
     for path, text in zip(paths, texts.values(), strict=True):
-        with store.locked(path, keep=False), store.writing(path) as temporary:
+        with store.file_lock(path, keep=False), store.atomic_write(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
     return paths

@@ -36,7 +36,7 @@ def first_task_file(file: Path, config: TasksConfig) -> Path:
     guess = guess_task(file, config.text_columns, config.label_column, folder=out.parent)
     for sentence in guess.sentences:
         print(sentence, file=sys.stderr)
-    with store.locked(out, keep=False), store.writing(out) as temporary:
+    with store.file_lock(out, keep=False), store.atomic_write(out) as temporary:
         temporary.write_text(task_file_text(guess.task_file, guess.sentences, out.suffix), encoding="utf-8")
     return out
 

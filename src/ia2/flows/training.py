@@ -28,7 +28,7 @@ def train(config: TrainConfig, models: Models | None = None, keep_first: bool = 
     if config.foreign():
         log.info("%s ignores %s", config.training_method, ", ".join(f"--{key}" for key in config.foreign()))
     config = resolve(config)
-    root = store.root_of(config)
+    root = store.resolve_root(config)
     if config.continue_training is not None:
         return train_run(root, config, models, Start(_continued(root, config), num_phases=0))
     first = first_phase(config)
@@ -61,7 +61,7 @@ def train_together(configs: Sequence[TrainConfig], models: Models) -> list[Path 
 
     Each comes to what it would alone, up to rounding.
     """
-    root, assignments = store.root_of(configs[0]), []
+    root, assignments = store.resolve_root(configs[0]), []
     for config in map(resolve, configs):
         first = first_phase(config)
         start = None if first is None else Start(store.run_folder(root, first), num_phases=1)
@@ -71,7 +71,7 @@ def train_together(configs: Sequence[TrainConfig], models: Models) -> list[Path 
 
 def resolve(config: TrainConfig) -> TrainConfig:
     """The config with the dataset's name and T as the task declares it, its data files in place."""
-    root = store.root_of(config)
+    root = store.resolve_root(config)
     dataset = ensure_pool(root, config.dataset, config.no_prepare)
     ensure_split(root, dataset, draw_of(config), config.no_prepare)
     num_tokens = config.num_generated_tokens or load_pool(root, dataset).spec.num_generated_tokens

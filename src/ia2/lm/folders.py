@@ -137,7 +137,7 @@ def _is_whole(folder: Path) -> bool:
 
 def _unpack(file: Path, folder: Path) -> Path:
     """Write a GGUF file's weights, dequantised to float32, and digests of what is written, where it is not there."""
-    with store.locked(folder):
+    with store.file_lock(folder):
         if _is_whole(folder):
             return folder
         if folder.exists():
@@ -150,7 +150,7 @@ def _unpack(file: Path, folder: Path) -> Path:
             model = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **given)
         model.config.__dict__.pop("quantization_config", None)
         vars(model).update(hf_quantizer=None, is_quantized=False)
-        with store.writing(folder) as temporary:
+        with store.atomic_write(folder) as temporary:
             model.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
             names = sorted(path.name for path in temporary.iterdir())

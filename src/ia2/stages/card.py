@@ -22,11 +22,11 @@ def is_behind(folder: Path, record: Path) -> bool:
 
 def refresh_card(root: Path, folder: Path) -> None:
     """Write into the card of the run in `folder` what the records of its adapter, as it is now, say."""
-    with store.locked(folder):
+    with store.file_lock(folder):
         trained, path = read_trained(folder), folder / CARD
         part = measured_part(_records_of(root, trained))
         card = path.read_text(encoding="utf-8") if path.exists() else _first(trained)
-        with store.writing(path) as temporary:
+        with store.atomic_write(path) as temporary:
             temporary.write_text(with_part(card, part), encoding="utf-8")
 
 

@@ -28,7 +28,7 @@ def collect(root: Path, config: TrainConfig, kinds: frozenset[Kind], models: Mod
     """
     material = read_material(root, config, models)
     folder = targets_place(material)
-    with store.claimed(folder) as ours:
+    with store.try_lock(folder) as ours:
         if not ours:
             return None
         missing = not kinds <= kinds_on_disk(folder)

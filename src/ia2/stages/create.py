@@ -35,7 +35,7 @@ def create(root: Path, dataset: str, draw: Draw | LowDataDraw, overwrite: bool =
             "examples, so at least 2 are needed"
         )
     path = path_of(root, dataset, draw)
-    with store.locked(path):
+    with store.file_lock(path):
         if path.exists() and not overwrite:
             check_draw(path, draw)
             log.info("%s is there", path)

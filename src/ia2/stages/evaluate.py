@@ -67,7 +67,7 @@ def record_path(root: Path, asked: Evaluation, trained: Trained | None) -> Path:
 
     Where a record stands that was asked for with another k and shows the same, its own: there is one.
     """
-    name = store.fitting_name(f"{trained.folder.name if trained else asked.of_base}__{asked.name}")
+    name = store.safe_filename(f"{trained.folder.name if trained else asked.of_base}__{asked.name}")
     method, dataset = (trained.config.training_method, trained.config.dataset) if trained else ("base", None)
     folder = store.evaluations_folder(root, method, dataset, asked.uncertainty_analysis)
     return asked.standing(folder / f"{name}.json")
@@ -220,7 +220,7 @@ def write_record(path: Path, record: dict[str, Any], command: str) -> None:
     """Write the examples and then the record; one that stood before must not stand beside the new examples."""
     examples: pd.DataFrame = record["examples"]
     path.unlink(missing_ok=True)
-    with store.writing(path.with_suffix(".parquet")) as temporary:
+    with store.atomic_write(path.with_suffix(".parquet")) as temporary:
         examples.to_parquet(temporary, index=False)
     rest = {key: value for key, value in record.items() if key != "examples"}
     store.write_object(

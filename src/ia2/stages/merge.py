@@ -70,7 +70,7 @@ def merge(trained: Trained, model: ModelConfig, out: Path) -> MergeReport:
     """
     dtype: torch.dtype = getattr(torch, "float32" if model.torch_dtype == "auto" else model.torch_dtype)
     made_of = {"adapter_sha256": store.file_digest(trained.folder / "adapter_model.safetensors"), "dtype": str(dtype)}
-    with store.locked(out, keep=False):
+    with store.file_lock(out, keep=False):
         if not os.path.lexists(out):
             return _merged(trained, model, dtype, out, made_of)
         description = store.read_object(out / MERGED) if (out / MERGED).is_file() else {}
@@ -92,7 +92,7 @@ def _merged(
         merged = cast(PreTrainedModel, cast(Any, adapted).merge_and_unload())
     in_float32 = float((_logits(merged, lm) - exact).abs().max())
     whole = LanguageModel(merged, lm.tokenizer, lm.model_id, lm.revision)
-    with store.writing(out) as temporary, _cast(whole, model, dtype, out) as cast_down:
+    with store.atomic_write(out) as temporary, _cast(whole, model, dtype, out) as cast_down:
         report = MergeReport(
             dtype=str(dtype).removeprefix("torch."),
             merged_float32=in_float32,
@@ -114,7 +114,7 @@ def _cast(merged: LanguageModel, model: ModelConfig, dtype: torch.dtype, out: Pa
         merged.model.to(dtype)  # type: ignore[arg-type]  # transformers types `to` wrongly
         yield merged
     else:
-        with TemporaryDirectory(prefix=f"{store.beside(out).stem}-", suffix=".tmp", dir=out.parent) as folder:
+        with TemporaryDirectory(prefix=f"{store.temporary_path(out).stem}-", suffix=".tmp", dir=out.parent) as folder:
             _save(merged, Path(folder))
             yield load_model(model.model_copy(update={"model_id": folder}))
 

@@ -163,7 +163,7 @@ def write_predictions(out: Path, rows: Sequence[Row], predictions: Sequence[Pred
     delimiter = "\t" if out.suffix.lower() == ".tsv" else ","
     columns = _columns(rows)
     added = _output_columns(rows)[: 3 if any(prediction.reason for prediction in predictions) else 2]
-    with store.writing(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+    with store.atomic_write(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, delimiter=delimiter, lineterminator="\n")
         writer.writerow([*columns, *added])
         for row, prediction in zip(rows, predictions, strict=True):

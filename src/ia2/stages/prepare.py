@@ -27,7 +27,7 @@ def prepare(root: Path, dataset: str, num_train_samples: int, num_val_samples: i
     chosen = task(dataset)
     path = store.pool_path(root, chosen.name)
     settings = {"num_train_samples": num_train_samples, "num_val_samples": num_val_samples, "seed": SEED}
-    with store.locked(path.parent):
+    with store.file_lock(path.parent):
         if path.exists() and not overwrite:
             _check_settings(path, settings)
             if chosen.name != dataset:
@@ -46,7 +46,7 @@ def prepare(root: Path, dataset: str, num_train_samples: int, num_val_samples: i
 def leave_out(root: Path, dataset: str, questions: Collection[str]) -> None:
     """Write main.json without the examples that ask these; its provenance says how many they were."""
     path = store.pool_path(root, dataset)
-    with store.locked(path.parent):
+    with store.file_lock(path.parent):
         pool, provenance = load_pool(root, dataset), store.read_object(path)["metadata"].get("provenance", {})
         train, validation = (
             tuple(example for example in part if example.question not in questions)
@@ -101,7 +101,7 @@ def add_token_lengths(path: Path, model_id: str) -> None:
     """Write into main.json how long its questions and answers are in a model's tokens, and which model's."""
     from ia2.lm.loading import load_tokenizer  # noqa: PLC0415  # torch, which nothing else here needs
 
-    with store.locked(path.parent):  # or what another process writes meanwhile would be lost
+    with store.file_lock(path.parent):  # or what another process writes meanwhile would be lost
         pool, data = load_pool(path.parents[2], path.parent.name), store.read_object(path)
         if data["metadata"].get("tokenizer") == model_id:
             return

@@ -175,7 +175,7 @@ def replace_record(new: Reread) -> None:
         for file in (table, new.path):
             _copy(file, original_of(file))
     new.path.unlink()
-    with store.writing(table) as temporary:
+    with store.atomic_write(table) as temporary:
         new.examples.to_parquet(temporary, index=False)
     store.write_object(new.path, {**new.record, "schema": SCHEMA, "examples_sha256": store.file_digest(table)})
 
@@ -193,7 +193,7 @@ def restore_cut(root: Path) -> list[Path]:
 
 def _restored(path: Path) -> bool:
     table = path.with_suffix(".parquet")
-    with store.locked(path.with_suffix("")):
+    with store.file_lock(path.with_suffix("")):
         cut = not path.exists() and table.exists()  # both are gone where a person removed them
         for file in (table, path) if cut else ():
             _copy(original_of(file), file)
@@ -201,5 +201,5 @@ def _restored(path: Path) -> bool:
 
 
 def _copy(file: Path, target: Path) -> None:
-    with store.writing(target) as temporary:
+    with store.atomic_write(target) as temporary:
         shutil.copyfile(file, temporary)

@@ -72,7 +72,7 @@ def state_of(root: Path, comparison: Comparison, revision: str) -> str:
 def _responses_on_disk(root: Path, known: Mapping[str, Any]) -> dict[str, str]:
     """The digest of the responses that a comparison rests on, if they are still there."""
     folder = responses_folder(root, known["responses"])
-    with store.locked(folder):
+    with store.file_lock(folder):
         return {"responses_sha256": store.file_digest(folder / TOKENS)} if (folder / TOKENS).exists() else {}
 
 
@@ -118,7 +118,7 @@ def compare(root: Path, comparisons: Sequence[Comparison], how: Comparing) -> No
         content = {**_described(root, comparison), **table.outcome(), **scene.provenance}
         more: dict[str, object] = {"base_revision": how.lm.revision, "base": how.lm.description, "command": how.command}
         path = comparison.path(root)
-        with store.locked(path.with_suffix("")):
+        with store.file_lock(path.with_suffix("")):
             more["rows_sha256"] = store.file_digest(path.with_suffix(".parquet"))
             store.write_object(path, {**content, **more})
 
@@ -238,7 +238,7 @@ def _config(side: Side) -> dict[str, Any] | None:
 
 def _move(rows: Path, path: Path) -> None:
     """Move the rows to their place beside the JSON; one that stood before must not stand beside the new rows."""
-    with store.locked(path.with_suffix("")):
+    with store.file_lock(path.with_suffix("")):
         path.unlink(missing_ok=True)
-        with store.writing(path.with_suffix(".parquet")) as temporary:
+        with store.atomic_write(path.with_suffix(".parquet")) as temporary:
             rows.replace(temporary)

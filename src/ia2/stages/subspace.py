@@ -69,7 +69,7 @@ def pair_path(root: Path, pair: Pair) -> Path:
     """The JSON that says how two runs overlap."""
     one, other = pair.one, pair.other
     second = name_beside(one, other) if pair.relation == "methods" else f"run{other.config.run_idx}"
-    name = store.fitting_name(f"{one.config.training_method}_{one.folder.name}_vs_{second}")
+    name = store.safe_filename(f"{one.config.training_method}_{one.folder.name}_vs_{second}")
     return root / "outputs" / "subspace" / path_part(one.config.dataset) / f"{name}.json"
 
 
@@ -91,7 +91,7 @@ def write_overlap(root: Path, pair: Pair, updates: tuple[Updates, Updates], comm
     """Compare the updates of two runs, and write what comes out."""
     rows, path = overlap_rows(*updates), pair_path(root, pair)
     path.unlink(missing_ok=True)
-    with store.writing(path.with_suffix(".parquet")) as temporary:
+    with store.atomic_write(path.with_suffix(".parquet")) as temporary:
         rows.to_parquet(temporary, index=False)
     content = {
         "schema": SCHEMA,

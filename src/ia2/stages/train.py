@@ -79,7 +79,7 @@ def train_runs(root: Path, assignments: Sequence[Assignment], models: Models) ->
 
 def _stands(root: Path, folder: Path, assignment: Assignment) -> bool:
     """Whether a run is there and wanted as it is; what a killed process left beside it is swept."""
-    with store.locked(folder):
+    with store.file_lock(folder):
         stands = not assignment.config.retrain and is_trained(root, assignment.config, assignment.start)
         if not stands:
             store.check_replaceable(folder)
@@ -134,12 +134,12 @@ def _pupil(material: Material, assignment: Assignment) -> _Pupil:
 def _learning(pupil: _Pupil, student: Student, reader: Reader) -> Fit[Path]:
     """A run under way: its phases one after the other, and its folder, complete or absent."""
     config, start = pupil.config, pupil.assignment.start
-    with store.locked(pupil.folder):
+    with store.file_lock(pupil.folder):
         if not config.retrain and is_trained(pupil.material.root, config, start):
             return pupil.folder
         for lesson in pupil.lessons.values():
             check_context(reader, max(map(len, (*lesson.train.examples, *lesson.dev.examples))))
-        with store.writing(pupil.folder) as temporary:
+        with store.atomic_write(pupil.folder) as temporary:
             temporary.mkdir()
             fitted: dict[str, Fitted] = {}
             with _history(temporary, config) as history:

@@ -15,7 +15,7 @@ from typing import Any
 
 from ia2.errors import UserError
 from ia2.store.digests import content_digest
-from ia2.store.names import LONGEST_BESIDE, fitting_name
+from ia2.store.names import LONGEST_BESIDE, safe_filename
 
 
 def read_json(path: Path) -> Any:  # noqa: ANN401 - JSON is any value
@@ -59,7 +59,7 @@ def json_text(value: Any) -> str:  # noqa: ANN401
 
 def write_json(path: Path, value: Any) -> None:  # noqa: ANN401
     """Write a value as JSON, whole or not at all."""
-    with writing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json_text(value), encoding="utf-8")
 
 
@@ -71,26 +71,26 @@ def write_object(path: Path, content: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A temporary name for `path`, a file or a folder, that replaces it only if the block ends well.
 
     An old folder is renamed aside, the new one renamed to its place, and then the old one removed: where that is cut
-    off, `recover` ends it. Whether a folder may be replaced is for the caller to know (`check_replaceable`).
+    off, `finish_replacement` ends it. Whether a folder may be replaced is for the caller to know (`check_replaceable`).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = beside(path)
+    temporary = temporary_path(path)
     remove(temporary)
     try:
         yield temporary
         _flush(temporary)
         if temporary.is_dir():
-            recover(path)
+            finish_replacement(path)
             if os.path.lexists(path):
                 path.rename(_aside(path))
             try:
                 temporary.rename(path)
             finally:
-                recover(path)
+                finish_replacement(path)
         else:
             temporary.replace(path)
     except OSError as error:
@@ -117,13 +117,13 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
         return
     if not path.name.startswith("."):
-        path = path.rename(beside(path, "removed"))
+        path = path.rename(temporary_path(path, "removed"))
     while path.exists():
         with suppress(FileNotFoundError):  # another process removes it too
             shutil.rmtree(path)
 
 
-def recover(path: Path) -> None:
+def finish_replacement(path: Path) -> None:
     """End a replacing of the folder at `path` that was cut off: of the old and the new folder, the whole one stays.
 
     To be called by who has it locked.
@@ -138,20 +138,20 @@ def recover(path: Path) -> None:
 # Names beside what is written
 
 
-def beside(path: Path, what: str = "") -> Path:
+def temporary_path(path: Path, what: str = "") -> Path:
     """A temporary name of this process, for what will become `path` or was."""
-    return path.with_name(f".{fitting_name(path.name, LONGEST_BESIDE)}.{os.getpid()}{what and '-'}{what}.tmp")
+    return path.with_name(f".{safe_filename(path.name, LONGEST_BESIDE)}.{os.getpid()}{what and '-'}{what}.tmp")
 
 
 def _aside(path: Path) -> Path:
-    return path.with_name(f".{fitting_name(path.name, LONGEST_BESIDE)}.old")
+    return path.with_name(f".{safe_filename(path.name, LONGEST_BESIDE)}.old")
 
 
 _TEMPORARY = re.compile(r"\..+\.(\d{1,9})(-\w+)?\.tmp")
 
 
 def is_temporary(path: Path) -> bool:
-    """Whether a file or folder has a name as `beside` gives."""
+    """Whether a file or folder has a name as `temporary_path` gives."""
     return _TEMPORARY.fullmatch(path.name) is not None
 
 
@@ -164,7 +164,7 @@ def process_of(temporary: Path) -> int:
 
 def temporaries(path: Path) -> list[Path]:
     """What processes are writing, or have left, that would become `path`, or the pair of files of that name."""
-    name = re.escape(fitting_name(path.name, LONGEST_BESIDE))
+    name = re.escape(safe_filename(path.name, LONGEST_BESIDE))
     pattern = re.compile(rf"\.{name}(\.json|\.parquet)?(\.original)?\.\d+(-\w+)?\.tmp")
     return [one for one in path.parent.glob(".*.tmp") if pattern.fullmatch(one.name)]
 
@@ -180,7 +180,7 @@ RUN_FILES = frozenset(
 """All that a run's folder may hold; config.json is what the first edition called run.json."""
 
 
-def foreign(folder: Path, known: Collection[str]) -> list[str]:
+def unknown_entries(folder: Path, known: Collection[str]) -> list[str]:
     """Names of what is in a folder and not known; the folder's own where it is none."""
     if not folder.is_dir():
         return [folder.name]
@@ -193,7 +193,7 @@ def check_replaceable(folder: Path) -> None:
         return
     descriptions = [folder / name for name in ("run.json", "config.json") if (folder / name).is_file()]
     ours = any(b'"split_sha256"' in file.read_bytes() for file in descriptions)
-    if names := foreign(folder, RUN_FILES if ours else {"failure.log"}):
+    if names := unknown_entries(folder, RUN_FILES if ours else {"failure.log"}):
         raise UserError(
             f"{folder} holds {names[0]!r}, which ia2 did not write, and is not replaced; move it away, or give "
             "another --root"

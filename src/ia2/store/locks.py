@@ -6,15 +6,15 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from ia2.store.files import is_temporary, recover, remove, temporaries
-from ia2.store.names import LONGEST_BESIDE, fitting_name
+from ia2.store.files import finish_replacement, is_temporary, remove, temporaries
+from ia2.store.names import LONGEST_BESIDE, safe_filename
 
 
 @contextmanager
-def locked(path: Path, keep: bool = True) -> Iterator[None]:
+def file_lock(path: Path, keep: bool = True) -> Iterator[None]:
     """Only one process at a time makes what belongs at `path`; leftovers of killed ones are swept first.
 
-    A thread that holds it already, or has `claimed` it, goes straight on. Without `keep` the lock's file vanishes with
+    A thread that holds it already, or has `try_lock` it, goes straight on. Without `keep` the lock's file vanishes with
     the lock, which is for folders of a person's own.
     """
     with _acquired(path, timeout=-1, keep=keep):
@@ -22,8 +22,8 @@ def locked(path: Path, keep: bool = True) -> Iterator[None]:
 
 
 @contextmanager
-def claimed(path: Path, keep: bool = True) -> Iterator[bool]:
-    """`locked` without waiting: yields whether it is ours, or another process is at it."""
+def try_lock(path: Path, keep: bool = True) -> Iterator[bool]:
+    """`file_lock` without waiting: yields whether it is ours, or another process is at it."""
     with _acquired(path, timeout=0, keep=keep) as ours:
         yield ours
 
@@ -50,10 +50,10 @@ def _acquired(path: Path, timeout: float, keep: bool) -> Iterator[bool]:
 
 
 def _lock_path(path: Path) -> Path:
-    return path.with_name(f".{fitting_name(path.name, LONGEST_BESIDE)}.lock")
+    return path.with_name(f".{safe_filename(path.name, LONGEST_BESIDE)}.lock")
 
 
-def beside_what(path: Path) -> Path:
+def locked_path(path: Path) -> Path:
     """What a lock locks, or an old folder was, by as much of the name as that of the lock holds."""
     return path.with_name(path.stem[1:])
 
@@ -61,7 +61,7 @@ def beside_what(path: Path) -> Path:
 def _sweep(lock: BaseFileLock, path: Path) -> None:
     """Remove what was left by processes that are gone, unless we are at it ourselves already."""
     if lock.lock_counter == 1:
-        recover(path)
+        finish_replacement(path)
         for leftover in [*temporaries(path), *filter(is_temporary, path.glob(".*.tmp"))]:
             remove(leftover)
 

@@ -11,7 +11,7 @@ LONGEST_NAME, LONGEST_BESIDE = 230, 240
 """File systems take 255 bytes, of which an ending, and the name of a temporary file or lock beside it, need some."""
 
 
-def fitting_name(name: str, most: int = LONGEST_NAME) -> str:
+def safe_filename(name: str, most: int = LONGEST_NAME) -> str:
     """The name, or what can be kept of its beginning and a digest of it where no file should be called so."""
     if is_path_part(name, most):
         return name
@@ -33,7 +33,7 @@ def run_name(config: TrainConfig) -> str:
     """The published name, and a tail for every other field that decides the result and is not at its default."""
     fields = [short_model_name(config.model_id), *_adapter_part(config), config.num_generated_tokens]
     fields += [config.num_labels, config.lr, config.run_idx, *_low_data_part(config), *_variant_part(config)]
-    return fitting_name("_".join(map(str, fields)) + _tail(config))
+    return safe_filename("_".join(map(str, fields)) + _tail(config))
 
 
 def _low_data_part(config: TrainConfig) -> list[Any]:

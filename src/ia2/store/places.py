@@ -6,14 +6,14 @@ from pathlib import Path
 
 from ia2.config import Config, TrainConfig, path_part
 from ia2.errors import UserError
-from ia2.store.locks import beside_what, claimed
+from ia2.store.locks import locked_path, try_lock
 from ia2.store.names import run_name
 
 DESCRIPTION = "run.json"
 """Not config.json: transformers takes a folder with that file for a whole model."""
 
 
-def root_of(config: Config, default: Path | None = None) -> Path:
+def resolve_root(config: Config, default: Path | None = None) -> Path:
     """`--root`, else $IA2_ROOT, else `default`, else the parent of this repository's scripts/ if that is here, else
     this folder. UserError where that is no folder, nor a place for one.
     """
@@ -107,7 +107,7 @@ def run_folders(root: Path) -> list[Path]:
     outputs = root / "outputs"
     for old in outputs.glob("*/*/.*.old"):
         if os.access(old.parent, os.W_OK):
-            with claimed(beside_what(old)):
+            with try_lock(locked_path(old)):
                 pass
     folders = {file.parent for name in (DESCRIPTION, "adapter_config.json") for file in outputs.glob(f"*/*/*/{name}")}
     return sorted(folder for folder in folders if not folder.name.startswith(".") and description_path(folder).exists())

@@ -56,7 +56,7 @@ class Comparison:
         name = f"{trained.folder.name if trained else self.asked.of_base}_vs_"
         name += name_beside(trained, reference) if trained and reference else self.reference.name
         folder = root / "outputs" / "similarity" / self.student.name / path_part(self.trained_dataset)
-        return self.asked.standing(folder / f"{store.fitting_name(f'{name}__{self.asked.name}')}.json")
+        return self.asked.standing(folder / f"{store.safe_filename(f'{name}__{self.asked.name}')}.json")
 
     def rests_on(self, root: Path) -> dict[str, str | None]:
         """sha256 of the files that decide it, but for the responses, which follow from them; None for no adapter."""

@@ -125,7 +125,7 @@ def _teacher_lessons(material: Material, kinds: frozenset[Kind]) -> Lessons:
 def targets_of(material: Material, kinds: frozenset[Kind]) -> Targets:
     """The teacher's targets, read from the store or collected into it."""
     folder = targets_place(material)
-    with store.locked(folder):
+    with store.file_lock(folder):
         targets = load_usable(folder, kinds)
         missing = kinds - (targets.kinds if targets else set())
         if targets is None or missing:

@@ -83,7 +83,7 @@ def read_scene(root: Path, asked: Prompting, names: set[str], lm: LanguageModel,
     encoder = lm.encoder(asked.chat_template)
     prompts = {name: [encoder.prompt(episode) for episode in asks.episodes] for name, asks in shown.items()}
     folder = responses_folder(root, store.value_digest(_identity(root, asked, lm)))
-    with store.locked(folder):
+    with store.file_lock(folder):
         known = load_usable(folder, ())
         if known is None:
             known = Targets(_decoded(asked, lm, prompts[TEACHER], token_budget))

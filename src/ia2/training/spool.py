@@ -65,7 +65,7 @@ class Spool:
         header = json.dumps({name: told}, separators=(",", ":")).encode()
         header += b" " * (-len(header) % 8)
         self._file.flush()
-        with store.writing(path) as temporary, temporary.open("wb") as stream:
+        with store.atomic_write(path) as temporary, temporary.open("wb") as stream:
             stream.write(struct.pack("<Q", len(header)) + header)
             for place in order:
                 stream.write(os.pread(self._file.fileno(), size, place * size))

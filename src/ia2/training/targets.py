@@ -153,7 +153,7 @@ def register(folder: Path, targets: Targets, provenance: dict[str, object]) -> N
 
 
 def _write(folder: Path, kind: str, content: dict[str, Tensor]) -> None:
-    with store.writing(_file(folder, kind)) as temporary:
+    with store.atomic_write(_file(folder, kind)) as temporary:
         save_file(content, temporary)
 
 

@@ -68,7 +68,7 @@ def test_what_another_is_at_is_done_last_and_not_waited_for(tmp_path: Path, tiny
     held, others_done = Event(), Event()
 
     def hold() -> None:
-        with store.locked(places[0]), store.locked(places[1]):
+        with store.file_lock(places[0]), store.file_lock(places[1]):
             held.set()
             assert others_done.wait(20)
 

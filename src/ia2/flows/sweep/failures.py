@@ -10,5 +10,5 @@ FAILURE = "failure.log"
 
 def leave_failure(folder: Path, text: str) -> None:
     """Write it; training the run replaces it."""
-    with store.writing(folder / FAILURE) as temporary:
+    with store.atomic_write(folder / FAILURE) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -34,7 +34,7 @@ TOLD = ("key", "status", "seconds", "reason", "num_loaded")
 def sweep(config: SweepConfig, models: Models | None = None) -> list[Outcome]:
     """Train every run of the grid that is not there. MachineError at the end where any failed, KeyboardInterrupt where
     Ctrl-C stopped it; either way after the summary."""
-    root = store.root_of(config).resolve()
+    root = store.resolve_root(config).resolve()
     started = datetime.now().astimezone()
     configs, unprepared = _resolved([one.model_copy(update={"root": root}) for one in expand(config)])
     costs = Costs(root)

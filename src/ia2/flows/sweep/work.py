@@ -64,7 +64,7 @@ def _do(root: Path, job: Job, models: Models) -> Literal["done", "there", "busy"
     if job.kinds:
         collected = collect(root, job.config, job.kinds, models)
         return "busy" if collected is None else "done" if collected else "there"
-    with store.claimed(store.run_folder(root, job.config)) as ours:
+    with store.try_lock(store.run_folder(root, job.config)) as ours:
         if not ours:
             return "busy"
         if stands(root, job.config):
@@ -93,7 +93,7 @@ def _do_together(root: Path, jobs: Sequence[Job], models: Models) -> Outcome:
     with ExitStack() as claims, _logged() as lines:
         left = []
         for job in sorted(jobs, key=lambda job: job.key):  # all processes claim in one order
-            ours = claims.enter_context(store.claimed(store.run_folder(root, job.config)))
+            ours = claims.enter_context(store.try_lock(store.run_folder(root, job.config)))
             if ours and not stands(root, job.config):
                 left.append(job)
             else:
