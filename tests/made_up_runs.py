@@ -41,7 +41,7 @@ def make_up(root: Path, model: Path) -> Path:
     for config in configs(root).values():
         folder = store.run_folder(root, config)
         shutil.copytree(there, folder)
-        describe(folder, {**described, "config": config.applicable()})
+        describe(folder, {**described, "config": config.relevant_fields()})
     shutil.rmtree(there)
     for dataset in ("towns", "townspeople"):
         write_dataset(root, dataset, [f"{dataset} {i}" for i in range(20)])

@@ -219,7 +219,10 @@ def test_the_published_protocol_decides_keep_and_stop_but_no_name() -> None:
         TrainConfig(training_method="act", protocol="published"),
         TrainConfig.model_validate({"training_method": "act", "protocol": "published"}),
     ):
-        assert config.applicable() == TrainConfig(training_method="act", keep="last", stop="published").applicable()
+        assert (
+            config.relevant_fields()
+            == TrainConfig(training_method="act", keep="last", stop="published").relevant_fields()
+        )
     assert TrainConfig(training_method="act", protocol="published", stop="eos").stop == "eos"
 
 
@@ -242,8 +245,8 @@ def test_fields_that_mean_nothing_to_a_method_are_foreign(method: str, own: set[
     if method not in ("tna", "ia3-tokl"):  # these refuse the only other value
         special["label_type"] = "ground_truth"
     config = TrainConfig.model_validate({"training_method": method, **special})
-    assert set(config.applicable()) & {*special, "label_type"} == own
-    assert set(config.foreign()) == set(special) - own
+    assert set(config.relevant_fields()) & {*special, "label_type"} == own
+    assert set(config.ignored_fields()) == set(special) - own
 
 
 def test_the_low_data_regime_has_its_own_sizes() -> None:
@@ -251,8 +254,8 @@ def test_the_low_data_regime_has_its_own_sizes() -> None:
     others = {"num_train_examples": 12, "max_icl_demos": 3}
     given = {"training_method": "tok", **special, **others}
     low_data, plain = (TrainConfig.model_validate({**given, "ldr_mode": mode}) for mode in (True, False))
-    assert set(low_data.foreign()) == set(others)
-    assert set(plain.foreign()) == set(special)
+    assert set(low_data.ignored_fields()) == set(others)
+    assert set(plain.ignored_fields()) == set(special)
     assert (low_data.num_labels, plain.num_labels) == (4, 12)
 
 

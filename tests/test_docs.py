@@ -300,7 +300,7 @@ def test_fields_of_a_sweep(written: Written, tiny_model_folder: Path, tmp_path: 
 def test_fields_of_a_configuration() -> None:
     named = fields("The `config` object")
     applicable = [
-        TrainConfig(training_method=method, ldr_mode=low_data, shuffle_demos=not low_data).applicable().keys()
+        TrainConfig(training_method=method, ldr_mode=low_data, shuffle_demos=not low_data).relevant_fields().keys()
         for method in METHODS
         for low_data in (False, True)
     ]

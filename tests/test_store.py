@@ -369,7 +369,7 @@ def test_configurations_share_a_folder_only_if_they_give_the_same_result(fields:
     others = {key: data.draw(FIELDS[key]) if key in changed else value for key, value in fields.items()}
     one, other = TrainConfig(**taken(fields)), TrainConfig(**taken(others))
     folders = [store.run_folder(Path(), config) for config in (one, other)]
-    assert (folders[0] == folders[1]) == (one.applicable() == other.applicable())
+    assert (folders[0] == folders[1]) == (one.relevant_fields() == other.relevant_fields())
 
 
 @given(st.dictionaries(st.sampled_from(sorted(FIELDS)), st.integers(0, 3), max_size=24), st.data())

@@ -84,7 +84,7 @@ class MadeUpStore:
 
 def num_dev(config: TrainConfig | None) -> int:
     """Dev labels, which real runs use where a phase learns from the dataset's own answers: none for `act`."""
-    labelled = config is not None and config.applicable().get("label_type") == "ground_truth"
+    labelled = config is not None and config.relevant_fields().get("label_type") == "ground_truth"
     return 4 if labelled else 0
 
 

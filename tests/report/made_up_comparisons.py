@@ -26,7 +26,7 @@ def similarity(**changes: Any) -> dict[str, Any]:
         **{"icl_source_dataset": "capitals", "icl_max_demos": 8, "num_train_examples": 8, "run_idx": 0},
         **{"num_generated_tokens_eval": 2, "model_id": "tiny", "torch_dtype": "auto", "icl_pool": "train"},
         **{"stop": "separator", "num_eval_examples": None, "chat_template": False},
-        **{"run": act.applicable(), "reference_run": None, "shows_demonstrations": False},
+        **{"run": act.relevant_fields(), "reference_run": None, "shows_demonstrations": False},
         **{"num_examples": 2, "num_tokens": 3, "num_layers": 2, "mean": 0.5, "sd": 0.0},
         "layers": [
             {"layer": 0, "cosine": 0.375, "sd": 0.1767767, "n": 2},
@@ -49,7 +49,7 @@ def write_similarity(root: Path, name: str = "one", rows: list[tuple[Any, ...]] 
 
 
 def run(method: str = "act", **changes: Any) -> dict[str, Any]:
-    return TrainConfig(training_method=method, dataset="capitals", num_train_examples=8, **changes).applicable()
+    return TrainConfig(training_method=method, dataset="capitals", num_train_examples=8, **changes).relevant_fields()
 
 
 def write_overlap(root: Path, name: str, value: float = 0.5, num_rows: int = 2, **changes: Any) -> Path:

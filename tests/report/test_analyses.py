@@ -31,13 +31,15 @@ def fill(root: Path) -> None:
     for run_idx in (0, 1):
         rows = [(idx, layer, token, cosine / (1 + run_idx)) for idx, layer, token, cosine in ROWS]
         layers = [{"layer": layer, "cosine": 0.5, "sd": 0.1 * (1 + run_idx), "n": 4} for layer in (0, 1)]
-        changes = {"run": run(run_idx=run_idx).applicable(), "run_idx": run_idx, "mean": 0.5 + run_idx / 10}
+        changes = {"run": run(run_idx=run_idx).relevant_fields(), "run_idx": run_idx, "mean": 0.5 + run_idx / 10}
         write_similarity(root, f"act{run_idx}", rows, layers=layers, **changes)
-    write_similarity(root, "tok", run=run("tok").applicable(), method="tok")
+    write_similarity(root, "tok", run=run("tok").relevant_fields(), method="tok")
     write_similarity(root, "base", **BASE)
     write_similarity(root, "teacher", **OTHERS)
-    write_similarity(root, "other", run=run().applicable(), reference="other_demonstrations")
-    write_similarity(root, "pair", run=run().applicable(), reference="tok", reference_run=run("tok").applicable())
+    write_similarity(root, "other", run=run().relevant_fields(), reference="other_demonstrations")
+    write_similarity(
+        root, "pair", run=run().relevant_fields(), reference="tok", reference_run=run("tok").relevant_fields()
+    )
 
 
 def trained(*configs: TrainConfig) -> list[TrainedRun]:
@@ -57,16 +59,16 @@ def test_models_stand_beside_the_teacher_and_controls_beside_them(tmp_path: Path
 
 def test_only_the_chosen_rate_is_shown(tmp_path: Path) -> None:
     for lr, mean in ((1e-4, 0.3), (1e-3, 0.7)):
-        write_similarity(tmp_path, f"{lr}", run=run(lr=lr).applicable(), mean=mean)
+        write_similarity(tmp_path, f"{lr}", run=run(lr=lr).relevant_fields(), mean=mean)
     losses = [TrainedRun(run(lr=1e-4), 0.2), TrainedRun(run(lr=1e-3), 0.9)]
     (model,) = compared(read_similarities(tmp_path), losses)
     assert [one.mean for one in model.runs] == [0.3]
 
 
 def test_runs_whose_folders_have_gone_are_shown_unless_there_is_a_choice(tmp_path: Path) -> None:
-    write_similarity(tmp_path, "one", run=run(lr=1e-4).applicable())
+    write_similarity(tmp_path, "one", run=run(lr=1e-4).relevant_fields())
     assert len(compared(read_similarities(tmp_path), [])) == 1
-    write_similarity(tmp_path, "two", run=run(lr=1e-3).applicable())
+    write_similarity(tmp_path, "two", run=run(lr=1e-3).relevant_fields())
     with pytest.raises(UserError, match="has no dev loss to choose by"):
         compared(read_similarities(tmp_path), [])
 
@@ -114,7 +116,9 @@ def test_a_pair_is_of_one_run_and_its_own_record(tmp_path: Path) -> None:
 
 def test_pairs_of_methods_come_before_controls_and_tell_what_they_differ_in(tmp_path: Path) -> None:
     def config(method: str, **changes: Any) -> dict[str, Any]:
-        return TrainConfig(training_method=method, dataset="capitals", num_train_examples=8, **changes).applicable()
+        return TrainConfig(
+            training_method=method, dataset="capitals", num_train_examples=8, **changes
+        ).relevant_fields()
 
     write_overlap(tmp_path, "control", 0.9, relation="runs", config_b=config("act", run_idx=1))
     for lr, value in ((1e-3, 0.2), (1e-4, 0.3)):

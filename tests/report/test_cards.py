@@ -16,7 +16,7 @@ def card(base: str = "Qwen/Qwen3-4B-Base", source: str = "hub stanfordnlp/sst2 t
     """Of a run that never was."""
     given = {"training_method": "a2t", "dataset": "sst2", "num_generated_tokens": 8, "model_id": base, **fields}
     description = {
-        "config": TrainConfig(**given).applicable(),
+        "config": TrainConfig(**given).relevant_fields(),
         "base": {"model_id": base, "revision": "0" * 40, "dtype": "bfloat16"},
         "task": TASK,
         "data": {"source": source, "licence": "CC0"},

@@ -26,7 +26,7 @@ def test_one_row_per_record_and_metric_with_every_field_a_column(store: MadeUpSt
     assert len(base) == 2 * 7 + 2 * 2 + 2
     assert len(tok) == 7 + 2 + 2
     assert frame[["record", "metric"]].duplicated().sum() == 0
-    assert set(settings()) | set(config("tok").applicable()) - {"torch_dtype"} <= set(frame.columns)
+    assert set(settings()) | set(config("tok").relevant_fields()) - {"torch_dtype"} <= set(frame.columns)
     values = tok.set_index("metric")["value"]
     assert values["without_icl_accuracy"] == 70.0
     assert values["without_icl_ece_floor"] == 0.11

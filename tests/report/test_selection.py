@@ -102,7 +102,7 @@ def test_the_losses_of_a_run_are_read_from_its_folder_or_its_record(store: MadeU
     (folder / "final_loss_statistics.json").write_text(
         json.dumps({**training(0.5), "dev_losses": {"act": 2, "tok": 3}})
     )
-    describe(folder, {"config": of_folder.applicable()})
+    describe(folder, {"config": of_folder.relevant_fields()})
     store.adapter(of_record, 60.0, 0.5, train={**training(0.5), "dev_losses": {"act": 4.0, "tok": 5.0}})
     store.adapter(config("tok"), 60.0, 0.25)
     losses = {run.config.ce_loss_weight: run.selection_loss for run in read_runs(store.root, records_of(store))}

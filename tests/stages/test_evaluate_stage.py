@@ -348,7 +348,7 @@ def test_filters(root: Path, tiny_model_folder: Path, filters: dict[str, Any], c
         if folder != there:
             shutil.copytree(there, folder)
             described = store.read_json(folder / "run.json")
-            describe(folder, {**described, "config": config.applicable()})
+            describe(folder, {**described, "config": config.relevant_fields()})
     found = {run.folder for run in select_runs(root, evaluation(root, tiny_model_folder, **filters))}
     expected = chosen - {"act", "lr"} if filters.get("model_types") == ("tok", "base") else chosen
     if filters == {"model_types": ("act",)}:

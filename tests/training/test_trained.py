@@ -18,7 +18,7 @@ def described(**fields: Any) -> dict[str, Any]:
     """A run.json, of a run with 5 dev examples."""
     config = TrainConfig.model_validate({"training_method": "tok", "num_generated_tokens": 3, **fields})
     return {
-        "config": config.applicable(),
+        "config": config.relevant_fields(),
         "base": {"model_id": "some/model", "revision": "abc", "dtype": "float32"},
         "task": dict(TASK),
         "num_dev_used": 0 if config.ldr_mode else 5,

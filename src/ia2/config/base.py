@@ -99,13 +99,13 @@ NO_TEXT, CONTROLS = re.compile("[\0\ud800-\udfff]"), re.compile("[\0-\x1f\x7f\ud
 class Config(BaseModel):
     """Base of all configs.
 
-    `incidental` names the fields that do not change a result and so enter no name; `aliases` are flags that the
+    `not_in_run_id` names the fields that do not change a result and so enter no name; `aliases` are flags that the
     command line takes as well: another spelling -> field. `plain_defaults` are the defaults of fields whose default the
     environment may change, where it says nothing: what it says belongs to the command line that is shown.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
-    incidental: ClassVar[frozenset[str]] = frozenset({"root"})
+    not_in_run_id: ClassVar[frozenset[str]] = frozenset({"root"})
     aliases: ClassVar[dict[str, str]] = {}
     plain_defaults: ClassVar[dict[str, Any]] = {}
 
@@ -137,7 +137,7 @@ class Config(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """The fields that decide the result, as JSON values."""
-        return self.model_dump(mode="json", exclude=set(self.incidental))
+        return self.model_dump(mode="json", exclude=set(self.not_in_run_id))
 
     def command(self, subcommand: str, in_full: bool = False) -> str:
         """The command line that gives this config; in full with what is incidental too, such as the root."""
@@ -160,7 +160,7 @@ class Config(BaseModel):
 class DeviceConfig(Config):
     """Where a base model computes."""
 
-    incidental: ClassVar[frozenset[str]] = Config.incidental | {"device", "device_map", "max_memory", "verify"}
+    not_in_run_id: ClassVar[frozenset[str]] = Config.not_in_run_id | {"device", "device_map", "max_memory", "verify"}
 
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""

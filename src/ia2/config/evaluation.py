@@ -15,7 +15,7 @@ class EvaluateConfig(AskingConfig):
     such field passes.
     """
 
-    incidental: ClassVar[frozenset[str]] = AskingConfig.incidental | {"dry_run"}
+    not_in_run_id: ClassVar[frozenset[str]] = AskingConfig.not_in_run_id | {"dry_run"}
 
     num_generated_tokens_eval: int | None = Field(default=None, ge=1)
     """Tokens to generate (default: what the task declares, else 1)."""

@@ -58,7 +58,7 @@ class ReportConfig(RecordsConfig):
 class ReparseConfig(Config):
     """Read stored responses again with the task's reader, or another, without running a model."""
 
-    incidental: ClassVar[frozenset[str]] = Config.incidental | {"dry_run"}
+    not_in_run_id: ClassVar[frozenset[str]] = Config.not_in_run_id | {"dry_run"}
     aliases: ClassVar[dict[str, str]] = {
         "model_type": "model_types",
         "trained_dataset": "trained_datasets",

@@ -68,7 +68,7 @@ class SelectionConfig(Config):
 class AskingConfig(SelectionConfig, DeviceConfig):
     """What the runs are asked, after which demonstrations, and on which device."""
 
-    incidental: ClassVar[frozenset[str]] = DeviceConfig.incidental | {"no_prepare", "token_budget"}
+    not_in_run_id: ClassVar[frozenset[str]] = DeviceConfig.not_in_run_id | {"no_prepare", "token_budget"}
     aliases: ClassVar[dict[str, str]] = SelectionConfig.aliases | {
         "eval_dataset": "eval_datasets",
         "eval_dataset_name": "eval_datasets",

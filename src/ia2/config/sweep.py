@@ -13,7 +13,7 @@ from ia2.errors import UserError
 class SweepConfig(TrainingOptions):
     """Train a grid of runs: every combination that makes sense, once, resumable."""
 
-    incidental: ClassVar[frozenset[str]] = TrainingOptions.incidental | {
+    not_in_run_id: ClassVar[frozenset[str]] = TrainingOptions.not_in_run_id | {
         *("dry_run", "max_parallel", "gpus", "ray_address", "max_failures", "run_timeout", "sequential_first"),
         "stack",
     }

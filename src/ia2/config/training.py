@@ -13,7 +13,7 @@ from ia2.methods import LORA_LETTERS, Adapter, Method, Variant, parse_method
 class TrainingOptions(LowDataConfig, DemonstrationsConfig, ModelConfig):
     """How runs are trained: what a run has one of and a sweep does not vary."""
 
-    incidental: ClassVar[frozenset[str]] = ModelConfig.incidental | {
+    not_in_run_id: ClassVar[frozenset[str]] = ModelConfig.not_in_run_id | {
         *("no_prepare", "retrain", "protocol", "track", "wandb_log", "micro_batch_size"),
         *("log_gradient_norms", "log_weight_norms", "log_checkpoints", "checkpoint_frequency"),
     }
@@ -118,16 +118,16 @@ class TrainConfig(TrainingOptions):
     def method(self) -> Method:
         return parse_method(self.training_method)
 
-    def applicable(self) -> dict[str, Any]:
+    def relevant_fields(self) -> dict[str, Any]:
         """The fields that decide this method's result, as JSON values."""
         foreign = METHOD_FIELDS - ADAPTER_FIELDS[self.method.adapter] - VARIANT_FIELDS[self.method.variant]
         foreign |= SPLIT_FIELDS if self.ldr_mode else LOW_DATA_FIELDS
         foreign |= frozenset() if self.shuffle_demos else {"num_shuffles"}
         return {key: value for key, value in self.identity().items() if key not in foreign}
 
-    def foreign(self) -> dict[str, Any]:
+    def ignored_fields(self) -> dict[str, Any]:
         """The fields that were given and mean nothing to this method; they are announced and left out."""
-        return {key: value for key, value in self.changed().items() if key not in self.applicable()}
+        return {key: value for key, value in self.changed().items() if key not in self.relevant_fields()}
 
     @property
     def num_labels(self) -> int:

@@ -57,7 +57,7 @@ def fields_of_run(run: TrainConfig | None) -> dict[str, Any]:
     """The same of what only a trained model has."""
     if run is None:
         return {}
-    label_type = run.applicable().get("label_type")
+    label_type = run.relevant_fields().get("label_type")
     return {"num_generated_tokens": run.num_generated_tokens} | ({"label_types": label_type} if label_type else {})
 
 

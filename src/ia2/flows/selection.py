@@ -104,7 +104,7 @@ def filters(config: SelectionConfig) -> dict[str, tuple[Any, ...]]:
 
 def fields_of(run: TrainConfig) -> dict[str, Any]:
     """The fields that mean something to a run's method, and N under one name for both regimes."""
-    return {**run.applicable(), "num_labels": run.num_labels, "ldr_mode": run.ldr_mode}
+    return {**run.relevant_fields(), "num_labels": run.num_labels, "ldr_mode": run.ldr_mode}
 
 
 def _passes(run: TrainConfig, name: str, accepted: tuple[Any, ...]) -> bool:

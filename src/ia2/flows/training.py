@@ -25,8 +25,8 @@ def train(config: TrainConfig, models: Models | None = None, keep_first: bool = 
     With `keep_first` the first phase of two is as it stands, even where the run is trained again.
     """
     models = models or Models()
-    if config.foreign():
-        log.info("%s ignores %s", config.training_method, ", ".join(f"--{key}" for key in config.foreign()))
+    if config.ignored_fields():
+        log.info("%s ignores %s", config.training_method, ", ".join(f"--{key}" for key in config.ignored_fields()))
     config = resolve(config)
     root = store.resolve_root(config)
     if config.continue_training is not None:
@@ -50,7 +50,7 @@ def stack_key(config: TrainConfig) -> str | None:
     """
     if config.method.adapter != "lora" or config.continue_training is not None or config.tracker != "none":
         return None
-    shared = {name: value for name, value in config.applicable().items() if name not in STACKED}
+    shared = {name: value for name, value in config.relevant_fields().items() if name not in STACKED}
     weights = [phase.weights(config.ce_loss_weight) for phase in VARIANTS[config.method.variant]]
     shared["losses"] = [sorted(loss for loss, weight in one.items() if weight) for one in weights]
     return store.json_text({**shared, "retrain": config.retrain, "micro_batch_size": config.micro_batch_size})

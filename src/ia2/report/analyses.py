@@ -76,7 +76,7 @@ def _line(one: Similarity) -> Line:
 def _fields(run: TrainConfig | None) -> dict[str, Any]:
     """What can tell the models of a method apart: not N, the run or the hyper-parameters."""
     dropped = ALONG_A_LINE | {"run_idx", "model_id", "num_train_examples"}
-    return {name: value for name, value in run.applicable().items() if name not in dropped} if run else {}
+    return {name: value for name, value in run.relevant_fields().items() if name not in dropped} if run else {}
 
 
 def heat_map_series(models: Sequence[Compared]) -> pd.DataFrame:

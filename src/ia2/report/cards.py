@@ -107,7 +107,7 @@ def _dataset_id(dataset: str, source: str) -> str:
 
 def _settings(config: TrainConfig) -> dict[str, Any]:
     """The fields that say how it was trained: those that size the adapter, T, lr, and what is not at its default."""
-    applicable = config.applicable()
+    applicable = config.relevant_fields()
     always = ("lora_type", "lora_r", "lora_alpha", "ia3_type", "num_virtual_tokens", "num_generated_tokens", "lr")
     told = {key: applicable[key] for key in always if key in applicable}
     changed = {key: value for key, value in config.changed().items() if key in applicable}

@@ -232,7 +232,7 @@ def with_one_number(records: Sequence[Record]) -> tuple[Record, ...]:
 
 def _identity(record: Record) -> str:
     """The settings and the run, as one text."""
-    run = record.run.applicable() if record.run else None
+    run = record.run.relevant_fields() if record.run else None
     return json.dumps([record.settings.model_dump(mode="json"), run], sort_keys=True)
 
 
@@ -282,7 +282,7 @@ def _once(records: Sequence[Record], fields: Sequence[dict[str, Any]]) -> list[d
 
 def _fields(record: Record, train_seconds: Mapping[str, float]) -> dict[str, Any]:
     settings = record.settings.model_dump(mode="json")
-    run = record.run.applicable() if record.run else {}
+    run = record.run.relevant_fields() if record.run else {}
     fields = {"record": str(record.path), "kind": record.kind, "method": record.method, **settings}
     fields |= {f"train_{name}" if name in settings else name: value for name, value in run.items()}
     outcome = record.train.model_dump() if record.train else {}

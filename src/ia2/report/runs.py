@@ -54,7 +54,7 @@ class TrainedRun:
 def config_key(config: TrainConfig, without: Iterable[str] = ()) -> str:
     """Every field that decides this method's result, as canonical JSON, except those named in `without`."""
     dropped = set(without)
-    fields = {name: value for name, value in config.applicable().items() if name not in dropped}
+    fields = {name: value for name, value in config.relevant_fields().items() if name not in dropped}
     return json.dumps(fields, sort_keys=True)
 
 

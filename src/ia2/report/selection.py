@@ -118,7 +118,7 @@ def cell_of(config: TrainConfig) -> str:
 
 def hyperparameters_of(config: TrainConfig) -> HyperParameters:
     """What is chosen of a configuration."""
-    return HyperParameters(config.lr, config.applicable().get("ce_loss_weight"))
+    return HyperParameters(config.lr, config.relevant_fields().get("ce_loss_weight"))
 
 
 def choose(runs: Sequence[TrainedRun]) -> tuple[Choice, ...]:

@@ -86,7 +86,7 @@ STYLES = {
 
 def in_words(run: TrainConfig) -> str:
     """What a run's method does, and with which labels where it can have either."""
-    labels = f" (labels: {LABEL_WORDS[run.label_type]})" if "label_type" in run.applicable() else ""
+    labels = f" (labels: {LABEL_WORDS[run.label_type]})" if "label_type" in run.relevant_fields() else ""
     return VARIANT_WORDS[run.method.variant] + labels
 
 

@@ -48,5 +48,5 @@ def told_apart(names: Sequence[str], settings: Sequence[Mapping[str, Any]]) -> l
 
 def settings_of(*runs: TrainConfig | None) -> dict[str, Any]:
     """What decides these runs but for their method and index."""
-    fields = {name: value for run in runs if run for name, value in run.applicable().items()}
+    fields = {name: value for run in runs if run for name, value in run.relevant_fields().items()}
     return {name: value for name, value in fields.items() if name not in ("run_idx", "training_method")}

@@ -86,7 +86,7 @@ def _details(configs: Mapping[str, TrainConfig]) -> dict[str, str]:
     """For each cell the fields in which it differs from others of its method and dataset."""
     alike: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for cell, config in configs.items():
-        fields = {name: value for name, value in config.applicable().items() if name not in NOT_TOLD}
+        fields = {name: value for name, value in config.relevant_fields().items() if name not in NOT_TOLD}
         alike.setdefault((config.training_method, config.dataset), {})[cell] = fields
     return {
         cell: told

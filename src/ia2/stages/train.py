@@ -171,8 +171,8 @@ def is_trained(root: Path, config: TrainConfig, start: Start | None = None) -> b
         log.warning("%s; the run is trained again", error)
         return False
     made_with = stored.get("config", {})
-    defaults = TrainConfig(training_method=config.training_method).applicable()
-    for key, value in config.applicable().items():
+    defaults = TrainConfig(training_method=config.training_method).relevant_fields()
+    for key, value in config.relevant_fields().items():
         was = made_with.get(key, defaults.get(key))  # a description may be older than a field
         if key == "model_id" and isinstance(was, str):
             was = absolute_model_id(was)  # a run may be older than absolute paths
@@ -260,7 +260,7 @@ def _history(folder: Path, config: TrainConfig) -> Iterator[Callable[[History], 
     """Writes history.jsonl, line by line, and tells the tracker if there is one."""
     name = store.run_name(config)
     with (
-        tracking(config.tracker, name, folder / "tracking", config.applicable()) as track,
+        tracking(config.tracker, name, folder / "tracking", config.relevant_fields()) as track,
         (folder / "history.jsonl").open("w", encoding="utf-8") as stream,
     ):
 
@@ -275,7 +275,7 @@ def _description(material: Material, start: Start | None) -> dict[str, Any]:
     """run.json: what was asked for, what it was resolved to, and all that the result rests on."""
     lm = material.lm
     return {
-        "config": material.config.applicable(),
+        "config": material.config.relevant_fields(),
         "base": lm.description,
         "split_sha256": material.split_digest,
         "starts_from": None if start is None else _adapter_digest(start.folder),

@@ -70,7 +70,7 @@ NAMED_FIELDS = LOW_DATA_FIELDS | {
 
 
 def _tail(config: TrainConfig) -> str:
-    told = config.applicable().keys() - NAMED_FIELDS
+    told = config.relevant_fields().keys() - NAMED_FIELDS
     return name_tail({key: value for key, value in config.changed().items() if key in told})
 
 

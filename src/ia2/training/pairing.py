@@ -49,13 +49,13 @@ def _fields(run: Trained) -> dict[str, Any]:
     """What decides a run, in either regime, and which weights its base model has."""
     regime, base = {"ldr_mode": run.config.ldr_mode}, run.description["base"]
     parts = {"parts": base["parts"]} if "parts" in base else {}  # a run may be older than they are
-    return {**run.config.applicable(), **regime, "revision": base["revision"], **parts}
+    return {**run.config.relevant_fields(), **regime, "revision": base["revision"], **parts}
 
 
 def name_beside(run: Trained, other: Trained) -> str:
     """How a name that begins with that of `run` tells `other`, of another method, by the fields that it alone has."""
-    own, given = run.config.applicable().keys(), other.config.changed()
-    alone = {key: value for key, value in given.items() if key in other.config.applicable().keys() - own}
+    own, given = run.config.relevant_fields().keys(), other.config.changed()
+    alone = {key: value for key, value in given.items() if key in other.config.relevant_fields().keys() - own}
     return f"{other.config.training_method}{store.name_tail(alone)}"
 
 

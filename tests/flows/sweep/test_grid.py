@@ -101,7 +101,7 @@ def test_no_run_comes_twice_and_all_have_values_that_were_given(
     methods: list[str], lrs: list[float], ranks: list[int]
 ) -> None:
     runs = expand(SweepConfig(training_methods=tuple(methods), lrs=tuple(lrs), lora_rs=tuple(ranks), batch_size=2))
-    told = [tuple(sorted((key, str(value)) for key, value in run.applicable().items())) for run in runs]
+    told = [tuple(sorted((key, str(value)) for key, value in run.relevant_fields().items())) for run in runs]
     assert len(set(told)) == len(told)
     assert {run.training_method for run in runs} == set(methods)
     expected = sum(

@@ -51,7 +51,7 @@ def left_out(config: SweepConfig) -> list[str]:
             lines.append(f"{number} runs of {method} are left out: it takes no label_type=ground_truth")
         runs = _runs_of(config, method)
         varied = [(field, many) for field, many in SWEPT.items() if len(set(getattr(config, many))) > 1]
-        without = [many for field, many in varied if runs and field not in runs[0].applicable()]
+        without = [many for field, many in varied if runs and field not in runs[0].relevant_fields()]
         if without := [many for many in without if many != "label_types" or not refused]:
             lines.append(f"{method} is not varied by {' and '.join(without)}, which mean nothing to it")
     return lines
@@ -81,5 +81,5 @@ def _runs_of(config: SweepConfig, method: str) -> list[TrainConfig]:
     found: dict[str, TrainConfig] = {}
     for values in itertools.product(*lists.values()):
         run = TrainConfig(training_method=method, **shared, **dict(zip(lists, values, strict=True)))
-        found.setdefault(repr(sorted(run.applicable().items())), run)
+        found.setdefault(repr(sorted(run.relevant_fields().items())), run)
     return list(found.values())

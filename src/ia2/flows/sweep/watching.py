@@ -128,7 +128,7 @@ class View:
 
 def names(jobs: Sequence[Job]) -> dict[str, str]:
     """Each run by its method, its dataset and what differs between these runs, in one short line."""
-    given = {job.key: job.config.applicable() for job in jobs if not job.kinds}
+    given = {job.key: job.config.relevant_fields() for job in jobs if not job.kinds}
     values: dict[str, set[str]] = {}
     for fields in given.values():
         for field, value in fields.items():
