@@ -55,7 +55,7 @@ def test_every_row_is_in_one_part_and_labels_are_in_proportion(fitted: Adapter) 
     assert store.read_object(path)["settings"]["stratified"]
     assert path.name == f"{num_train}_0.json"
     assert num_train + num_train // 2 <= len(pool.train)
-    for examples in (pool.validation, split.train_examples, [episode.query for episode in split.dev]):
+    for examples in (pool.validation, split.train_examples, [prompt.query for prompt in split.dev]):
         num_bad = sum(example.answer.strip() == "bad" for example in examples)
         assert abs(num_bad - len(examples) / 3) <= 1
 

@@ -59,13 +59,13 @@ def test_they_are_read_as_they_say(root: Path) -> None:
     pool = load_pool(root, "sciq")
     assert [example.answer for example in pool.train] == ["1", "0", "2"]
     unique = load_split(store.split_path(root, "sciq", 2, 0), pool.train)
-    assert [episode.demonstrations for episode in (*unique.train, *unique.dev)] == [
+    assert [prompt.demonstrations for prompt in (*unique.train, *unique.dev)] == [
         (pool.train[1],),
         (pool.train[0],),
         (pool.train[1], pool.train[0]),
     ]
     fixed = load_split(store.fixed_path(root, "sciq", 2, 0), pool.train)
-    assert [episode.demonstrations for episode in fixed.train] == [(pool.train[2],)] * 2
+    assert [prompt.demonstrations for prompt in fixed.train] == [(pool.train[2],)] * 2
     assert fixed.dev[0].demonstrations == (pool.train[0], pool.train[1])
 
 

@@ -24,7 +24,7 @@ from ia2.config import SimilarityConfig
 from ia2.errors import MachineError, UserError
 from ia2.flows.similarity import similarity
 from ia2.flows.training import train
-from ia2.icl.encoding import Encoded, Ids
+from ia2.icl.encoding import Ids, TokenizedExample
 from ia2.lm.decoding import Decoding, decode
 from ia2.lm.forward import Reader
 from ia2.lm.shelf import Models
@@ -227,7 +227,7 @@ def test_a_model_is_read_once_for_all_comparisons(
 ) -> None:
     read: list[str] = []
 
-    def counted(reader: Reader, examples: Sequence[Encoded], budget: int) -> Tensor:
+    def counted(reader: Reader, examples: Sequence[TokenizedExample], budget: int) -> Tensor:
         read.append(type(reader.model).__name__)
         return forced(reader, examples, budget)
 
@@ -255,7 +255,7 @@ def test_memory_does_not_grow_with_the_number_of_examples(
     live: dict[int, int] = {}
     peaks: dict[int, int] = {}
 
-    def watched(reader: Reader, examples: Sequence[Encoded], budget: int) -> Tensor:
+    def watched(reader: Reader, examples: Sequence[TokenizedExample], budget: int) -> Tensor:
         found = forced(reader, examples, budget)
         live[id(found)] = found.nbytes
         weakref.finalize(found, live.pop, id(found))

@@ -8,8 +8,8 @@ from transformers import PreTrainedTokenizerFast
 
 from ia2.config import ModelConfig
 from ia2.errors import UserError
-from ia2.icl.encoding import Encoder, Ids
-from ia2.icl.prompts import Episode, prompt_text
+from ia2.icl.encoding import Ids, PromptTokenizer
+from ia2.icl.prompts import Prompt, prompt_text
 from ia2.lm.loading import load_model
 from ia2.tasks.base import Example, TaskSpec
 
@@ -32,26 +32,26 @@ def chat_tokenizer(template: str = CHATML) -> PreTrainedTokenizerFast:
 
 
 @pytest.fixture
-def encoder() -> Encoder:
-    return Encoder(chat_tokenizer(), chat=True)
+def prompt_tokenizer() -> PromptTokenizer:
+    return PromptTokenizer(chat_tokenizer(), chat=True)
 
 
 def turns(*pairs: tuple[str, str]) -> list[dict[str, str]]:
     return [{"role": role, "content": content} for role, content in pairs]
 
 
-def rendered(encoder: Encoder, messages: list[dict[str, str]]) -> str:
-    text = encoder.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+def rendered(prompt_tokenizer: PromptTokenizer, messages: list[dict[str, str]]) -> str:
+    text = prompt_tokenizer.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     assert isinstance(text, str)
     return text
 
 
-def test_a_query_is_the_template_s_own_rendering(encoder: Encoder) -> None:
-    own = encoder.tokenizer.apply_chat_template(turns(("user", QUERY.question)), add_generation_prompt=True)
-    assert list(encoder.prompt(Episode((), QUERY))) == list(own["input_ids"])  # type: ignore[index]
+def test_a_query_is_the_template_s_own_rendering(prompt_tokenizer: PromptTokenizer) -> None:
+    own = prompt_tokenizer.tokenizer.apply_chat_template(turns(("user", QUERY.question)), add_generation_prompt=True)
+    assert list(prompt_tokenizer.prompt(Prompt((), QUERY))) == list(own["input_ids"])  # type: ignore[index]
 
 
-def test_demonstrations_are_turns_of_one_conversation(encoder: Encoder) -> None:
+def test_demonstrations_are_turns_of_one_conversation(prompt_tokenizer: PromptTokenizer) -> None:
     messages = turns(
         ("user", FRANCE.question),
         ("assistant", "Paris"),
@@ -59,41 +59,41 @@ def test_demonstrations_are_turns_of_one_conversation(encoder: Encoder) -> None:
         ("assistant", "Madrid"),
         ("user", QUERY.question),
     )
-    ids = encoder.prompt(Episode((FRANCE, SPAIN), QUERY))
-    assert encoder.tokenizer.decode(list(ids)) == rendered(encoder, messages)
-    assert ids.count(encoder.tokenizer.convert_tokens_to_ids("<|im_start|>")) == 6
-    assert ids[0] == encoder.tokenizer.bos_token_id
-    assert ids.count(encoder.tokenizer.bos_token_id) == 1
+    ids = prompt_tokenizer.prompt(Prompt((FRANCE, SPAIN), QUERY))
+    assert prompt_tokenizer.tokenizer.decode(list(ids)) == rendered(prompt_tokenizer, messages)
+    assert ids.count(prompt_tokenizer.tokenizer.convert_tokens_to_ids("<|im_start|>")) == 6
+    assert ids[0] == prompt_tokenizer.tokenizer.bos_token_id
+    assert ids.count(prompt_tokenizer.tokenizer.bos_token_id) == 1
 
 
 def where(part: Ids, ids: Ids) -> list[int]:
     return [start for start in range(len(ids)) if ids[start : start + len(part)] == part]
 
 
-def test_an_answer_has_the_same_ids_as_a_demonstration_and_as_a_target(encoder: Encoder) -> None:
-    target = encoder.answer(FRANCE.answer, 4, "separator")
-    end = encoder.tokenizer.convert_tokens_to_ids("<|im_end|>")
+def test_an_answer_has_the_same_ids_as_a_demonstration_and_as_a_target(prompt_tokenizer: PromptTokenizer) -> None:
+    target = prompt_tokenizer.answer(FRANCE.answer, 4, "separator")
+    end = prompt_tokenizer.tokenizer.convert_tokens_to_ids("<|im_end|>")
     assert target[-1] == end
     answer = target[:-1]
-    assert answer == encoder.answer_ids(FRANCE.answer)
-    assert encoder.tokenizer.decode(list(answer)) == "Paris"
-    shown = encoder.prompt(Episode((FRANCE,), QUERY))
+    assert answer == prompt_tokenizer.answer_ids(FRANCE.answer)
+    assert prompt_tokenizer.tokenizer.decode(list(answer)) == "Paris"
+    shown = prompt_tokenizer.prompt(Prompt((FRANCE,), QUERY))
     (at,) = where(answer, shown)
     assert shown[at + len(answer)] == end
     # what precedes it in the demonstration is what precedes the target: the end of a prompt that asks for it
-    asked = encoder.prompt(Episode((), Example(9, FRANCE.question, "")))
+    asked = prompt_tokenizer.prompt(Prompt((), Example(9, FRANCE.question, "")))
     assert shown[:at] == asked
 
 
-def test_an_answer_of_one_token_has_no_end(encoder: Encoder) -> None:
-    assert encoder.answer(" Paris", 1, "separator") == encoder.answer_ids(" Paris")
+def test_an_answer_of_one_token_has_no_end(prompt_tokenizer: PromptTokenizer) -> None:
+    assert prompt_tokenizer.answer(" Paris", 1, "separator") == prompt_tokenizer.answer_ids(" Paris")
 
 
 def test_a_tokenizer_without_a_template_is_an_error(tiny_model_folder: Path) -> None:
     with pytest.raises(UserError, match="--chat_template: this model's tokenizer has no chat template"):
-        Encoder(tiny_tokenizer(), chat=True)
+        PromptTokenizer(tiny_tokenizer(), chat=True)
     with pytest.raises(UserError, match="no chat template"):
-        load_model(ModelConfig(model_id=str(tiny_model_folder))).encoder(chat=True)
+        load_model(ModelConfig(model_id=str(tiny_model_folder))).prompt_tokenizer(chat=True)
 
 
 # Instructions
@@ -104,17 +104,17 @@ def test_an_instruction_stands_before_the_teacher_s_prompt_and_if_asked_for_befo
     instruct: str, student_too: bool
 ) -> None:
     spec = SPEC.model_copy(update={"instruction": "Name the capital.", "instruct": instruct})
-    teacher, student = Episode((FRANCE,), QUERY), Episode((), QUERY)
+    teacher, student = Prompt((FRANCE,), QUERY), Prompt((), QUERY)
     assert prompt_text(teacher.instructed(spec)) == "Name the capital.\n\n" + prompt_text(teacher)
     expected = "Name the capital.\n\n" if student_too else ""
     assert prompt_text(student.instructed(spec)) == expected + prompt_text(student)
     assert teacher.instructed(SPEC) == teacher
 
 
-def test_an_instruction_opens_the_first_turn(encoder: Encoder) -> None:
+def test_an_instruction_opens_the_first_turn(prompt_tokenizer: PromptTokenizer) -> None:
     spec = SPEC.model_copy(update={"instruction": "Name the capital."})
-    ids = encoder.prompt(Episode((FRANCE,), QUERY).instructed(spec))
+    ids = prompt_tokenizer.prompt(Prompt((FRANCE,), QUERY).instructed(spec))
     messages = turns(
         ("user", "Name the capital.\n\n" + FRANCE.question), ("assistant", "Paris"), ("user", QUERY.question)
     )
-    assert encoder.tokenizer.decode(list(ids)) == rendered(encoder, messages)
+    assert prompt_tokenizer.tokenizer.decode(list(ids)) == rendered(prompt_tokenizer, messages)

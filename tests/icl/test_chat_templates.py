@@ -13,8 +13,8 @@ from tokenizers import AddedToken
 from transformers import PreTrainedTokenizerFast
 
 from ia2.errors import UserError
-from ia2.icl.encoding import Encoder
-from ia2.icl.prompts import Episode
+from ia2.icl.encoding import PromptTokenizer
+from ia2.icl.prompts import Prompt
 from ia2.lm.loading import LanguageModel
 from ia2.tasks.base import Example
 
@@ -207,7 +207,7 @@ def test_demonstrations_are_the_history_of_a_conversation(name: str) -> None:
     if shape.generation:
         opened = tokenizer.apply_chat_template(conversation(*TURNS), tokenize=False, add_generation_prompt=True)
         assert opened == shape.prompt
-    ids = Encoder(tokenizer, chat=True).prompt(Episode((FRANCE,), SPAIN))
+    ids = PromptTokenizer(tokenizer, chat=True).prompt(Prompt((FRANCE,), SPAIN))
     if shape.kind == "bytes":
         assert tokenizer.decode(list(ids)) == shape.prompt
     else:
@@ -217,18 +217,18 @@ def test_demonstrations_are_the_history_of_a_conversation(name: str) -> None:
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_gold_answer_ends_as_a_demonstration_does_and_the_stop_rule_knows_it(name: str) -> None:
     shape, tokenizer = SHAPES[name], tokenizer_of(SHAPES[name])
-    encoder = Encoder(tokenizer, chat=True)
-    target, shown = encoder.answer(" Paris", 8, "separator"), encoder.prompt(Episode((FRANCE,), SPAIN))
+    prompt_tokenizer = PromptTokenizer(tokenizer, chat=True)
+    target, shown = prompt_tokenizer.answer(" Paris", 8, "separator"), prompt_tokenizer.prompt(Prompt((FRANCE,), SPAIN))
     end = tuple(tokenizer.convert_tokens_to_ids(list(shape.end)))
-    assert target == encoder.answer_ids(" Paris") + end
+    assert target == prompt_tokenizer.answer_ids(" Paris") + end
     if name != "alpaca":  # whose turns end in no token
-        opened = encoder.prompt(Episode((), Example(9, FRANCE.question, "")))
+        opened = prompt_tokenizer.prompt(Prompt((), Example(9, FRANCE.question, "")))
         places = [at for at in range(len(shown)) if shown[at : at + len(target)] == target]
         assert len(places) == 1
         assert name in ("qwen3",) or shown[: places[0]] == opened
     lm = LanguageModel(tiny_model("llama"), tokenizer, "tiny", "a revision")
     assert lm.stopper("eos", chat=True).ended(torch.tensor(end), None).tolist()[-1]
-    assert encoder.text([*chain(target, encoder.ids(" more"))]).strip() == "Paris" or name == "alpaca"
+    assert prompt_tokenizer.text([*chain(target, prompt_tokenizer.ids(" more"))]).strip() == "Paris" or name == "alpaca"
 
 
 @pytest.mark.parametrize(
@@ -245,4 +245,4 @@ def test_a_template_without_turns_of_a_user_and_an_assistant_is_refused(template
     tokenizer = tiny_tokenizer()
     tokenizer.chat_template = template
     with pytest.raises(UserError, match=reason):
-        Encoder(tokenizer, chat=True)
+        PromptTokenizer(tokenizer, chat=True)

@@ -9,8 +9,8 @@ from tiny import BOS, EOS, PREFIXING, BlankLine, TokenizerKind, tiny_tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from ia2.errors import UserError
-from ia2.icl.encoding import Encoded, Encoder, budget_batches, collate
-from ia2.icl.prompts import Episode, prompt_pieces, prompt_text
+from ia2.icl.encoding import PromptTokenizer, TokenizedExample, budget_batches, collate
+from ia2.icl.prompts import Prompt, prompt_pieces, prompt_text
 from ia2.tasks.base import Example
 
 KINDS = get_args(TokenizerKind)
@@ -25,8 +25,8 @@ def plain_ids(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False).input_ids)
 
 
-def encoder_of(blank_line: BlankLine, padding_side: Literal["left", "right"] = "right") -> Encoder:
-    return Encoder(tiny_tokenizer(blank_line, padding_side))
+def encoder_of(blank_line: BlankLine, padding_side: Literal["left", "right"] = "right") -> PromptTokenizer:
+    return PromptTokenizer(tiny_tokenizer(blank_line, padding_side))
 
 
 @pytest.mark.parametrize("blank_line", ["one", "two"])
@@ -34,15 +34,15 @@ def encoder_of(blank_line: BlankLine, padding_side: Literal["left", "right"] = "
 def test_an_answer_has_the_same_ids_in_demonstrations_and_as_the_target(
     pool: tuple[Example, ...], blank_line: BlankLine
 ) -> None:
-    encoder = encoder_of(blank_line)
+    prompt_tokenizer = encoder_of(blank_line)
     merged = 0
     for demo in pool:
         together = plain_ids(tiny_tokenizer(blank_line), demo.question + demo.answer)
-        merged += together != [*encoder.ids(demo.question), *encoder.ids(demo.answer)]
-        shown = encoder.prompt(Episode((demo,), pool[0]))
-        question, target = encoder.ids(demo.question), encoder.answer(demo.answer, 1, "separator")
+        merged += together != [*prompt_tokenizer.ids(demo.question), *prompt_tokenizer.ids(demo.answer)]
+        shown = prompt_tokenizer.prompt(Prompt((demo,), pool[0]))
+        question, target = prompt_tokenizer.ids(demo.question), prompt_tokenizer.answer(demo.answer, 1, "separator")
         assert shown[1 + len(question) :][: len(target)] == target
-        asked = encoder.prompt(Episode((), demo))
+        asked = prompt_tokenizer.prompt(Prompt((), demo))
         assert shown[: len(asked)] == asked
     assert merged  # this tokenizer would merge a cue and its answer, so the test above can fail
 
@@ -52,24 +52,24 @@ def test_an_answer_has_the_same_ids_in_demonstrations_and_as_the_target(
 def test_the_prompts_ids_say_the_prompts_text_after_one_start_token(
     blank_line: BlankLine, demonstrations: list[Example], query: Example
 ) -> None:
-    episode = Episode(tuple(demonstrations), query)
-    ids = encoder_of(blank_line).prompt(episode)
+    prompt = Prompt(tuple(demonstrations), query)
+    ids = encoder_of(blank_line).prompt(prompt)
     assert ids[0] == BOS
     assert BOS not in ids[1:]
-    assert tiny_tokenizer(blank_line).decode(list(ids[1:])) == prompt_text(episode)
+    assert tiny_tokenizer(blank_line).decode(list(ids[1:])) == prompt_text(prompt)
 
 
 def test_a_tokenizer_that_puts_no_start_token_gets_none() -> None:
     tokenizer = tiny_tokenizer()
     tokenizer.backend_tokenizer.post_processor = None
     assert tokenizer("a").input_ids[0] != BOS
-    assert Encoder(tokenizer).prompt(Episode((), FILMS[0])) == tuple(plain_ids(tokenizer, FILMS[0].question))
+    assert PromptTokenizer(tokenizer).prompt(Prompt((), FILMS[0])) == tuple(plain_ids(tokenizer, FILMS[0].question))
 
 
 def test_the_padding_side_changes_no_ids() -> None:
-    episode = Episode(FILMS[:2], FILMS[2])
+    prompt = Prompt(FILMS[:2], FILMS[2])
     left, right = encoder_of("one", "left"), encoder_of("one", "right")
-    assert left.prompt(episode) == right.prompt(episode)
+    assert left.prompt(prompt) == right.prompt(prompt)
 
 
 def test_a_ground_truth_response_is_the_answer_and_what_ends_it() -> None:
@@ -85,11 +85,11 @@ def test_a_ground_truth_response_is_the_answer_and_what_ends_it() -> None:
 
 
 def test_a_response_says_its_text_up_to_the_separator() -> None:
-    encoder = encoder_of("one")
-    assert encoder.text(encoder.ids(" Paris\n\nInput")) == " Paris"
-    assert encoder.text((*encoder.ids(" Paris"), EOS)) == " Paris"
-    assert encoder.text(encoder.ids("a\nb")) == "a\nb"
-    assert encoder.text(()) == ""
+    prompt_tokenizer = encoder_of("one")
+    assert prompt_tokenizer.text(prompt_tokenizer.ids(" Paris\n\nInput")) == " Paris"
+    assert prompt_tokenizer.text((*prompt_tokenizer.ids(" Paris"), EOS)) == " Paris"
+    assert prompt_tokenizer.text(prompt_tokenizer.ids("a\nb")) == "a\nb"
+    assert prompt_tokenizer.text(()) == ""
 
 
 # Tokenizers that begin every text with a blank
@@ -105,14 +105,14 @@ def cuts_of(tokenizer: PreTrainedTokenizerFast, text: str) -> set[int]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_joined_pieces_are_the_whole_text_s_ids_where_no_token_crosses_them(kind: TokenizerKind, begins: bool) -> None:
     tokenizer, compared = tiny_tokenizer("two", kind=kind, begins=begins), 0
-    encoder = Encoder(tokenizer)
+    prompt_tokenizer = PromptTokenizer(tokenizer)
     for demos in (FILMS[:3], CAPITALS, ()):
         for query in FILMS + CAPITALS:
-            episode = Episode(demos, query, "Name it!" if query.idx % 2 else "")
-            *pieces, text = (*prompt_pieces(episode), prompt_text(episode))
+            prompt = Prompt(demos, query, "Name it!" if query.idx % 2 else "")
+            *pieces, text = (*prompt_pieces(prompt), prompt_text(prompt))
             if set(accumulate(map(len, pieces))) <= cuts_of(tokenizer, text):
                 compared += 1
-                assert list(encoder.prompt(episode)) == tokenizer(text).input_ids
+                assert list(prompt_tokenizer.prompt(prompt)) == tokenizer(text).input_ids
     assert compared >= 6
 
 
@@ -120,30 +120,30 @@ def test_joined_pieces_are_the_whole_text_s_ids_where_no_token_crosses_them(kind
 def test_an_answer_begins_with_itself_and_not_with_a_blank(kind: TokenizerKind) -> None:
     """As in the whole text, whose token at the answer's place is the oracle."""
     tokenizer = tiny_tokenizer("two", kind=kind)
-    encoder, question, labels = Encoder(tokenizer), "Text:a good film :", ("Label", "Output")
+    prompt_tokenizer, question, labels = PromptTokenizer(tokenizer), "Text:a good film :", ("Label", "Output")
     for label in labels:
         whole = tokenizer(question + label, add_special_tokens=False, return_offsets_mapping=True)
         at = next(place for place, (start, _) in enumerate(whole.offset_mapping) if start == len(question))
-        assert list(encoder.ids(label)) == whole.input_ids[at:]
-    assert len({encoder.answer(label, 8, "separator")[0] for label in labels}) == 2
+        assert list(prompt_tokenizer.ids(label)) == whole.input_ids[at:]
+    assert len({prompt_tokenizer.answer(label, 8, "separator")[0] for label in labels}) == 2
     assert len({plain_ids(tokenizer, label)[0] for label in labels}) == 1, "the fault that is guarded against"
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(pieces=st.lists(st.text(" \n:abLT▁é中", max_size=8), min_size=1, max_size=3))
 def test_decoding_says_what_was_encoded_with_its_leading_blank(kind: TokenizerKind, pieces: list[str]) -> None:
-    encoder = Encoder(tiny_tokenizer(kind=kind))
+    prompt_tokenizer = PromptTokenizer(tiny_tokenizer(kind=kind))
     spoken = [piece.replace("▁", "") if not kind.startswith("bytes") else piece for piece in pieces]
-    assert encoder.decode([encoder.ids(piece) for piece in spoken]) == spoken
+    assert prompt_tokenizer.decode([prompt_tokenizer.ids(piece) for piece in spoken]) == spoken
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_response_is_read_alike_by_every_kind(kind: TokenizerKind) -> None:
-    encoder = Encoder(tiny_tokenizer(kind=kind))
-    assert encoder.text(encoder.ids(" Paris\n\nInput")) == " Paris"
-    assert encoder.text((*encoder.ids(" Paris"), EOS)) == " Paris"
-    assert encoder.text(encoder.ids("Paris")) == "Paris"
-    assert encoder.text(()) == ""
+    prompt_tokenizer = PromptTokenizer(tiny_tokenizer(kind=kind))
+    assert prompt_tokenizer.text(prompt_tokenizer.ids(" Paris\n\nInput")) == " Paris"
+    assert prompt_tokenizer.text((*prompt_tokenizer.ids(" Paris"), EOS)) == " Paris"
+    assert prompt_tokenizer.text(prompt_tokenizer.ids("Paris")) == "Paris"
+    assert prompt_tokenizer.text(()) == ""
 
 
 # Batches
@@ -151,7 +151,11 @@ def test_a_response_is_read_alike_by_every_kind(kind: TokenizerKind) -> None:
 
 def test_collate_by_hand() -> None:
     """Prompts of 3, 1 and 2 tokens with responses of 2, 3 and 1: their answer positions begin at 2, 0 and 1."""
-    examples = [Encoded((11, 12, 13), (14, 15)), Encoded((21,), (22, 23, 24)), Encoded((31, 32), (33,))]
+    examples = [
+        TokenizedExample((11, 12, 13), (14, 15)),
+        TokenizedExample((21,), (22, 23, 24)),
+        TokenizedExample((31, 32), (33,)),
+    ]
     batch = collate(examples, torch.device("cpu"), pad=9)
     assert batch.input_ids.tolist() == [[11, 12, 13, 14], [21, 22, 23, 9], [31, 32, 9, 9]]
     assert batch.rows.tolist() == [0, 0, 1, 1, 1, 2]
@@ -161,14 +165,14 @@ def test_collate_by_hand() -> None:
 
 
 encoded = st.builds(
-    Encoded,
+    TokenizedExample,
     st.lists(st.integers(1, 99), min_size=1, max_size=9).map(tuple),
     st.lists(st.integers(1, 99), min_size=1, max_size=5).map(tuple),
 )
 
 
 @given(st.lists(encoded, min_size=1, max_size=6))
-def test_at_every_answer_position_lies_the_token_before_the_one_it_predicts(examples: list[Encoded]) -> None:
+def test_at_every_answer_position_lies_the_token_before_the_one_it_predicts(examples: list[TokenizedExample]) -> None:
     batch = collate(examples, torch.device("cpu"))
     assert batch.input_ids.shape == (len(examples), max(map(len, examples)) - 1)
     places = zip(batch.rows.tolist(), batch.columns.tolist(), batch.tokens.tolist(), strict=True)

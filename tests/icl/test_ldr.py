@@ -15,14 +15,14 @@ from ia2.config import CreateConfig
 from ia2.errors import UserError
 from ia2.flows.data import create_all
 from ia2.flows.training import resolve
-from ia2.icl.ldr import LowDataDraw, distinct_orders, draw_low_data_split, low_data_to_json
-from ia2.icl.splits import Draw, draw_split, load_split, split_from_json
+from ia2.icl.ldr import LowDataSplitSpec, distinct_orders, draw_low_data_split, low_data_to_json
+from ia2.icl.splits import SplitSpec, draw_split, load_split, split_from_json
 from ia2.tasks.base import Example
 from ia2.tasks.pool import load_pool
 
 POOL = tuple(Example(i, f"Input: {i}\nOutput:", f" {i * i}") for i in range(40))
 draws = st.builds(
-    LowDataDraw,
+    LowDataSplitSpec,
     sizes=st.tuples(st.integers(1, 9), st.integers(1, 30), st.integers(1, 30)),
     run_idx=st.integers(0, 3),
     num_dev_examples=st.integers(0, 20),
@@ -30,11 +30,11 @@ draws = st.builds(
 
 
 @given(draws)
-def test_labelled_dev_unlabelled_and_remaining_are_the_pool_taken_apart(draw: LowDataDraw) -> None:
+def test_labelled_dev_unlabelled_and_remaining_are_the_pool_taken_apart(draw: LowDataSplitSpec) -> None:
     split = draw_low_data_split(POOL, draw)
     num_labelled, num_unlabelled, _ = draw.sizes
-    unlabelled = {episode.query.idx for episode in split.train}
-    parts = [{example.idx for example in split.labelled}, {episode.query.idx for episode in split.dev}, unlabelled]
+    unlabelled = {prompt.query.idx for prompt in split.train}
+    parts = [{example.idx for example in split.labelled}, {prompt.query.idx for prompt in split.dev}, unlabelled]
     parts.append(set(split.remaining))
     assert set().union(*parts) == set(range(40))
     assert sum(map(len, parts)) == 40
@@ -45,33 +45,33 @@ def test_labelled_dev_unlabelled_and_remaining_are_the_pool_taken_apart(draw: Lo
 
 
 @given(draws)
-def test_every_unlabelled_query_stands_once_after_every_order(draw: LowDataDraw) -> None:
+def test_every_unlabelled_query_stands_once_after_every_order(draw: LowDataSplitSpec) -> None:
     split = draw_low_data_split(POOL, draw)
     num_labelled, num_unlabelled, most = draw.sizes
     num_orders = min(most, math.factorial(num_labelled))
     assert len(split.train) <= num_unlabelled * most
-    rows = [(episode.query.idx, episode.demonstrations) for episode in split.train]
+    rows = [(prompt.query.idx, prompt.demonstrations) for prompt in split.train]
     orders = {demonstrations for _, demonstrations in rows}
     queries = {query for query, _ in rows}
     assert len(orders) == num_orders
     assert len(set(rows)) == len(rows) == len(queries) * num_orders
     assert all(sorted(order, key=POOL.index) == sorted(split.labelled, key=POOL.index) for order in orders)
-    assert {episode.demonstrations for episode in split.dev} <= orders
+    assert {prompt.demonstrations for prompt in split.dev} <= orders
     # order by order: the demonstrations of one order are read for all of its queries before the next
     assert len([key for key, _ in itertools.groupby(demonstrations for _, demonstrations in rows)]) == num_orders
 
 
 @given(draws)
-def test_the_run_decides_the_draw(draw: LowDataDraw) -> None:
+def test_the_run_decides_the_draw(draw: LowDataSplitSpec) -> None:
     assert draw_low_data_split(POOL, draw) == draw_low_data_split(POOL, draw)
-    other = LowDataDraw(draw.sizes, draw.run_idx + 1, draw.num_dev_examples)
+    other = LowDataSplitSpec(draw.sizes, draw.run_idx + 1, draw.num_dev_examples)
     assert draw_low_data_split(POOL, draw).train != draw_low_data_split(POOL, other).train
 
 
 @given(draws.filter(lambda draw: draw.sizes[0] >= 2))
-def test_the_labelled_are_those_of_the_standard_split(draw: LowDataDraw) -> None:
+def test_the_labelled_are_those_of_the_standard_split(draw: LowDataSplitSpec) -> None:
     """So that both regimes, and evaluation with demonstrations, look at the same labels."""
-    standard = draw_split(POOL, Draw(draw.sizes[0], draw.run_idx))
+    standard = draw_split(POOL, SplitSpec(draw.sizes[0], draw.run_idx))
     assert draw_low_data_split(POOL, draw).labelled == standard.train_examples
 
 
@@ -92,20 +92,20 @@ def test_orders_are_drawn_and_not_counted_through() -> None:
 
 def test_a_pool_with_nothing_left_is_refused() -> None:
     with pytest.raises(UserError, match="num_labelled_samples=38 and 2 dev queries leave nothing of the pool of 40"):
-        draw_low_data_split(POOL, LowDataDraw((38, 5, 2), 0, num_dev_examples=2))
+        draw_low_data_split(POOL, LowDataSplitSpec((38, 5, 2), 0, num_dev_examples=2))
 
 
 def test_no_query_is_shown_its_own_answer() -> None:
     """A pool made by hand may ask the same twice, labelled here and to be answered there."""
     twice = [Example(i, f"Input: {i % 5}\nOutput:", f" {i % 5}") for i in range(10)]
-    split = draw_low_data_split(twice, LowDataDraw((5, 4, 3), run_idx=0, num_dev_examples=1))
-    shown = {(demo.question, episode.query.question) for episode in split.train for demo in episode.demonstrations}
+    split = draw_low_data_split(twice, LowDataSplitSpec((5, 4, 3), run_idx=0, num_dev_examples=1))
+    shown = {(demo.question, prompt.query.question) for prompt in split.train for demo in prompt.demonstrations}
     assert shown
     assert not [question for question, asked in shown if question == asked]
 
 
 @given(draws)
-def test_a_split_comes_back_from_its_file(draw: LowDataDraw) -> None:
+def test_a_split_comes_back_from_its_file(draw: LowDataSplitSpec) -> None:
     split = draw_low_data_split(POOL, draw)
     data = low_data_to_json(split, draw)
     assert [row["idx"] for row in data["labelled"]] == [example.idx for example in split.labelled]

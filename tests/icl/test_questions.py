@@ -8,8 +8,8 @@ from tiny_runs import write_dataset
 
 from ia2 import store
 from ia2.errors import UserError
-from ia2.icl.questions import Demonstrations, Questions, after_demonstrations, mark, read_questions
-from ia2.icl.splits import Draw
+from ia2.icl.questions import DemonstrationSpec, EvaluationSet, grade, read_evaluation_set, with_demonstrations
+from ia2.icl.splits import SplitSpec
 from ia2.stages.create import create
 
 INVENTED = [("a fine film", "1"), ("a dull film", "0"), ("good", "1"), ("bad", "0"), ("long", "0"), ("kind", "1")]
@@ -17,9 +17,9 @@ SPEC: dict[str, Any] = {"name": "mood", "template": "Text:{text}\nLabel:", "answ
 NAMED: dict[str, Any] = {**SPEC, "answer_template": " {label}", "parser": "line"}
 
 
-def write_labels(root: Path, spec: dict[str, Any], labels: tuple[str, ...] = ("0", "1"), mark: str = "") -> None:
+def write_labels(root: Path, spec: dict[str, Any], labels: tuple[str, ...] = ("0", "1"), grade: str = "") -> None:
     rows = [
-        {"idx": i, "question": f"Text:{text}\nLabel:", "answer": mark + label}
+        {"idx": i, "question": f"Text:{text}\nLabel:", "answer": grade + label}
         for i, (text, label) in enumerate(INVENTED)
     ]
     task = {"parser": "choice", **spec, "labels": dict.fromkeys(labels, "a meaning")}
@@ -27,46 +27,46 @@ def write_labels(root: Path, spec: dict[str, Any], labels: tuple[str, ...] = ("0
     store.write_json(store.pool_path(root, "mood"), content)
 
 
-def shown(**changes: Any) -> Demonstrations:
+def shown(**changes: Any) -> DemonstrationSpec:
     fields: dict[str, Any] = {"dataset": "mood", "num_train_examples": 4, "run_idx": 0, "most": 3}
-    return Demonstrations(**{**fields, "pool": "train", "control": "none", **changes})
+    return DemonstrationSpec(**{**fields, "pool": "train", "control": "none", **changes})
 
 
 @pytest.fixture
-def questions(tmp_path: Path) -> Questions:
+def questions(tmp_path: Path) -> EvaluationSet:
     write_labels(tmp_path, SPEC)
-    create(tmp_path, "mood", Draw(4, 0, num_dev_examples=0))
-    return read_questions(tmp_path, "mood", None)
+    create(tmp_path, "mood", SplitSpec(4, 0, num_dev_examples=0))
+    return read_evaluation_set(tmp_path, "mood", None)
 
 
-def test_queries_come_alone_with_their_labels(questions: Questions) -> None:
-    assert not any(episode.demonstrations for episode in questions.episodes)
+def test_queries_come_alone_with_their_labels(questions: EvaluationSet) -> None:
+    assert not any(prompt.demonstrations for prompt in questions.prompts)
     assert questions.labels == ("0", "1")
     assert questions.gold_labels == (1, 0, 1, 0, 0, 1)
 
 
 def test_labels_stand_as_the_answers_do(tmp_path: Path) -> None:
     write_labels(tmp_path, NAMED, mark=" ")
-    assert read_questions(tmp_path, "mood", 2).labels == (" 0", " 1")
+    assert read_evaluation_set(tmp_path, "mood", 2).labels == (" 0", " 1")
 
 
 @pytest.mark.parametrize("pool", ["train", "remaining"])
 def test_wrong_labels_change_the_answers_of_the_demonstrations_alone(
-    tmp_path: Path, questions: Questions, pool: str
+    tmp_path: Path, questions: EvaluationSet, pool: str
 ) -> None:
-    right = after_demonstrations(tmp_path, questions, shown(pool=pool))
-    wrong = after_demonstrations(tmp_path, questions, shown(pool=pool, control="wrong_labels"))
-    assert sum(len(episode.demonstrations) for episode in right.episodes) > 5
+    right = with_demonstrations(tmp_path, questions, shown(pool=pool))
+    wrong = with_demonstrations(tmp_path, questions, shown(pool=pool, control="wrong_labels"))
+    assert sum(len(prompt.demonstrations) for prompt in right.prompts) > 5
     assert wrong.queries == right.queries == questions.queries
     assert wrong.gold_labels == right.gold_labels
-    for one, other in zip(right.episodes, wrong.episodes, strict=True):
+    for one, other in zip(right.prompts, wrong.prompts, strict=True):
         assert [demo.question for demo in one.demonstrations] == [demo.question for demo in other.demonstrations]
         pairs = zip(one.demonstrations, other.demonstrations, strict=True)
         assert all({a.answer, b.answer} == {"0", "1"} for a, b in pairs)
 
 
-def test_responses_are_marked_by_label_and_what_is_none_apart(questions: Questions) -> None:
-    marks = mark(questions, ["1", " 1.", "", "0", "either 0 or 1", "maybe"])
+def test_responses_are_marked_by_label_and_what_is_none_apart(questions: EvaluationSet) -> None:
+    marks = grade(questions, ["1", " 1.", "", "0", "either 0 or 1", "maybe"])
     assert marks.parsed == ["1", "1", None, "0", None, None]
     assert marks.correct == [True, False, False, True, False, False]
     assert marks.anywhere == [True, False, False, True, True, False]
@@ -75,40 +75,42 @@ def test_responses_are_marked_by_label_and_what_is_none_apart(questions: Questio
 
 def test_a_readable_response_can_be_no_label(tmp_path: Path) -> None:
     write_labels(tmp_path, NAMED, mark=" ")
-    marks = mark(read_questions(tmp_path, "mood", 3), [" 1", " 2", " 0\nand more"])
+    marks = grade(read_evaluation_set(tmp_path, "mood", 3), [" 1", " 2", " 0\nand more"])
     assert marks.parsed == ["1", "2", "0"]
     assert marks.labels == [1, -1, 0]
 
 
 def test_free_text_has_no_labels(tmp_path: Path) -> None:
     write_dataset(tmp_path, "words", [str(i) for i in range(6)])
-    free = read_questions(tmp_path, "words", None)
+    free = read_evaluation_set(tmp_path, "words", None)
     assert (free.labels, free.gold_labels) == ((), ())
-    assert mark(free, ["3", "4", ""]).labels == []
+    assert grade(free, ["3", "4", ""]).labels == []
 
 
 @pytest.mark.parametrize(("num", "says"), [(3, r"mood/train/3_0\.json does not exist"), (1, "at least 2 training")])
-def test_demonstrations_without_a_split_are_refused(tmp_path: Path, questions: Questions, num: int, says: str) -> None:
+def test_demonstrations_without_a_split_are_refused(
+    tmp_path: Path, questions: EvaluationSet, num: int, says: str
+) -> None:
     with pytest.raises(UserError, match=says):
-        after_demonstrations(tmp_path, questions, shown(num_train_examples=num))
+        with_demonstrations(tmp_path, questions, shown(num_train_examples=num))
 
 
-def test_a_pass_with_demonstrations_never_goes_without(tmp_path: Path, questions: Questions) -> None:
-    create(tmp_path, "mood", Draw(6, 0, num_dev_examples=0))
+def test_a_pass_with_demonstrations_never_goes_without(tmp_path: Path, questions: EvaluationSet) -> None:
+    create(tmp_path, "mood", SplitSpec(6, 0, num_dev_examples=0))
     with pytest.raises(UserError, match=r"icl_pool=remaining: .*mood/train/6_0\.json leaves no examples"):
-        after_demonstrations(tmp_path, questions, shown(num_train_examples=6, pool="remaining"))
+        with_demonstrations(tmp_path, questions, shown(num_train_examples=6, pool="remaining"))
 
 
 @pytest.mark.parametrize("pool", ["train", "remaining"])
 def test_other_demonstrations_are_as_many_and_others(tmp_path: Path, pool: str) -> None:
     write_dataset(tmp_path, "words", [str(i) for i in range(60)])
-    create(tmp_path, "words", Draw(4, 0, num_dev_examples=2))
-    asked, source = read_questions(tmp_path, "words", None), {"dataset": "words", "pool": pool}
-    ours = after_demonstrations(tmp_path, asked, shown(**source))
-    others = after_demonstrations(tmp_path, asked, shown(**source, control="other_demonstrations"))
-    assert others == after_demonstrations(tmp_path, asked, shown(**source, control="other_demonstrations"))
+    create(tmp_path, "words", SplitSpec(4, 0, num_dev_examples=2))
+    asked, source = read_evaluation_set(tmp_path, "words", None), {"dataset": "words", "pool": pool}
+    ours = with_demonstrations(tmp_path, asked, shown(**source))
+    others = with_demonstrations(tmp_path, asked, shown(**source, control="other_demonstrations"))
+    assert others == with_demonstrations(tmp_path, asked, shown(**source, control="other_demonstrations"))
     assert others.queries == ours.queries
-    pairs = zip(ours.episodes, others.episodes, strict=True)
+    pairs = zip(ours.prompts, others.prompts, strict=True)
     lists = [(one.demonstrations, other.demonstrations) for one, other in pairs]
     assert all(len(one) == len(other) == 3 and set(one) != set(other) for one, other in lists)
     split = store.read_json(store.split_path(tmp_path, "words", 4, 0))
@@ -117,13 +119,13 @@ def test_other_demonstrations_are_as_many_and_others(tmp_path: Path, pool: str) 
     assert len({other for _, other in lists}) == (1 if pool == "train" else len(lists))
 
 
-def test_other_demonstrations_are_never_fewer(tmp_path: Path, questions: Questions) -> None:
+def test_other_demonstrations_are_never_fewer(tmp_path: Path, questions: EvaluationSet) -> None:
     """Six examples, of which four train: two are left, and three are shown."""
     assert len(questions.queries) == 6
     with pytest.raises(UserError, match=r"2 examples of 'mood' are neither .*, 3 are needed"):
-        after_demonstrations(tmp_path, questions, shown(control="other_demonstrations"))
-    create(tmp_path, "mood", Draw(6, 0, num_dev_examples=0))
+        with_demonstrations(tmp_path, questions, shown(control="other_demonstrations"))
+    create(tmp_path, "mood", SplitSpec(6, 0, num_dev_examples=0))
     with pytest.raises(UserError, match="0 examples"):
-        after_demonstrations(
+        with_demonstrations(
             tmp_path, questions, shown(num_train_examples=6, pool="remaining", control="other_demonstrations")
         )

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from ia2 import store
 from ia2.errors import UserError
-from ia2.icl.splits import Draw, draw_split, load_split, split_from_json, split_to_json
+from ia2.icl.splits import SplitSpec, draw_split, load_split, split_from_json, split_to_json
 from ia2.tasks.base import Example
 
 POOL = tuple(Example(100 + index, f"Q{index}:", f"{index % 2}") for index in range(60))
 POSITION = {example: position for position, example in enumerate(POOL)}
 draws = st.builds(
-    Draw,
+    SplitSpec,
     num_train_examples=st.integers(1, 40),
     run_idx=st.integers(0, 50),
     max_icl_demos=st.integers(1, 50),
@@ -25,9 +25,9 @@ draws = st.builds(
 
 
 @given(draws)
-def test_training_dev_and_remaining_are_the_pool_taken_apart(draw: Draw) -> None:
+def test_training_dev_and_remaining_are_the_pool_taken_apart(draw: SplitSpec) -> None:
     split = draw_split(POOL, draw)
-    train, dev = ([POSITION[episode.query] for episode in part] for part in (split.train, split.dev))
+    train, dev = ([POSITION[prompt.query] for prompt in part] for part in (split.train, split.dev))
     assert len(train) == draw.num_train_examples
     assert len(dev) == min(draw.num_dev_examples, draw.num_train_examples // 2)
     assert sorted([*train, *dev, *split.remaining]) == list(range(len(POOL)))
@@ -35,51 +35,50 @@ def test_training_dev_and_remaining_are_the_pool_taken_apart(draw: Draw) -> None
 
 
 @given(draws)
-def test_demonstrations_are_other_training_examples_and_at_most_so_many(draw: Draw) -> None:
+def test_demonstrations_are_other_training_examples_and_at_most_so_many(draw: SplitSpec) -> None:
     split = draw_split(POOL, draw)
     train = set(split.train_examples)
     for part, available in ((split.train, len(train) - 1), (split.dev, len(train))):
-        for episode in part:
-            shown = episode.demonstrations
+        for prompt in part:
+            shown = prompt.demonstrations
             assert len(shown) == len(set(shown)) == min(draw.max_icl_demos, available)
-            assert set(shown) <= train - {episode.query}
+            assert set(shown) <= train - {prompt.query}
 
 
 @given(draws)
-def test_the_run_decides_the_split(draw: Draw) -> None:
+def test_the_run_decides_the_split(draw: SplitSpec) -> None:
     assert draw_split(POOL, draw) == draw_split(POOL, draw)
-    other = Draw(draw.num_train_examples, draw.run_idx + 1, draw.max_icl_demos, draw.num_dev_examples)
+    other = SplitSpec(draw.num_train_examples, draw.run_idx + 1, draw.max_icl_demos, draw.num_dev_examples)
     assert draw_split(POOL, draw) != draw_split(POOL, other)
 
 
 @given(draws, st.integers(1, 39))
-def test_the_training_examples_of_a_smaller_n_are_the_first_of_a_larger_one(draw: Draw, smaller: int) -> None:
-    few = draw_split(POOL, Draw(min(smaller, draw.num_train_examples), draw.run_idx))
+def test_the_training_examples_of_a_smaller_n_are_the_first_of_a_larger_one(draw: SplitSpec, smaller: int) -> None:
+    few = draw_split(POOL, SplitSpec(min(smaller, draw.num_train_examples), draw.run_idx))
     assert draw_split(POOL, draw).train_examples[: len(few.train)] == few.train_examples
 
 
 def test_every_example_has_its_demonstrations_in_an_order_of_its_own() -> None:
-    split = draw_split(POOL, Draw(12, run_idx=0))
+    split = draw_split(POOL, SplitSpec(12, run_idx=0))
     orders = {
-        tuple(demo for demo in episode.demonstrations if demo in split.train_examples[6:])
-        for episode in split.train[:6]
+        tuple(demo for demo in prompt.demonstrations if demo in split.train_examples[6:]) for prompt in split.train[:6]
     }
     assert len(orders) == 6
-    assert all(episode.demonstrations != split.train_examples for episode in split.dev)
+    assert all(prompt.demonstrations != split.train_examples for prompt in split.dev)
 
 
 def test_a_row_with_the_querys_question_is_no_demonstration_of_it() -> None:
     """A pool may hold a question twice; the teacher would copy the answer."""
     pool = [Example(index, f"Q{index // 2}:", "1") for index in range(8)]
-    for episode in draw_split(pool, Draw(5, run_idx=0)).train:
-        assert episode.query.question not in {demo.question for demo in episode.demonstrations}
+    for prompt in draw_split(pool, SplitSpec(5, run_idx=0)).train:
+        assert prompt.query.question not in {demo.question for demo in prompt.demonstrations}
 
 
 @pytest.mark.parametrize(
     ("num_train", "num_dev", "fits"), [(40, 20, True), (41, 20, False), (60, 0, True), (61, 0, False)]
 )
 def test_more_than_the_pool_holds_is_refused_with_the_numbers(num_train: int, num_dev: int, fits: bool) -> None:
-    draw = Draw(num_train, run_idx=0, num_dev_examples=num_dev)
+    draw = SplitSpec(num_train, run_idx=0, num_dev_examples=num_dev)
     if fits:
         assert not draw_split(POOL, draw).remaining
         return
@@ -91,7 +90,7 @@ def test_more_than_the_pool_holds_is_refused_with_the_numbers(num_train: int, nu
 
 
 @given(draws)
-def test_a_split_comes_back_from_its_file(draw: Draw) -> None:
+def test_a_split_comes_back_from_its_file(draw: SplitSpec) -> None:
     split = draw_split(POOL, draw)
     data = json.loads(store.json_text(split_to_json(split, draw)))
     assert split_from_json(data, POOL, "a file") == split
@@ -104,10 +103,10 @@ def test_a_split_comes_back_from_its_file(draw: Draw) -> None:
 
 
 @given(draws, st.integers(0, 300))
-def test_splits_that_are_equal_are_written_alike_however_many_were_asked_for(draw: Draw, more: int) -> None:
+def test_splits_that_are_equal_are_written_alike_however_many_were_asked_for(draw: SplitSpec, more: int) -> None:
     """More demonstrations than the N, or dev examples than half of them, are all there are."""
     num = draw.num_train_examples
-    every, rest = (Draw(num, draw.run_idx, num + by, num // 2 + by) for by in (0, more))
+    every, rest = (SplitSpec(num, draw.run_idx, num + by, num // 2 + by) for by in (0, more))
     written = [split_to_json(draw_split(POOL, one), one) for one in (every, rest)]
     assert written[0] == written[1]
     own = split_to_json(draw_split(POOL, draw), draw)
@@ -116,7 +115,7 @@ def test_splits_that_are_equal_are_written_alike_however_many_were_asked_for(dra
 
 def test_the_published_shape_written_out() -> None:
     pool = [Example(index, f"Q{index}:", "1") for index in range(3)]
-    draw = Draw(2, run_idx=0)
+    draw = SplitSpec(2, run_idx=0)
     data = split_to_json(draw_split(pool, draw), draw)
     assert {**data, "settings": None} == {
         "train": {
@@ -158,8 +157,8 @@ def test_a_file_made_by_hand_loads(tmp_path: Path) -> None:
     split = load_split(written(tmp_path, made_by_hand()), POOL)
     new = Example(7, "New:", "1")
     assert split.train_examples == (POOL[0], new)
-    assert [episode.demonstrations for episode in split.train] == [(POOL[3], POOL[4])] * 2
-    assert [(episode.query, episode.demonstrations) for episode in split.dev] == [(POOL[1], (new, POOL[4]))]
+    assert [prompt.demonstrations for prompt in split.train] == [(POOL[3], POOL[4])] * 2
+    assert [(prompt.query, prompt.demonstrations) for prompt in split.dev] == [(POOL[1], (new, POOL[4]))]
     assert split.remaining == (5, 6)
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from tiny import PREFIXING, TokenizerKind, tiny_model, tiny_tokenizer
 
-from ia2.icl.prompts import Episode
-from ia2.icl.questions import Questions, mark
+from ia2.icl.prompts import Prompt
+from ia2.icl.questions import EvaluationSet, grade
 from ia2.lm import answering
 from ia2.lm.answer_table import answer_table
 from ia2.lm.answering import Answers, Asking, answer
@@ -30,14 +30,14 @@ def lm() -> LanguageModel:
     return LanguageModel(tiny_model("llama"), tiny_tokenizer(), "tiny", "a revision")
 
 
-def questions(labels: Sequence[str] = ("0", "1")) -> Questions:
+def questions(labels: Sequence[str] = ("0", "1")) -> EvaluationSet:
     queries = [Example(i, f"Text:{'very ' * i}good\nLabel:", str(i % 2)) for i in range(7)]
     spec = SPEC if labels else SPEC.model_copy(update={"labels": {}, "parser": "line"})
     gold = tuple(i % 2 for i in range(7)) if labels else ()
-    return Questions("mood", spec, tuple(Episode((), query) for query in queries), tuple(labels), gold)
+    return EvaluationSet("mood", spec, tuple(Prompt((), query) for query in queries), tuple(labels), gold)
 
 
-def said(lm: LanguageModel, asked: Questions, every_token: bool, token_budget: int = 2048) -> Answers:
+def said(lm: LanguageModel, asked: EvaluationSet, every_token: bool, token_budget: int = 2048) -> Answers:
     how = Asking(4, "separator", chat_template=False, token_budget=token_budget, every_token=every_token)
     with reading(lm.model) as reader:
         return answer(reader, lm, asked, how)
@@ -56,7 +56,7 @@ def test_scoring_every_token_changes_nothing_of_the_first(lm: LanguageModel) -> 
 def test_batched_equals_one_by_one(lm: LanguageModel) -> None:
     asked = questions()
     tables = [
-        answer_table(asked, mark(asked, one.responses), one) for one in (said(lm, asked, True, b) for b in (2048, 1))
+        answer_table(asked, grade(asked, one.responses), one) for one in (said(lm, asked, True, b) for b in (2048, 1))
     ]
     batched, alone = (table.drop(columns="seconds").to_dict("list") for table in tables)
     for column, values in batched.items():
@@ -76,12 +76,12 @@ def test_the_most_probable_tokens_are_texts_in_their_order(lm: LanguageModel) ->
 def test_label_probabilities_are_those_of_the_vocabulary(lm: LanguageModel) -> None:
     asked = questions()
     answers = said(lm, asked, True)
-    table = answer_table(asked, mark(asked, answers.responses), answers)
-    encoder = lm.encoder()
-    for episode, found in zip(asked.episodes, table.label_probabilities, strict=True):
+    table = answer_table(asked, grade(asked, answers.responses), answers)
+    prompt_tokenizer = lm.prompt_tokenizer()
+    for prompt, found in zip(asked.prompts, table.label_probabilities, strict=True):
         with torch.no_grad():
-            logits = lm.model(torch.tensor([encoder.prompt(episode)])).logits[0, -1].double()
-        ids = [encoder.ids(label)[0] for label in ("0", "1")]
+            logits = lm.model(torch.tensor([prompt_tokenizer.prompt(prompt)])).logits[0, -1].double()
+        ids = [prompt_tokenizer.ids(label)[0] for label in ("0", "1")]
         assert found == pytest.approx(logits.softmax(dim=-1)[ids].tolist(), rel=1e-4)
 
 
@@ -91,7 +91,7 @@ def test_first_token_scores_are_of_the_answer_where_every_text_begins_with_a_bla
     lm, labels = LanguageModel(tiny_model("phi3"), tiny_tokenizer(kind=kind), "tiny", "a revision"), ("Label", "Output")
     queries = [Example(i, f"Text:a {word} :", labels[i % 2]) for i, word in enumerate(("film", "town", "Spain"))]
     spec = SPEC.model_copy(update={"labels": dict.fromkeys(labels, "")})
-    asked = Questions("mood", spec, tuple(Episode((), query) for query in queries), labels, (0, 1, 0))
+    asked = EvaluationSet("mood", spec, tuple(Prompt((), query) for query in queries), labels, (0, 1, 0))
     answers = said(lm, asked, False)
     assert answers.labels.rule == "first_token"
     for query, found in zip(queries, answers.first.gold_log_probability, strict=True):
@@ -105,7 +105,7 @@ def test_first_token_scores_are_of_the_answer_where_every_text_begins_with_a_bla
 def test_free_text_has_no_label_probabilities(lm: LanguageModel) -> None:
     free = questions(labels=())
     answers = said(lm, free, True)
-    assert "label_probabilities" not in answer_table(free, mark(free, answers.responses), answers)
+    assert "label_probabilities" not in answer_table(free, grade(free, answers.responses), answers)
 
 
 def test_the_time_of_a_batch_is_shared_among_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,8 +19,8 @@ from oracles import Witness, assert_same, plain_greedy
 from tiny import SHAPES, tiny_model, tiny_tokenizer
 
 from ia2.errors import UserError
-from ia2.icl.encoding import Encoder
-from ia2.icl.prompts import Episode
+from ia2.icl.encoding import PromptTokenizer
+from ia2.icl.prompts import Prompt
 from ia2.lm.decoding import Decoding, Stopper, decode
 from ia2.lm.forward import reading
 from ia2.tasks.base import Example
@@ -73,9 +73,9 @@ def test_beginnings_of_other_lengths_that_are_in_other_batches_change_nothing(sh
 @pytest.mark.parametrize("shape", ["llama", "gemma3_text"])
 def test_the_tokenizers_padding_side_changes_nothing(shape: str, padding_side: str) -> None:
     tokenizer = tiny_tokenizer(padding_side=padding_side)  # type: ignore[arg-type]
-    encoder, shots = Encoder(tokenizer), (Example(0, "Text:a good film\nLabel:", "1"),)
+    prompt_tokenizer, shots = PromptTokenizer(tokenizer), (Example(0, "Text:a good film\nLabel:", "1"),)
     queries = [Example(index, f"Text:{text}\nLabel:", "0") for index, text in enumerate(("no", "so so", "a dull film"))]
-    prompts = [encoder.prompt(Episode(shots, query)) for query in queries]
+    prompts = [prompt_tokenizer.prompt(Prompt(shots, query)) for query in queries]
     model = tiny_model(shape)
     witness = Witness()
     with reading(model) as reader:

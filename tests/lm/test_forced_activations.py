@@ -12,7 +12,7 @@ from tiny import SHAPES, WINDOW, tiny_model
 from torch import Tensor
 
 from ia2.errors import UserError
-from ia2.icl.encoding import Encoded, Ids
+from ia2.icl.encoding import Ids, TokenizedExample
 from ia2.lm.comparing import Turn, cosines, forced_activations, most_held, turns
 from ia2.lm.forward import Reader, reading
 from ia2.methods import ADAPTERS, Adapter
@@ -22,21 +22,23 @@ def made_up(seed: int, length: int) -> Ids:
     return tuple(torch.randint(3, 320, (length,), generator=torch.Generator().manual_seed(seed)).tolist())
 
 
-def examples(beginning: Ids = ()) -> list[Encoded]:
+def examples(beginning: Ids = ()) -> list[TokenizedExample]:
     """Responses of 1 to 9 tokens after prompts of 1 to 13."""
     own = [(1, 3), (WINDOW, 1), (13, 9), (WINDOW + 1, 2), (2, 5)]
-    return [Encoded(beginning + made_up(i, prompt), made_up(50 + i, size)) for i, (prompt, size) in enumerate(own)]
+    return [
+        TokenizedExample(beginning + made_up(i, prompt), made_up(50 + i, size)) for i, (prompt, size) in enumerate(own)
+    ]
 
 
 EXAMPLES = {
     "nothing shared": examples(),
     "a shared beginning": examples(made_up(77, 11)),
-    "one question": [Encoded(made_up(9, 12), made_up(90, 7)[:size]) for size in (7, 7, 5, 4)],
+    "one question": [TokenizedExample(made_up(9, 12), made_up(90, 7)[:size]) for size in (7, 7, 5, 4)],
 }
 """Of one question more is shared than the prompt: what is predicted there must be read for each row all the same."""
 
 
-def one_by_one(model: Model, chosen: Sequence[Encoded]) -> Tensor:
+def one_by_one(model: Model, chosen: Sequence[TokenizedExample]) -> Tensor:
     """The last G of each sequence that predicts; virtual tokens stand before it and shift nothing."""
     parts = []
     for example in chosen:
@@ -45,7 +47,7 @@ def one_by_one(model: Model, chosen: Sequence[Encoded]) -> Tensor:
     return torch.cat(parts, dim=1)
 
 
-def forced(model: Model, chosen: Sequence[Encoded], token_budget: int = 2048) -> Tensor:
+def forced(model: Model, chosen: Sequence[TokenizedExample], token_budget: int = 2048) -> Tensor:
     with reading(model) as reader:
         return forced_activations(reader, chosen, token_budget)
 
@@ -85,7 +87,7 @@ def test_what_is_shared_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Reader, "run", counted)
     beginning = made_up(3, 40)
-    forced(tiny_model("llama"), [Encoded(beginning + made_up(i, 5), made_up(i, 3)) for i in range(6)])
+    forced(tiny_model("llama"), [TokenizedExample(beginning + made_up(i, 5), made_up(i, 3)) for i in range(6)])
     assert sum(fed) == 40 + 6 * (5 + 2)
 
 

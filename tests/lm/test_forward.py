@@ -10,17 +10,17 @@ from peft import PeftModel
 from tiny import SHAPES, tiny_model
 
 from ia2.errors import UserError
-from ia2.icl.encoding import Encoded, collate
+from ia2.icl.encoding import TokenizedExample, collate
 from ia2.lm.adapters import trainable_parameters
 from ia2.lm.decoding import check_context
 from ia2.lm.forward import Reading, reading
 from ia2.methods import Adapter
 
 EXAMPLES = [
-    Encoded((5, 9, 30, 41, 7, 8, 22, 50, 61), (4,)),
-    Encoded((70,), (8, 15, 22)),
-    Encoded(tuple(range(10, 30)), tuple(range(40, 47))),
-    Encoded((31, 32, 33), (34, 35)),
+    TokenizedExample((5, 9, 30, 41, 7, 8, 22, 50, 61), (4,)),
+    TokenizedExample((70,), (8, 15, 22)),
+    TokenizedExample(tuple(range(10, 30)), tuple(range(40, 47))),
+    TokenizedExample((31, 32, 33), (34, 35)),
 ]
 BATCH = collate(EXAMPLES, torch.device("cpu"))
 

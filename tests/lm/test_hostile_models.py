@@ -20,7 +20,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Gemma3
 from ia2.config import ModelConfig
 from ia2.errors import MachineError, UserError
 from ia2.icl import encoding
-from ia2.icl.prompts import Episode
+from ia2.icl.prompts import Prompt
 from ia2.lm import loading
 from ia2.lm.adapters import save_adapter, saved_adapter
 from ia2.lm.loading import load_model, load_tokenizer, parts_on_disk
@@ -343,10 +343,10 @@ def test_a_hostile_chat_template_is_refused_in_one_line(
     monkeypatch.setattr(encoding, "TEMPLATE_SECONDS", 0.5)
     tokenizer = tiny_tokenizer()
     tokenizer.chat_template = TEMPLATES[name]
-    episode = Episode((), Example(0, "Input: France\nOutput:", " Paris"))
+    prompt = Prompt((), Example(0, "Input: France\nOutput:", " Paris"))
 
     def render() -> object:
-        return encoding.Encoder(tokenizer, chat=True).prompt(episode)
+        return encoding.Encoder(tokenizer, chat=True).prompt(prompt)
 
     with ThreadPoolExecutor(1) as pool:
         message = assert_told(pool.submit(render).result if in_a_thread else render)

@@ -11,7 +11,7 @@ from oracles import Model, full_forward
 from tiny import SHAPES, WINDOW, tiny_model, tiny_tokenizer
 
 from ia2.errors import UserError
-from ia2.icl.encoding import Encoder, Ids
+from ia2.icl.encoding import Ids, PromptTokenizer
 from ia2.lm.forward import Reader, reading
 from ia2.lm.label_scores import score_labels, sequence_log_probabilities
 from ia2.lm.scoring import FirstTokenScores, Floats
@@ -95,8 +95,8 @@ def test_a_prompt_is_read_once_for_all_labels(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_label_that_begins_another_is_told_apart() -> None:
     """By what ends a response: without it `74` could never be more probable than `7`, here it is for some prompts."""
-    encoder, model, prompts = Encoder(tiny_tokenizer()), tiny_model("gpt2"), made_up(*[5] * 6)
-    seven, more = (encoder.answer(label, 2, "separator") for label in ("7", "74"))
+    prompt_tokenizer, model, prompts = PromptTokenizer(tiny_tokenizer()), tiny_model("gpt2"), made_up(*[5] * 6)
+    seven, more = (prompt_tokenizer.answer(label, 2, "separator") for label in ("7", "74"))
     assert seven[0] == more[0]
     found = scored(model, prompts, [seven, more])
     assert_close(found, brute_force(model, prompts, [seven, more]))

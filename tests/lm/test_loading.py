@@ -47,8 +47,10 @@ def test_a_folder_is_loaded_with_its_tokenizer_frozen_and_in_evaluation_mode(tin
     assert all(torch.equal(weight, expected.state_dict()[name]) for name, weight in lm.model.state_dict().items())
     assert not any(parameter.requires_grad for parameter in lm.model.parameters())
     assert not any(module.training for module in lm.model.modules())
-    assert lm.encoder().ids("Text:so\n\n") == tuple(tiny_tokenizer()("Text:so\n\n", add_special_tokens=False).input_ids)
-    assert lm.encoder() is lm.encoder(chat=False)
+    assert lm.prompt_tokenizer().ids("Text:so\n\n") == tuple(
+        tiny_tokenizer()("Text:so\n\n", add_special_tokens=False).input_ids
+    )
+    assert lm.prompt_tokenizer() is lm.prompt_tokenizer(chat=False)
 
 
 @pytest.mark.parametrize("shape", ["gemma3_text", "gpt2", "gpt_neox", "phi3"])
@@ -221,7 +223,7 @@ def test_every_eos_token_of_the_generation_config_ends_a_response(copied: Path) 
 
 def test_the_separator_ends_a_response(tiny_model_folder: Path) -> None:
     lm = load(tiny_model_folder)
-    (blank,) = lm.encoder().ids("\n\n")
+    (blank,) = lm.prompt_tokenizer().ids("\n\n")
     token = torch.tensor([blank, EOS, 50])
     assert lm.stopper("separator").ended(token, None).tolist() == [True, True, False]
     assert lm.stopper("eos").ended(token, None).tolist() == [False, True, False]

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 
 from ia2.config import ModelConfig
 from ia2.errors import UserError
-from ia2.icl.encoding import Encoded, Ids, collate
+from ia2.icl.encoding import Ids, TokenizedExample, collate
 from ia2.lm.adapters import Beginning, peft_config, restore, snapshot, trainable_adapters, trainable_parameters
 from ia2.lm.decoding import Decoding, decode
 from ia2.lm.forward import Model, reading
@@ -36,7 +36,9 @@ PROMPTS: list[Ids] = [
     *((17,), (60, 61, 62), tuple(range(40, 40 + WINDOW + 7))),
     *((*BEGINNING, 5), (*BEGINNING, 6, 7, 8, 9), (*BEGINNING, *range(20, 29)), (*BEGINNING, 3, 3)),
 ]
-EXAMPLES = [Encoded(prompt, (9, 8, 7)[:size]) for prompt, size in zip(PROMPTS, (3, 1, 2, 3, 3, 1, 2), strict=True)]
+EXAMPLES = [
+    TokenizedExample(prompt, (9, 8, 7)[:size]) for prompt, size in zip(PROMPTS, (3, 1, 2, 3, 3, 1, 2), strict=True)
+]
 
 
 @pytest.fixture(scope="module")

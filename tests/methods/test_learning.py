@@ -14,7 +14,7 @@ from plain_forward import plain_forward
 from safetensors.torch import load_file
 from school import LR, NUM_EXAMPLES, NUM_STEPS, NUM_TOKENS, SHAPES, School, history, outspoken_model
 
-from ia2.icl.encoding import Encoded, collate
+from ia2.icl.encoding import TokenizedExample, collate
 from ia2.lm.adapters import new_adapter, peft_config, saved_adapter
 from ia2.lm.forward import reading
 from ia2.methods import METHODS, Adapter, Variant
@@ -110,7 +110,7 @@ def test_plain_peft_reads_the_folder(shape: str, method: str, school_of: SchoolO
 def logits_here(school: School, folder: Path) -> torch.Tensor:
     """What our own reading says comes after UNSEEN."""
     with saved_adapter(school.lm.model, folder) as student, reading(student) as reader, torch.no_grad():
-        batch = collate([Encoded(UNSEEN[:1], (*UNSEEN[1:], 0))], reader.device)
+        batch = collate([TokenizedExample(UNSEEN[:1], (*UNSEEN[1:], 0))], reader.device)
         logits = reader.read(batch, activations=False, logits=True).logits
     assert logits is not None
     return logits

@@ -13,7 +13,7 @@ from torch import Tensor
 from ia2 import store
 from ia2.flows.training import resolve
 from ia2.icl.encoding import Ids
-from ia2.icl.ldr import LowDataDraw, draw_low_data_split
+from ia2.icl.ldr import LowDataSplitSpec, draw_low_data_split
 from ia2.lm.decoding import Decoding, decode
 from ia2.lm.forward import Reader, reading
 from ia2.lm.state import Seen, State
@@ -74,11 +74,14 @@ def test_every_variant_trains(school: School, method: str, label_type: str) -> N
 def test_ground_truth_is_that_of_the_labelled_alone(school: School) -> None:
     material = material_of(school, "a2t", label_type="ground_truth")
     lesson = lesson_of(material, TOK)
-    encoder = material.encoder
+    prompt_tokenizer = material.prompt_tokenizer
     labelled = material.split.labelled
     assert len(labelled) == N
     decoded = [
-        (encoder.tokenizer.decode(list(example.prompt), skip_special_tokens=True), encoder.text(example.response))
+        (
+            prompt_tokenizer.tokenizer.decode(list(example.prompt), skip_special_tokens=True),
+            prompt_tokenizer.text(example.response),
+        )
         for example in lesson.train.examples
     ]
     assert decoded == [(example.question, example.answer) for example in labelled]
@@ -86,7 +89,7 @@ def test_ground_truth_is_that_of_the_labelled_alone(school: School) -> None:
     teacher = lesson_of(material, ACT)
     assert [example.prompt for example in lesson.dev.examples] == [example.prompt for example in teacher.dev.examples]
     assert lesson.dev.examples == teacher.dev.examples
-    gold = [encoder.answer(episode.query.answer, 4, "separator") for episode in material.split.dev]
+    gold = [prompt_tokenizer.answer(prompt.query.answer, 4, "separator") for prompt in material.split.dev]
     assert all(example.response != answer for example, answer in zip(lesson.dev.examples, gold, strict=True))
 
 
@@ -142,15 +145,15 @@ class Counter:
 def prompts_of(school: School, sizes: tuple[int, int, int], long: int = 1) -> tuple[list[Ids], list[int], int]:
     """The teacher's prompts, the lengths of the demonstrations of each order, and the longest query."""
     pool = [Example(i, f"Input: {'very ' * long * (i % 3)}town {i}\nOutput:", f" {i}") for i in range(60)]
-    split = draw_low_data_split(pool, LowDataDraw(sizes, run_idx=0, num_dev_examples=0))
-    encoder = school.lm.encoder()
-    prompts = [encoder.prompt(episode) for episode in split.train]
-    queries = [encoder.ids(episode.query.question) for episode in split.train]
+    split = draw_low_data_split(pool, LowDataSplitSpec(sizes, run_idx=0, num_dev_examples=0))
+    prompt_tokenizer = school.lm.prompt_tokenizer()
+    ids = [prompt_tokenizer.prompt(prompt) for prompt in split.train]
+    queries = [prompt_tokenizer.ids(prompt.query.question) for prompt in split.train]
     shared = {
-        episode.demonstrations: len(prompt) - len(query)
-        for episode, prompt, query in zip(split.train, prompts, queries, strict=True)
+        prompt.demonstrations: len(whole) - len(query)
+        for prompt, whole, query in zip(split.train, ids, queries, strict=True)
     }
-    return prompts, list(shared.values()), max(map(len, queries))
+    return ids, list(shared.values()), max(map(len, queries))
 
 
 @pytest.mark.parametrize("sizes", [(8, 10, 6), (3, 12, 6), (4, 12, 24), (2, 20, 2)])

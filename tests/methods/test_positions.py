@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ia2.config import TrainConfig
-from ia2.icl.encoding import Encoded, Ids
+from ia2.icl.encoding import Ids, TokenizedExample
 from ia2.lm.adapters import new_adapter, peft_config, trainable_parameters
 from ia2.lm.forward import Reader, reading
 from ia2.methods import METHODS, Method
@@ -38,7 +38,7 @@ def made_up(seed: str, lengths: Sequence[int]) -> list[Ids]:
     return [tuple(draw.randrange(3, 320) for _ in range(length)) for length in lengths]
 
 
-EXAMPLES = tuple(map(Encoded, made_up("prompts", PROMPTS), made_up("responses", RESPONSES)))
+EXAMPLES = tuple(map(TokenizedExample, made_up("prompts", PROMPTS), made_up("responses", RESPONSES)))
 STARTS = [sum(RESPONSES[:index]) for index in range(len(RESPONSES))]
 TOTAL = sum(RESPONSES)
 
@@ -231,7 +231,9 @@ def test_a_certain_teacher_s_distribution_is_its_token() -> None:
     tokens = model.get_output_embeddings()(hidden).argmax(dim=-1).tolist()
     responses = [tuple(tokens[start : start + size]) for start, size in zip(STARTS, RESPONSES, strict=True)]
     # the responses that are fed have to be those that are compared with
-    examples = tuple(Encoded(example.prompt, response) for example, response in zip(EXAMPLES, responses, strict=True))
+    examples = tuple(
+        TokenizedExample(example.prompt, response) for example, response in zip(EXAMPLES, responses, strict=True)
+    )
     with student_of(model, "tokl") as (_, reader), torch.no_grad():
         losses = example_losses(reader, Lessons(examples, None, hidden), range(5), {"tok": 1.0, "tokl": 1.0})
     torch.testing.assert_close(losses["tok"], losses["tokl"], rtol=1e-5, atol=1e-6)

@@ -11,7 +11,7 @@ from tiny_runs import files_of, write_dataset
 
 from ia2 import store
 from ia2.errors import UserError
-from ia2.icl.splits import Draw, load_split
+from ia2.icl.splits import SplitSpec, load_split
 from ia2.stages.create import create
 from ia2.stages.prepare import prepare, render_pool
 from ia2.tasks import task
@@ -83,10 +83,10 @@ def test_an_unknown_dataset_writes_nothing(tmp_path: Path) -> None:
 
 def test_a_split_is_written_once(tmp_path: Path) -> None:
     prepare(tmp_path, "capitals", 30, 5)
-    path = create(tmp_path, "capitals", Draw(4, 0))
+    path = create(tmp_path, "capitals", SplitSpec(4, 0))
     assert path == tmp_path / "data" / "capitals" / "train" / "4_0.json"
     before = path.stat().st_mtime_ns
-    create(tmp_path, "capitals", Draw(4, 0))
+    create(tmp_path, "capitals", SplitSpec(4, 0))
     assert path.stat().st_mtime_ns == before
     pool = load_pool(tmp_path, "capitals")
     split = load_split(path, pool.train)
@@ -96,13 +96,13 @@ def test_a_split_is_written_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("changed", [{"max_icl_demos": 2}, {"num_dev_examples": 1}])
 def test_a_split_drawn_otherwise_needs_overwrite(tmp_path: Path, changed: dict[str, int]) -> None:
     prepare(tmp_path, "capitals", 30, 5)
-    path = create(tmp_path, "capitals", Draw(4, 0))
+    path = create(tmp_path, "capitals", SplitSpec(4, 0))
     before = path.read_bytes()
     ((field, value),) = changed.items()
     with pytest.raises(UserError, match=rf"{field}=\d+, not {value}; .*--overwrite"):
-        create(tmp_path, "capitals", Draw(4, 0, **changed))
+        create(tmp_path, "capitals", SplitSpec(4, 0, **changed))
     assert path.read_bytes() == before
-    create(tmp_path, "capitals", Draw(4, 0, **changed), overwrite=True)
+    create(tmp_path, "capitals", SplitSpec(4, 0, **changed), overwrite=True)
     assert path.read_bytes() != before
 
 
@@ -110,24 +110,24 @@ def test_a_split_drawn_otherwise_needs_overwrite(tmp_path: Path, changed: dict[s
 def test_a_split_with_all_there_are_is_the_same_whatever_the_number(tmp_path: Path, changed: dict[str, int]) -> None:
     """Also one of the first edition, which wrote the number that was asked for."""
     prepare(tmp_path, "capitals", 30, 5)
-    path = create(tmp_path, "capitals", Draw(4, 0))
+    path = create(tmp_path, "capitals", SplitSpec(4, 0))
     before = path.read_bytes()
-    create(tmp_path, "capitals", Draw(4, 0, **changed))
-    create(tmp_path, "capitals", Draw(4, 0, **changed), overwrite=True)
+    create(tmp_path, "capitals", SplitSpec(4, 0, **changed))
+    create(tmp_path, "capitals", SplitSpec(4, 0, **changed), overwrite=True)
     assert path.read_bytes() == before
     older = {key: value for key, value in store.read_object(path).items() if key != "sha256"}
     older["settings"] |= {"max_icl_demos": 256, "num_dev_examples": 50}
     store.write_json(path, older)
-    create(tmp_path, "capitals", Draw(4, 0, **changed))
+    create(tmp_path, "capitals", SplitSpec(4, 0, **changed))
     with pytest.raises(UserError, match="max_icl_demos=256, not 3"):
-        create(tmp_path, "capitals", Draw(4, 0, max_icl_demos=3))
+        create(tmp_path, "capitals", SplitSpec(4, 0, max_icl_demos=3))
 
 
 @pytest.mark.parametrize("num", [1, 0, -3])
 def test_fewer_than_two_examples_are_no_training_set(tmp_path: Path, num: int) -> None:
     prepare(tmp_path, "capitals", 30, 5)
     with pytest.raises(UserError, match=f"num_train_examples={num}: .*at least 2"):
-        create(tmp_path, "capitals", Draw(num, 0))
+        create(tmp_path, "capitals", SplitSpec(num, 0))
     assert not (tmp_path / "data" / "capitals" / "train").exists()
 
 
@@ -138,19 +138,19 @@ def test_a_training_set_has_to_fit_the_pool(tmp_path: Path, num: int, fits: bool
         assert len(load_split_of(tmp_path, num)) == num
         return
     with pytest.raises(UserError, match=rf"num_train_examples={num}: .* pool of 30; choose a smaller N"):
-        create(tmp_path, "capitals", Draw(num, 0))
+        create(tmp_path, "capitals", SplitSpec(num, 0))
     assert not list((tmp_path / "data" / "capitals" / "train").glob("[!.]*"))
 
 
 def load_split_of(root: Path, num: int) -> tuple[object, ...]:
-    path = create(root, "capitals", Draw(num, 0))
+    path = create(root, "capitals", SplitSpec(num, 0))
     return load_split(path, load_pool(root, "capitals").train).train
 
 
 def test_a_dataset_for_evaluation_only_is_refused_by_name(tmp_path: Path) -> None:
     prepare(tmp_path, "past_tense_irregular", 30, 5)
     with pytest.raises(UserError, match="'past_tense_irregular' is for evaluation only"):
-        create(tmp_path, "past_tense_irregular", Draw(4, 0))
+        create(tmp_path, "past_tense_irregular", SplitSpec(4, 0))
 
 
 @pytest.mark.parametrize("content", ["", "[]", "null", "{}", '{"metadata": {}, "train_examples": [1]}', "{"])
@@ -159,7 +159,7 @@ def test_a_malformed_dataset_is_named(tmp_path: Path, content: str) -> None:
     path.parent.mkdir(parents=True)
     path.write_text(content)
     with pytest.raises(UserError, match=r"main\.json"):
-        create(tmp_path, "capitals", Draw(4, 0))
+        create(tmp_path, "capitals", SplitSpec(4, 0))
     assert list(files_of(tmp_path)) == ["data/capitals/main.json"]
 
 
@@ -194,9 +194,9 @@ def test_settings_that_are_no_object_are_none(tmp_path: Path, odd: object) -> No
 @pytest.mark.parametrize("odd", [None, [], "text", 1])
 def test_a_split_whose_settings_are_no_object_is_taken(tmp_path: Path, odd: object) -> None:
     write_dataset(tmp_path, "made_up", [f"q{i}" for i in range(20)])
-    path = create(tmp_path, "made_up", Draw(4, 0, max_icl_demos=2))
+    path = create(tmp_path, "made_up", SplitSpec(4, 0, max_icl_demos=2))
     store.write_object(path, {**store.read_object(path), "settings": odd})
-    assert create(tmp_path, "made_up", Draw(4, 0, max_icl_demos=2)) == path
+    assert create(tmp_path, "made_up", SplitSpec(4, 0, max_icl_demos=2)) == path
 
 
 @pytest.mark.parametrize("content", ["", "[]", "null", "{"])
@@ -218,7 +218,7 @@ def test_create_names_a_malformed_split_that_is_there(tmp_path: Path, content: s
     path.parent.mkdir(parents=True)
     path.write_text(content)
     with pytest.raises(UserError, match=r"4_0\.json"):
-        create(tmp_path, "made_up", Draw(4, 0))
+        create(tmp_path, "made_up", SplitSpec(4, 0))
 
 
 @pytest.mark.parametrize("name", ["main.json", "train/4_0.json"])

@@ -14,7 +14,7 @@ from ia2 import store
 from ia2.config import ModelConfig
 from ia2.errors import UserError
 from ia2.flows.training import train
-from ia2.icl.splits import Draw
+from ia2.icl.splits import SplitSpec
 from ia2.lm.shelf import Models
 from ia2.stages.create import create
 from ia2.stages.evaluate import Answering, Evaluation, evaluate_run, is_recorded, record_path, write_record
@@ -44,7 +44,7 @@ def base(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path, mode
     store.write_json(store.pool_path(root, "spam"), content)
     write_dataset(root, "words", [f"word {i}" for i in range(24)])
     for dataset in ("spam", "words"):
-        create(root, dataset, Draw(4, 0))
+        create(root, dataset, SplitSpec(4, 0))
     train(training(root, tiny_model_folder, dataset="words"), models)
     return root
 
@@ -182,7 +182,7 @@ def test_a_split_that_nothing_is_shown_from_has_no_part_in_a_record(
 ) -> None:
     one = asked(tiny_model_folder)
     assert made(root, models, one, (False,))["split_sha256"] is None
-    create(root, "spam", Draw(4, 0, num_dev_examples=1), overwrite=True)
+    create(root, "spam", SplitSpec(4, 0, num_dev_examples=1), overwrite=True)
     assert is_recorded(root, one, None, (False,))
 
 
@@ -225,7 +225,7 @@ def test_nothing_is_tokenised_again_for_the_next_adapter(
     first = read_trained(folder)
     second = Trained(shutil.copytree(folder, folder.with_name("other")), first.config, first.spec, first.description)
     one = asked(tiny_model_folder, eval_dataset="words", icl_source_dataset="words", uncertainty_analysis=True)
-    lm.encoder(), lm.stopper("separator")  # which try the tokenizer
+    lm.prompt_tokenizer(), lm.stopper("separator")  # which try the tokenizer
     tokenised: list[str] = []
     call = type(lm.tokenizer).__call__
 

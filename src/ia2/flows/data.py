@@ -14,8 +14,8 @@ from tqdm import tqdm
 from ia2 import store
 from ia2.config import CreateConfig, PrepareConfig
 from ia2.errors import UserError
-from ia2.icl.ldr import LowDataDraw
-from ia2.icl.splits import Draw
+from ia2.icl.ldr import LowDataSplitSpec
+from ia2.icl.splits import SplitSpec
 from ia2.stages.create import check_draw, create, path_of
 from ia2.stages.prepare import add_token_lengths, prepare
 from ia2.tasks import dataset_name, task
@@ -55,13 +55,13 @@ def create_all(config: CreateConfig) -> list[Path]:
     return paths
 
 
-def _draws(config: CreateConfig) -> Iterator[Draw | LowDataDraw]:
+def _draws(config: CreateConfig) -> Iterator[SplitSpec | LowDataSplitSpec]:
     for run in range(config.num_runs):
         if config.ldr_mode:
-            yield LowDataDraw(config.low_data_sizes, run, config.num_dev_examples)
+            yield LowDataSplitSpec(config.low_data_sizes, run, config.num_dev_examples)
             continue
         for num in config.num_train_examples:
-            yield Draw(
+            yield SplitSpec(
                 num_train_examples=num,
                 run_idx=run,
                 max_icl_demos=config.max_icl_demos,
@@ -73,7 +73,7 @@ def _draws(config: CreateConfig) -> Iterator[Draw | LowDataDraw]:
 
 
 def _create_in_processes(
-    root: Path, wanted: Sequence[tuple[str, Draw | LowDataDraw]], overwrite: bool, num_workers: int
+    root: Path, wanted: Sequence[tuple[str, SplitSpec | LowDataSplitSpec]], overwrite: bool, num_workers: int
 ) -> list[Path]:
     """Draw the splits in processes of their own. What is finished stands, so an interrupted call goes on from there."""
     context = multiprocessing.get_context("spawn")
@@ -104,7 +104,7 @@ def ensure_pool(root: Path, dataset: str, no_prepare: bool = False) -> str:
     return name
 
 
-def ensure_split(root: Path, dataset: str, draw: Draw | LowDataDraw, no_prepare: bool = False) -> None:
+def ensure_split(root: Path, dataset: str, draw: SplitSpec | LowDataSplitSpec, no_prepare: bool = False) -> None:
     """Draw a split where it is missing; UserError with `no_prepare`, or where it was drawn with other settings."""
     ensure_pool(root, dataset, no_prepare)
     path = path_of(root, dataset, draw)
@@ -112,7 +112,7 @@ def ensure_split(root: Path, dataset: str, draw: Draw | LowDataDraw, no_prepare:
         check_draw(path, draw)
         return
     if no_prepare:
-        more = " --ldr_mode" if isinstance(draw, LowDataDraw) else ""
+        more = " --ldr_mode" if isinstance(draw, LowDataSplitSpec) else ""
         raise UserError(f"{path} does not exist; `ia2 create --datasets {shlex.quote(dataset)}{more}` makes it")
     create(root, dataset, draw)
 
@@ -124,4 +124,4 @@ def ensure_data(
     for dataset in datasets:
         ensure_pool(root, dataset, no_prepare)
     for source, num, run in sorted(splits):
-        ensure_split(root, source, Draw(num, run), no_prepare)
+        ensure_split(root, source, SplitSpec(num, run), no_prepare)

@@ -28,8 +28,8 @@ from ia2 import store
 from ia2.config import DeviceConfig, FitConfig, ModelConfig
 from ia2.errors import UserError
 from ia2.flows.comparison import Comparison, Shown, choices, compare, planned_runs, show
-from ia2.icl.prompts import Episode, evaluation_episodes
-from ia2.icl.splits import Draw, draw_split
+from ia2.icl.prompts import Prompt, prompts_after_shared
+from ia2.icl.splits import SplitSpec, draw_split
 from ia2.lm.decoding import context_of
 from ia2.lm.loading import LanguageModel
 from ia2.lm.shelf import Models
@@ -65,12 +65,12 @@ class Lengths:
 
     def __init__(self, lm: LanguageModel, spec: TaskSpec) -> None:
         self.limit = context_of(lm.model.config) or math.inf
-        self._encoder, self._spec = lm.encoder(), spec
+        self._prompt_tokenizer, self._spec = lm.prompt_tokenizer(), spec
 
-    def of(self, episode: Episode) -> int:
+    def of(self, prompt: Prompt) -> int:
         num_tokens = self._spec.num_generated_tokens
-        answer = self._encoder.answer(episode.query.answer, num_tokens, "separator")
-        return len(self._encoder.prompt(episode.instructed(self._spec))) + max(num_tokens, len(answer))
+        answer = self._prompt_tokenizer.answer(prompt.query.answer, num_tokens, "separator")
+        return len(self._prompt_tokenizer.prompt(prompt.instructed(self._spec))) + max(num_tokens, len(answer))
 
 
 @dataclass(frozen=True)
@@ -292,7 +292,7 @@ def _short_enough(config: FitConfig, root: Path, file: Path, lengths: Lengths, m
     """The pool without rows of more than so many tokens: UserError names them, unless they are to be left out."""
     described = read_task_file(file)
     pool = load_pool(root, described.name)
-    needed = {one.question: lengths.of(Episode((), one)) for one in (*pool.train, *pool.validation)}
+    needed = {one.question: lengths.of(Prompt((), one)) for one in (*pool.train, *pool.validation)}
     too_long = {question: number for question, number in needed.items() if number > most}
     if not too_long:
         return pool
@@ -312,24 +312,24 @@ def _short_enough(config: FitConfig, root: Path, file: Path, lengths: Lengths, m
     return load_pool(root, described.name)
 
 
-def _draws(config: FitConfig, pool: Pool, lengths: Lengths) -> list[Draw] | None:
+def _draws(config: FitConfig, pool: Pool, lengths: Lengths) -> list[SplitSpec] | None:
     """A draw for each run, with as many demonstrations as every prompt has room for; None where one is too many."""
     num_train = config.num_train_examples or _num_train(pool)
     num_demos = min(num_train, max(1, MOST_DEMONSTRATION_CHARACTERS // _mean_length(pool)))
     while num_demos:
-        draws = [Draw(num_train, run, max_icl_demos=num_demos, stratified=True) for run in range(config.num_runs)]
-        if all(lengths.of(one) <= lengths.limit for draw in draws for one in _episodes(pool, draw)):
+        draws = [SplitSpec(num_train, run, max_icl_demos=num_demos, stratified=True) for run in range(config.num_runs)]
+        if all(lengths.of(one) <= lengths.limit for draw in draws for one in _prompts(pool, draw)):
             return draws
         log.info("the context of %s has no room for %d demonstrations", config.model_id, num_demos)
         num_demos //= 2
     return None
 
 
-def _episodes(pool: Pool, draw: Draw) -> Iterator[Episode]:
+def _prompts(pool: Pool, draw: SplitSpec) -> Iterator[Prompt]:
     """Every prompt with demonstrations that the comparison asks of a draw."""
     split = draw_split(pool.train, draw)
     yield from (*split.train, *split.dev)
-    yield from evaluation_episodes(pool.validation, split.train_examples, draw.max_icl_demos or 0, draw.run_idx)
+    yield from prompts_after_shared(pool.validation, split.train_examples, draw.max_icl_demos or 0, draw.run_idx)
 
 
 def _num_train(pool: Pool) -> int:

@@ -20,7 +20,7 @@ from ia2.flows.data import ensure_data
 from ia2.flows.evaluation_plan import by_name
 from ia2.flows.failures import Failure, raise_failures, telling_memory
 from ia2.flows.selection import select_some
-from ia2.icl.questions import Prompting
+from ia2.icl.questions import EvaluationSpec
 from ia2.lm.loading import LanguageModel
 from ia2.lm.shelf import Models
 from ia2.methods import BASE, OTHER_DEMONSTRATIONS, TEACHER
@@ -60,10 +60,10 @@ def similarity(config: SimilarityConfig, models: Models | None = None) -> list[P
     return maker.paths
 
 
-def _teachers(config: SimilarityConfig, runs: Sequence[Trained]) -> dict[Prompting, list[Trained]]:
+def _teachers(config: SimilarityConfig, runs: Sequence[Trained]) -> dict[EvaluationSpec, list[Trained]]:
     """Every teacher that is asked for, with the runs that are compared with it; one base model after the other."""
     models = list(dict.fromkeys(run.config.model_id for run in runs))
-    teachers: dict[Prompting, list[Trained]] = {}
+    teachers: dict[EvaluationSpec, list[Trained]] = {}
     for run in sorted(runs, key=lambda run: (models.index(run.config.model_id), run.config.run_idx, together(run))):
         dataset = run.config.dataset
         for pair in product(config.eval_datasets or (dataset,), config.icl_source_datasets or (dataset,)):
@@ -71,9 +71,9 @@ def _teachers(config: SimilarityConfig, runs: Sequence[Trained]) -> dict[Prompti
     return teachers
 
 
-def _asked(config: SimilarityConfig, run: Trained, eval_dataset: str, source: str) -> Prompting:
+def _asked(config: SimilarityConfig, run: Trained, eval_dataset: str, source: str) -> EvaluationSpec:
     """What the teacher of a run is asked: demonstrations of its N and run, responses of its T and stop rule."""
-    return Prompting(
+    return EvaluationSpec(
         eval_dataset=eval_dataset,
         icl_source_dataset=source,
         icl_max_demos=config.icl_max_demos,
@@ -89,7 +89,7 @@ def _asked(config: SimilarityConfig, run: Trained, eval_dataset: str, source: st
     )
 
 
-def comparisons_with(asked: Prompting, runs: Sequence[Trained], with_others: bool) -> list[Comparison]:
+def comparisons_with(asked: EvaluationSpec, runs: Sequence[Trained], with_others: bool) -> list[Comparison]:
     """Everything that is compared on the responses of one teacher."""
     base, teacher, others = Side(BASE), Side(TEACHER), Side(OTHER_DEMONSTRATIONS)
     references = [teacher, others] if with_others else [teacher]
@@ -112,7 +112,7 @@ class _Maker:
     paths: list[Path] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
 
-    def make(self, asked: Prompting, runs: Sequence[Trained]) -> None:
+    def make(self, asked: EvaluationSpec, runs: Sequence[Trained]) -> None:
         """Make what is missing beside one teacher."""
         wanted = comparisons_with(asked, runs, self._can_show_others(asked))
         revision = str(runs[0].description["base"]["revision"])
@@ -134,7 +134,7 @@ class _Maker:
                 log.warning("%d comparison%s made again: %s", number, "s are" if number > 1 else " is", state)
         return [one for one, state in zip(wanted, states, strict=True) if state != STANDS]
 
-    def _can_show_others(self, asked: Prompting) -> bool:
+    def _can_show_others(self, asked: EvaluationSpec) -> bool:
         try:
             check_other_demonstrations(self.root, asked)
         except UserError as error:

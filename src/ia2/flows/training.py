@@ -8,8 +8,8 @@ from ia2 import store
 from ia2.config import CONTINUE_SAME, TrainConfig
 from ia2.errors import UserError
 from ia2.flows.data import ensure_pool, ensure_split
-from ia2.icl.ldr import LowDataDraw
-from ia2.icl.splits import Draw
+from ia2.icl.ldr import LowDataSplitSpec
+from ia2.icl.splits import SplitSpec
 from ia2.lm.shelf import Models
 from ia2.methods import Method
 from ia2.stages.train import Assignment, Start, train_run, train_runs
@@ -73,16 +73,16 @@ def resolve(config: TrainConfig) -> TrainConfig:
     """The config with the dataset's name and T as the task declares it, its data files in place."""
     root = store.resolve_root(config)
     dataset = ensure_pool(root, config.dataset, config.no_prepare)
-    ensure_split(root, dataset, draw_of(config), config.no_prepare)
+    ensure_split(root, dataset, split_spec(config), config.no_prepare)
     num_tokens = config.num_generated_tokens or load_pool(root, dataset).spec.num_generated_tokens
     return config.model_copy(update={"dataset": dataset, "num_generated_tokens": num_tokens})
 
 
-def draw_of(config: TrainConfig) -> Draw | LowDataDraw:
+def split_spec(config: TrainConfig) -> SplitSpec | LowDataSplitSpec:
     """What a run's split is drawn with."""
     if config.ldr_mode:
-        return LowDataDraw(config.low_data_sizes, config.run_idx, config.num_dev_examples)
-    return Draw(
+        return LowDataSplitSpec(config.low_data_sizes, config.run_idx, config.num_dev_examples)
+    return SplitSpec(
         num_train_examples=config.num_train_examples,
         run_idx=config.run_idx,
         max_icl_demos=config.max_icl_demos,

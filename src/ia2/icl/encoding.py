@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ia2.config import StopRule
 from ia2.errors import UserError, library_errors, within
-from ia2.icl.prompts import SEPARATOR, Episode, prompt_pieces
+from ia2.icl.prompts import SEPARATOR, Prompt, prompt_pieces
 
 Ids = tuple[int, ...]
 TEMPLATE_SECONDS = 10.0
@@ -26,7 +26,7 @@ TEMPLATE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class Encoded:
+class TokenizedExample:
     """One question and the response that is fed after it."""
 
     prompt: Ids
@@ -42,7 +42,7 @@ _MARK = "\u27e6ia2:answer:{}\u27e7"
 """An answer's place in a rendered chat."""
 
 
-class Encoder:
+class PromptTokenizer:
     """Ids of prompts and answers, and texts of responses; every piece of text is tokenised once."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, chat: bool = False, vocabulary: int | None = None) -> None:
@@ -100,23 +100,23 @@ class Encoder:
             )
         return tuple(ids)
 
-    def prompt(self, episode: Episode) -> Ids:
+    def prompt(self, prompt: Prompt) -> Ids:
         """The ids of a prompt."""
         if self.chat:
-            return self._chat_prompt(episode)
-        first, *others = prompt_pieces(episode)
+            return self._chat_prompt(prompt)
+        first, *others = prompt_pieces(prompt)
         return (*self._start, *self._tokenized(first), *chain.from_iterable(map(self.ids, others)))
 
-    def _chat_prompt(self, episode: Episode) -> Ids:
+    def _chat_prompt(self, prompt: Prompt) -> Ids:
         """Demonstrations and query as turns of the tokenizer's own template.
 
         The conversation is rendered whole, as history with an answer to the query, and cut off before that answer: so
         the query's turn opens as the template opens an answer without reasoning (an empty think block, a channel).
         """
-        answers = [demo.answer.strip() for demo in episode.demonstrations]
-        questions = [demo.question for demo in (*episode.demonstrations, episode.query)]
-        if episode.instruction:  # in the first turn of the user, since not every template knows a system's
-            questions[0] = f"{episode.instruction}{SEPARATOR}{questions[0]}"
+        answers = [demo.answer.strip() for demo in prompt.demonstrations]
+        questions = [demo.question for demo in (*prompt.demonstrations, prompt.query)]
+        if prompt.instruction:  # in the first turn of the user, since not every template knows a system's
+            questions[0] = f"{prompt.instruction}{SEPARATOR}{questions[0]}"
         parts = [part.removesuffix(self._blank) for part in self._rendered_around(questions, answers)]
         pieces = [self._tokenized(parts[0])]
         for answer, part in zip(answers, parts[1:-1], strict=True):
@@ -217,7 +217,7 @@ class Batch:
         return self.input_ids.shape[0]
 
 
-def collate(examples: Sequence[Encoded], device: torch.device, pad: int = 0) -> Batch:
+def collate(examples: Sequence[TokenizedExample], device: torch.device, pad: int = 0) -> Batch:
     """The batch of `examples`; its last response token is never fed, since it predicts nothing."""
     width = max(map(len, examples)) - 1
     fed = [(example.prompt + example.response)[:-1] for example in examples]

@@ -11,14 +11,14 @@ from random import Random
 from typing import Any
 
 from ia2.errors import UserError
-from ia2.icl.prompts import episode_after, seeded
+from ia2.icl.prompts import prompt_after, seeded
 from ia2.icl.splits import DEFAULT_NUM_DEV_EXAMPLES, Split, distinct_orders, part_to_json
 from ia2.tasks.base import Example
 from ia2.tasks.pool import example_to_json
 
 
 @dataclass(frozen=True)
-class LowDataDraw:
+class LowDataSplitSpec:
     """What a low-data split is drawn with; `sizes` are N labelled, at most M unlabelled, and at most K orders."""
 
     sizes: tuple[int, int, int]
@@ -32,7 +32,7 @@ class LowDataDraw:
         return {"num_dev_examples": min(num_dev, self.sizes[1] // 2)}
 
 
-def draw_low_data_split(pool: Sequence[Example], draw: LowDataDraw) -> Split:
+def draw_low_data_split(pool: Sequence[Example], draw: LowDataSplitSpec) -> Split:
     """The split of the N labelled examples and training rows, M x min(K, N!) at most.
 
     UserError where the pool has no unlabelled example left. Where it has fewer than M, all of them are taken. Dev
@@ -52,14 +52,14 @@ def draw_low_data_split(pool: Sequence[Example], draw: LowDataDraw) -> Split:
         )
     orders = distinct_orders(labelled, num_orders, seeded("orders", draw.run_idx, len(labelled)))
     return Split(
-        train=tuple(episode_after(demonstrations, pool[i]) for demonstrations in orders for i in unlabelled),
-        dev=tuple(episode_after(orders[0], pool[i]) for i in order[num_labelled:dev_end]),
+        train=tuple(prompt_after(demonstrations, pool[i]) for demonstrations in orders for i in unlabelled),
+        dev=tuple(prompt_after(orders[0], pool[i]) for i in order[num_labelled:dev_end]),
         remaining=tuple(order[dev_end + num_unlabelled :]),
         labelled=labelled,
     )
 
 
-def low_data_to_json(split: Split, draw: LowDataDraw) -> dict[str, Any]:
+def low_data_to_json(split: Split, draw: LowDataSplitSpec) -> dict[str, Any]:
     """The keys of any split, and `labelled` with the N."""
     return {
         "train": part_to_json(split.train),

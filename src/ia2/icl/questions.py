@@ -14,7 +14,7 @@ from ia2 import store
 from ia2.config import Control, StopRule
 from ia2.errors import UserError
 from ia2.icl.controls import with_wrong_answers
-from ia2.icl.prompts import Episode, evaluation_episodes, fresh_episodes
+from ia2.icl.prompts import Prompt, prompts_after_fresh_draws, prompts_after_shared
 from ia2.icl.splits import load_split
 from ia2.tasks.answers import contains, parse, same
 from ia2.tasks.base import Example, TaskSpec
@@ -28,7 +28,7 @@ NO_LABEL = -1
 
 
 @dataclass(frozen=True)
-class Questions:
+class EvaluationSet:
     """n queries of one dataset, each with what stands before it.
 
     `labels` are those of a closed set as they follow a cue, in the form of the gold answers, and `gold_labels` say
@@ -37,17 +37,17 @@ class Questions:
 
     dataset: str
     spec: TaskSpec
-    episodes: tuple[Episode, ...]
+    prompts: tuple[Prompt, ...]
     labels: tuple[str, ...]
     gold_labels: tuple[int, ...]
 
     @property
     def queries(self) -> list[Example]:
-        return [episode.query for episode in self.episodes]
+        return [prompt.query for prompt in self.prompts]
 
 
 @dataclass(frozen=True)
-class Demonstrations:
+class DemonstrationSpec:
     """Where the demonstrations before a query come from: at most `most` of those of the split of (N, run).
 
     The control `other_demonstrations` shows as many that were drawn anew, from what the split leaves.
@@ -62,7 +62,7 @@ class Demonstrations:
 
 
 @dataclass(frozen=True)
-class Prompting:
+class EvaluationSpec:
     """What a model is asked, what may be shown before it, and how its responses end."""
 
     eval_dataset: str
@@ -78,7 +78,7 @@ class Prompting:
     num_eval_examples: int | None = None
     chat_template: bool = False
 
-    said_elsewhere: ClassVar[frozenset[str]] = frozenset()
+    not_in_name: ClassVar[frozenset[str]] = frozenset()
     """Fields that no name needs to say."""
 
     @property
@@ -94,20 +94,20 @@ class Prompting:
             field.name: getattr(self, field.name)
             for field in fields(self)
             if field.default is not MISSING
-            and field.name not in self.said_elsewhere
+            and field.name not in self.not_in_name
             and getattr(self, field.name) != field.default
         }
         return f"{told}_T{self.num_generated_tokens_eval}{store.name_tail(unusual)}"
 
     @property
-    def of_base(self) -> str:
+    def base_name(self) -> str:
         """{model}_{N}_{run}: what takes the place of a run's name where no run is meant."""
         return f"{store.short_model_name(self.model_id)}_{self.num_train_examples}_{self.run_idx}"
 
     @property
-    def demonstrations(self) -> Demonstrations:
+    def demonstrations(self) -> DemonstrationSpec:
         """What is shown where anything is."""
-        return Demonstrations(
+        return DemonstrationSpec(
             dataset=self.icl_source_dataset,
             num_train_examples=self.num_train_examples,
             run_idx=self.run_idx,
@@ -120,7 +120,7 @@ class Prompting:
         """The split that demonstrations come from."""
         return store.split_path(root, self.icl_source_dataset, self.num_train_examples, self.run_idx)
 
-    def standing(self, path: Path) -> Path:
+    def existing_path(self, path: Path) -> Path:
         """`path`, whose name has `name` in it, or one beside it that was asked for with another number and shows the
         same: all N demonstrations."""
         head, found, tail = path.name.rpartition(f"_demos{self.icl_max_demos}_T")
@@ -131,7 +131,7 @@ class Prompting:
         return min((other for match, other in others if int(match[1]) >= self.num_train_examples), default=path)
 
 
-def read_questions(root: Path, dataset: str, most: int | None) -> Questions:
+def read_evaluation_set(root: Path, dataset: str, most: int | None) -> EvaluationSet:
     """The first `most` (None: all) evaluation examples of a dataset, with nothing before them.
 
     UserError where there are none, or where an answer is none of the task's labels.
@@ -141,8 +141,8 @@ def read_questions(root: Path, dataset: str, most: int | None) -> Questions:
     if not queries:
         raise UserError(f"dataset {dataset!r} has no evaluation examples")
     labels = label_answers(pool.spec)
-    bare = tuple(Episode((), query).instructed(pool.spec) for query in queries)
-    return Questions(dataset, pool.spec, bare, labels, _gold_labels(dataset, queries, labels))
+    bare = tuple(Prompt((), query).instructed(pool.spec) for query in queries)
+    return EvaluationSet(dataset, pool.spec, bare, labels, _gold_labels(dataset, queries, labels))
 
 
 def label_answers(spec: TaskSpec) -> tuple[str, ...]:
@@ -158,19 +158,19 @@ def _gold_labels(dataset: str, queries: Sequence[Example], labels: Sequence[str]
     return tuple(labels.index(query.answer) for query in queries) if labels else ()
 
 
-def after_demonstrations(root: Path, questions: Questions, shown: Demonstrations) -> Questions:
+def with_demonstrations(root: Path, questions: EvaluationSet, shown: DemonstrationSpec) -> EvaluationSet:
     """The same queries, each after its demonstrations; UserError where their split is missing or damaged."""
     source = load_pool(root, shown.dataset)
-    episodes = _prompted(root, questions.queries, source, shown)
+    prompts = _prompted(root, questions.queries, source, shown)
     if shown.control == "wrong_labels":
         labels = label_answers(source.spec)
-        lists = {episode.demonstrations for episode in episodes}
+        lists = {prompt.demonstrations for prompt in prompts}
         wrong = {demos: with_wrong_answers(demos, labels, shown.run_idx) for demos in lists}
-        episodes = [replace(episode, demonstrations=wrong[episode.demonstrations]) for episode in episodes]
-    return replace(questions, episodes=tuple(episode.instructed(questions.spec) for episode in episodes))
+        prompts = [replace(prompt, demonstrations=wrong[prompt.demonstrations]) for prompt in prompts]
+    return replace(questions, prompts=tuple(prompt.instructed(questions.spec) for prompt in prompts))
 
 
-def _prompted(root: Path, queries: Sequence[Example], source: Pool, shown: Demonstrations) -> list[Episode]:
+def _prompted(root: Path, queries: Sequence[Example], source: Pool, shown: DemonstrationSpec) -> list[Prompt]:
     path = store.split_path(root, shown.dataset, shown.num_train_examples, shown.run_idx)
     if shown.num_train_examples < FEWEST_EXAMPLES:
         raise UserError(
@@ -180,19 +180,19 @@ def _prompted(root: Path, queries: Sequence[Example], source: Pool, shown: Demon
     split = load_split(path, source.train)
     rest = [source.train[index] for index in split.remaining]
     if shown.control == "other_demonstrations":
-        return _other_episodes(queries, rest, split.train_examples, shown)
+        return _prompts_after_others(queries, rest, split.train_examples, shown)
     if shown.pool == "train":
-        return evaluation_episodes(queries, split.train_examples, shown.most, shown.run_idx)
+        return prompts_after_shared(queries, split.train_examples, shown.most, shown.run_idx)
     if not rest:
         raise UserError(
             f"icl_pool=remaining: {path} leaves no examples to draw from; prepare more, or take icl_pool=train"
         )
-    return fresh_episodes(queries, rest, shown.most, shown.run_idx)
+    return prompts_after_fresh_draws(queries, rest, shown.most, shown.run_idx)
 
 
-def _other_episodes(
-    queries: Sequence[Example], rest: Sequence[Example], own: Sequence[Example], shown: Demonstrations
-) -> list[Episode]:
+def _prompts_after_others(
+    queries: Sequence[Example], rest: Sequence[Example], own: Sequence[Example], shown: DemonstrationSpec
+) -> list[Prompt]:
     """As many demonstrations as otherwise, drawn anew from `rest`: one list for all queries, or one for each."""
     size = min(shown.most, len(own if shown.pool == "train" else rest))
     if len(rest) < size or not size:
@@ -201,12 +201,12 @@ def _other_episodes(
             "to show other demonstrations; prepare more, or lower --icl_max_demos"
         )
     if shown.pool == "train":
-        return evaluation_episodes(queries, rest, size, shown.run_idx)
-    return fresh_episodes(queries, rest, size, shown.run_idx, purpose="other")
+        return prompts_after_shared(queries, rest, size, shown.run_idx)
+    return prompts_after_fresh_draws(queries, rest, size, shown.run_idx, purpose="other")
 
 
 @dataclass(frozen=True)
-class Marks:
+class Grades:
     """What n responses come to. `labels` [n] are indices of the labels given, NO_LABEL for none; empty for free text.
 
     `anywhere` is the lenient counterpart of `correct`: the gold answer stands somewhere in the response.
@@ -220,7 +220,7 @@ class Marks:
     num_undecided: int = 0
 
 
-def mark(questions: Questions, responses: Sequence[str]) -> Marks:
+def grade(questions: EvaluationSet, responses: Sequence[str]) -> Grades:
     """Read and judge the response to each query; one that cannot be read is wrong."""
     spec = questions.spec
     golds = [parse(query.answer, spec) for query in questions.queries]
@@ -235,7 +235,7 @@ def mark(questions: Questions, responses: Sequence[str]) -> Marks:
         gold if right else label
         for label, right, gold in zip(given_labels(spec, parsed), correct, questions.gold_labels, strict=False)
     ]
-    return Marks(parsed, correct, anywhere, labels, verdicts.count(None))
+    return Grades(parsed, correct, anywhere, labels, verdicts.count(None))
 
 
 def given_labels(spec: TaskSpec, parsed: Sequence[str | None]) -> list[int]:

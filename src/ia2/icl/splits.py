@@ -18,7 +18,7 @@ from typing import Any
 from ia2 import store
 from ia2.config import DemoType
 from ia2.errors import UserError
-from ia2.icl.prompts import Episode, episode_after, seeded
+from ia2.icl.prompts import Prompt, prompt_after, seeded
 from ia2.tasks.base import Example
 from ia2.tasks.pool import example_from_json, example_to_json
 
@@ -27,7 +27,7 @@ DEFAULT_NUM_DEV_EXAMPLES = 50
 
 
 @dataclass(frozen=True)
-class Draw:
+class SplitSpec:
     """What a split is drawn with; None is the default in a new split, and whatever it was in one that is there.
 
     demo_type: unique, each example has demonstrations in an order of its own; fixed, one list for all; shuffled, each
@@ -61,23 +61,23 @@ class Draw:
 
 @dataclass(frozen=True)
 class Split:
-    """Teacher episodes of the training and dev examples, and the positions in the pool that neither took."""
+    """Teacher prompts of the training and dev examples, and the positions in the pool that neither took."""
 
-    train: tuple[Episode, ...]
-    dev: tuple[Episode, ...]
+    train: tuple[Prompt, ...]
+    dev: tuple[Prompt, ...]
     remaining: tuple[int, ...]
     labelled: tuple[Example, ...] = ()
     """The N labelled examples of the low-data regime, whose training rows are unlabelled queries."""
     fixed: tuple[Example, ...] = ()
-    """The one list of demonstrations, where it is fixed; an episode whose query is in it leaves that out."""
+    """The one list of demonstrations, where it is fixed; a prompt whose query is in it leaves that out."""
 
     @property
     def train_examples(self) -> tuple[Example, ...]:
         """Each training example once, however often it is asked."""
-        return tuple(dict.fromkeys(episode.query for episode in self.train))
+        return tuple(dict.fromkeys(prompt.query for prompt in self.train))
 
 
-def draw_split(pool: Sequence[Example], draw: Draw) -> Split:
+def draw_split(pool: Sequence[Example], draw: SplitSpec) -> Split:
     """The split of one run; UserError where the pool is too small.
 
     A training example's demonstrations are up to `max_icl_demos` of the other N - 1, a dev example's up to so many of
@@ -99,8 +99,8 @@ def draw_split(pool: Sequence[Example], draw: Draw) -> Split:
     if draw.demo_type == "fixed":
         return _fixed_split(train, dev, remaining, draw)
     return Split(
-        train=tuple(episode for query in train for episode in _repeated(_episode(query, train, draw), draw)),
-        dev=tuple(_episode(query, train, draw) for query in dev),
+        train=tuple(prompt for query in train for prompt in _repeated(_prompt(query, train, draw), draw)),
+        dev=tuple(_prompt(query, train, draw) for query in dev),
         remaining=remaining,
     )
 
@@ -116,27 +116,27 @@ def _in_proportion(order: Sequence[int], pool: Sequence[Example]) -> list[int]:
     return sorted(order, key=place.__getitem__)
 
 
-def _fixed_split(train: list[Example], dev: list[Example], remaining: tuple[int, ...], draw: Draw) -> Split:
+def _fixed_split(train: list[Example], dev: list[Example], remaining: tuple[int, ...], draw: SplitSpec) -> Split:
     generator = seeded("fixed demonstrations", draw.run_idx, draw.num_train_examples)
     fixed = tuple(generator.sample(train, min(draw.settings["max_icl_demos"], len(train))))
-    episodes = [tuple(episode_after(fixed, query) for query in part) for part in (train, dev)]
-    return Split(episodes[0], episodes[1], remaining, fixed=fixed)
+    prompts = [tuple(prompt_after(fixed, query) for query in part) for part in (train, dev)]
+    return Split(prompts[0], prompts[1], remaining, fixed=fixed)
 
 
-def _episode(query: Example, train: Sequence[Example], draw: Draw) -> Episode:
+def _prompt(query: Example, train: Sequence[Example], draw: SplitSpec) -> Prompt:
     """`query` after a draw from `train` that never holds the query, nor a row of the pool with the same question."""
     others = [example for example in train if example.question != query.question]
     generator = seeded("demonstrations", draw.run_idx, draw.num_train_examples, query.idx)
-    return Episode(tuple(generator.sample(others, min(draw.settings["max_icl_demos"], len(others)))), query)
+    return Prompt(tuple(generator.sample(others, min(draw.settings["max_icl_demos"], len(others)))), query)
 
 
-def _repeated(episode: Episode, draw: Draw) -> list[Episode]:
-    """The episode, or as many of it as it has to come in different orders; all orders where there are fewer."""
+def _repeated(prompt: Prompt, draw: SplitSpec) -> list[Prompt]:
+    """The prompt, or as many of it as it has to come in different orders; all orders where there are fewer."""
     if draw.demo_type != "shuffled":
-        return [episode]
-    generator = seeded("shuffles", draw.run_idx, draw.num_train_examples, episode.query.idx)
-    orders = distinct_orders(episode.demonstrations, draw.num_shuffles, generator)
-    return [Episode(demonstrations, episode.query) for demonstrations in orders]
+        return [prompt]
+    generator = seeded("shuffles", draw.run_idx, draw.num_train_examples, prompt.query.idx)
+    orders = distinct_orders(prompt.demonstrations, draw.num_shuffles, generator)
+    return [Prompt(demonstrations, prompt.query) for demonstrations in orders]
 
 
 def distinct_orders(examples: Sequence[Example], most: int, generator: Random) -> list[tuple[Example, ...]]:
@@ -157,7 +157,7 @@ def load_split(path: Path, pool: Sequence[Example]) -> Split:
     return split_from_json(store.read_object(path), pool, str(path))
 
 
-def split_to_json(split: Split, draw: Draw) -> dict[str, Any]:
+def split_to_json(split: Split, draw: SplitSpec) -> dict[str, Any]:
     """{train, dev: {examples, icl_demos}, remaining_indices, demo_type}, and the settings it was drawn with."""
     parts = {"train": part_to_json(split.train), "dev": part_to_json(split.dev)}
     if split.fixed:
@@ -170,11 +170,11 @@ def split_to_json(split: Split, draw: Draw) -> dict[str, Any]:
     }
 
 
-def part_to_json(episodes: Sequence[Episode]) -> dict[str, Any]:
+def part_to_json(prompts: Sequence[Prompt]) -> dict[str, Any]:
     """Examples and their demonstrations, each a text of question and answer."""
     return {
-        "examples": [example_to_json(episode.query) for episode in episodes],
-        "icl_demos": [_texts(episode.demonstrations) for episode in episodes],
+        "examples": [example_to_json(prompt.query) for prompt in prompts],
+        "icl_demos": [_texts(prompt.demonstrations) for prompt in prompts],
     }
 
 
@@ -193,7 +193,7 @@ def split_from_json(data: Mapping[str, Any], pool: Sequence[Example], name: str)
         labelled = tuple(map(example_from_json, data.get("labelled", [])))
         own = (*pool, *labelled, *parts["train"], *parts["dev"])
         known = {example.question + example.answer: example for example in own}
-        episodes = {key: _episodes(queries, data[key]["icl_demos"], known) for key, queries in parts.items()}
+        prompts = {key: _prompts(queries, data[key]["icl_demos"], known) for key, queries in parts.items()}
         remaining = tuple(int(index) for index in data["remaining_indices"])
     except KeyError as error:
         raise UserError(
@@ -210,15 +210,15 @@ def split_from_json(data: Mapping[str, Any], pool: Sequence[Example], name: str)
             f"{name}: remaining_indices hold {beyond[0]}, but the pool has {len(pool)} examples; the dataset was "
             "prepared again since: create the split again"
         )
-    return Split(episodes["train"], episodes["dev"], remaining, labelled)
+    return Split(prompts["train"], prompts["dev"], remaining, labelled)
 
 
-def _episodes(queries: Sequence[Example], demos: Sequence[Any], known: Mapping[str, Example]) -> tuple[Episode, ...]:
+def _prompts(queries: Sequence[Example], demos: Sequence[Any], known: Mapping[str, Example]) -> tuple[Prompt, ...]:
     """Each query after its list of demonstrations; one flat list is fixed demonstrations, the same for all."""
     if demos and isinstance(demos[0], str):
         fixed = [known[text] for text in demos]
-        return tuple(episode_after(fixed, query) for query in queries)
+        return tuple(prompt_after(fixed, query) for query in queries)
     if len(demos) != len(queries):
         raise ValueError(f"{len(queries)} examples and {len(demos)} lists of icl_demos")
     paired = zip(queries, demos, strict=True)
-    return tuple(Episode(tuple(known[text] for text in texts), query) for query, texts in paired)
+    return tuple(Prompt(tuple(known[text] for text in texts), query) for query, texts in paired)

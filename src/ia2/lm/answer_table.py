@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ia2.icl.questions import Marks, Questions
+from ia2.icl.questions import EvaluationSet, Grades
 from ia2.lm.answering import Answers, TokenScores
 
 
-def answer_table(questions: Questions, marks: Marks, answers: Answers) -> pd.DataFrame:
+def answer_table(questions: EvaluationSet, marks: Grades, answers: Answers) -> pd.DataFrame:
     """The rows in order of the queries; docs/artifacts.md says what each column is.
 
     Where every token is scored there are more columns than otherwise, after those that are always there.

@@ -8,8 +8,8 @@ import numpy as np
 from tqdm import tqdm
 
 from ia2.config import StopRule
-from ia2.icl.encoding import Encoder
-from ia2.icl.questions import Questions
+from ia2.icl.encoding import PromptTokenizer
+from ia2.icl.questions import EvaluationSet
 from ia2.lm.decoding import Decoding, decode
 from ia2.lm.forward import Reader
 from ia2.lm.label_scores import LabelScores, score_labels
@@ -56,14 +56,15 @@ class Answers:
     seconds: float
 
 
-def answer(reader: Reader, lm: LanguageModel, questions: Questions, asking: Asking) -> Answers:
+def answer(reader: Reader, lm: LanguageModel, questions: EvaluationSet, asking: Asking) -> Answers:
     """Put every question to the model; UserError where a prompt does not fit its context."""
-    started, encoder = time.perf_counter(), lm.encoder(asking.chat_template)
-    prompts = [encoder.prompt(episode) for episode in questions.episodes]
+    started, prompt_tokenizer = time.perf_counter(), lm.prompt_tokenizer(asking.chat_template)
+    prompts = [prompt_tokenizer.prompt(prompt) for prompt in questions.prompts]
     rule: StopRule = "eos" if asking.stop == "eos" else "separator"
-    labels = [encoder.answer(label, ENDED, rule) for label in questions.labels]
+    labels = [prompt_tokenizer.answer(label, ENDED, rule) for label in questions.labels]
     first = FirstTokenScores(
-        gold=[encoder.answer_ids(query.answer)[0] for query in questions.queries], labels=[label[0] for label in labels]
+        gold=[prompt_tokenizer.answer_ids(query.answer)[0] for query in questions.queries],
+        labels=[label[0] for label in labels],
     )
     observer = _Timed(ResponseScores(first) if asking.every_token else first, len(prompts))
     with tqdm(total=len(prompts), desc=questions.dataset, unit="query", leave=False, disable=None) as bar:
@@ -73,9 +74,9 @@ def answer(reader: Reader, lm: LanguageModel, questions: Questions, asking: Aski
         )
         responses = decode(reader, prompts, how, observer)
     by_label = score_labels(reader, prompts, labels, first, asking.token_budget) if labels else None
-    texts = [encoder.text(ids) for ids in responses]
+    texts = [prompt_tokenizer.text(ids) for ids in responses]
     seconds = time.perf_counter() - started
-    return Answers(texts, first, _token_scores(encoder, observer), by_label, seconds)
+    return Answers(texts, first, _token_scores(prompt_tokenizer, observer), by_label, seconds)
 
 
 class _Timed:
@@ -106,11 +107,11 @@ class _Timed:
         return done
 
 
-def _token_scores(encoder: Encoder, observer: _Timed) -> TokenScores | None:
+def _token_scores(prompt_tokenizer: PromptTokenizer, observer: _Timed) -> TokenScores | None:
     if not isinstance(observer.scores, ResponseScores):
         return None
     tokens = observer.scores.first.top_tokens
     known = np.unique(tokens[tokens >= 0]).tolist()
-    texts = dict(zip(known, encoder.decode([[token] for token in known]), strict=True))
+    texts = dict(zip(known, prompt_tokenizer.decode([[token] for token in known]), strict=True))
     top = [[texts[token] for token in row if token in texts] for row in tokens.tolist()]
     return TokenScores(observer.scores, observer.seconds, top)

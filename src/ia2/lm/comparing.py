@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ia2.icl.encoding import Encoded
+from ia2.icl.encoding import TokenizedExample
 from ia2.lm.decoding import Feeding, check_context, over_batches
 from ia2.lm.forward import Reader
 from ia2.lm.state import State
 
 
 @torch.no_grad()
-def forced_activations(reader: Reader, examples: Sequence[Encoded], token_budget: int | None) -> Tensor:
+def forced_activations(reader: Reader, examples: Sequence[TokenizedExample], token_budget: int | None) -> Tensor:
     """Activations [L, M, D] at the M answer positions of all examples, in their order and in the model's dtype.
 
     UserError where an example does not fit the model's context.

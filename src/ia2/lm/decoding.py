@@ -21,7 +21,7 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from ia2.config import StopRule
 from ia2.errors import MachineError, UserError
-from ia2.icl.encoding import Encoder, Ids
+from ia2.icl.encoding import Ids, PromptTokenizer
 from ia2.icl.prompts import SEPARATOR
 from ia2.lm.budget import Budget, affordable
 from ia2.lm.forward import Reader
@@ -57,7 +57,7 @@ class Stopper:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, rule: StopRule, eos: Sequence[int]) -> None:
         half = SEPARATOR[0]
         known = [[token] for token in range(len(tokenizer))]
-        texts = Encoder(tokenizer).decode(known) if rule == "separator" else []
+        texts = PromptTokenizer(tokenizer).decode(known) if rule == "separator" else []
         self._eos = torch.tensor(sorted(set(eos)), dtype=torch.long)
         self._whole = torch.tensor([SEPARATOR in text for text in texts], dtype=torch.bool)
         self._ends = torch.tensor([text.endswith(half) for text in texts], dtype=torch.bool)

@@ -28,7 +28,7 @@ from transformers.utils import logging
 
 from ia2.config import ModelConfig, StopRule
 from ia2.errors import UserError, did_you_mean, library_errors
-from ia2.icl.encoding import Encoder
+from ia2.icl.encoding import PromptTokenizer
 from ia2.lm.attention import ARCHITECTURES, architecture_of
 from ia2.lm.decoding import Stopper
 from ia2.lm.folders import EMBEDDED_MODELS, check_plain, is_here, model_folder, parts_of, snapshot, weight_files
@@ -59,17 +59,17 @@ class LanguageModel:
         """The `base` of runs, records and comparisons."""
         return {"model_id": self.model_id, "revision": self.revision, "dtype": self.dtype, "parts": self.parts}
 
-    def encoder(self, chat: bool = False) -> Encoder:
+    def prompt_tokenizer(self, chat: bool = False) -> PromptTokenizer:
         """What turns prompts into ids, as plain text or as turns of the chat template (UserError without one)."""
         return self._chat_encoder if chat else self._plain_encoder
 
     @cached_property
-    def _plain_encoder(self) -> Encoder:
-        return Encoder(self.tokenizer, vocabulary=self._num_embeddings)
+    def _plain_encoder(self) -> PromptTokenizer:
+        return PromptTokenizer(self.tokenizer, vocabulary=self._num_embeddings)
 
     @cached_property
-    def _chat_encoder(self) -> Encoder:
-        return Encoder(self.tokenizer, chat=True, vocabulary=self._num_embeddings)
+    def _chat_encoder(self) -> PromptTokenizer:
+        return PromptTokenizer(self.tokenizer, chat=True, vocabulary=self._num_embeddings)
 
     @property
     def _num_embeddings(self) -> int:
@@ -85,7 +85,7 @@ class LanguageModel:
         With `chat` a turn of the chat template ends it too.
         """
         if (rule, chat) not in self._stoppers:
-            ends = [*self._eos(), *(self.encoder(chat).turn_end[-1:])]
+            ends = [*self._eos(), *(self.prompt_tokenizer(chat).turn_end[-1:])]
             self._stoppers[rule, chat] = Stopper(self.tokenizer, rule, ends)
         return self._stoppers[rule, chat]
 

@@ -40,8 +40,8 @@ def prompt_embeddings(adapted: PeftModel) -> Tensor:
 
 
 def _table(adapted: PeftModel) -> Tensor:
-    encoder: Any = adapted.prompt_encoder[adapted.active_adapter]
-    table: Tensor = encoder.embedding.weight
+    prompt_tokenizer: Any = adapted.prompt_encoder[adapted.active_adapter]
+    table: Tensor = prompt_tokenizer.embedding.weight
     return table
 
 

@@ -6,17 +6,17 @@ from pathlib import Path
 
 from ia2 import store
 from ia2.errors import UserError
-from ia2.icl.ldr import LowDataDraw, draw_low_data_split, low_data_to_json
-from ia2.icl.splits import Draw, draw_split, split_to_json
+from ia2.icl.ldr import LowDataSplitSpec, draw_low_data_split, low_data_to_json
+from ia2.icl.splits import SplitSpec, draw_split, split_to_json
 from ia2.tasks.base import Example
 from ia2.tasks.pool import load_pool
 
 log = logging.getLogger(__name__)
 
 
-def path_of(root: Path, dataset: str, draw: Draw | LowDataDraw) -> Path:
+def path_of(root: Path, dataset: str, draw: SplitSpec | LowDataSplitSpec) -> Path:
     """Where the split of a draw lies."""
-    if isinstance(draw, LowDataDraw):
+    if isinstance(draw, LowDataSplitSpec):
         return store.low_data_path(root, dataset, draw.sizes, draw.run_idx)
     match draw.demo_type:
         case "fixed":
@@ -27,9 +27,9 @@ def path_of(root: Path, dataset: str, draw: Draw | LowDataDraw) -> Path:
             return store.split_path(root, dataset, draw.num_train_examples, draw.run_idx)
 
 
-def create(root: Path, dataset: str, draw: Draw | LowDataDraw, overwrite: bool = False) -> Path:
+def create(root: Path, dataset: str, draw: SplitSpec | LowDataSplitSpec, overwrite: bool = False) -> Path:
     """Write the split, unless it is there with the same settings; UserError where it is there with others."""
-    if isinstance(draw, Draw) and draw.num_train_examples < 2:
+    if isinstance(draw, SplitSpec) and draw.num_train_examples < 2:
         raise UserError(
             f"num_train_examples={draw.num_train_examples}: a teacher's demonstrations are the other training "
             "examples, so at least 2 are needed"
@@ -41,7 +41,7 @@ def create(root: Path, dataset: str, draw: Draw | LowDataDraw, overwrite: bool =
             log.info("%s is there", path)
             return path
         pool = _pool(root, dataset)
-        if isinstance(draw, LowDataDraw):
+        if isinstance(draw, LowDataSplitSpec):
             split = draw_low_data_split(pool, draw)
             store.write_object(path, low_data_to_json(split, draw))
         else:
@@ -58,7 +58,7 @@ def _pool(root: Path, dataset: str) -> tuple[Example, ...]:
     return pool.train
 
 
-def check_draw(path: Path, draw: Draw | LowDataDraw) -> None:
+def check_draw(path: Path, draw: SplitSpec | LowDataSplitSpec) -> None:
     """UserError where the split at `path` says it was drawn with other settings than those that were given.
 
     Numbers count as far as there are examples: one that was drawn with at most 256 demonstrations of 8 has 8.

@@ -17,7 +17,15 @@ import pandas as pd
 from ia2 import store
 from ia2.config import Control, absolute_model_id
 from ia2.errors import UserError
-from ia2.icl.questions import Demonstrations, Marks, Prompting, Questions, after_demonstrations, mark, read_questions
+from ia2.icl.questions import (
+    DemonstrationSpec,
+    EvaluationSet,
+    EvaluationSpec,
+    Grades,
+    grade,
+    read_evaluation_set,
+    with_demonstrations,
+)
 from ia2.lm.adapters import saved_adapter
 from ia2.lm.answer_table import answer_table
 from ia2.lm.answering import Answers, Asking, answer
@@ -35,16 +43,16 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Evaluation(Prompting):
+class Evaluation(EvaluationSpec):
     """What is asked of a model: the `eval` part of a record."""
 
     uncertainty_analysis: bool = False
     control: Control = "none"
 
-    said_elsewhere: ClassVar[frozenset[str]] = frozenset({"uncertainty_analysis"})
+    not_in_name: ClassVar[frozenset[str]] = frozenset({"uncertainty_analysis"})
 
     @property
-    def demonstrations(self) -> Demonstrations:
+    def demonstrations(self) -> DemonstrationSpec:
         """What the pass with demonstrations shows."""
         return dataclasses.replace(super().demonstrations, control=self.control)
 
@@ -67,10 +75,10 @@ def record_path(root: Path, asked: Evaluation, trained: Trained | None) -> Path:
 
     Where a record stands that was asked for with another k and shows the same, its own: there is one.
     """
-    name = store.safe_filename(f"{trained.folder.name if trained else asked.of_base}__{asked.name}")
+    name = store.safe_filename(f"{trained.folder.name if trained else asked.base_name}__{asked.name}")
     method, dataset = (trained.config.training_method, trained.config.dataset) if trained else ("base", None)
     folder = store.evaluations_folder(root, method, dataset, asked.uncertainty_analysis)
-    return asked.standing(folder / f"{name}.json")
+    return asked.existing_path(folder / f"{name}.json")
 
 
 def is_recorded(root: Path, asked: Evaluation, trained: Trained | None, passes: Sequence[bool]) -> bool:
@@ -136,9 +144,9 @@ def evaluate_run(root: Path, asked: Evaluation, model: Answering, passes: Sequen
     lm, trained = model.lm, model.trained
     if trained is not None:
         trained.check_base(lm)
-    bare = read_questions(root, asked.eval_dataset, asked.num_eval_examples)
+    bare = read_evaluation_set(root, asked.eval_dataset, asked.num_eval_examples)
     questions = {
-        with_icl: after_demonstrations(root, bare, asked.demonstrations) if with_icl else bare for with_icl in passes
+        with_icl: with_demonstrations(root, bare, asked.demonstrations) if with_icl else bare for with_icl in passes
     }
     rests_on, how = _rests_on(root, asked, trained), asked.asking(model.token_budget)
     attached: AbstractContextManager[Model] = (
@@ -146,7 +154,7 @@ def evaluate_run(root: Path, asked: Evaluation, model: Answering, passes: Sequen
     )
     with attached as attached_model, reading(attached_model) as reader:
         answers = {PASSES[with_icl]: answer(reader, lm, asks, how) for with_icl, asks in questions.items()}
-    made = {name: _Pass(bare, mark(bare, said.responses), said) for name, said in answers.items()}
+    made = {name: _Pass(bare, grade(bare, said.responses), said) for name, said in answers.items()}
     if True not in passes:
         rests_on["split_sha256"] = None
     described = {**_described(asked, trained, passes), "base": lm.description}
@@ -157,8 +165,8 @@ def evaluate_run(root: Path, asked: Evaluation, model: Answering, passes: Sequen
 class _Pass:
     """One pass over the evaluation set, its responses read."""
 
-    questions: Questions
-    marks: Marks
+    questions: EvaluationSet
+    marks: Grades
     answers: Answers
 
     def scored(self, num_generated_tokens: int) -> Scored:
@@ -205,7 +213,7 @@ def _outcome(made: Mapping[str, _Pass], asked: Evaluation) -> dict[str, Any]:
         for name, each in made.items()
     ]
     return {
-        "num_examples": len(one.questions.episodes),
+        "num_examples": len(one.questions.prompts),
         "label_scores": one.answers.labels.rule if one.answers.labels else None,
         **numbers_of_passes(scored, list(one.questions.spec.labels), asked.uncertainty_analysis),
         "undecided": {name: each.marks.num_undecided for name, each in made.items()},

@@ -14,7 +14,7 @@ from pathlib import Path
 from ia2 import store
 from ia2.config import ModelConfig
 from ia2.errors import UserError
-from ia2.icl.prompts import Episode
+from ia2.icl.prompts import Prompt
 from ia2.icl.questions import given_labels, label_answers
 from ia2.lm.adapters import saved_adapter
 from ia2.lm.answering import ENDED
@@ -66,10 +66,10 @@ def predict(trained: Trained, rows: Sequence[Row], model: ModelConfig, models: M
         return []
     lm = models.load(model)
     trained.check_base(lm)
-    encoder = lm.encoder(trained.config.chat_template)
-    asked = [Episode((), Example(index, text, "")).instructed(trained.spec) for index, text in enumerate(questions)]
-    prompts = [encoder.prompt(episode) for episode in asked]
-    labels = [encoder.answer(label, ENDED, trained.stop) for label in label_answers(trained.spec)]
+    prompt_tokenizer = lm.prompt_tokenizer(trained.config.chat_template)
+    asked = [Prompt((), Example(index, text, "")).instructed(trained.spec) for index, text in enumerate(questions)]
+    prompts = [prompt_tokenizer.prompt(prompt) for prompt in asked]
+    labels = [prompt_tokenizer.answer(label, ENDED, trained.stop) for label in label_answers(trained.spec)]
     how = Decoding(trained.num_generated_tokens, lm.stopper(trained.stop, trained.config.chat_template))
     longest = max(how.num_generated_tokens, *map(len, labels), 0)
     with saved_adapter(lm.model, trained.folder) as adapted, reading(adapted) as reader:
@@ -77,7 +77,7 @@ def predict(trained: Trained, rows: Sequence[Row], model: ModelConfig, models: M
         needed = [len(prompt) + longest + reader.num_virtual_tokens for prompt in prompts]
         short = [prompt for prompt, length in zip(prompts, needed, strict=True) if length <= limit]
         scores = FirstTokenScores(gold=[0] * len(short), labels=[label[0] for label in labels])
-        texts = [encoder.text(ids) for ids in decode(reader, short, how, scores)] if short else []
+        texts = [prompt_tokenizer.text(ids) for ids in decode(reader, short, how, scores)] if short else []
         answers = [parse(text, trained.spec) for text in texts]
         confidence: Sequence[float | None] = scores.confidence.tolist() if short else []
         if labels and short:

@@ -18,8 +18,8 @@ import pandas as pd
 
 from ia2 import store
 from ia2.errors import UserError
-from ia2.icl.prompts import Episode
-from ia2.icl.questions import Marks, Questions, label_answers, mark
+from ia2.icl.prompts import Prompt
+from ia2.icl.questions import EvaluationSet, Grades, grade, label_answers
 from ia2.measure.accuracy import accuracy, agreement, parse_rate
 from ia2.measure.classes import Confusion, confusion, named_counts, named_recalls
 from ia2.measure.metrics import Numbers, class_metrics
@@ -73,7 +73,7 @@ class _Pass:
     rows: pd.DataFrame
     gold_labels: tuple[int, ...]
     num_labels: int
-    marks: Marks
+    marks: Grades
 
     @property
     def counts(self) -> Confusion | None:
@@ -132,10 +132,10 @@ def _read(path: Path, names: list[str] | None, rows: pd.DataFrame, spec: TaskSpe
             f"task {spec.name} has {', '.join(spec.labels) or 'none'} or writes them otherwise: evaluate it again"
         )
     stored = zip(rows["idx"], rows["question"], golds, strict=True)
-    queries = tuple(Episode((), Example(int(idx), question, gold)) for idx, question, gold in stored)
+    queries = tuple(Prompt((), Example(int(idx), question, gold)) for idx, question, gold in stored)
     gold_labels = tuple(labels.index(gold) for gold in golds) if labels else ()
-    questions = Questions(spec.name, spec, queries, labels, gold_labels)
-    return _Pass(rows, gold_labels, len(labels), mark(questions, rows["response"].tolist()))
+    questions = EvaluationSet(spec.name, spec, queries, labels, gold_labels)
+    return _Pass(rows, gold_labels, len(labels), grade(questions, rows["response"].tolist()))
 
 
 def _settings(settings: Mapping[str, Any], reading: Reading) -> dict[str, Any]:

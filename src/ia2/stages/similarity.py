@@ -25,7 +25,7 @@ from tqdm import tqdm
 from ia2 import store
 from ia2.config import absolute_model_id
 from ia2.errors import UserError
-from ia2.icl.questions import Prompting
+from ia2.icl.questions import EvaluationSpec
 from ia2.lm.adapters import saved_adapter
 from ia2.lm.comparing import Turn, cosines, forced_activations, most_held, turns
 from ia2.lm.folders import changed_parts
@@ -96,7 +96,7 @@ def check_student(side: Side, lm: LanguageModel) -> None:
             pass
 
 
-def place_of(root: Path, asked: Prompting) -> Path:
+def place_of(root: Path, asked: EvaluationSpec) -> Path:
     """What is locked while comparisons with one teacher are made; nothing ever lies there."""
     return root / "outputs" / "similarity" / store.value_digest(dataclasses.asdict(asked))
 

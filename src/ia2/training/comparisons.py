@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ia2 import store
 from ia2.config import path_part
-from ia2.icl.questions import Prompting
+from ia2.icl.questions import EvaluationSpec
 from ia2.methods import BASE
 from ia2.training.pairing import name_beside
 from ia2.training.trained import Trained
@@ -37,7 +37,7 @@ class Side:
 class Comparison:
     """Two models on the responses of the teacher that `asked` describes."""
 
-    asked: Prompting
+    asked: EvaluationSpec
     student: Side
     reference: Side
 
@@ -53,10 +53,10 @@ class Comparison:
     def path(self, root: Path) -> Path:
         """The JSON that says what came out."""
         trained, reference = self.student.trained, self.reference.trained
-        name = f"{trained.folder.name if trained else self.asked.of_base}_vs_"
+        name = f"{trained.folder.name if trained else self.asked.base_name}_vs_"
         name += name_beside(trained, reference) if trained and reference else self.reference.name
         folder = root / "outputs" / "similarity" / self.student.name / path_part(self.trained_dataset)
-        return self.asked.standing(folder / f"{store.safe_filename(f'{name}__{self.asked.name}')}.json")
+        return self.asked.existing_path(folder / f"{store.safe_filename(f'{name}__{self.asked.name}')}.json")
 
     def rests_on(self, root: Path) -> dict[str, str | None]:
         """sha256 of the files that decide it, but for the responses, which follow from them; None for no adapter."""
@@ -67,7 +67,7 @@ class Comparison:
         }
 
 
-def data_digests(root: Path, asked: Prompting) -> dict[str, str]:
+def data_digests(root: Path, asked: EvaluationSpec) -> dict[str, str]:
     """sha256 of the files that say what is asked and shown."""
     return {
         "eval_sha256": store.file_digest(store.pool_path(root, asked.eval_dataset)),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ia2.icl.encoding import Batch, Encoded, Ids, collate
+from ia2.icl.encoding import Batch, Ids, TokenizedExample, collate
 from ia2.lm.adapters import ALONE
 from ia2.lm.forward import Reader
 from ia2.training.losses import act_loss, act_loss_by_layer, spread_remainder, tok_loss, tokl_loss
@@ -32,7 +32,7 @@ class Matching:
 class Lessons:
     """n examples as the student sees them, with the teacher's activations and distributions where they are matched."""
 
-    examples: tuple[Encoded, ...]
+    examples: tuple[TokenizedExample, ...]
     activations: Tensor | None = None  # [M, L, D]
     distributions: Tensor | None = None  # [M, D], hidden states
     matching: Matching = Matching()
@@ -62,12 +62,12 @@ class Lessons:
 
 def from_answers(prompts: Sequence[Ids], answers: Sequence[Ids]) -> Lessons:
     """Lessons whose responses are the dataset's own answers."""
-    return Lessons(tuple(Encoded(*pair) for pair in zip(prompts, answers, strict=True)))
+    return Lessons(tuple(TokenizedExample(*pair) for pair in zip(prompts, answers, strict=True)))
 
 
 def from_targets(prompts: Sequence[Ids], targets: Targets, matching: Matching = Matching()) -> Lessons:
     """Lessons whose responses are the teacher's."""
-    examples = tuple(Encoded(*pair) for pair in zip(prompts, targets.responses, strict=True))
+    examples = tuple(TokenizedExample(*pair) for pair in zip(prompts, targets.responses, strict=True))
     return Lessons(examples, targets.activations, targets.distributions, matching)
 
 

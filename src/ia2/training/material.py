@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from ia2 import store
 from ia2.config import TrainConfig
-from ia2.icl.encoding import Encoder, Ids
-from ia2.icl.prompts import Episode
+from ia2.icl.encoding import Ids, PromptTokenizer
+from ia2.icl.prompts import Prompt
 from ia2.icl.splits import Split, load_split
 from ia2.lm.attention import select_layers
 from ia2.lm.decoding import Decoding
@@ -47,13 +47,13 @@ class Material:
     split: Split
 
     @property
-    def episodes(self) -> list[Episode]:
+    def prompts(self) -> list[Prompt]:
         """Training rows, then dev rows, as the teacher sees them."""
-        return [episode.instructed(self.spec) for episode in (*self.split.train, *self.split.dev)]
+        return [prompt.instructed(self.spec) for prompt in (*self.split.train, *self.split.dev)]
 
     @property
-    def encoder(self) -> Encoder:
-        return self.lm.encoder(self.config.chat_template)
+    def prompt_tokenizer(self) -> PromptTokenizer:
+        return self.lm.prompt_tokenizer(self.config.chat_template)
 
     @cached_property
     def split_digest(self) -> str:
@@ -66,7 +66,7 @@ class Material:
 
     def student_prompts(self, queries: Sequence[Example]) -> list[Ids]:
         """What the student is asked: the questions alone."""
-        return [self.encoder.prompt(Episode((), query).instructed(self.spec)) for query in queries]
+        return [self.prompt_tokenizer.prompt(Prompt((), query).instructed(self.spec)) for query in queries]
 
 
 def read_material(root: Path, config: TrainConfig, models: Models) -> Material:
@@ -86,7 +86,7 @@ def lesson_of(material: Material, phase: Phase) -> Lesson:
     if not phase.uses_ground_truth(config.label_type):
         lessons = _teacher_lessons(material, phase.kinds(config.label_type))
     elif not material.split.labelled:
-        lessons = _gold_lessons(material, [episode.query for episode in material.episodes])
+        lessons = _gold_lessons(material, [prompt.query for prompt in material.prompts])
     else:
         dev = _dev_part(material, _teacher_lessons(material, frozenset({"tokens"})))
         return Lesson(_gold_lessons(material, material.split.labelled), dev, phase.weights(config.ce_loss_weight))
@@ -100,7 +100,8 @@ def _dev_part(material: Material, lessons: Lessons) -> Lessons:
 
 def _gold_lessons(material: Material, examples: Sequence[Example]) -> Lessons:
     answers = [
-        material.encoder.answer(example.answer, material.num_tokens, material.config.stop) for example in examples
+        material.prompt_tokenizer.answer(example.answer, material.num_tokens, material.config.stop)
+        for example in examples
     ]
     longest = max(map(len, answers))
     if longest > material.num_tokens:
@@ -115,7 +116,7 @@ def _teacher_lessons(material: Material, kinds: frozenset[Kind]) -> Lessons:
         layers=select_layers(config.layers, material.lm.model.config.num_hidden_layers),
         act_norm=config.act_norm,
     )
-    prompts = material.student_prompts([episode.query for episode in material.episodes])
+    prompts = material.student_prompts([prompt.query for prompt in material.prompts])
     return from_targets(prompts, targets_of(material, kinds), matching)
 
 
@@ -141,8 +142,8 @@ def targets_of(material: Material, kinds: frozenset[Kind]) -> Targets:
 
 def _tell_short_responses(material: Material) -> None:
     """A response of T tokens cannot hold an answer that is longer, and is no mistake: it is said, and trained on."""
-    examples = material.split.labelled or [episode.query for episode in material.episodes]
-    length = median(len(material.encoder.answer_ids(example.answer)) for example in examples)
+    examples = material.split.labelled or [prompt.query for prompt in material.prompts]
+    length = median(len(material.prompt_tokenizer.answer_ids(example.answer)) for example in examples)
     if length > material.num_tokens:
         log.info("the median answer has %g tokens, T is %d: the teacher is cut short", length, material.num_tokens)
 
@@ -175,7 +176,7 @@ def _seconds_so_far(folder: Path) -> float:
 
 
 def _collect(material: Material, known: Targets | None, kinds: frozenset[Kind], folder: Path) -> Targets:
-    prompts = [material.encoder.prompt(episode) for episode in material.episodes]
+    prompts = [material.prompt_tokenizer.prompt(prompt) for prompt in material.prompts]
     with reading(material.lm.model) as teacher:
         if known is not None:
             return add_kinds(teacher, prompts, known, kinds - known.kinds, folder)

@@ -13,8 +13,8 @@ from tqdm import tqdm
 from ia2 import store
 from ia2.config import path_part
 from ia2.errors import UserError
-from ia2.icl.encoding import Encoded, Ids
-from ia2.icl.questions import Prompting, after_demonstrations, read_questions
+from ia2.icl.encoding import Ids, TokenizedExample
+from ia2.icl.questions import EvaluationSpec, read_evaluation_set, with_demonstrations
 from ia2.lm.decoding import Decoding, decode
 from ia2.lm.forward import reading
 from ia2.lm.loading import LanguageModel
@@ -38,10 +38,10 @@ class Scene:
     provenance: dict[str, str]
     """Which responses: their folder's name, and sha256 of their tokens, taken as they were read."""
 
-    def examples(self, side: Side, part: slice) -> list[Encoded]:
+    def examples(self, side: Side, part: slice) -> list[TokenizedExample]:
         """What a model is fed for a part of the examples."""
         prompts = self.prompts[BASE if side.trained else side.name]
-        return [Encoded(*pair) for pair in zip(prompts[part], self.responses[part], strict=True)]
+        return [TokenizedExample(*pair) for pair in zip(prompts[part], self.responses[part], strict=True)]
 
     def parts(self, most_tokens: int) -> Iterator[slice]:
         """Consecutive examples of at most `most_tokens` response tokens together, one example at least."""
@@ -62,26 +62,28 @@ def responses_folder(root: Path, digest: str) -> Path:
     return root / "outputs" / "responses" / path_part(digest)
 
 
-def check_other_demonstrations(root: Path, asked: Prompting) -> None:
+def check_other_demonstrations(root: Path, asked: EvaluationSpec) -> None:
     """UserError where the split leaves too few examples to show other demonstrations."""
     others = dataclasses.replace(asked.demonstrations, control=OTHER_DEMONSTRATIONS)
-    after_demonstrations(root, read_questions(root, asked.eval_dataset, 1), others)
+    with_demonstrations(root, read_evaluation_set(root, asked.eval_dataset, 1), others)
 
 
-def read_scene(root: Path, asked: Prompting, names: set[str], lm: LanguageModel, token_budget: int | None) -> Scene:
+def read_scene(
+    root: Path, asked: EvaluationSpec, names: set[str], lm: LanguageModel, token_budget: int | None
+) -> Scene:
     """What is asked, for sides of these names; the responses are decoded if they are not there."""
-    bare = read_questions(root, asked.eval_dataset, asked.num_eval_examples)
+    bare = read_evaluation_set(root, asked.eval_dataset, asked.num_eval_examples)
     idx = tuple(query.idx for query in bare.queries)
     if len(set(idx)) < len(idx):
         raise UserError(
             f"{store.pool_path(root, asked.eval_dataset)}: two val_examples share an idx; give each its own"
         )
-    shown = {BASE: bare, TEACHER: after_demonstrations(root, bare, asked.demonstrations)}
+    shown = {BASE: bare, TEACHER: with_demonstrations(root, bare, asked.demonstrations)}
     if OTHER_DEMONSTRATIONS in names:
         others = dataclasses.replace(asked.demonstrations, control=OTHER_DEMONSTRATIONS)
-        shown[OTHER_DEMONSTRATIONS] = after_demonstrations(root, bare, others)
-    encoder = lm.encoder(asked.chat_template)
-    prompts = {name: [encoder.prompt(episode) for episode in asks.episodes] for name, asks in shown.items()}
+        shown[OTHER_DEMONSTRATIONS] = with_demonstrations(root, bare, others)
+    prompt_tokenizer = lm.prompt_tokenizer(asked.chat_template)
+    prompts = {name: [prompt_tokenizer.prompt(prompt) for prompt in asks.prompts] for name, asks in shown.items()}
     folder = responses_folder(root, store.value_digest(_identity(root, asked, lm)))
     with store.file_lock(folder):
         known = load_usable(folder, ())
@@ -93,7 +95,7 @@ def read_scene(root: Path, asked: Prompting, names: set[str], lm: LanguageModel,
     return Scene(idx, known.responses, prompts, provenance)
 
 
-def _identity(root: Path, asked: Prompting, lm: LanguageModel) -> dict[str, object]:
+def _identity(root: Path, asked: EvaluationSpec, lm: LanguageModel) -> dict[str, object]:
     """What the responses depend on: equal identities, equal responses."""
     settings = dataclasses.asdict(asked)
     del settings["torch_dtype"]  # as it was asked for; `dtype` is what it came to
@@ -109,7 +111,9 @@ def _identity(root: Path, asked: Prompting, lm: LanguageModel) -> dict[str, obje
     }
 
 
-def _decoded(asked: Prompting, lm: LanguageModel, prompts: Sequence[Ids], token_budget: int | None) -> tuple[Ids, ...]:
+def _decoded(
+    asked: EvaluationSpec, lm: LanguageModel, prompts: Sequence[Ids], token_budget: int | None
+) -> tuple[Ids, ...]:
     bar = tqdm(total=len(prompts), desc="responses", unit="example", leave=False, disable=None)
     with reading(lm.model) as teacher, bar:
         how = Decoding(
