@@ -20,8 +20,8 @@ from results import Result, side
 from running import Bench, evenly, main
 from torch import Tensor
 
-from ia2.lm.decoding import Decoding
-from ia2.lm.forward import Reader, reading
+from ia2.lm.decoding import GenerationConfig
+from ia2.lm.forward import HookedModel, hooked_model
 from ia2.training.targets import Targets, collect
 
 
@@ -66,7 +66,7 @@ class CollectRow:
         prompts = self.prompts(bench.shape.vocabulary)
         rows = evenly(len(prompts), self.plain_queries)
         steps = evenly(self.num_tokens, self.plain_steps or self.num_tokens)
-        with reading(bench.ours) as reader:
+        with hooked_model(bench.ours) as reader:
             runs = bench.in_turns(
                 partial(_ours, reader, prompts, self.num_tokens),
                 lambda targets: _plain(bench, {row: (prompts[row], targets.responses[row]) for row in rows}, steps),
@@ -85,8 +85,8 @@ class CollectRow:
         )
 
 
-def _ours(reader: Reader, prompts: Sequence[Ids], num_tokens: int) -> Targets:
-    return collect(reader, prompts, Decoding(num_tokens, None), {"tokens", "activations"})
+def _ours(reader: HookedModel, prompts: Sequence[Ids], num_tokens: int) -> Targets:
+    return collect(reader, prompts, GenerationConfig(num_tokens, None), {"tokens", "activations"})
 
 
 Seen = dict[int, dict[int, plain.Step]]

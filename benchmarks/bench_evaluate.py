@@ -24,8 +24,8 @@ from prompts import Ids, after_fresh, after_one_list, source
 from results import Result, side
 from running import Bench, evenly, main
 
-from ia2.lm.decoding import Decoding, decode
-from ia2.lm.forward import Reader, reading
+from ia2.lm.decoding import GenerationConfig, generate
+from ia2.lm.forward import HookedModel, hooked_model
 from ia2.lm.prefixes import PrefixGroup
 from ia2.lm.scoring import FirstTokenScores
 
@@ -67,9 +67,9 @@ class EvaluateRow:
         prompts = self.prompts(bench.shape.vocabulary)
         gold = Random(2).choices(range(bench.shape.vocabulary), k=len(prompts))
         rows = evenly(len(prompts), self.plain_queries)
-        with reading(bench.ours) as reader:
+        with hooked_model(bench.ours) as reader:
             runs = bench.in_turns(
-                partial(_ours, reader, prompts, gold, Decoding(1, None)),
+                partial(_ours, reader, prompts, gold, GenerationConfig(1, None)),
                 lambda _scores: [plain.score(bench.plain, prompts[row], gold[row]) for row in rows],
             )
             more = (_memory_shared(bench, reader, prompts[: self.shared_rows]),) if self.shared_rows else ()
@@ -86,9 +86,9 @@ class EvaluateRow:
         )
 
 
-def _ours(reader: Reader, prompts: Sequence[Ids], gold: Sequence[int], how: Decoding) -> FirstTokenScores:
+def _ours(reader: HookedModel, prompts: Sequence[Ids], gold: Sequence[int], how: GenerationConfig) -> FirstTokenScores:
     scores = FirstTokenScores(gold)
-    decode(reader, prompts, how, scores)
+    generate(reader, prompts, how, scores)
     return scores
 
 
@@ -127,9 +127,9 @@ def _compare_numbers(
     comparison.numbers("log-probabilities", ours.gold_log_probability[rows], golds, unit=1.0)
 
 
-def _memory_shared(bench: Bench, reader: Reader, prompts: Sequence[Ids]) -> str:
+def _memory_shared(bench: Bench, reader: HookedModel, prompts: Sequence[Ids]) -> str:
     """Peaks of memory of one batch, where what its prompts share is read once, and where every prompt is read whole."""
-    work = partial(_ours, reader, prompts, [0] * len(prompts), Decoding(1, None, ONE_BATCH))
+    work = partial(_ours, reader, prompts, [0] * len(prompts), GenerationConfig(1, None, ONE_BATCH))
     shared = timed(bench.device, work, exact_memory=True).peak_bytes
     with patch("ia2.lm.decoding.prefix_groups", _one_group):
         whole = timed(bench.device, work, exact_memory=True).peak_bytes

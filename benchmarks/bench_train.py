@@ -27,8 +27,8 @@ from running import Bench, main
 from ia2.config import TrainConfig
 from ia2.icl.prompts import seeded
 from ia2.lm.adapters import new_adapter, peft_config
-from ia2.lm.decoding import Decoding
-from ia2.lm.forward import reading
+from ia2.lm.decoding import GenerationConfig
+from ia2.lm.forward import hooked_model
 from ia2.training.fit import FitSettings, History, Lesson, fit
 from ia2.training.lessons import from_targets
 from ia2.training.targets import Targets, collect
@@ -128,8 +128,8 @@ class Course:
 
 
 def _targets(bench: Bench, prompts: Sequence[Ids]) -> Targets:
-    with reading(bench.ours) as teacher:
-        return collect(teacher, prompts, Decoding(1, None), {"tokens", "activations"})
+    with hooked_model(bench.ours) as teacher:
+        return collect(teacher, prompts, GenerationConfig(1, None), {"tokens", "activations"})
 
 
 def _ours(row: TrainRow, bench: Bench, queries: Sequence[Ids], targets: Targets) -> Course:
@@ -146,7 +146,7 @@ def _ours(row: TrainRow, bench: Bench, queries: Sequence[Ids], targets: Targets)
         seed=str(SEED),
     )
     course = Course(bench.device, row.num_steps)
-    with new_adapter(bench.ours, peft_config(bench.ours, config), SEED) as student, reading(student) as reader:
+    with new_adapter(bench.ours, peft_config(bench.ours, config), SEED) as student, hooked_model(student) as reader:
         fit(student, reader, lesson, settings, course.see)
     return course
 

@@ -15,8 +15,8 @@ from shapes import qwen3_4b, random_ids
 from ia2.config import TrainConfig
 from ia2.icl.encoding import Ids
 from ia2.lm.adapters import new_adapter, peft_config
-from ia2.lm.decoding import Decoding
-from ia2.lm.forward import reading
+from ia2.lm.decoding import GenerationConfig
+from ia2.lm.forward import hooked_model
 from ia2.methods import METHODS
 from ia2.training.fit import FitSettings, History, Lesson, fit
 from ia2.training.lessons import from_answers, from_targets
@@ -39,8 +39,10 @@ def main() -> int:
     for num_tokens in (1, 32):
         torch.cuda.reset_peak_memory_stats()
         started = time.perf_counter()
-        with reading(model) as teacher:
-            targets = collect(teacher, prompted, Decoding(num_tokens, None, 8192), {"activations", "distributions"})
+        with hooked_model(model) as teacher:
+            targets = collect(
+                teacher, prompted, GenerationConfig(num_tokens, None, 8192), {"activations", "distributions"}
+            )
         torch.cuda.synchronize()
         peak = torch.cuda.max_memory_allocated() / 1e9
         print(f"T={num_tokens}: collected in {time.perf_counter() - started:.2f} s, peak {peak:.1f} GB")
@@ -64,7 +66,7 @@ def take_steps(model: torch.nn.Module, name: str, queries: list[Ids], targets: T
     )
     told: list[str] = []
     good = True
-    with new_adapter(model, peft_config(model, config), seed=0) as student, reading(student) as reader:
+    with new_adapter(model, peft_config(model, config), seed=0) as student, hooked_model(student) as reader:
         for phase in VARIANTS[config.method.variant]:
             weights = {loss: weight for loss, weight in phase.weights(0.5).items() if weight}
             lessons = (

@@ -12,7 +12,7 @@ from tiny_runs import evaluation, training
 from ia2.config import EvaluateConfig
 from ia2.flows.selection import select_runs
 from ia2.flows.training import train
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 from ia2.methods import parse_method
 
 KINDS = ("act", "tok", "ia3-tok", "prompt-act", "prefix-tok")
@@ -34,7 +34,7 @@ class Ten:
 
     @classmethod
     def trained(cls, root: Path, model: Path) -> "Ten":
-        models = Models()
+        models = ModelCache()
         for kind in KINDS:
             for run_idx in range(NUM_RUNS):
                 lr = 1e-2 if parse_method(kind).adapter == "lora" else 0.3

@@ -33,7 +33,7 @@ from ia2.flows.subspace import subspace
 from ia2.flows.sweep.schedule import End
 from ia2.flows.sweep.sweeping import sweep
 from ia2.flows.training import train
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 from ia2.methods import METHODS
 from ia2.store import write_json
 
@@ -181,7 +181,7 @@ INVENTED = [("a fine film", "1"), ("a dull film", "0"), ("good", "1"), ("bad", "
 @pytest.fixture(scope="session")
 def written(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Written:
     """A run of two phases on capitals, and records of it and of the base model on free text and on labels."""
-    root, model, models = tmp_path_factory.mktemp("artefacts"), str(tiny_model_folder), Models()
+    root, model, models = tmp_path_factory.mktemp("artefacts"), str(tiny_model_folder), ModelCache()
     prepare_all(
         PrepareConfig(root=root, datasets=("capitals",), num_train_samples=8, num_val_samples=4, model_id=model)
     )

@@ -33,6 +33,6 @@ from .flows.training import train as train
 from .lm.folders import model_folder as model_folder
 from .lm.loading import LanguageModel as LanguageModel
 from .lm.loading import load_model as load_model
-from .lm.shelf import Models as Models
+from .lm.shelf import ModelCache as ModelCache
 from .stages.predict import Prediction as Prediction
 from .tasks import task as task

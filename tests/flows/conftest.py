@@ -9,7 +9,7 @@ from made_up_runs import make_up
 from ten_runs import Answers, Ten, rows_of
 
 from ia2.flows.evaluation import evaluate
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +26,7 @@ def ten(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Te
 @pytest.fixture(scope="session")
 def together(ten: Ten, tmp_path_factory: pytest.TempPathFactory) -> Answers:
     """The answers of all runs and the base models, from one evaluation."""
-    return rows_of(evaluate(ten.copied(tmp_path_factory.mktemp("together") / "root").config(), Models()))
+    return rows_of(evaluate(ten.copied(tmp_path_factory.mktemp("together") / "root").config(), ModelCache()))
 
 
 @pytest.fixture(scope="session")

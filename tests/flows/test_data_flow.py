@@ -16,7 +16,7 @@ from ia2.flows.data import create_all, prepare_all
 from ia2.flows.training import resolve, train
 from ia2.icl.splits import load_split
 from ia2.lm import loading
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 from ia2.stages.prepare import add_token_lengths
 from ia2.tasks.pool import load_pool
 
@@ -128,11 +128,11 @@ def test_lengths_in_tokens_are_added_once_asked_for(tmp_path: Path, tiny_model_f
 
 def test_a_task_file_goes_wherever_a_dataset_does(tmp_path: Path, tickets: str, tiny_model_folder: Path) -> None:
     config = training(tmp_path, tiny_model_folder, dataset=tickets, num_generated_tokens=None)
-    folder = train(config, Models())
+    folder = train(config, ModelCache())
     assert folder.parent == tmp_path / "outputs" / "act" / "tickets"
     assert "tickets.toml" not in (folder / "run.json").read_text()
     assert load_pool(tmp_path, "tickets").spec.num_generated_tokens == 3
-    assert train(config.model_copy(update={"dataset": "tickets"}), Models()) == folder
+    assert train(config.model_copy(update={"dataset": "tickets"}), ModelCache()) == folder
     (made,) = create_all(CreateConfig(root=tmp_path, datasets=(tickets,), num_train_examples=(6,), num_runs=1))
     assert made == store.split_path(tmp_path, "tickets", 6, 0)
 
@@ -177,7 +177,7 @@ def test_every_kind_of_demonstrations_is_made_where_training_looks_for_it(
     config = training(tmp_path, tiny_model_folder, dataset="made_up", no_prepare=True, **flags)
     assert store.split_file(tmp_path, resolve(config)) == path
     assert len(load_split(path, load_pool(tmp_path, "made_up").train).train) == num_rows
-    folder = train(config, Models())
+    folder = train(config, ModelCache())
     assert all(f"+{key}={value}" in folder.name for key, value in flags.items())
 
 

@@ -18,7 +18,7 @@ from ia2 import cli, store
 from ia2.errors import MachineError, UserError
 from ia2.flows import evaluation as flow
 from ia2.flows.evaluation import evaluate
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 
 
 @pytest.fixture
@@ -103,17 +103,17 @@ def test_a_damaged_adapter_stops_no_other(
 def test_one_failure_and_nothing_else_is_told_as_it_is(here: Ten) -> None:
     of_another_base(here.run("ia3-tok"))
     with pytest.raises(UserError, match="was trained on"):
-        evaluate(here.config("ia3-tok", run_indices=(0,)), Models())
+        evaluate(here.config("ia3-tok", run_indices=(0,)), ModelCache())
     of_another_base(here.run("ia3-tok", 1))
     with pytest.raises(MachineError, match="2 of 2 records could not be made"):
-        evaluate(here.config("ia3-tok"), Models())
+        evaluate(here.config("ia3-tok"), ModelCache())
 
 
 def test_a_base_that_is_gone_stops_no_other(here: Ten, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("IA2_MODEL_ID", raising=False)
     described_as(here.run("act", 0), "config", model_id="/no/such/model")
     with pytest.raises(MachineError, match=r"1 of 2 records .*model_id='/no/such/model' could not be loaded"):
-        evaluate(here.config("act", model_id=None), Models())
+        evaluate(here.config("act", model_id=None), ModelCache())
     assert [path.stem.startswith("tiny-llama") for path in here.records] == [True]
 
 
@@ -124,7 +124,7 @@ def test_memory_that_runs_out_elsewhere_is_told(here: Ten, where: str, monkeypat
 
     monkeypatch.setattr(where, fail)
     with pytest.raises(MachineError, match="out of memory on the device 'auto'; use another --device"):
-        evaluate(here.config("act"), Models())
+        evaluate(here.config("act"), ModelCache())
 
 
 def test_memory_that_one_record_lacks_stops_no_other(here: Ten, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +138,7 @@ def test_memory_that_one_record_lacks_stops_no_other(here: Ten, monkeypatch: pyt
 
     monkeypatch.setattr(flow, "evaluate_run", fail_first)
     with pytest.raises(MachineError, match=r"1 of 2 records could not be made, .*: out of memory: a single prompt"):
-        evaluate(here.config("act"), Models())
+        evaluate(here.config("act"), ModelCache())
     assert len(here.records) == 1
 
 
@@ -148,17 +148,17 @@ def test_a_mistake_of_ours_is_not_hidden(here: Ten, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(flow, "evaluate_run", fail)
     with pytest.raises(RuntimeError, match="shapes"):
-        evaluate(here.config("act"), Models())
+        evaluate(here.config("act"), ModelCache())
 
 
 def test_a_record_of_another_model_stops_no_other(here: Ten) -> None:
     """Two models can be called the same; what is there stays as it is."""
-    (path,) = evaluate(here.config("act", run_indices=(0,)), Models())
+    (path,) = evaluate(here.config("act", run_indices=(0,)), ModelCache())
     record = json.loads(path.read_text(encoding="utf-8"))
     store.write_object(path, {**record, "eval": {**record["eval"], "model_id": "org/tiny-llama"}})
     before = files_of(here.root)
     with pytest.raises(MachineError, match=rf"1 of 2 records .*{re.escape(str(path))} is of model_id='org/"):
-        evaluate(here.config("act"), Models())
+        evaluate(here.config("act"), ModelCache())
     after = files_of(here.root)
     changed = {name for name, content in before.items() if after[name] != content}
     assert changed == {str(here.run("act", 1).relative_to(here.root) / "README.md")}  # its card, of the record made
@@ -196,11 +196,11 @@ def test_what_another_evaluation_makes_meanwhile_is_not_made_again(here: Ten, mo
     def another_first(*arguments: Any) -> dict[str, Any]:
         asked.append(1)
         if len(asked) == 1:
-            evaluate(config, Models())
+            evaluate(config, ModelCache())
         return make(*arguments)
 
     monkeypatch.setattr(flow, "evaluate_run", another_first)
-    paths = evaluate(config, Models())
+    paths = evaluate(config, ModelCache())
     assert len(asked) == len(paths) + 1, "all by the other one, and the one that we were at"
     assert_whole(here.root)
 
@@ -216,7 +216,7 @@ def recorded(here: Ten) -> dict[str, Any]:
 def test_a_record_that_was_cut_is_made_again(here: Ten, caplog: pytest.LogCaptureFixture) -> None:
     """Whether its JSON or its examples are cut, empty or gone; with one warning each, and to the same content."""
     config = here.config("act", "tok", "base", eval_with_icl=False)
-    paths = evaluate(config, Models())
+    paths = evaluate(config, ModelCache())
     expected, answers = recorded(here), rows_of(paths)
     cut(paths[0])
     cut(paths[1].with_suffix(".parquet"))
@@ -224,7 +224,7 @@ def test_a_record_that_was_cut_is_made_again(here: Ten, caplog: pytest.LogCaptur
     paths[3].with_suffix(".parquet").write_bytes(b"")
     untouched = {path: path.stat().st_mtime_ns for path in paths[4:]}
     caplog.clear()
-    assert evaluate(config, Models()) == paths
+    assert evaluate(config, ModelCache()) == paths
     warnings = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
     assert [str(path.with_suffix("")) in told for path, told in zip(paths, warnings, strict=False)] == [True] * 4
     assert len(warnings) == 4

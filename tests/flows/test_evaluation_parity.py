@@ -14,8 +14,8 @@ from tiny_runs import assert_whole, evaluation, training
 from ia2.flows import evaluation as flow
 from ia2.flows.evaluation import evaluate
 from ia2.flows.training import train
-from ia2.lm.shelf import Models
-from ia2.lm.state import State
+from ia2.lm.shelf import ModelCache
+from ia2.lm.state import DecodingState
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def here(ten: Ten, tmp_path: Path) -> Ten:
     return ten.copied(tmp_path / "root")
 
 
-def apart(here: Ten, models: Callable[[], Models]) -> list[Path]:
+def apart(here: Ten, models: Callable[[], ModelCache]) -> list[Path]:
     """Each kind and run in an evaluation of its own."""
     return [
         path
@@ -34,7 +34,7 @@ def apart(here: Ten, models: Callable[[], Models]) -> list[Path]:
 
 
 def test_the_base_is_loaded_once_for_all(here: Ten, together: Answers) -> None:
-    fresh = Models()
+    fresh = ModelCache()
     paths = evaluate(here.config(), fresh)
     assert (fresh.num_loaded, len(paths)) == (1, NUM_RECORDS)
     assert_whole(here.root)
@@ -42,7 +42,7 @@ def test_the_base_is_loaded_once_for_all(here: Ten, together: Answers) -> None:
 
 
 def test_many_adapters_together_are_as_each_on_a_base_of_its_own(here: Ten, together: Answers) -> None:
-    assert_same_answers(rows_of(apart(here, Models)), together)
+    assert_same_answers(rows_of(apart(here, ModelCache)), together)
 
 
 @pytest.mark.slow
@@ -63,28 +63,28 @@ def test_batches_and_order_change_nothing(
 ) -> None:
     make = flow._Maker.make
     monkeypatch.setattr(flow._Maker, "make", lambda maker, jobs: make(maker, jobs[::-1]))
-    assert_same_answers(rows_of(evaluate(here.config(token_budget=token_budget), Models())), together)
+    assert_same_answers(rows_of(evaluate(here.config(token_budget=token_budget), ModelCache())), together)
 
 
 @pytest.mark.slow
 def test_memory_that_runs_out_changes_nothing(here: Ten, together: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, ran_out = State._feed, list[int]()
+    run, ran_out = DecodingState._feed, list[int]()
 
-    def limited(state: State, *arguments: Any, **named: Any) -> object:
+    def limited(state: DecodingState, *arguments: Any, **named: Any) -> object:
         if len(state.rows) > 2:
             ran_out.append(len(state.rows))
             raise torch.OutOfMemoryError("CUDA out of memory")
         return run(state, *arguments, **named)
 
-    monkeypatch.setattr(State, "_feed", limited)
-    assert_same_answers(rows_of(evaluate(here.config(), Models())), together)
+    monkeypatch.setattr(DecodingState, "_feed", limited)
+    assert_same_answers(rows_of(evaluate(here.config(), ModelCache())), together)
     assert ran_out
 
 
 def test_answers_of_another_base_would_be_noticed(ten: Ten, together: Answers, tmp_path: Path) -> None:
     other = save_tiny_model(tmp_path / "tiny-llama", seed=1)
     config = evaluation(tmp_path, other, eval_datasets=("capitals",), num_examples=(4,), run_indices=(0,))
-    found = rows_of(evaluate(config, Models()))
+    found = rows_of(evaluate(config, ModelCache()))
     assert found.keys() <= together.keys()
     with pytest.raises(AssertionError):
         assert_same_answers(found, {name: together[name] for name in found})
@@ -95,7 +95,7 @@ def test_answers_of_another_base_would_be_noticed(ten: Ten, together: Answers, t
 
 @pytest.mark.model
 def test_adapters_of_the_embedded_model_together_are_as_each_alone(tmp_path: Path) -> None:
-    models, base = Models(), Path("smollm2-135m")
+    models, base = ModelCache(), Path("smollm2-135m")
     for method, lr in (("act", 1e-3), ("ia3-tok", 1e-2), ("prefix-tok", 1e-2)):
         more = {"training_method": method, "lr": lr, "num_virtual_tokens": 4, "num_train_epochs": 2}
         train(training(tmp_path, base, num_dev_examples=0, **more), models)
@@ -105,5 +105,5 @@ def test_adapters_of_the_embedded_model_together_are_as_each_alone(tmp_path: Pat
     for record in here.records:
         record.unlink()
     for kind in ("prefix-tok", "ia3-tok", "base", "act"):
-        evaluate(here.config(kind, token_budget=150, **few), Models() if kind == "act" else models)
+        evaluate(here.config(kind, token_budget=150, **few), ModelCache() if kind == "act" else models)
     assert_same_answers(rows_of(here.records), together)

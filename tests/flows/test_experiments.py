@@ -20,7 +20,7 @@ from ia2.flows.commands import COMMANDS, SUBCOMMANDS, name_of, run
 from ia2.flows.experiments import configs_of, run_experiment
 from ia2.flows.status import in_words, size
 from ia2.flows.training import train
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 RECIPE = """
@@ -207,7 +207,7 @@ def test_status_and_clean_on_a_store(
     tmp_path: Path, tiny_model_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_dataset(tmp_path, "made_up", [f"q{i}" for i in range(20)])
-    folder = train(training(tmp_path, tiny_model_folder, dataset="made_up"), Models())
+    folder = train(training(tmp_path, tiny_model_folder, dataset="made_up"), ModelCache())
     broken = folder.with_name("broken")
     broken.mkdir()
     (broken / "failure.log").write_text("Traceback\nRuntimeError: made up\n")

@@ -26,7 +26,7 @@ from ia2.flows.results import gather
 from ia2.flows.similarity import similarity
 from ia2.flows.subspace import subspace
 from ia2.flows.training import train
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 
 ACT = "outputs/act/capitals/[!.]*"
 A2T = "outputs/a2t/capitals/[!.]*"
@@ -38,7 +38,7 @@ class Store:
 
     root: Path
     model: Path
-    models: Models
+    models: ModelCache
 
     def only(self, pattern: str) -> Path:
         (path,) = self.root.glob(pattern)
@@ -145,7 +145,7 @@ class Undamaged:
 @pytest.fixture(scope="module")
 def undamaged(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Undamaged:
     folder = tmp_path_factory.mktemp("flips")
-    there = Store(folder / "root", tiny_model_folder, Models())
+    there = Store(folder / "root", tiny_model_folder, ModelCache())
     train(training(there.root, there.model, training_method="a2t"), there.models)
     for command in (records, similarities, overlaps):
         command(there)

@@ -14,7 +14,7 @@ from ia2.flows.plotting import plot, plot_all
 from ia2.flows.similarity import similarity
 from ia2.flows.subspace import subspace
 from ia2.flows.training import train
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 from ia2.report.example_scores import SCORES, _read_scores
 from ia2.report.results import PASSES, read_results
 from ia2.store import file_digest
@@ -38,7 +38,7 @@ OVERLAPS = [f"{kind}_{shape}_N4" for kind in ("overlap", "energy_overlap") for s
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two runs with 4 examples and one with 8, an adapter that is not LoRA; evaluated and compared on a few queries."""
-    folder, models = tmp_path_factory.mktemp("plots"), Models()
+    folder, models = tmp_path_factory.mktemp("plots"), ModelCache()
     for method, num, run_idx in RUNS:
         fields = {"label_type": "ground_truth"} if method != "act" else {}
         config = TrainConfig(

@@ -11,7 +11,7 @@ from tiny_runs import training, write_dataset
 
 from ia2.flows.progress import TAIL, most_steps, progress_of
 from ia2.flows.training import resolve, train
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 
 RUN = "act/made_up/run[1]"
 
@@ -87,7 +87,7 @@ def test_a_run_whose_patience_lasts_takes_so_many_steps(
 ) -> None:
     write_dataset(tmp_path, "made_up", [f"q{i}" for i in range(40)])
     config = resolve(training(tmp_path, tiny_model_folder, dataset="made_up", patience=1000, **changes))
-    folder = train(config, Models())
+    folder = train(config, ModelCache())
     phases = json.loads((folder / "final_loss_statistics.json").read_text())["phases"]
     assert {phase: most_steps(tmp_path, config, phase) for phase in phases} == {
         phase: one["num_steps"] for phase, one in phases.items()

@@ -10,7 +10,7 @@ from tiny_runs import training
 from ia2 import store
 from ia2.flows.training import resolve, train
 from ia2.icl.splits import load_split
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 from ia2.tasks.pool import load_pool
 
 # Invented questions. `answer` is a number in one example: the published files hold both.
@@ -75,5 +75,5 @@ def test_they_train_and_stay_as_they_are(root: Path, tiny_model_folder: Path, fi
     fields = {"dataset": "sciq", "num_train_examples": 2, "num_generated_tokens": None, "fixed_demos": fixed}
     config = training(root, tiny_model_folder, training_method="a2t", no_prepare=True, **fields)
     assert resolve(config).num_generated_tokens == 1
-    assert (train(config, Models()) / "adapter_model.safetensors").exists()
+    assert (train(config, ModelCache()) / "adapter_model.safetensors").exists()
     assert {path: path.read_bytes() for path in (root / "data").rglob("*.json")} == before

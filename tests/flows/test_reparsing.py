@@ -17,7 +17,7 @@ from ia2.config import ReparseConfig
 from ia2.errors import UserError
 from ia2.flows.evaluation import evaluate
 from ia2.flows.reparsing import reparse
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 from ia2.measure.accuracy import accuracy
 from ia2.report.results import read_results
 from ia2.stages.reparse import original_of
@@ -41,7 +41,7 @@ def write_data(root: Path, spec: dict[str, Any]) -> None:
     store.write_json(store.pool_path(root, spec["name"]), content)
 
 
-def evaluated(root: Path, model: Path, models: Models, specs: list[dict[str, Any]], uncertainty: bool) -> Path:
+def evaluated(root: Path, model: Path, models: ModelCache, specs: list[dict[str, Any]], uncertainty: bool) -> Path:
     for spec in specs:
         write_data(root, spec)
         asked = {"eval_datasets": (spec["name"],), "num_examples": (4,), "run_indices": (0,), "num_eval_examples": None}
@@ -60,12 +60,12 @@ def evaluated(root: Path, model: Path, models: Models, specs: list[dict[str, Any
 
 
 @pytest.fixture(scope="module")
-def models() -> Models:
-    return Models()
+def models() -> ModelCache:
+    return ModelCache()
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path, models: Models) -> Path:
+def measured(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path, models: ModelCache) -> Path:
     """A root with a record of free text and one of labels, two passes each."""
     return evaluated(tmp_path_factory.mktemp("measured"), tiny_model_folder, models, [FREE, CLOSED], False)
 
@@ -108,7 +108,7 @@ def assert_digests(path: Path) -> None:
 
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader["parser"])
 def test_a_record_read_again_is_that_of_an_evaluation_that_reads_so(
-    root: Path, tmp_path: Path, tiny_model_folder: Path, models: Models, reader: dict[str, str]
+    root: Path, tmp_path: Path, tiny_model_folder: Path, models: ModelCache, reader: dict[str, str]
 ) -> None:
     before, digests = examples(root), {name: record["eval_sha256"] for name, record in records(root).items()}
     reparse(ReparseConfig(root=root, **reader))
@@ -127,7 +127,7 @@ def test_a_record_read_again_is_that_of_an_evaluation_that_reads_so(
     assert_whole(root)
 
 
-def test_uncertainty_stays_as_it_was(tmp_path: Path, tiny_model_folder: Path, models: Models) -> None:
+def test_uncertainty_stays_as_it_was(tmp_path: Path, tiny_model_folder: Path, models: ModelCache) -> None:
     root = evaluated(tmp_path, tiny_model_folder, models, [CLOSED], True)
     before, rows = records(root)["closed"], examples(root)["closed"]
     reparse(ReparseConfig(root=root, **READERS[0]))
@@ -357,7 +357,7 @@ def test_a_dry_run_brings_nothing_back(root: Path) -> None:
     assert not path.exists()
 
 
-def test_a_record_read_again_is_not_evaluated_again(root: Path, tiny_model_folder: Path, models: Models) -> None:
+def test_a_record_read_again_is_not_evaluated_again(root: Path, tiny_model_folder: Path, models: ModelCache) -> None:
     """An evaluation would have written the record anew."""
     reparse(ReparseConfig(root=root, **READERS[0]))
     files = files_of(root)

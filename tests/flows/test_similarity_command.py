@@ -25,9 +25,9 @@ from ia2.errors import MachineError, UserError
 from ia2.flows.similarity import similarity
 from ia2.flows.training import train
 from ia2.icl.encoding import Ids, TokenizedExample
-from ia2.lm.decoding import Decoding, decode
-from ia2.lm.forward import Reader
-from ia2.lm.shelf import Models
+from ia2.lm.decoding import GenerationConfig, generate
+from ia2.lm.forward import HookedModel
+from ia2.lm.shelf import ModelCache
 from ia2.methods import METHODS
 from ia2.report.similarities import Similarity, by_layer, by_layer_and_token, overall, read_similarities
 from ia2.stages import similarity as stage
@@ -40,8 +40,8 @@ T, SHOWN, ASKED = 8, 3, 9
 
 
 @pytest.fixture(scope="module")
-def models() -> Models:
-    return Models()
+def models() -> ModelCache:
+    return ModelCache()
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, model_folder: Path, models: Models) -> Path:
+def trained(tmp_path_factory: pytest.TempPathFactory, model_folder: Path, models: ModelCache) -> Path:
     """A root with a run of every kind of adapter, and two methods that are LoRA."""
     root = tmp_path_factory.mktemp("trained")
     for kind in KINDS:
@@ -65,7 +65,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, model_folder: Path, models
 
 
 @pytest.fixture(scope="module")
-def compared(tmp_path_factory: pytest.TempPathFactory, trained: Path, models: Models) -> Path:
+def compared(tmp_path_factory: pytest.TempPathFactory, trained: Path, models: ModelCache) -> Path:
     root = shutil.copytree(trained, tmp_path_factory.mktemp("compared") / "root")
     similarity(asked(root), models)
     return root
@@ -166,7 +166,7 @@ def test_every_model_is_compared_with_both_teachers_and_its_other_methods(compar
 
 @pytest.mark.parametrize(("bytes_at_most", "token_budget"), [(1, 1), (20_000, 60)])
 def test_one_by_one_equals_batched(
-    root: Path, models: Models, monkeypatch: pytest.MonkeyPatch, bytes_at_most: int, token_budget: int
+    root: Path, models: ModelCache, monkeypatch: pytest.MonkeyPatch, bytes_at_most: int, token_budget: int
 ) -> None:
     before = {key: rows(one) for key, one in found(root).items()}
     shutil.rmtree(root / "outputs" / "similarity")
@@ -179,7 +179,7 @@ def test_one_by_one_equals_batched(
         assert_equal(rows(one), before[key])
 
 
-def test_a_model_is_exactly_like_itself(root: Path, models: Models) -> None:
+def test_a_model_is_exactly_like_itself(root: Path, models: ModelCache) -> None:
     """The same adapter as a run of another method."""
     (tok,), (act,) = (list((root / "outputs" / kind / "capitals").glob("[!.]*")) for kind in ("tok", "act"))
     shutil.copy(act / "adapter_model.safetensors", tok / "adapter_model.safetensors")
@@ -214,20 +214,20 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many prompts were answered, at each decoding."""
     sizes: list[int] = []
 
-    def counted(reader: Reader, prompts: Sequence[Ids], how: Decoding) -> list[Ids]:
+    def counted(reader: HookedModel, prompts: Sequence[Ids], how: GenerationConfig) -> list[Ids]:
         sizes.append(len(prompts))
-        return decode(reader, prompts, how)
+        return generate(reader, prompts, how)
 
     monkeypatch.setattr(scenes, "decode", counted)
     return sizes
 
 
 def test_a_model_is_read_once_for_all_comparisons(
-    trained: Path, tmp_path: Path, models: Models, monkeypatch: pytest.MonkeyPatch, decoded: list[int]
+    trained: Path, tmp_path: Path, models: ModelCache, monkeypatch: pytest.MonkeyPatch, decoded: list[int]
 ) -> None:
     read: list[str] = []
 
-    def counted(reader: Reader, examples: Sequence[TokenizedExample], budget: int) -> Tensor:
+    def counted(reader: HookedModel, examples: Sequence[TokenizedExample], budget: int) -> Tensor:
         read.append(type(reader.model).__name__)
         return forced(reader, examples, budget)
 
@@ -239,7 +239,7 @@ def test_a_model_is_read_once_for_all_comparisons(
 
 
 def test_responses_are_decoded_once_for_runs_that_come_later_too(
-    trained: Path, tmp_path: Path, models: Models, decoded: list[int]
+    trained: Path, tmp_path: Path, models: ModelCache, decoded: list[int]
 ) -> None:
     root = shutil.copytree(trained, tmp_path / "root")
     similarity(asked(root, model_types=("act",)), models)
@@ -249,13 +249,13 @@ def test_responses_are_decoded_once_for_runs_that_come_later_too(
 
 
 def test_memory_does_not_grow_with_the_number_of_examples(
-    trained: Path, tmp_path: Path, models: Models, monkeypatch: pytest.MonkeyPatch
+    trained: Path, tmp_path: Path, models: ModelCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bytes of the activations that live at once, for 6 examples and for 30."""
     live: dict[int, int] = {}
     peaks: dict[int, int] = {}
 
-    def watched(reader: Reader, examples: Sequence[TokenizedExample], budget: int) -> Tensor:
+    def watched(reader: HookedModel, examples: Sequence[TokenizedExample], budget: int) -> Tensor:
         found = forced(reader, examples, budget)
         live[id(found)] = found.nbytes
         weakref.finalize(found, live.pop, id(found))
@@ -282,20 +282,20 @@ def times(root: Path) -> dict[Path, int]:
 
 def test_what_stands_is_not_made_again(root: Path) -> None:
     before = times(root)
-    unloaded = Models()
+    unloaded = ModelCache()
     assert len(similarity(asked(root), unloaded)) == len(before) // 2
     assert unloaded.num_loaded == 0
     assert times(root) == before
 
 
-def changed_by(root: Path, models: Models) -> set[tuple[str, str]]:
+def changed_by(root: Path, models: ModelCache) -> set[tuple[str, str]]:
     before = times(root)
     similarity(asked(root), models)
     after = times(root)
     return {key for key, one in found(root).items() if after[one.path] != before.get(one.path)}
 
 
-def test_what_rests_on_a_changed_adapter_is_made_again(root: Path, models: Models) -> None:
+def test_what_rests_on_a_changed_adapter_is_made_again(root: Path, models: ModelCache) -> None:
     (act,) = (root / "outputs" / "act" / "capitals").glob("[!.]*")
     weights = act / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\1")
@@ -306,7 +306,7 @@ def test_what_rests_on_a_changed_adapter_is_made_again(root: Path, models: Model
 
 
 @pytest.mark.parametrize("what", ["cut parquet", "no parquet", "cut json", "older json"])
-def test_what_is_damaged_is_made_again(root: Path, models: Models, what: str) -> None:
+def test_what_is_damaged_is_made_again(root: Path, models: ModelCache, what: str) -> None:
     one = found(root)["tok", "teacher"]
     match what:
         case "cut parquet":
@@ -322,7 +322,7 @@ def test_what_is_damaged_is_made_again(root: Path, models: Models, what: str) ->
     assert rows(found(root)["tok", "teacher"])
 
 
-def test_other_data_make_everything_again(root: Path, models: Models) -> None:
+def test_other_data_make_everything_again(root: Path, models: ModelCache) -> None:
     path = store.pool_path(root, "capitals")
     content = store.read_json(path)
     content["val_examples"][0]["question"] = "Input: Nowhere\nOutput:"
@@ -331,7 +331,7 @@ def test_other_data_make_everything_again(root: Path, models: Models) -> None:
     assert len(list((root / "outputs" / "responses").glob("[!.]*"))) == 2
 
 
-def test_responses_that_were_changed_make_everything_again(root: Path, models: Models) -> None:
+def test_responses_that_were_changed_make_everything_again(root: Path, models: ModelCache) -> None:
     (folder,) = (root / "outputs" / "responses").glob("[!.]*")
     tokens = folder / "tokens.safetensors"
     tokens.write_bytes(tokens.read_bytes()[:-8] + b"\4" + bytes(7))
@@ -339,7 +339,7 @@ def test_responses_that_were_changed_make_everything_again(root: Path, models: M
 
 
 @pytest.mark.parametrize("of_the_same_size", [False, True])
-def test_an_adapter_that_was_edited_stops_nobody_else(root: Path, models: Models, of_the_same_size: bool) -> None:
+def test_an_adapter_that_was_edited_stops_nobody_else(root: Path, models: ModelCache, of_the_same_size: bool) -> None:
     (act,) = (root / "outputs" / "act" / "capitals").glob("[!.]*")
     weights = act / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\1" if of_the_same_size else b"nothing")
@@ -355,7 +355,7 @@ def test_an_adapter_that_was_edited_stops_nobody_else(root: Path, models: Models
 # What can be asked
 
 
-def test_any_evaluation_set_source_and_number_of_demonstrations(root: Path, models: Models) -> None:
+def test_any_evaluation_set_source_and_number_of_demonstrations(root: Path, models: ModelCache) -> None:
     write_dataset(root, "towns", [f"town {i}" for i in range(20)])
     config = asked(
         root,
@@ -376,14 +376,14 @@ def test_any_evaluation_set_source_and_number_of_demonstrations(root: Path, mode
     assert len(records) == len(paths) == 10
 
 
-def test_the_pool_of_what_remains(root: Path, models: Models) -> None:
+def test_the_pool_of_what_remains(root: Path, models: ModelCache) -> None:
     paths = similarity(asked(root, model_types=("tok",), icl_pool="remaining"), models)
     assert len(paths) == 5
     assert all("+icl_pool=remaining" in path.name for path in paths)
 
 
 def test_a_control_that_cannot_be_shown_is_left_out_and_told(
-    root: Path, models: Models, caplog: pytest.LogCaptureFixture
+    root: Path, models: ModelCache, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = store.pool_path(root, "towns")
     write_dataset(root, "towns", [f"town {i}" for i in range(14)])
@@ -404,7 +404,7 @@ def test_no_run_is_a_mistake(tmp_path: Path, root: Path) -> None:
         similarity(asked(root, model_types=("atc",)))
 
 
-def test_two_examples_of_one_idx_are_refused(root: Path, models: Models) -> None:
+def test_two_examples_of_one_idx_are_refused(root: Path, models: ModelCache) -> None:
     path = store.pool_path(root, "capitals")
     content = store.read_json(path)
     content["val_examples"][1]["idx"] = content["val_examples"][0]["idx"]

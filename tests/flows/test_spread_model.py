@@ -16,7 +16,7 @@ from ia2.flows.prediction import predict_from
 from ia2.flows.training import train
 from ia2.lm import loading, shelf
 from ia2.lm.loading import LanguageModel
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 from ia2.report.cards import CARD
 from ia2.stages.merge import MERGED
 
@@ -32,7 +32,7 @@ def test_the_same_files_under_the_same_names(
     roots = {tmp_path / "whole": {}, tmp_path / "spread": SPREAD}
     answers = []
     for root, where in roots.items():
-        models = Models()
+        models = ModelCache()
         config = training(root, tiny_model_folder, training_method=method, **where)
         run = train(config, models)
         asked = {"model_types": ("base", method), "eval_with_icl": True, "num_examples": (4,), "run_indices": (0,)}

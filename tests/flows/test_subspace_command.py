@@ -14,14 +14,14 @@ from ia2.config import SubspaceConfig
 from ia2.errors import MachineError, UserError
 from ia2.flows.subspace import subspace
 from ia2.flows.training import train
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 from ia2.report.overlaps import PAIR_COLUMNS, ROW_COLUMNS, read_overlaps
 
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Path:
     """Two methods in two runs each, and what is no LoRA; the base model is gone before anything is compared."""
-    root, models = tmp_path_factory.mktemp("subspaces"), Models()
+    root, models = tmp_path_factory.mktemp("subspaces"), ModelCache()
     gone = shutil.copytree(tiny_model_folder, tmp_path_factory.mktemp("gone") / "tiny-llama")
     for run_idx in (0, 1):
         for kind in ("act", "tok"):

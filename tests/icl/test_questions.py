@@ -17,9 +17,9 @@ SPEC: dict[str, Any] = {"name": "mood", "template": "Text:{text}\nLabel:", "answ
 NAMED: dict[str, Any] = {**SPEC, "answer_template": " {label}", "parser": "line"}
 
 
-def write_labels(root: Path, spec: dict[str, Any], labels: tuple[str, ...] = ("0", "1"), grade: str = "") -> None:
+def write_labels(root: Path, spec: dict[str, Any], labels: tuple[str, ...] = ("0", "1"), mark: str = "") -> None:
     rows = [
-        {"idx": i, "question": f"Text:{text}\nLabel:", "answer": grade + label}
+        {"idx": i, "question": f"Text:{text}\nLabel:", "answer": mark + label}
         for i, (text, label) in enumerate(INVENTED)
     ]
     task = {"parser": "choice", **spec, "labels": dict.fromkeys(labels, "a meaning")}

@@ -8,8 +8,8 @@ from oracles import Plain, Witness, assert_same, plain_greedy
 from tiny import WINDOW, tiny_model, tiny_tokenizer
 
 from ia2.icl.encoding import Ids
-from ia2.lm.decoding import Decoding, Stopper, decode
-from ia2.lm.forward import reading
+from ia2.lm.decoding import GenerationConfig, Stopper, generate
+from ia2.lm.forward import hooked_model
 from ia2.lm.prefixes import SHORTEST_PREFIX
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -54,9 +54,9 @@ def stop_at(ends: set[int]) -> Stopper:
     return Stopper(tiny_tokenizer(), "eos", sorted(ends))
 
 
-def assert_decodes(shape: str, attention: str, prompts: str, how: Decoding, expected: list[Plain]) -> None:
+def assert_decodes(shape: str, attention: str, prompts: str, how: GenerationConfig, expected: list[Plain]) -> None:
     witness = Witness()
-    with reading(tiny_model(shape, attention=attention).to(DEVICE)) as reader:  # type: ignore[arg-type]
-        responses = decode(reader, (PROMPTS | LANES)[prompts], how, witness)
+    with hooked_model(tiny_model(shape, attention=attention).to(DEVICE)) as reader:  # type: ignore[arg-type]
+        responses = generate(reader, (PROMPTS | LANES)[prompts], how, witness)
     for row, (response, right) in enumerate(zip(responses, expected, strict=True)):
         assert_same(witness.plain(row, response), right)

@@ -8,7 +8,7 @@ from peft import PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ia2.lm.state import Seen
+from ia2.lm.state import StepOutput
 
 Model = PreTrainedModel | PeftModel
 
@@ -69,7 +69,7 @@ class Witness:
     activations_of: dict[int, list[Tensor]] = field(default_factory=dict)
     steps_of: dict[int, list[int]] = field(default_factory=dict)
 
-    def see(self, seen: Seen) -> None:
+    def see(self, seen: StepOutput) -> None:
         assert (seen.activations is not None) == self.activations
         for index, row in enumerate(seen.rows):
             if seen.step == 0:  # a batch may be begun again

@@ -14,10 +14,10 @@ from ia2.icl.questions import EvaluationSet, grade
 from ia2.lm import answering
 from ia2.lm.answer_table import answer_table
 from ia2.lm.answering import Answers, Asking, answer
-from ia2.lm.forward import reading
+from ia2.lm.forward import hooked_model
 from ia2.lm.loading import LanguageModel
 from ia2.lm.scoring import FirstTokenScores
-from ia2.lm.state import Seen
+from ia2.lm.state import StepOutput
 from ia2.tasks.base import Example, TaskSpec
 
 SPEC = TaskSpec(
@@ -39,7 +39,7 @@ def questions(labels: Sequence[str] = ("0", "1")) -> EvaluationSet:
 
 def said(lm: LanguageModel, asked: EvaluationSet, every_token: bool, token_budget: int = 2048) -> Answers:
     how = Asking(4, "separator", chat_template=False, token_budget=token_budget, every_token=every_token)
-    with reading(lm.model) as reader:
+    with hooked_model(lm.model) as reader:
         return answer(reader, lm, asked, how)
 
 
@@ -115,7 +115,7 @@ def test_the_time_of_a_batch_is_shared_among_its_rows(monkeypatch: pytest.Monkey
     timed, told = answering._Timed(FirstTokenScores(gold=[0] * 4), 4), []
 
     def shows(step: int, *rows: int) -> None:
-        timed.see(Seen(step, rows, torch.zeros(len(rows), 1), torch.zeros(len(rows), 3), None))
+        timed.see(StepOutput(step, rows, torch.zeros(len(rows), 1), torch.zeros(len(rows), 3), None))
 
     done: Any = timed.then(told.append)
     shows(0, 2, 0)

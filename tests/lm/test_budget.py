@@ -8,8 +8,8 @@ from tiny import SHAPES, tiny_model
 from torch import nn
 
 from ia2.lm import budget
-from ia2.lm.budget import Budget, affordable, bytes_per_token, cache_bytes, logit_bytes
-from ia2.lm.lanes import Queue, Rest
+from ia2.lm.budget import TokenBudget, affordable, bytes_per_token, cache_bytes, logit_bytes
+from ia2.lm.lanes import BatchScheduler, Suffix
 
 CACHE, WORKING, LOGITS = 4 * 2 * 8 * 2, 4 * (3 * 48 + 8 * 32), 328 * (4 + 4)
 """Of the tiny Llama in float32, by hand: 2 heads of width 8, keys and values, of one layer; three widths of 48 and
@@ -41,7 +41,7 @@ def test_what_a_token_and_a_row_take_counted_by_hand() -> None:
 def test_every_shape_has_a_budget(shape: str) -> None:
     model = tiny_model(shape)
     assert bytes_per_token(model, 1) > cache_bytes(model, 1) > 0
-    assert affordable(model, 8) == Budget(budget.ON_A_CPU)
+    assert affordable(model, 8) == TokenBudget(budget.ON_A_CPU)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_what_the_cache_grows_by_and_the_logits_count_for_every_row(monkeypatch:
     each = 2 * CACHE + WORKING
     on_gpus(monkeypatch, {0: 10_000 * each}, (0, 0))
     found = affordable(tiny_model("llama"), num_new_tokens=200)
-    assert found == Budget(6_000, 6_000, -(-(200 * 2 * CACHE + LOGITS) // each))
+    assert found == TokenBudget(6_000, 6_000, -(-(200 * 2 * CACHE + LOGITS) // each))
     assert found.allows(6_000 - 100 * found.per_row, 100)
     assert not found.allows(6_000 - 100 * found.per_row + 1, 100)
 
@@ -73,19 +73,21 @@ def test_the_scarcest_of_several_gpus_decides(
     on_gpus(monkeypatch, {number: 10_000 * each * size for number, size in enumerate(free)}, (0, 1))
     found = affordable(tiny_model("llama"), num_new_tokens=50)
     assert free[scarcest] == 1
-    assert found == Budget(6_000, 6_000, -(-(50 * CACHE + LOGITS) // each))
+    assert found == TokenBudget(6_000, 6_000, -(-(50 * CACHE + LOGITS) // each))
 
 
 def test_a_batch_has_fewer_rows_where_they_take_memory_of_their_own() -> None:
     """Rests of 4 tokens: 30 of them are 120 slots; with 336 more for each row, memory of 4096 holds 12."""
-    rests = [Rest(row, (7,) * 4, 0) for row in range(30)]
-    assert len(Queue(rests, [0], 1, Budget(120)).next()) == 30
-    held = Budget(4_096, 4_096, per_row=336)  # 12 x (4 + 336) = 4080
-    assert len(Queue(rests, [0], 1, held).next()) == 12
+    rests = [Suffix(row, (7,) * 4, 0) for row in range(30)]
+    assert len(BatchScheduler(rests, [0], 1, TokenBudget(120)).next()) == 30
+    held = TokenBudget(4_096, 4_096, per_row=336)  # 12 x (4 + 336) = 4080
+    assert len(BatchScheduler(rests, [0], 1, held).next()) == 12
 
 
 def test_halving_a_batch_keeps_what_rows_take() -> None:
-    queue = Queue([Rest(row, (7,) * 4, 0) for row in range(30)], [0], 1, Budget(4_096, 4_096, per_row=336))
+    queue = BatchScheduler(
+        [Suffix(row, (7,) * 4, 0) for row in range(30)], [0], 1, TokenBudget(4_096, 4_096, per_row=336)
+    )
     queue.halve(queue.next())
-    assert queue.budget == Budget(24, 4_096, 336)
+    assert queue.budget == TokenBudget(24, 4_096, 336)
     assert len(queue.next()) == 6

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ia2.errors import UserError
 from ia2.lm.attention import attention_blocks
-from ia2.lm.capture import capture
+from ia2.lm.capture import record_attention
 
 ROWS, COLUMNS = torch.tensor([0, 0, 1, 2]), torch.tensor([1, 8, 4, 0])
 IDS = torch.arange(3, 33).view(3, 10)
@@ -17,7 +17,7 @@ IDS = torch.arange(3, 33).view(3, 10)
 
 def test_what_a_pass_recorded_that_failed_is_not_held_beside_the_next() -> None:
     blocks = [nn.Identity(), nn.Identity()]
-    with capture(blocks) as recorder:
+    with record_attention(blocks) as recorder:
         recorder.at(ROWS, COLUMNS)
         blocks[0](torch.ones(3, 10, 4))  # and the second does not come to it
         recorded = weakref.ref(recorder._layers[0])
@@ -38,7 +38,7 @@ def test_activations_are_the_blocks_output_recomputed_from_its_own_inputs(shape:
         )
         for block in blocks
     ]
-    with capture(blocks) as recorder:
+    with record_attention(blocks) as recorder:
         recorder.at(ROWS, COLUMNS)
         model(input_ids=IDS, use_cache=False)
         taken = recorder.take()
@@ -81,14 +81,14 @@ def hooks_of(model: nn.Module) -> int:
 
 def test_hooks_are_gone_afterwards() -> None:
     model = tiny_model("llama")
-    with capture(attention_blocks(model)):
+    with record_attention(attention_blocks(model)):
         assert hooks_of(model) == model.config.num_hidden_layers
     assert hooks_of(model) == 0
 
 
 def test_hooks_are_gone_after_an_exception() -> None:
     model = tiny_model("llama")
-    with pytest.raises(ZeroDivisionError), capture(attention_blocks(model)):
+    with pytest.raises(ZeroDivisionError), record_attention(attention_blocks(model)):
         raise ZeroDivisionError
     assert hooks_of(model) == 0
 
@@ -99,7 +99,7 @@ def blocks_of_identity() -> nn.Sequential:
 
 def test_nothing_is_kept_after_take() -> None:
     blocks = blocks_of_identity()
-    with capture(list(blocks)) as recorder:
+    with record_attention(list(blocks)) as recorder:
         recorder.at(torch.tensor([0]), torch.tensor([0]))
         blocks(torch.ones(1, 2, 3))
         recorder.take()
@@ -113,7 +113,7 @@ def test_nothing_is_kept_after_take() -> None:
 
 def test_only_the_positions_asked_for_are_kept_and_not_the_whole_output() -> None:
     blocks = blocks_of_identity()
-    with capture(list(blocks)) as recorder:
+    with record_attention(list(blocks)) as recorder:
         recorder.at(torch.tensor([0]), torch.tensor([5]))
         blocks(torch.randn(1, 1000, 3))
         kept = recorder.take()
@@ -122,7 +122,7 @@ def test_only_the_positions_asked_for_are_kept_and_not_the_whole_output() -> Non
 
 def test_layers_can_be_chosen_in_any_order() -> None:
     blocks = nn.Sequential(nn.Identity(), nn.ReLU(), nn.Identity())
-    with capture(list(blocks)) as recorder:
+    with record_attention(list(blocks)) as recorder:
         recorder.at(torch.tensor([0]), torch.tensor([0]))
         blocks(torch.full((1, 1, 2), -1.0))
         assert recorder.take([2, 0]).tolist() == [[[0.0, 0.0]], [[-1.0, -1.0]]]

@@ -19,7 +19,7 @@ from ia2.config import ModelConfig
 from ia2.errors import UserError
 from ia2.lm.folders import changed_parts, model_folder, parts_of
 from ia2.lm.loading import LanguageModel, load_model, parts_on_disk
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 from ia2.sources import digests, file_digests, forget_digests
 
 LARGE = 3 * 2**20
@@ -111,7 +111,7 @@ def test_what_is_not_known_is_no_change() -> None:
 
 
 def test_a_model_that_has_changed_is_loaded_again(copied: Path) -> None:
-    models, config = Models(), ModelConfig(model_id=str(copied), device="cpu")
+    models, config = ModelCache(), ModelConfig(model_id=str(copied), device="cpu")
     first = models.load(config)
     assert models.load(config) is first
     flip(copied / "model.safetensors", -5)

@@ -14,7 +14,7 @@ from torch import Tensor
 from ia2.errors import UserError
 from ia2.icl.encoding import Ids, TokenizedExample
 from ia2.lm.comparing import Turn, cosines, forced_activations, most_held, turns
-from ia2.lm.forward import Reader, reading
+from ia2.lm.forward import HookedModel, hooked_model
 from ia2.methods import ADAPTERS, Adapter
 
 
@@ -48,7 +48,7 @@ def one_by_one(model: Model, chosen: Sequence[TokenizedExample]) -> Tensor:
 
 
 def forced(model: Model, chosen: Sequence[TokenizedExample], token_budget: int = 2048) -> Tensor:
-    with reading(model) as reader:
+    with hooked_model(model) as reader:
         return forced_activations(reader, chosen, token_budget)
 
 
@@ -79,13 +79,13 @@ def test_order_and_the_size_of_batches_change_nothing(token_budget: int) -> None
 
 def test_what_is_shared_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     fed: list[int] = []
-    run = Reader.run
+    run = HookedModel.run
 
-    def counted(reader: Reader, **inputs: Any) -> Tensor:
+    def counted(reader: HookedModel, **inputs: Any) -> Tensor:
         fed.append(inputs["input_ids"].numel())
         return run(reader, **inputs)
 
-    monkeypatch.setattr(Reader, "run", counted)
+    monkeypatch.setattr(HookedModel, "run", counted)
     beginning = made_up(3, 40)
     forced(tiny_model("llama"), [TokenizedExample(beginning + made_up(i, 5), made_up(i, 3)) for i in range(6)])
     assert sum(fed) == 40 + 6 * (5 + 2)

@@ -13,7 +13,7 @@ from ia2.errors import UserError
 from ia2.icl.encoding import TokenizedExample, collate
 from ia2.lm.adapters import trainable_parameters
 from ia2.lm.decoding import check_context
-from ia2.lm.forward import Reading, reading
+from ia2.lm.forward import ModelOutputs, hooked_model
 from ia2.methods import Adapter
 
 EXAMPLES = [
@@ -25,13 +25,13 @@ EXAMPLES = [
 BATCH = collate(EXAMPLES, torch.device("cpu"))
 
 
-def one_by_one(model: Model) -> Reading:
+def one_by_one(model: Model) -> ModelOutputs:
     """Full forwards of prompt + response, read at the G positions that predict the response."""
     logits, activations = zip(
         *(full_forward(model, example.prompt + example.response) for example in EXAMPLES), strict=True
     )
     ends = [len(example.response) for example in EXAMPLES]
-    return Reading(
+    return ModelOutputs(
         activations=torch.cat([seen[:, -end - 1 : -1] for seen, end in zip(activations, ends, strict=True)], dim=1),
         hidden=torch.empty(0),  # compared through the logits
         logits=torch.cat([seen[-end - 1 : -1] for seen, end in zip(logits, ends, strict=True)]),
@@ -39,12 +39,12 @@ def one_by_one(model: Model) -> Reading:
 
 
 @torch.no_grad()
-def batched(model: Model) -> Reading:
-    with reading(model) as reader:
+def batched(model: Model) -> ModelOutputs:
+    with hooked_model(model) as reader:
         return reader.read(BATCH, activations=True, logits=True)
 
 
-def assert_readings_equal(found: Reading, expected: Reading) -> None:
+def assert_readings_equal(found: ModelOutputs, expected: ModelOutputs) -> None:
     assert found.logits is not None
     assert found.activations is not None
     assert expected.logits is not None
@@ -92,7 +92,7 @@ def test_gradients_are_those_of_pefts_own_forward(shape: str, adapter: Adapter) 
         ]
         return torch.cat(parts)
 
-    with random_adapter(tiny_model(shape), adapter) as adapted, reading(adapted) as reader:
+    with random_adapter(tiny_model(shape), adapter) as adapted, hooked_model(adapted) as reader:
         found = gradients(adapted, lambda: reader.read(BATCH, activations=False, logits=True).logits)  # type: ignore[arg-type, return-value]
         expected = gradients(adapted, lambda: plainly(adapted))
     assert len(found) == len(expected) > 0
@@ -102,7 +102,7 @@ def test_gradients_are_those_of_pefts_own_forward(shape: str, adapter: Adapter) 
 
 @torch.no_grad()
 def test_only_what_is_asked_for_is_made() -> None:
-    with reading(tiny_model("llama")) as reader:
+    with hooked_model(tiny_model("llama")) as reader:
         only_logits = reader.read(BATCH, activations=False, logits=True)
         only_activations = reader.read(BATCH, activations=True, logits=False)
         both = reader.read(BATCH, activations=True, logits=True)
@@ -137,7 +137,7 @@ def test_softcapped_logits_stay_below_the_cap() -> None:
 def test_virtual_tokens_take_a_place_in_the_context(adapter: Adapter, num_virtual: int) -> None:
     model = tiny_model("llama")
     model.config.max_position_embeddings = 30
-    with random_adapter(model, adapter) as adapted, reading(adapted) as reader:
+    with random_adapter(model, adapter) as adapted, hooked_model(adapted) as reader:
         assert reader.num_virtual_tokens == num_virtual
         check_context(reader, 30 - num_virtual)
         with pytest.raises(UserError, match=r"take 31 tokens, the model's context holds 30"):

@@ -346,7 +346,7 @@ def test_a_hostile_chat_template_is_refused_in_one_line(
     prompt = Prompt((), Example(0, "Input: France\nOutput:", " Paris"))
 
     def render() -> object:
-        return encoding.Encoder(tokenizer, chat=True).prompt(prompt)
+        return encoding.PromptTokenizer(tokenizer, chat=True).prompt(prompt)
 
     with ThreadPoolExecutor(1) as pool:
         message = assert_told(pool.submit(render).result if in_a_thread else render)

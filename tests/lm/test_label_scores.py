@@ -12,10 +12,10 @@ from tiny import SHAPES, WINDOW, tiny_model, tiny_tokenizer
 
 from ia2.errors import UserError
 from ia2.icl.encoding import Ids, PromptTokenizer
-from ia2.lm.forward import Reader, reading
+from ia2.lm.forward import HookedModel, hooked_model
 from ia2.lm.label_scores import score_labels, sequence_log_probabilities
 from ia2.lm.scoring import FirstTokenScores, Floats
-from ia2.lm.state import Seen
+from ia2.lm.state import StepOutput
 from ia2.methods import Adapter
 
 LABELS: list[Ids] = [(40, 7), (40, 41, 7), (40,), (55, 3, 40, 41, 90), (40, 41, 7)]
@@ -44,7 +44,7 @@ def brute_force(model: Model, prompts: Sequence[Ids], labels: Sequence[Ids] = LA
 
 
 def scored(model: Model, prompts: Sequence[Ids], labels: Sequence[Ids] = LABELS, token_budget: int = 90) -> Floats:
-    with reading(model) as reader:
+    with hooked_model(model) as reader:
         return sequence_log_probabilities(reader, prompts, labels, token_budget)
 
 
@@ -80,13 +80,13 @@ def test_order_and_the_size_of_batches_change_nothing(token_budget: int) -> None
 
 def test_a_prompt_is_read_once_for_all_labels(monkeypatch: pytest.MonkeyPatch) -> None:
     fed: list[int] = []
-    run = Reader.run
+    run = HookedModel.run
 
-    def counted(reader: Reader, **inputs: Any) -> torch.Tensor:
+    def counted(reader: HookedModel, **inputs: Any) -> torch.Tensor:
         fed.append(inputs["input_ids"].numel())
         return run(reader, **inputs)
 
-    monkeypatch.setattr(Reader, "run", counted)
+    monkeypatch.setattr(HookedModel, "run", counted)
     prompts = made_up(9, 9, 9)
     scored(tiny_model("llama"), prompts, token_budget=2048)
     followed = sum(len(label) - 1 for label in LABELS)
@@ -107,7 +107,7 @@ def first_tokens(labels: Sequence[Ids], num_prompts: int) -> FirstTokenScores:
     """What decoding has seen of a made-up distribution."""
     first = FirstTokenScores(gold=[0] * num_prompts, labels=[label[0] for label in labels])
     logits = torch.randn(num_prompts, 328, generator=torch.Generator().manual_seed(0))
-    first.see(Seen(0, range(num_prompts), torch.zeros(num_prompts, 1), logits, None))
+    first.see(StepOutput(0, range(num_prompts), torch.zeros(num_prompts, 1), logits, None))
     return first
 
 
@@ -121,7 +121,7 @@ def first_tokens(labels: Sequence[Ids], num_prompts: int) -> FirstTokenScores:
 )
 def test_one_rule_for_all_labels_of_a_task(labels: list[Ids], rule: str) -> None:
     prompts, first = PROMPTS["nothing shared"], first_tokens(labels, 5)
-    with reading(tiny_model("llama")) as reader:
+    with hooked_model(tiny_model("llama")) as reader:
         found = score_labels(reader, prompts, labels, first, 2048)
     assert found.rule == rule
     if rule == "first_token":

@@ -5,8 +5,8 @@ from random import Random
 
 import pytest
 
-from ia2.lm.budget import Budget
-from ia2.lm.lanes import Lane, Queue, Rest, read_together
+from ia2.lm.budget import TokenBudget
+from ia2.lm.lanes import BatchScheduler, PackedRow, Suffix, read_together
 from ia2.lm.prefixes import PrefixGroup
 
 ENOUGH = 10_000
@@ -14,21 +14,21 @@ ENOUGH = 10_000
 
 def queue(
     shared: Sequence[int], sizes: Sequence[Sequence[int]], num_new_tokens: int = 1, budget: int = ENOUGH
-) -> Queue:
+) -> BatchScheduler:
     """Rests of these sizes for each beginning, numbered in their order."""
     owners = [(beginning, size) for beginning, of_one in enumerate(sizes) for size in of_one]
-    rests = [Rest(row, (7,) * size, beginning) for row, (beginning, size) in enumerate(owners)]
-    return Queue(rests, list(shared), num_new_tokens, Budget(budget))
+    rests = [Suffix(row, (7,) * size, beginning) for row, (beginning, size) in enumerate(owners)]
+    return BatchScheduler(rests, list(shared), num_new_tokens, TokenBudget(budget))
 
 
-def batches(waiting: Queue) -> Iterator[list[Lane]]:
+def batches(waiting: BatchScheduler) -> Iterator[list[PackedRow]]:
     while waiting.lanes:
         batch = waiting.next()
         yield batch
         waiting.drop(batch)
 
 
-def rows(batch: Sequence[Lane]) -> list[list[int]]:
+def rows(batch: Sequence[PackedRow]) -> list[list[int]]:
     return [[rest.row for rest in lane] for lane in batch]
 
 

@@ -18,7 +18,7 @@ from ia2.errors import UserError
 from ia2.lm import shelf
 from ia2.lm.adapters import trainable_parameters
 from ia2.lm.loading import LanguageModel, device_of, load_model
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 from ia2.methods import Adapter
 
 
@@ -234,7 +234,7 @@ def test_the_separator_ends_a_response(tiny_model_folder: Path) -> None:
 
 
 def test_a_model_is_loaded_once_for_all_that_follows(tiny_model_folder: Path, copied: Path) -> None:
-    models, config = Models(), ModelConfig(model_id=str(tiny_model_folder), device="cpu")
+    models, config = ModelCache(), ModelConfig(model_id=str(tiny_model_folder), device="cpu")
     first = models.load(config)
     assert models.load(config.model_copy(update={"root": Path("elsewhere")})) is first
     assert models.num_loaded == 1
@@ -247,7 +247,7 @@ def test_the_model_before_is_gone_when_the_next_is_loaded(
     tiny_model_folder: Path, copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Replaced forwards make circles of references, which Python breaks when it likes: too late for two large ones."""
-    models, held = Models(), list[bool]()
+    models, held = ModelCache(), list[bool]()
     weight = weakref.ref(models.load(ModelConfig(model_id=str(tiny_model_folder), device="cpu")).model.lm_head.weight)
 
     def loaded(config: ModelConfig) -> LanguageModel:

@@ -12,13 +12,13 @@ from tiny import tiny_model
 from ia2.errors import MachineError
 from ia2.icl.encoding import Ids
 from ia2.lm import decoding
-from ia2.lm.budget import Budget
-from ia2.lm.decoding import Decoding, decode
-from ia2.lm.forward import Reader, reading
+from ia2.lm.budget import TokenBudget
+from ia2.lm.decoding import GenerationConfig, generate
+from ia2.lm.forward import HookedModel, hooked_model
 from ia2.lm.label_scores import sequence_log_probabilities
-from ia2.lm.lanes import Queue, Rest
+from ia2.lm.lanes import BatchScheduler, Suffix
 from ia2.lm.memory import ran_out_of_memory
-from ia2.lm.state import Beginnings, State, read_beginnings
+from ia2.lm.state import DecodingState, PrefixCache, read_prefixes
 from ia2.training.targets import collect
 
 ERRORS: dict[str, Callable[[], BaseException]] = {
@@ -47,7 +47,7 @@ class Memory:
         self.error = error
         self.tried: list[int] = []
 
-    def run(self, state: State) -> None:
+    def run(self, state: DecodingState) -> None:
         if state.step == 0:
             self.tried.append(len(state.rows))
         if state.step == self.step and len(state.rows) > self.most:
@@ -57,16 +57,16 @@ class Memory:
 @contextmanager
 def memory(
     monkeypatch: pytest.MonkeyPatch, most: int, step: int = 0, error: Callable[[], BaseException] = ERRORS["gpu"]
-) -> Iterator[tuple[Reader, Memory]]:
+) -> Iterator[tuple[HookedModel, Memory]]:
     """A reader whose memory holds `most` rows."""
-    limited, run = Memory(most, step, error), State._feed
+    limited, run = Memory(most, step, error), DecodingState._feed
 
-    def seen(state: State, *arguments: object, **named: object) -> object:
+    def seen(state: DecodingState, *arguments: object, **named: object) -> object:
         limited.run(state)
         return run(state, *arguments, **named)  # type: ignore[arg-type]
 
-    with monkeypatch.context() as patch, reading(tiny_model("llama")) as reader:
-        patch.setattr(State, "_feed", seen)
+    with monkeypatch.context() as patch, hooked_model(tiny_model("llama")) as reader:
+        patch.setattr(DecodingState, "_feed", seen)
         yield reader, limited
 
 
@@ -74,9 +74,9 @@ def memory(
 @pytest.mark.parametrize("step", [0, 2])
 def test_smaller_batches_give_the_same(kind: str, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     witness, finished = Witness(), list[int]()
-    how = Decoding(NUM_TOKENS, None, token_budget=1000, advance=finished.append)
+    how = GenerationConfig(NUM_TOKENS, None, token_budget=1000, advance=finished.append)
     with memory(monkeypatch, 2, step, ERRORS[kind]) as (reader, limited):
-        responses = decode(reader, PROMPTS, how, witness)
+        responses = generate(reader, PROMPTS, how, witness)
     assert [size for size in limited.tried if size > 2] == [5, 4, 3]  # long rows, then ever shorter ones
     assert sum(finished) == sum(size for size in limited.tried if size <= 2) == len(PROMPTS)
     for row, prompt in enumerate(PROMPTS):
@@ -85,8 +85,8 @@ def test_smaller_batches_give_the_same(kind: str, step: int, monkeypatch: pytest
 
 
 def test_targets_hold_every_token_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    how = Decoding(NUM_TOKENS, None, token_budget=1000)
-    with reading(tiny_model("llama")) as reader:
+    how = GenerationConfig(NUM_TOKENS, None, token_budget=1000)
+    with hooked_model(tiny_model("llama")) as reader:
         expected = collect(reader, PROMPTS, how, {"activations", "distributions"})
     with memory(monkeypatch, 2, step=2) as (reader, _):
         found = collect(reader, PROMPTS, how, {"activations", "distributions"})
@@ -99,7 +99,7 @@ def test_targets_hold_every_token_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_labels_are_scored_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     labels: list[Ids] = [(40, 7), (40, 41, 7), (40,)]
-    with reading(tiny_model("llama")) as reader:
+    with hooked_model(tiny_model("llama")) as reader:
         expected = sequence_log_probabilities(reader, PROMPTS, labels, 1000)
     with memory(monkeypatch, 1, step=1) as (reader, limited):
         found = sequence_log_probabilities(reader, PROMPTS, labels, 1000)
@@ -112,7 +112,7 @@ def test_a_prompt_that_does_not_fit_alone_is_told(monkeypatch: pytest.MonkeyPatc
         memory(monkeypatch, 0) as (reader, limited),
         pytest.raises(MachineError, match=r"out of memory: a single prompt of 20 tokens .* on cpu; lower --max_icl"),
     ):
-        decode(reader, made_up(20, 3, 4), Decoding(NUM_TOKENS, None, token_budget=1000))
+        generate(reader, made_up(20, 3, 4), GenerationConfig(NUM_TOKENS, None, token_budget=1000))
     assert limited.tried == [3, 1]
 
 
@@ -123,32 +123,32 @@ LONG = [made_up(length, beginning=beginning) for beginning in made_up(50, 40) fo
 def test_beginnings_that_do_not_fit_together_are_read_alone(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[int] = []
 
-    def limited(reader: Reader, beginnings: Sequence[Ids]) -> Beginnings:
+    def limited(reader: HookedModel, beginnings: Sequence[Ids]) -> PrefixCache:
         tried.append(len(beginnings))
         if len(beginnings) > most:
             raise ERRORS["gpu"]()
-        return read_beginnings(reader, beginnings)
+        return read_prefixes(reader, beginnings)
 
     prompts = [prompt for (prompt,) in LONG]
-    with reading(tiny_model("llama")) as reader:
-        expected = decode(reader, prompts, Decoding(NUM_TOKENS, None))
+    with hooked_model(tiny_model("llama")) as reader:
+        expected = generate(reader, prompts, GenerationConfig(NUM_TOKENS, None))
         monkeypatch.setattr(decoding, "read_beginnings", limited)
         if most:
-            assert decode(reader, prompts, Decoding(NUM_TOKENS, None)) == expected
+            assert generate(reader, prompts, GenerationConfig(NUM_TOKENS, None)) == expected
         else:
             with pytest.raises(MachineError, match="a single prompt of 50 tokens"):
-                decode(reader, prompts, Decoding(NUM_TOKENS, None))
+                generate(reader, prompts, GenerationConfig(NUM_TOKENS, None))
     assert tried == [2, 1, 1][: 3 if most else 2]
 
 
 def test_what_prompts_share_is_not_held_for_each() -> None:
     """64 prompts behind 200 shared tokens take the slots of few of them, also when they have grown."""
-    rests = [Rest(row, ids, 0) for row, (ids,) in enumerate(made_up(9) for _ in range(64))]
-    queue = Queue(rests, [200], 3, Budget(2048))
-    with reading(tiny_model("llama")) as reader:
-        beginnings = read_beginnings(reader, made_up(200))
+    rests = [Suffix(row, ids, 0) for row, (ids,) in enumerate(made_up(9) for _ in range(64))]
+    queue = BatchScheduler(rests, [200], 3, TokenBudget(2048))
+    with hooked_model(tiny_model("llama")) as reader:
+        beginnings = read_prefixes(reader, made_up(200))
         lanes = queue.next()
-        state = State(reader, beginnings, lanes)
+        state = DecodingState(reader, beginnings, lanes)
         seen = state.first(activations=False)
         for _ in range(3):
             seen = state.next(seen.logits.argmax(-1))
@@ -164,6 +164,6 @@ def test_other_errors_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
         memory(monkeypatch, 0, error=lambda: RuntimeError("shapes do not match")) as (reader, limited),
         pytest.raises(RuntimeError, match="shapes"),
     ):
-        decode(reader, PROMPTS, Decoding(NUM_TOKENS, None))
+        generate(reader, PROMPTS, GenerationConfig(NUM_TOKENS, None))
     assert len(limited.tried) == 1
     assert not ran_out_of_memory(ValueError("out of memory"))

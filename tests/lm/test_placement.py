@@ -21,8 +21,8 @@ from ia2.config import ModelConfig
 from ia2.errors import UserError
 from ia2.icl.encoding import Ids, TokenizedExample, collate
 from ia2.lm.adapters import Beginning, peft_config, restore, snapshot, trainable_adapters, trainable_parameters
-from ia2.lm.decoding import Decoding, decode
-from ia2.lm.forward import Model, reading
+from ia2.lm.decoding import GenerationConfig, generate
+from ia2.lm.forward import Model, hooked_model
 from ia2.lm.loading import load_model
 from ia2.lm.placement import device_of
 from ia2.methods import Adapter
@@ -58,15 +58,15 @@ def spread(folder: Path, place: str) -> PreTrainedModel:
 @pytest.mark.parametrize(("shape", "place"), [*((shape, IN_PART) for shape in SHAPES), ("gemma3_text", ON_DISK)])
 def test_decoding_is_the_same(folders: dict[str, Path], shape: str, place: str) -> None:
     whole, witness = tiny_model(shape), Witness()
-    with reading(spread(folders[shape], place)) as reader:
-        responses = decode(reader, PROMPTS, Decoding(5, None), witness)
+    with hooked_model(spread(folders[shape], place)) as reader:
+        responses = generate(reader, PROMPTS, GenerationConfig(5, None), witness)
     for row, prompt in enumerate(PROMPTS):
         assert_same(witness.plain(row, responses[row]), plain_greedy(whole, prompt, 5))
 
 
 def read(model: Model) -> dict[str, torch.Tensor]:
     """What a model does at answer positions, and the gradients of its adapter."""
-    with reading(model) as reader:
+    with hooked_model(model) as reader:
         found = reader.read(collate(EXAMPLES, reader.device), activations=True, logits=True)
         assert found.activations is not None
         assert found.logits is not None
@@ -109,7 +109,7 @@ def test_several_adapters_at_once_too(folders: dict[str, Path]) -> None:
     seen = []
     for model in (spread(folders["llama"], IN_PART), tiny_model("llama")):
         beginnings = [Beginning(peft_config(model, config_of("lora")), seed) for seed in (3, 4)]
-        with trainable_adapters(model, beginnings) as (adapted, names), reading(adapted) as reader:
+        with trainable_adapters(model, beginnings) as (adapted, names), hooked_model(adapted) as reader:
             of_rows = [names[row % 2] for row in range(len(EXAMPLES))]
             found = reader.read(collate(EXAMPLES, reader.device), activations=False, logits=True, adapters=of_rows)
             assert found.logits is not None
@@ -134,9 +134,9 @@ def test_what_is_wrapped_is_not_packed(folders: dict[str, Path]) -> None:
 
 
 def test_targets_are_the_same(folders: dict[str, Path]) -> None:
-    how, found = Decoding(4, None), []
+    how, found = GenerationConfig(4, None), []
     for model in (spread(folders["qwen3"], IN_PART), tiny_model("qwen3")):
-        with reading(model) as reader:
+        with hooked_model(model) as reader:
             early = collect(reader, PROMPTS, how, {"tokens", "activations"})
             found.append(add_kinds(reader, PROMPTS, early, {"distributions"}))
     assert found[0].responses == found[1].responses

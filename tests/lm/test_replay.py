@@ -17,11 +17,11 @@ from decoded import (
 from tiny import SHAPES, tiny_model
 
 from ia2.lm import decoding
-from ia2.lm.decoding import Decoding
-from ia2.lm.forward import Reader, reading
-from ia2.lm.lanes import Rest
+from ia2.lm.decoding import GenerationConfig
+from ia2.lm.forward import HookedModel, hooked_model
+from ia2.lm.lanes import Suffix
 from ia2.lm.replay import FEWEST_STEPS, Replay, steps_after
-from ia2.lm.state import State, read_beginnings
+from ia2.lm.state import DecodingState, read_prefixes
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +32,7 @@ def always_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("prompts", PROMPTS | LANES)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_equals_one_by_one(shape: str, prompts: str) -> None:
-    assert_decodes(shape, "sdpa", prompts, Decoding(NUM_TOKENS, None), plainly(shape, prompts))
+    assert_decodes(shape, "sdpa", prompts, GenerationConfig(NUM_TOKENS, None), plainly(shape, prompts))
 
 
 @pytest.mark.parametrize(
@@ -42,22 +42,22 @@ def test_equals_one_by_one(shape: str, prompts: str) -> None:
 def test_equals_one_by_one_when_rows_end_at_different_steps(shape: str, attention: str, prompts: str) -> None:
     ends = ends_at_different_steps(plainly(shape, prompts))
     expected = [response.until(ends) for response in plainly(shape, prompts)]
-    assert_decodes(shape, attention, prompts, Decoding(NUM_TOKENS, stop_at(ends)), expected)
+    assert_decodes(shape, attention, prompts, GenerationConfig(NUM_TOKENS, stop_at(ends)), expected)
 
 
 @pytest.mark.parametrize("on_one_gpu", [False, True])
 def test_only_steps_on_a_gpu_are_replayed_and_only_enough_of_them(
     on_one_gpu: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Reader, "on_one_gpu", on_one_gpu)
-    with reading(tiny_model("qwen3").to(DEVICE)) as reader:
+    monkeypatch.setattr(HookedModel, "on_one_gpu", on_one_gpu)
+    with hooked_model(tiny_model("qwen3").to(DEVICE)) as reader:
         prompt = random_prompts((5,))[0]
-        state = State(reader, read_beginnings(reader, [()]), [[Rest(0, prompt, 0)]])
+        state = DecodingState(reader, read_prefixes(reader, [()]), [[Suffix(0, prompt, 0)]])
         state.first(activations=False)
         assert steps_after(state, FEWEST_STEPS - 1) is state
-        assert isinstance(steps_after(state, FEWEST_STEPS), Replay if on_one_gpu else State)
+        assert isinstance(steps_after(state, FEWEST_STEPS), Replay if on_one_gpu else DecodingState)
 
 
 def test_kernels_are_recorded_on_a_single_gpu_alone() -> None:
-    with reading(tiny_model("qwen3").to(DEVICE)) as reader:
+    with hooked_model(tiny_model("qwen3").to(DEVICE)) as reader:
         assert reader.on_one_gpu == (DEVICE == "cuda")

@@ -12,8 +12,8 @@ from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 
 from ia2.config import StopRule
-from ia2.lm.decoding import Decoding, Stopper, decode
-from ia2.lm.forward import reading
+from ia2.lm.decoding import GenerationConfig, Stopper, generate
+from ia2.lm.forward import hooked_model
 
 
 def worded_tokenizer(*words: str) -> PreTrainedTokenizerFast:
@@ -141,5 +141,5 @@ def test_the_token_that_ends_a_response_is_its_last() -> None:
     words = [f"word{index}" for index in range(3, VOCABULARY)]
     words[tokens[1] - 3], words[tokens[2] - 3] = "x\n", "\ny"
     for stopper in (Stopper(WORDED, "eos", [tokens[2]]), Stopper(worded_tokenizer(*words), "separator", [])):
-        with reading(model) as reader:
-            assert decode(reader, [prompt], Decoding(6, stopper)) == [tokens[:3]]
+        with hooked_model(model) as reader:
+            assert generate(reader, [prompt], GenerationConfig(6, stopper)) == [tokens[:3]]

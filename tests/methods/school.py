@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from ia2.config import TrainConfig
 from ia2.flows.training import resolve, train
 from ia2.lm.loading import LanguageModel
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 from ia2.methods import Adapter, Variant, parse_method
 from ia2.training.fit import Lesson
 from ia2.training.lessons import Lessons
@@ -52,7 +52,7 @@ class School:
 
     root: Path
     shape: str
-    models: Models = field(default_factory=Models)
+    models: ModelCache = field(default_factory=ModelCache)
 
     @classmethod
     def of(cls, root: Path, shape: str) -> "School":

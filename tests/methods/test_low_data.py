@@ -14,9 +14,9 @@ from ia2 import store
 from ia2.flows.training import resolve
 from ia2.icl.encoding import Ids
 from ia2.icl.ldr import LowDataSplitSpec, draw_low_data_split
-from ia2.lm.decoding import Decoding, decode
-from ia2.lm.forward import Reader, reading
-from ia2.lm.state import Seen, State
+from ia2.lm.decoding import GenerationConfig, generate
+from ia2.lm.forward import HookedModel, hooked_model
+from ia2.lm.state import DecodingState, StepOutput
 from ia2.tasks.base import Example
 from ia2.training.material import Material, lesson_of, read_material
 from ia2.training.targets import collect
@@ -126,20 +126,20 @@ class Counter:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.prompts = self.steps = 0
-        run, following = Reader.run, State.next
+        run, following = HookedModel.run, DecodingState.next
 
-        def counting(reader: Reader, **inputs: Any) -> Tensor:
+        def counting(reader: HookedModel, **inputs: Any) -> Tensor:
             self.prompts += inputs["input_ids"].numel()
             return run(reader, **inputs)
 
-        def stepping(state: State, token: Tensor) -> Seen:
+        def stepping(state: DecodingState, token: Tensor) -> StepOutput:
             before, self.steps = self.prompts, self.steps + len(token)
             seen = following(state, token)
             self.prompts = before
             return seen
 
-        monkeypatch.setattr(Reader, "run", counting)
-        monkeypatch.setattr(State, "next", stepping)
+        monkeypatch.setattr(HookedModel, "run", counting)
+        monkeypatch.setattr(DecodingState, "next", stepping)
 
 
 def prompts_of(school: School, sizes: tuple[int, int, int], long: int = 1) -> tuple[list[Ids], list[int], int]:
@@ -161,11 +161,11 @@ def test_rows_that_share_demonstrations_equal_one_by_one_and_read_them_once(
     school: School, sizes: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prompts, shared, longest_query = prompts_of(school, sizes)
-    how = Decoding(3, stopper=None)
-    with reading(school.lm.model) as reader:
-        alone = [decode(reader, [prompt], how)[0] for prompt in prompts]
+    how = GenerationConfig(3, stopper=None)
+    with hooked_model(school.lm.model) as reader:
+        alone = [generate(reader, [prompt], how)[0] for prompt in prompts]
         counter = Counter(monkeypatch)
-        together = decode(reader, prompts, how)
+        together = generate(reader, prompts, how)
     assert together == alone
     assert counter.steps == 2 * len(prompts)
     assert counter.prompts <= sum(shared) + len(prompts) * longest_query
@@ -174,8 +174,8 @@ def test_rows_that_share_demonstrations_equal_one_by_one_and_read_them_once(
 
 def test_activations_of_shared_rows_equal_one_by_one(school: School) -> None:
     prompts, _, _ = prompts_of(school, (4, 6, 5))
-    how, kinds = Decoding(3, stopper=None), {"activations"}
-    with reading(school.lm.model) as reader:
+    how, kinds = GenerationConfig(3, stopper=None), {"activations"}
+    with hooked_model(school.lm.model) as reader:
         together = collect(reader, prompts, how, kinds)  # type: ignore[arg-type]
         apart = [collect(reader, [prompt], how, kinds) for prompt in prompts]  # type: ignore[arg-type]
     assert together.activations is not None

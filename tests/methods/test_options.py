@@ -17,7 +17,7 @@ from ia2.errors import UserError
 from ia2.flows.evaluation import evaluate
 from ia2.flows.training import train
 from ia2.lm.attention import select_layers
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 from ia2.methods import METHODS
 
 STEPS = {"num_train_epochs": 4}
@@ -105,7 +105,7 @@ def test_no_checkpoints_unasked(school: School) -> None:
 
 def test_keep_last_saves_the_last_step_and_keep_best_the_best(tmp_path: Path, tiny_model_folder: Path) -> None:
     """At a rate at which dev loss has its best before the end."""
-    models, fields = Models(), {"lr": 0.3, "num_train_epochs": 8, "patience": 99}
+    models, fields = ModelCache(), {"lr": 0.3, "num_train_epochs": 8, "patience": 99}
     best = train(training(tmp_path, tiny_model_folder, **fields), models)
     last = train(training(tmp_path, tiny_model_folder, **fields, keep="last"), models)
     for folder in (best, last):
@@ -279,4 +279,4 @@ def test_quantised_bases_are_refused_by_name_before_their_weights_are_read(
     store.write_json(base / "config.json", {**config, "quantization_config": quantisation})
     monkeypatch.setattr("ia2.lm.loading.AutoModelForCausalLM.from_pretrained", lambda *_, **__: 1 / 0)
     with pytest.raises(UserError, match=rf"model_id='{base}' holds {says}"):
-        train(school.config("act", model_id=str(base)), Models())
+        train(school.config("act", model_id=str(base)), ModelCache())

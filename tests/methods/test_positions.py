@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 from ia2.config import TrainConfig
 from ia2.icl.encoding import Ids, TokenizedExample
 from ia2.lm.adapters import new_adapter, peft_config, trainable_parameters
-from ia2.lm.forward import Reader, reading
+from ia2.lm.forward import HookedModel, hooked_model
 from ia2.methods import METHODS, Method
 from ia2.training.lessons import Lessons, Matching, example_losses, weighted
 from ia2.training.variants import VARIANTS, Loss, Phase
@@ -44,12 +44,14 @@ TOTAL = sum(RESPONSES)
 
 
 @contextmanager
-def student_of(model: PreTrainedModel, method: str, num_virtual_tokens: int = 5) -> Iterator[tuple[PeftModel, Reader]]:
+def student_of(
+    model: PreTrainedModel, method: str, num_virtual_tokens: int = 5
+) -> Iterator[tuple[PeftModel, HookedModel]]:
     """A student whose adapter does something already."""
     config = TrainConfig(
         training_method=method, lora_type="qkvo", ia3_type="qkvo", num_virtual_tokens=num_virtual_tokens
     )
-    with new_adapter(model, peft_config(model, config), seed=0) as student, reading(student) as reader:
+    with new_adapter(model, peft_config(model, config), seed=0) as student, hooked_model(student) as reader:
         generator = torch.Generator().manual_seed(1)
         with torch.no_grad():
             for parameter in trainable_parameters(student).values():
@@ -191,7 +193,7 @@ def test_the_top_k_tend_to_all(top_k: int) -> None:
     generator = torch.Generator().manual_seed(3)
     hidden = torch.randn(TOTAL, 32, generator=generator)
 
-    def loss(reader: Reader, top: int | None) -> Tensor:
+    def loss(reader: HookedModel, top: int | None) -> Tensor:
         return example_losses(reader, Lessons(EXAMPLES, None, hidden, Matching(top_k=top)), range(5), {"tokl": 1.0})[
             "tokl"
         ]

@@ -11,7 +11,7 @@ from tiny_runs import evaluation, training
 from ia2 import cli
 from ia2.flows.evaluation import evaluate
 from ia2.flows.training import train
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 
 SITUATIONS: list[str] = json.loads(FILE.read_text(encoding="utf-8"))["troubleshooting"]
 NAME = "tiny-llama_qkv_8_8_3_4_0.01_0"
@@ -22,7 +22,7 @@ Told = Callable[[str], str]
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Path:
     """One run of act on capitals, with a record of it at 4 demonstrations."""
-    root, models = tmp_path_factory.mktemp("project"), Models()
+    root, models = tmp_path_factory.mktemp("project"), ModelCache()
     train(training(root, tiny_model_folder), models)
     evaluate(evaluation(root, tiny_model_folder), models)
     return root

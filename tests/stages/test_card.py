@@ -15,19 +15,19 @@ from ia2.cli import main
 from ia2.config import ModelConfig
 from ia2.flows.evaluation import evaluate
 from ia2.flows.training import train
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 from ia2.report.cards import NOT_MEASURED, part_of
 from ia2.stages.predict import predict
 from ia2.training.trained import read_trained
 
 
 @pytest.fixture(scope="module")
-def models() -> Models:
-    return Models()
+def models() -> ModelCache:
+    return ModelCache()
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path, models: Models) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path, models: ModelCache) -> Path:
     """A root with one run that nothing was measured of."""
     root = tmp_path_factory.mktemp("made") / "root"
     train(training(root, tiny_model_folder), models)
@@ -43,7 +43,7 @@ def part(root: Path) -> str:
     return part_of((run_of(root) / "README.md").read_text(encoding="utf-8")) or ""
 
 
-def measured(root: Path, model: Path, models: Models, **changes: Any) -> str:
+def measured(root: Path, model: Path, models: ModelCache, **changes: Any) -> str:
     evaluate(evaluation(root, model, model_types=("act",), **changes), models)
     return part(root)
 
@@ -54,7 +54,7 @@ def numbers(root: Path) -> list[str]:
 
 
 def test_what_is_measured_stands_in_the_card(
-    made: Path, tmp_path: Path, tiny_model_folder: Path, models: Models
+    made: Path, tmp_path: Path, tiny_model_folder: Path, models: ModelCache
 ) -> None:
     root = shutil.copytree(made, tmp_path / "root")
     assert part(root) == NOT_MEASURED
@@ -74,7 +74,7 @@ def test_what_is_measured_stands_in_the_card(
 
 
 def test_every_evaluation_has_its_line_and_one_with_uncertainty_no_second(
-    made: Path, tmp_path: Path, tiny_model_folder: Path, models: Models
+    made: Path, tmp_path: Path, tiny_model_folder: Path, models: ModelCache
 ) -> None:
     root = shutil.copytree(made, tmp_path / "root")
     measured(root, tiny_model_folder, models)
@@ -89,7 +89,7 @@ def test_every_evaluation_has_its_line_and_one_with_uncertainty_no_second(
 
 
 def test_records_of_an_adapter_that_was_trained_anew_do_not_count(
-    made: Path, tmp_path: Path, tiny_model_folder: Path, models: Models
+    made: Path, tmp_path: Path, tiny_model_folder: Path, models: ModelCache
 ) -> None:
     root = shutil.copytree(made, tmp_path / "root")
     measured(root, tiny_model_folder, models)
@@ -110,7 +110,7 @@ def test_records_of_an_adapter_that_was_trained_anew_do_not_count(
 
 
 def test_a_card_that_a_stopped_command_left_behind_is_mended(
-    made: Path, tmp_path: Path, tiny_model_folder: Path, models: Models, monkeypatch: pytest.MonkeyPatch
+    made: Path, tmp_path: Path, tiny_model_folder: Path, models: ModelCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = shutil.copytree(made, tmp_path / "root")
 
@@ -130,7 +130,7 @@ def test_a_card_that_a_stopped_command_left_behind_is_mended(
     assert len(numbers(root)) == 1
 
 
-def test_what_a_person_wrote_stays(made: Path, tmp_path: Path, tiny_model_folder: Path, models: Models) -> None:
+def test_what_a_person_wrote_stays(made: Path, tmp_path: Path, tiny_model_folder: Path, models: ModelCache) -> None:
     root = shutil.copytree(made, tmp_path / "root")
     card = run_of(root) / "README.md"
     card.write_text(card.read_text(encoding="utf-8").replace("## Limits", "## Mine\n\n## Limits"), encoding="utf-8")
@@ -140,7 +140,7 @@ def test_what_a_person_wrote_stays(made: Path, tmp_path: Path, tiny_model_folder
 
 
 def test_a_record_that_is_read_again_changes_the_card(
-    made: Path, tmp_path: Path, tiny_model_folder: Path, models: Models
+    made: Path, tmp_path: Path, tiny_model_folder: Path, models: ModelCache
 ) -> None:
     root = shutil.copytree(made, tmp_path / "root")
     measured(root, tiny_model_folder, models)
@@ -167,7 +167,7 @@ def said_by(card: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 @pytest.mark.filterwarnings("ignore:Position ids are not supported:UserWarning")  # PEFT's own, of prompt tuning
 @pytest.mark.parametrize("method", ["ia3-tok", "prompt-act", "prefix-act"])
 def test_the_code_of_a_card_says_what_ia2_predicts(
-    tmp_path: Path, models: Models, method: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, models: ModelCache, method: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = save_tiny_model(tmp_path / "model")
     changes = {"training_method": method, "lr": 0.3, "keep": "last", "num_virtual_tokens": 3, "num_train_epochs": 4}
@@ -179,7 +179,7 @@ def test_the_code_of_a_card_says_what_ia2_predicts(
 
 
 def test_the_code_of_a_card_prompts_as_it_was_trained(
-    tmp_path: Path, models: Models, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, models: ModelCache, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As a turn of the chat template, after the task's instruction, with a column whose name is no name in Python."""
     model = save_tiny_model(tmp_path / "model")
@@ -200,7 +200,7 @@ def test_the_code_of_a_card_prompts_as_it_was_trained(
 
 
 def test_the_code_of_a_merged_models_card_says_the_same(
-    made: Path, tmp_path: Path, models: Models, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    made: Path, tmp_path: Path, models: ModelCache, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = run_of(made)
     assert main(["merge", "--adapter", str(folder), "--out", str(tmp_path / "merged")]) == 0
@@ -213,7 +213,7 @@ def test_the_code_of_a_merged_models_card_says_the_same(
     assert said_by(card, monkeypatch, capsys) == adapter
 
 
-def test_a_card_says_no_place_on_somebodys_machine(made: Path, tiny_model_folder: Path, models: Models) -> None:
+def test_a_card_says_no_place_on_somebodys_machine(made: Path, tiny_model_folder: Path, models: ModelCache) -> None:
     """Neither the base model's folder nor the root: the card goes with the adapter to others."""
     measured(made, tiny_model_folder, models)
     card = (run_of(made) / "README.md").read_text(encoding="utf-8")

@@ -18,7 +18,7 @@ from ia2.config import ModelConfig
 from ia2.errors import UserError
 from ia2.flows.evaluation import evaluate
 from ia2.lm.loading import LanguageModel
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 from ia2.measure.calibration import ece_equal_count, ece_floor, reliability_bins
 
 TEXTS = tuple(f"{word} {number}" for number in range(3) for word in ("win a prize", "lunch", "zzz", "see you at 5"))
@@ -30,8 +30,8 @@ Answers = tuple[str, tuple[str, ...]]
 
 
 @pytest.fixture(scope="module")
-def models() -> Models:
-    return Models()
+def models() -> ModelCache:
+    return ModelCache()
 
 
 def write_task(root: Path, answers: Answers, golds: Sequence[str]) -> None:
@@ -48,7 +48,7 @@ def write_task(root: Path, answers: Answers, golds: Sequence[str]) -> None:
     )
 
 
-def record_of(root: Path, model: Path, models: Models, **changes: Any) -> dict[str, Any]:
+def record_of(root: Path, model: Path, models: ModelCache, **changes: Any) -> dict[str, Any]:
     asked: dict[str, Any] = {"model_types": ("base",), "eval_datasets": ("spam",), "num_eval_examples": None, **changes}
     (path,) = evaluate(evaluation(root, model, num_examples=(4,), run_indices=(0,), **asked), models)
     record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -75,7 +75,7 @@ def shares_by_hand(lm: LanguageModel, texts: Sequence[str], end: str) -> npt.NDA
 
 @pytest.mark.parametrize(("answers", "end"), [(ALIKE, "\n\n"), (ALIKE, "</s>"), (PREFIX, "\n\n"), (APART, "")])
 def test_label_measures_are_those_worked_out_one_by_one(
-    tmp_path: Path, tiny_model_folder: Path, models: Models, answers: Answers, end: str
+    tmp_path: Path, tiny_model_folder: Path, models: ModelCache, answers: Answers, end: str
 ) -> None:
     texts = [answers[0].format(label=label) for label in answers[1]]
     golds = [texts[index % len(texts)] for index in range(len(TEXTS))]
@@ -106,7 +106,9 @@ def test_label_measures_are_those_worked_out_one_by_one(
         assert shares.argmax(axis=1).any()
 
 
-def test_demonstrations_are_before_whole_labels_too(tmp_path: Path, tiny_model_folder: Path, models: Models) -> None:
+def test_demonstrations_are_before_whole_labels_too(
+    tmp_path: Path, tiny_model_folder: Path, models: ModelCache
+) -> None:
     write_task(tmp_path, ALIKE, [f" {ALIKE[1][index % 2]}" for index in range(len(TEXTS))])
     metrics = record_of(tmp_path, tiny_model_folder, models)["metrics"]
     assert {key.removeprefix("with_icl_") for key in metrics if "with_icl_label" in key} >= {"label_accuracy"}
@@ -114,14 +116,14 @@ def test_demonstrations_are_before_whole_labels_too(tmp_path: Path, tiny_model_f
 
 
 def test_distinct_first_tokens_cost_no_further_reading(
-    tmp_path: Path, tiny_model_folder: Path, models: Models, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny_model_folder: Path, models: ModelCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr("ia2.lm.label_scores.sequence_log_probabilities")
     write_task(tmp_path, APART, [APART[1][index % 3] for index in range(len(TEXTS))])
     assert record_of(tmp_path, tiny_model_folder, models)["label_scores"] == "first_token"
 
 
-def test_an_answer_that_is_no_label_is_named(tmp_path: Path, tiny_model_folder: Path, models: Models) -> None:
+def test_an_answer_that_is_no_label_is_named(tmp_path: Path, tiny_model_folder: Path, models: ModelCache) -> None:
     write_task(tmp_path, APART, ["spam", "Ham"] * (len(TEXTS) // 2))
     with pytest.raises(UserError, match="'spam': the answer 'Ham' is none of its labels 'spam', 'ham', 'unsure'"):
         record_of(tmp_path, tiny_model_folder, models)

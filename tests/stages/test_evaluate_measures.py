@@ -15,7 +15,7 @@ from ia2.config import ModelConfig
 from ia2.errors import UserError
 from ia2.flows.training import train
 from ia2.icl.splits import SplitSpec
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 from ia2.stages.create import create
 from ia2.stages.evaluate import Answering, Evaluation, evaluate_run, is_recorded, record_path, write_record
 from ia2.training.trained import Trained, read_trained
@@ -26,12 +26,12 @@ GOLDS = ("spam", "ham") * 6
 
 
 @pytest.fixture(scope="module")
-def models() -> Models:
-    return Models()
+def models() -> ModelCache:
+    return ModelCache()
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path, models: Models) -> Path:
+def base(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path, models: ModelCache) -> Path:
     """A root with a task of two labels, one of free text, their splits and a run."""
     root = tmp_path_factory.mktemp("measured")
     task = {"name": "spam", "template": "Text:{text}\nLabel:", "answer_template": "{label}", "parser": "line"}
@@ -68,7 +68,7 @@ def asked(model: Path, **changes: Any) -> Evaluation:
     return Evaluation(**fields)
 
 
-def made(root: Path, models: Models, one: Evaluation, passes: tuple[bool, ...] = (False, True)) -> dict[str, Any]:
+def made(root: Path, models: ModelCache, one: Evaluation, passes: tuple[bool, ...] = (False, True)) -> dict[str, Any]:
     """A record as it is written and read again, with its rows."""
     config = ModelConfig(model_id=one.model_id, device="cpu")
     path = record_path(root, one, None)
@@ -78,7 +78,7 @@ def made(root: Path, models: Models, one: Evaluation, passes: tuple[bool, ...] =
 
 @pytest.mark.parametrize("dataset", ["spam", "words"])
 def test_the_record_with_uncertainty_holds_that_without(
-    root: Path, tiny_model_folder: Path, models: Models, dataset: str
+    root: Path, tiny_model_folder: Path, models: ModelCache, dataset: str
 ) -> None:
     one = asked(tiny_model_folder, eval_dataset=dataset, icl_source_dataset=dataset)
     plain = made(root, models, one)
@@ -95,7 +95,7 @@ def test_the_record_with_uncertainty_holds_that_without(
     assert {key: full[key] for key in full.keys() - apart} == {key: plain[key] for key in plain.keys() - apart}
 
 
-def test_one_token_has_no_measures_of_a_whole_response(root: Path, tiny_model_folder: Path, models: Models) -> None:
+def test_one_token_has_no_measures_of_a_whole_response(root: Path, tiny_model_folder: Path, models: ModelCache) -> None:
     one = asked(tiny_model_folder, num_generated_tokens_eval=1, uncertainty_analysis=True)
     record = made(root, models, one)
     assert not [name for name in record["metrics"] if "response" in name]
@@ -104,11 +104,11 @@ def test_one_token_has_no_measures_of_a_whole_response(root: Path, tiny_model_fo
 
 
 def test_what_is_counted_by_label_follows_from_the_examples(
-    root: Path, tiny_model_folder: Path, models: Models, monkeypatch: pytest.MonkeyPatch
+    root: Path, tiny_model_folder: Path, models: ModelCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The tiny model says no label by itself, so its texts are made up: right, the other label, and none."""
     texts = ["spam", "ham", "ham", "", "SPAM", "eggs", "spam", "spam", "spam", "ham", "ham", "ham"]
-    monkeypatch.setattr("ia2.icl.encoding.Encoder.text", lambda _self, _ids: texts.pop(0))
+    monkeypatch.setattr("ia2.icl.encoding.PromptTokenizer.text", lambda _self, _ids: texts.pop(0))
     record = made(root, models, asked(tiny_model_folder), (False,))
     # gold spam at 0 2 4 6 8 10: spam ham SPAM spam spam ham; gold ham at 1 3 5 7 9 11: ham - eggs spam ham ham
     assert record["labels"] == ["spam", "ham"]
@@ -126,10 +126,10 @@ def test_what_is_counted_by_label_follows_from_the_examples(
 
 
 def test_agreement_follows_from_the_examples(
-    root: Path, tiny_model_folder: Path, models: Models, monkeypatch: pytest.MonkeyPatch
+    root: Path, tiny_model_folder: Path, models: ModelCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = ["spam"] * 12 + ["spam"] * 3 + ["ham"] * 9  # without: right at 0 2 4 ...; with: 0 2, then 3 5 7 9 11
-    monkeypatch.setattr("ia2.icl.encoding.Encoder.text", lambda _self, _ids: said.pop(0))
+    monkeypatch.setattr("ia2.icl.encoding.PromptTokenizer.text", lambda _self, _ids: said.pop(0))
     record = made(root, models, asked(tiny_model_folder))
     assert record["agreement"] == {"both": 2, "only_with": 5, "only_without": 4, "neither": 1}
     assert record["metrics"]["accuracy_delta"] == pytest.approx(100 / 12)
@@ -139,7 +139,7 @@ def test_agreement_follows_from_the_examples(
 
 
 def test_a_prepared_again_evaluation_set_is_noticed(
-    root: Path, tiny_model_folder: Path, models: Models, caplog: pytest.LogCaptureFixture
+    root: Path, tiny_model_folder: Path, models: ModelCache, caplog: pytest.LogCaptureFixture
 ) -> None:
     one = asked(tiny_model_folder)
     record = made(root, models, one)
@@ -156,7 +156,7 @@ def test_a_prepared_again_evaluation_set_is_noticed(
 
 
 def test_a_record_that_does_not_say_its_evaluation_set_is_made_again(
-    root: Path, tiny_model_folder: Path, models: Models, caplog: pytest.LogCaptureFixture
+    root: Path, tiny_model_folder: Path, models: ModelCache, caplog: pytest.LogCaptureFixture
 ) -> None:
     one = asked(tiny_model_folder)
     made(root, models, one)
@@ -167,7 +167,7 @@ def test_a_record_that_does_not_say_its_evaluation_set_is_made_again(
     assert "is made again: eval_sha256 is not that of the files" in caplog.text
 
 
-def test_no_demonstrations_need_no_split(root: Path, tiny_model_folder: Path, models: Models) -> None:
+def test_no_demonstrations_need_no_split(root: Path, tiny_model_folder: Path, models: ModelCache) -> None:
     """As in the low-data regime with one labelled example: there is no split of one to show anything from."""
     one = asked(tiny_model_folder, num_train_examples=1)
     assert made(root, models, one, (False,))["split_sha256"] is None
@@ -178,7 +178,7 @@ def test_no_demonstrations_need_no_split(root: Path, tiny_model_folder: Path, mo
 
 
 def test_a_split_that_nothing_is_shown_from_has_no_part_in_a_record(
-    root: Path, tiny_model_folder: Path, models: Models
+    root: Path, tiny_model_folder: Path, models: ModelCache
 ) -> None:
     one = asked(tiny_model_folder)
     assert made(root, models, one, (False,))["split_sha256"] is None
@@ -187,7 +187,7 @@ def test_a_split_that_nothing_is_shown_from_has_no_part_in_a_record(
 
 
 def test_a_record_whose_split_is_gone_is_not_taken_for_one_that_stands(
-    root: Path, tiny_model_folder: Path, models: Models
+    root: Path, tiny_model_folder: Path, models: ModelCache
 ) -> None:
     one = asked(tiny_model_folder)
     made(root, models, one)
@@ -199,7 +199,7 @@ def test_a_record_whose_split_is_gone_is_not_taken_for_one_that_stands(
 
 
 def test_wrong_demonstrations_change_the_pass_that_shows_them_alone(
-    root: Path, tiny_model_folder: Path, models: Models
+    root: Path, tiny_model_folder: Path, models: ModelCache
 ) -> None:
     right = asked(tiny_model_folder)
     wrong = asked(tiny_model_folder, control="wrong_labels")
@@ -220,7 +220,7 @@ def test_wrong_demonstrations_change_the_pass_that_shows_them_alone(
 def test_nothing_is_tokenised_again_for_the_next_adapter(
     root: Path, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lm = Models().load(ModelConfig(model_id=str(tiny_model_folder), device="cpu"))
+    lm = ModelCache().load(ModelConfig(model_id=str(tiny_model_folder), device="cpu"))
     (folder,) = store.run_folders(root)
     first = read_trained(folder)
     second = Trained(shutil.copytree(folder, folder.with_name("other")), first.config, first.spec, first.description)

@@ -22,20 +22,20 @@ from ia2.flows.plotting import plot
 from ia2.flows.records import readable_records
 from ia2.flows.selection import select_runs
 from ia2.flows.training import train
-from ia2.lm.decoding import Decoding
-from ia2.lm.shelf import Models
+from ia2.lm.decoding import GenerationConfig
+from ia2.lm.shelf import ModelCache
 from ia2.report.selection import select
 from ia2.report.summary import summarise
 from ia2.stages.evaluate import write_record
 
 
 @pytest.fixture(scope="module")
-def models() -> Models:
-    return Models()
+def models() -> ModelCache:
+    return ModelCache()
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path, models: Models) -> Path:
+def trained(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path, models: ModelCache) -> Path:
     """A root with one run."""
     root = tmp_path_factory.mktemp("trained")
     train(training(root, tiny_model_folder), models)
@@ -51,7 +51,7 @@ def read(path: Path) -> tuple[dict[str, Any], pd.DataFrame]:
     return json.loads(path.read_text(encoding="utf-8")), pd.read_parquet(path.with_suffix(".parquet"))
 
 
-def test_every_run_and_the_base_model_get_a_record(root: Path, tiny_model_folder: Path, models: Models) -> None:
+def test_every_run_and_the_base_model_get_a_record(root: Path, tiny_model_folder: Path, models: ModelCache) -> None:
     run, base = evaluate(evaluation(root, tiny_model_folder), models)
     name = f"{tiny_model_folder.name}_qkv_8_8_3_4_0.01_0+num_train_epochs=2"
     evaluations = root / "outputs" / "evaluations"
@@ -71,7 +71,7 @@ def test_every_run_and_the_base_model_get_a_record(root: Path, tiny_model_folder
     assert "accuracy_delta" not in record["metrics"]
 
 
-def test_metrics_follow_from_the_examples(root: Path, tiny_model_folder: Path, models: Models) -> None:
+def test_metrics_follow_from_the_examples(root: Path, tiny_model_folder: Path, models: ModelCache) -> None:
     (path,) = evaluate(
         evaluation(
             root, tiny_model_folder, model_types=("base",), trained_datasets=("capitals",), uncertainty_analysis=True
@@ -99,7 +99,7 @@ def test_metrics_follow_from_the_examples(root: Path, tiny_model_folder: Path, m
     assert metrics["accuracy_delta"] == pytest.approx(delta)
 
 
-def test_answers_that_are_right_count(root: Path, tiny_model_folder: Path, models: Models) -> None:
+def test_answers_that_are_right_count(root: Path, tiny_model_folder: Path, models: ModelCache) -> None:
     """The tiny model is never right by itself: give it the questions whose answers are what it says."""
     (path,) = evaluate(
         evaluation(root, tiny_model_folder, model_types=("base",), trained_datasets=("capitals",)), models
@@ -124,18 +124,18 @@ def test_answers_that_are_right_count(root: Path, tiny_model_folder: Path, model
 
 
 def test_batched_equals_one_by_one(
-    root: Path, tiny_model_folder: Path, models: Models, monkeypatch: pytest.MonkeyPatch
+    root: Path, tiny_model_folder: Path, models: ModelCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = evaluation(root, tiny_model_folder, eval_with_icl=True)
     batched = [read(path) for path in evaluate(config, models)]
     shutil.rmtree(root / "outputs" / "evaluations")
     one_by_one: list[int] = []
 
-    def single(num_generated_tokens: int, stopper: Any, token_budget: int = 0, advance: Any = int) -> Decoding:  # noqa: ANN401
+    def single(num_generated_tokens: int, stopper: Any, token_budget: int = 0, advance: Any = int) -> GenerationConfig:  # noqa: ANN401
         one_by_one.append(1)
-        return Decoding(num_generated_tokens, stopper, 1, advance)
+        return GenerationConfig(num_generated_tokens, stopper, 1, advance)
 
-    monkeypatch.setattr("ia2.lm.answering.Decoding", single)
+    monkeypatch.setattr("ia2.lm.answering.GenerationConfig", single)
     for path, (record, examples) in zip(evaluate(config, models), batched, strict=True):
         alone, alone_examples = read(path)
         pd.testing.assert_frame_equal(alone_examples, examples, rtol=1e-4, atol=1e-6)
@@ -143,23 +143,23 @@ def test_batched_equals_one_by_one(
     assert len(one_by_one) == 4  # two passes of the run and of the base model
 
 
-def test_what_is_there_is_not_made_again(root: Path, tiny_model_folder: Path, models: Models) -> None:
+def test_what_is_there_is_not_made_again(root: Path, tiny_model_folder: Path, models: ModelCache) -> None:
     paths = evaluate(evaluation(root, tiny_model_folder), models)
     before = {path: path.stat().st_mtime_ns for path in paths}
-    unused = Models()
+    unused = ModelCache()
     assert evaluate(evaluation(root, tiny_model_folder), unused) == paths
     assert unused.num_loaded == 0
     assert {path: path.stat().st_mtime_ns for path in paths} == before
 
 
 def test_the_model_is_loaded_once_for_all(root: Path, tiny_model_folder: Path) -> None:
-    fresh = Models()
+    fresh = ModelCache()
     train(training(root, tiny_model_folder, lr=0.02), fresh)
     assert len(evaluate(evaluation(root, tiny_model_folder), fresh)) == 3
     assert fresh.num_loaded == 1
 
 
-def test_no_two_questions_share_a_record(root: Path, tiny_model_folder: Path, models: Models) -> None:
+def test_no_two_questions_share_a_record(root: Path, tiny_model_folder: Path, models: ModelCache) -> None:
     questions: Sequence[dict[str, Any]] = (
         {},
         {"icl_max_demos": 2},
@@ -176,7 +176,7 @@ def test_no_two_questions_share_a_record(root: Path, tiny_model_folder: Path, mo
     assert len(paths) == len(set(paths)) == 2 * len(questions)
 
 
-def test_a_record_whose_name_no_file_could_have(tmp_path: Path, tiny_model_folder: Path, models: Models) -> None:
+def test_a_record_whose_name_no_file_could_have(tmp_path: Path, tiny_model_folder: Path, models: ModelCache) -> None:
     """A run's name and that of what it is asked are longer together than a file's may be."""
     trained_on, asked = "t" * 90, "é" * 60
     for name in (trained_on, asked):
@@ -191,20 +191,20 @@ def test_a_record_whose_name_no_file_could_have(tmp_path: Path, tiny_model_folde
     assert path.stat().st_ino == made
 
 
-def test_both_passes_belong_to_one_record(root: Path, tiny_model_folder: Path, models: Models) -> None:
+def test_both_passes_belong_to_one_record(root: Path, tiny_model_folder: Path, models: ModelCache) -> None:
     without = evaluate(evaluation(root, tiny_model_folder, model_types=("act",)), models)
     both = evaluate(evaluation(root, tiny_model_folder, model_types=("act",), eval_with_icl=True), models)
     assert both == without
     record, examples = read(both[0])
     assert {"with_icl_accuracy", "without_icl_accuracy", "accuracy_delta"} <= set(record["metrics"])
     assert examples.with_icl.tolist() == [False] * 7 + [True] * 7
-    unused = Models()
+    unused = ModelCache()
     evaluate(evaluation(root, tiny_model_folder, model_types=("act",)), unused)
     assert unused.num_loaded == 0
 
 
 @pytest.mark.parametrize("damage", ["half", "empty", "list", "no metrics", "no parquet"])
-def test_a_damaged_record_is_made_again(root: Path, tiny_model_folder: Path, models: Models, damage: str) -> None:
+def test_a_damaged_record_is_made_again(root: Path, tiny_model_folder: Path, models: ModelCache, damage: str) -> None:
     paths = evaluate(evaluation(root, tiny_model_folder), models)
     whole = [read(path)[0]["metrics"] for path in paths]
     for path in paths:
@@ -236,7 +236,7 @@ def test_a_record_never_stands_beside_the_examples_of_the_next(tmp_path: Path, m
     assert not path.exists()
 
 
-def test_a_retrained_run_is_evaluated_again(root: Path, tiny_model_folder: Path, models: Models) -> None:
+def test_a_retrained_run_is_evaluated_again(root: Path, tiny_model_folder: Path, models: ModelCache) -> None:
     (path,) = evaluate(evaluation(root, tiny_model_folder, model_types=("act",)), models)
     before = read(path)[0]
     create_all(
@@ -251,7 +251,7 @@ def test_a_retrained_run_is_evaluated_again(root: Path, tiny_model_folder: Path,
     assert after["metrics"]["without_icl_nll"] != before["metrics"]["without_icl_nll"]
 
 
-def test_a_changed_split_is_shown_again(root: Path, tiny_model_folder: Path, models: Models) -> None:
+def test_a_changed_split_is_shown_again(root: Path, tiny_model_folder: Path, models: ModelCache) -> None:
     config = evaluation(root, tiny_model_folder, model_types=("base",), trained_datasets=("capitals",))
     (path,) = evaluate(config, models)
     before = read(path)[0]
@@ -265,23 +265,23 @@ def test_a_changed_split_is_shown_again(root: Path, tiny_model_folder: Path, mod
     assert read(path)[0]["split_sha256"] == split != before["split_sha256"]
 
 
-def test_models_of_one_short_name_never_share_a_record(root: Path, tiny_model_folder: Path, models: Models) -> None:
+def test_models_of_one_short_name_never_share_a_record(root: Path, tiny_model_folder: Path, models: ModelCache) -> None:
     (path,) = evaluate(
         evaluation(root, tiny_model_folder, model_types=("base",), trained_datasets=("capitals",)), models
     )
     before = path.read_bytes()
     twin = save_tiny_model(root.parent / "other" / tiny_model_folder.name, seed=1)
     with pytest.raises(UserError, match=r"is of model_id='.*', not '.*'"):
-        evaluate(evaluation(root, twin, model_types=("base",), trained_datasets=("capitals",)), Models())
+        evaluate(evaluation(root, twin, model_types=("base",), trained_datasets=("capitals",)), ModelCache())
     assert path.read_bytes() == before
 
 
 def test_an_adapter_of_other_weights_is_refused(root: Path, tiny_model_folder: Path) -> None:
     model = shutil.copytree(tiny_model_folder, root.parent / "model" / "m")
-    train(training(root, model), Models())
+    train(training(root, model), ModelCache())
     save_tiny_model(model, seed=1)
     with pytest.raises(UserError, match=r"was trained on '.*', whose weights are not those of the '.*' that is loaded"):
-        evaluate(evaluation(root, model, model_types=("act",)), Models())
+        evaluate(evaluation(root, model, model_types=("act",)), ModelCache())
     assert not list((root / "outputs" / "evaluations").rglob("*.json"))
 
 
@@ -289,7 +289,7 @@ def test_an_adapter_of_other_weights_is_refused(root: Path, tiny_model_folder: P
 
 
 @pytest.fixture
-def prefixes(tmp_path: Path, tiny_model_folder: Path, models: Models) -> Path:
+def prefixes(tmp_path: Path, tiny_model_folder: Path, models: ModelCache) -> Path:
     """Runs on two datasets of which one's name begins the other's (both made up)."""
     for name in ("gsm8k", "gsm8ks"):
         write_dataset(tmp_path, name, [f"{name} {i}" for i in range(20)])
@@ -298,7 +298,7 @@ def prefixes(tmp_path: Path, tiny_model_folder: Path, models: Models) -> Path:
 
 
 def test_a_dataset_never_selects_another_that_begins_like_it(
-    prefixes: Path, tiny_model_folder: Path, models: Models
+    prefixes: Path, tiny_model_folder: Path, models: ModelCache
 ) -> None:
     def datasets(*names: str) -> list[str]:
         runs = select_runs(prefixes, evaluation(prefixes, tiny_model_folder, trained_datasets=names))
@@ -314,7 +314,7 @@ def test_a_dataset_never_selects_another_that_begins_like_it(
 
 def test_a_model_never_selects_another_that_begins_like_it(root: Path, tiny_model_folder: Path) -> None:
     longer = shutil.copytree(tiny_model_folder, root.parent / f"{tiny_model_folder.name}-instruct")
-    train(training(root, longer), Models())
+    train(training(root, longer), ModelCache())
     for model in (tiny_model_folder, longer):
         (run,) = select_runs(root, evaluation(root, model))
         assert run.config.model_id == str(model)
@@ -381,17 +381,17 @@ def test_filters(root: Path, tiny_model_folder: Path, filters: dict[str, Any], c
 def test_what_evaluation_refuses(root: Path, tiny_model_folder: Path, asked: dict[str, Any], says: str) -> None:
     before = files_of(root)
     with pytest.raises(UserError, match=says):
-        evaluate(evaluation(root, tiny_model_folder, **asked), Models())
+        evaluate(evaluation(root, tiny_model_folder, **asked), ModelCache())
     assert files_of(root) == before
 
 
 def test_without_runs_or_a_dataset_there_is_nothing_to_evaluate(tmp_path: Path, tiny_model_folder: Path) -> None:
     with pytest.raises(UserError, match="Give --eval_datasets"):
-        evaluate(evaluation(tmp_path, tiny_model_folder), Models())
+        evaluate(evaluation(tmp_path, tiny_model_folder), ModelCache())
 
 
 def test_a_prompt_longer_than_the_context_leaves_no_record(
-    tmp_path: Path, tiny_model_folder: Path, models: Models
+    tmp_path: Path, tiny_model_folder: Path, models: ModelCache
 ) -> None:
     write_dataset(tmp_path, "long", [f"{i} " + "x" * 600 for i in range(12)])
     config = evaluation(
@@ -404,7 +404,7 @@ def test_a_prompt_longer_than_the_context_leaves_no_record(
 
 
 def test_all_of_the_demonstrations_are_one_record_whatever_number_was_asked_for(
-    root: Path, tiny_model_folder: Path, models: Models
+    root: Path, tiny_model_folder: Path, models: ModelCache
 ) -> None:
     """N = 4: 4, 8 and 256 show the same; 3 does not, and nor do fresh draws from the rest of the pool."""
     config = evaluation(root, tiny_model_folder, model_types=("base",), trained_datasets=("capitals",))
@@ -423,7 +423,7 @@ def test_all_of_the_demonstrations_are_one_record_whatever_number_was_asked_for(
     assert paths(256, icl_pool="remaining") != [fresh]
 
 
-def test_a_store_that_has_both_shows_them_as_one(root: Path, tiny_model_folder: Path, models: Models) -> None:
+def test_a_store_that_has_both_shows_them_as_one(root: Path, tiny_model_folder: Path, models: ModelCache) -> None:
     """As the first edition wrote them; their plots stand at either number."""
     config = evaluation(root, tiny_model_folder, model_types=("base",), trained_datasets=("capitals",))
     (path,) = evaluate(config.model_copy(update={"icl_max_demos": 256}), models)

@@ -16,7 +16,7 @@ from ia2.config import MergeConfig
 from ia2.errors import UserError
 from ia2.flows.merging import merge_adapter
 from ia2.flows.training import train
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 
 IDS = torch.randint(3, 320, (6, 40), generator=torch.Generator().manual_seed(5))
 MERGED = [("llama", "act"), ("llama", "ia3-act"), ("gemma3_text", "act"), ("gpt2", "act"), ("gpt2", "ia3-act")]
@@ -32,7 +32,7 @@ def base_of(folder: Path, shape: str) -> Path:
 def adapter_of(root: Path, shape: str, method: str, **changes: Any) -> Path:
     """An adapter far from where it started."""
     fields = {"training_method": method, "lr": 0.1, "num_train_epochs": 10, "keep": "last", **changes}
-    return train(training(root, base_of(root, shape), lora_type="qkvo", ia3_type="qkvo", **fields), Models())
+    return train(training(root, base_of(root, shape), lora_type="qkvo", ia3_type="qkvo", **fields), ModelCache())
 
 
 @torch.no_grad()

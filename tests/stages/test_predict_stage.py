@@ -20,22 +20,22 @@ from ia2.errors import UserError
 from ia2.flows.prediction import predict_from
 from ia2.flows.training import train
 from ia2.lm.loading import load_model
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 from ia2.stages.predict import Prediction
 
 
 @pytest.fixture(scope="module")
-def models() -> Models:
-    return Models()
+def models() -> ModelCache:
+    return ModelCache()
 
 
 @pytest.fixture(scope="module")
-def adapter(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path, models: Models) -> Path:
+def adapter(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path, models: ModelCache) -> Path:
     root = tmp_path_factory.mktemp("trained")
     return train(training(root, tiny_model_folder, training_method="tok", num_train_epochs=8, lr=0.05), models)
 
 
-def predicted(adapter: Path, models: Models, **fields: Any) -> list[Prediction]:
+def predicted(adapter: Path, models: ModelCache, **fields: Any) -> list[Prediction]:
     return predict_from(PredictConfig(adapter=adapter, **fields), models)
 
 
@@ -50,7 +50,7 @@ def read_csv(path: Path) -> list[list[str]]:
         return list(csv.reader(stream))
 
 
-def test_an_answer_is_what_plain_peft_says(adapter: Path, tiny_model_folder: Path, models: Models) -> None:
+def test_an_answer_is_what_plain_peft_says(adapter: Path, tiny_model_folder: Path, models: ModelCache) -> None:
     (prediction,) = predicted(adapter, models, text="France")
     lm = load_model(ModelConfig(model_id=str(tiny_model_folder)))
     plain = PeftModel.from_pretrained(lm.model, str(adapter))  # type: ignore[arg-type]
@@ -68,12 +68,12 @@ def test_an_answer_is_what_plain_peft_says(adapter: Path, tiny_model_folder: Pat
     assert prediction.confidence == pytest.approx(confidence, rel=1e-4)
 
 
-def test_a_text_is_printed(adapter: Path, models: Models, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_text_is_printed(adapter: Path, models: ModelCache, capsys: pytest.CaptureFixture[str]) -> None:
     (prediction,) = predicted(adapter, models, text="France")
     assert capsys.readouterr().out == f"{prediction.answer}\t{prediction.confidence:.3f}\n"
 
 
-def test_a_file_gets_two_columns_more(adapter: Path, models: Models, tmp_path: Path) -> None:
+def test_a_file_gets_two_columns_more(adapter: Path, models: ModelCache, tmp_path: Path) -> None:
     rows = [["id", "country", "note"], ["1", "France", "a, b"], ["2", "Côte d'Ivoire", ""], ["3", "Spain", '"x"']]
     source, out = write_csv(tmp_path / "in.csv", rows), tmp_path / "new" / "out.csv"
     predictions = predicted(adapter, models, file=source, out=out)
@@ -85,7 +85,7 @@ def test_a_file_gets_two_columns_more(adapter: Path, models: Models, tmp_path: P
     assert leftovers(tmp_path) == []
 
 
-def test_a_file_equals_its_texts(adapter: Path, models: Models, tmp_path: Path) -> None:
+def test_a_file_equals_its_texts(adapter: Path, models: ModelCache, tmp_path: Path) -> None:
     names = ["France", "Spain", "a much longer name of a country", "x"]
     together = predicted(adapter, models, file=write_csv(tmp_path / "in.csv", [["country"], *([n] for n in names)]))
     for name, prediction in zip(names, together, strict=True):
@@ -94,7 +94,7 @@ def test_a_file_equals_its_texts(adapter: Path, models: Models, tmp_path: Path) 
         assert alone.confidence == pytest.approx(prediction.confidence, rel=1e-4)
 
 
-def test_tabs_in_and_out(adapter: Path, models: Models, tmp_path: Path) -> None:
+def test_tabs_in_and_out(adapter: Path, models: ModelCache, tmp_path: Path) -> None:
     (tmp_path / "in.tsv").write_text("country\tpeople\nFrance\t68, or so\n", encoding="utf-8")
     predicted(adapter, models, file=tmp_path / "in.tsv", out=tmp_path / "out.tsv")
     header, row = (tmp_path / "out.tsv").read_text(encoding="utf-8").split("\n")[:2]
@@ -102,7 +102,7 @@ def test_tabs_in_and_out(adapter: Path, models: Models, tmp_path: Path) -> None:
     assert row.split("\t")[:2] == ["France", "68, or so"]
 
 
-def test_the_ending_of_the_output_decides_whatever_its_case(adapter: Path, models: Models, tmp_path: Path) -> None:
+def test_the_ending_of_the_output_decides_whatever_its_case(adapter: Path, models: ModelCache, tmp_path: Path) -> None:
     predicted(adapter, models, file=write_csv(tmp_path / "in.csv", [["country"], ["Peru"]]), out=tmp_path / "OUT.TSV")
     assert (tmp_path / "OUT.TSV").read_text(encoding="utf-8").startswith("country\tanswer\tconfidence\nPeru\t")
 
@@ -119,14 +119,14 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 @pytest.mark.parametrize("name", ["in.parquet", "in.jsonl"])
-def test_other_files_of_rows_are_answered_alike(adapter: Path, models: Models, tmp_path: Path, name: str) -> None:
+def test_other_files_of_rows_are_answered_alike(adapter: Path, models: ModelCache, tmp_path: Path, name: str) -> None:
     cells = [["id", "country"], ["1", "France"], ["", "Peru"]]
     predicted(adapter, models, file=write_csv(tmp_path / "in.csv", cells), out=tmp_path / "from_csv.csv")
     predicted(adapter, models, file=write_rows(tmp_path / name, COUNTRIES), out=tmp_path / "out.csv")
     assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "from_csv.csv").read_bytes()
 
 
-def test_rows_with_columns_of_their_own_keep_them(adapter: Path, models: Models, tmp_path: Path) -> None:
+def test_rows_with_columns_of_their_own_keep_them(adapter: Path, models: ModelCache, tmp_path: Path) -> None:
     rows = [{"a": "x", "country": "France"}, {"country": "Peru", "b": "y"}]
     predicted(adapter, models, file=write_rows(tmp_path / "in.jsonl", rows), out=tmp_path / "out.csv")
     written = read_csv(tmp_path / "out.csv")
@@ -151,7 +151,7 @@ def test_a_row_without_the_column_is_named(adapter: Path, tmp_path: Path) -> Non
 
 def refuse(adapter: Path, folder: Path, file: Path, says: str, out: str = "out.csv") -> None:
     """The file is refused before a model is loaded, and nothing is written."""
-    unused, before = Models(), files_of(folder)
+    unused, before = ModelCache(), files_of(folder)
     with pytest.raises(UserError, match=says):
         predicted(adapter, unused, file=file, out=folder / out)
     assert unused.num_loaded == 0
@@ -160,13 +160,13 @@ def refuse(adapter: Path, folder: Path, file: Path, says: str, out: str = "out.c
 
 @pytest.mark.parametrize("text", ["", " ", "\n\n"])
 def test_a_blank_text_is_refused(adapter: Path, text: str) -> None:
-    unused = Models()
+    unused = ModelCache()
     with pytest.raises(UserError, match="the text is empty: give the country to answer with --text"):
         predicted(adapter, unused, text=text)
     assert unused.num_loaded == 0
 
 
-def test_blank_lines_within_a_text_are_left_out(adapter: Path, models: Models) -> None:
+def test_blank_lines_within_a_text_are_left_out(adapter: Path, models: ModelCache) -> None:
     (dense,) = predicted(adapter, models, text="France\nor Spain")
     assert predicted(adapter, models, text="\nFrance\n \n\nor Spain\n\n") == [dense]
 
@@ -193,7 +193,7 @@ def with_task(adapter: Path, folder: Path, **changes: Any) -> Path:
     return copy
 
 
-def test_an_answer_of_a_closed_set_is_the_label(adapter: Path, models: Models, tmp_path: Path) -> None:
+def test_an_answer_of_a_closed_set_is_the_label(adapter: Path, models: ModelCache, tmp_path: Path) -> None:
     """However the model writes it, where the task's parser takes it for that label."""
     (plain,) = predicted(adapter, models, text="France")
     assert plain.answer is not None
@@ -205,7 +205,7 @@ def test_an_answer_of_a_closed_set_is_the_label(adapter: Path, models: Models, t
 
 
 def test_confidence_in_a_closed_set_is_the_whole_label_s_share(
-    adapter: Path, tiny_model_folder: Path, models: Models, tmp_path: Path
+    adapter: Path, tiny_model_folder: Path, models: ModelCache, tmp_path: Path
 ) -> None:
     """Labels that begin with the same tokens, each scored by one plain forward over all its tokens and what ends it."""
     (free,) = predicted(adapter, models, text="France")
@@ -231,17 +231,17 @@ def test_confidence_in_a_closed_set_is_the_whole_label_s_share(
     assert read_csv(out)[1][1:] == [free.answer, f"{prediction.confidence:.6f}"]
 
 
-def test_a_response_that_is_no_label_has_no_confidence(adapter: Path, models: Models, tmp_path: Path) -> None:
+def test_a_response_that_is_no_label_has_no_confidence(adapter: Path, models: ModelCache, tmp_path: Path) -> None:
     closed, out = with_task(adapter, tmp_path, labels={"one": "", "two": ""}, parser="choice"), tmp_path / "out.csv"
     (prediction,) = predicted(closed, models, file=write_csv(tmp_path / "in.csv", [["country"], ["France"]]), out=out)
     assert (prediction.answer, prediction.confidence) == (None, None)
     assert read_csv(out)[1] == ["France", "", ""]
 
 
-def test_every_column_of_a_query_needs_a_text(adapter: Path, models: Models, tmp_path: Path) -> None:
+def test_every_column_of_a_query_needs_a_text(adapter: Path, models: ModelCache, tmp_path: Path) -> None:
     two = with_task(adapter, tmp_path, template="{place} in {year}:")
     with pytest.raises(UserError, match="needs the columns place, year: give them with --file"):
-        predicted(two, Models(), text="Peru")
+        predicted(two, ModelCache(), text="Peru")
     rows = [["place", "year"], ["Peru", "1900"], ["Peru", ""]]  # as training takes them
     assert len(predicted(two, models, file=write_csv(tmp_path / "in.csv", rows))) == 2
     refuse(two, tmp_path, write_csv(tmp_path / "in.csv", [*rows, ["", " "]]), "row 3: .* 'place', 'year'")
@@ -265,17 +265,17 @@ def test_what_a_file_has_to_be(adapter: Path, tmp_path: Path, rows: list[list[st
 
 def test_a_missing_file_is_named(adapter: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"absent\.csv: no such file"):
-        predicted(adapter, Models(), file=tmp_path / "absent.csv")
+        predicted(adapter, ModelCache(), file=tmp_path / "absent.csv")
 
 
 def test_a_folder_that_is_no_adapter_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"is no trained adapter: it holds no adapter_config\.json"):
-        predicted(tmp_path, Models(), text="France")
+        predicted(tmp_path, ModelCache(), text="France")
 
 
 @pytest.mark.parametrize("file", ["run.json", "adapter_config.json", "adapter_model.safetensors"])
 @pytest.mark.parametrize("keep", [0, 0.5])
-def test_a_damaged_adapter_is_named(adapter: Path, models: Models, tmp_path: Path, file: str, keep: float) -> None:
+def test_a_damaged_adapter_is_named(adapter: Path, models: ModelCache, tmp_path: Path, file: str, keep: float) -> None:
     copy = shutil.copytree(adapter, tmp_path / "adapter")
     content = (copy / file).read_bytes()
     (copy / file).write_bytes(content[: int(len(content) * keep)])
@@ -288,7 +288,7 @@ def test_a_config_of_something_else_is_named(adapter: Path, tmp_path: Path) -> N
     copy = shutil.copytree(adapter, tmp_path / "adapter")
     describe(copy, {"config": {}})
     with pytest.raises(UserError, match=r"run\.json does not describe a run"):
-        predicted(copy, Models(), text="France")
+        predicted(copy, ModelCache(), text="France")
 
 
 def test_another_base_model_is_refused(adapter: Path, tmp_path: Path) -> None:
@@ -296,21 +296,21 @@ def test_another_base_model_is_refused(adapter: Path, tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"was trained on '.*', whose weights are not those of the '.*other' that is loaded"
     ):
-        predicted(adapter, Models(), text="France", model_id=str(other))
+        predicted(adapter, ModelCache(), text="France", model_id=str(other))
 
 
 def test_a_base_model_that_has_moved_is_taken(adapter: Path, tiny_model_folder: Path, tmp_path: Path) -> None:
     moved = shutil.copytree(tiny_model_folder, tmp_path / "elsewhere")
-    assert predicted(adapter, Models(), text="France", model_id=str(moved))
+    assert predicted(adapter, ModelCache(), text="France", model_id=str(moved))
 
 
-def test_a_text_longer_than_the_context_is_refused(adapter: Path, models: Models) -> None:
+def test_a_text_longer_than_the_context_is_refused(adapter: Path, models: ModelCache) -> None:
     with pytest.raises(UserError, match="context holds 512"):
         predicted(adapter, models, text="x" * 600)
 
 
 def test_rows_that_the_context_holds_are_answered(
-    adapter: Path, models: Models, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    adapter: Path, models: ModelCache, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names, out = ["France", "Peru", "x" * 600, "Spain"], tmp_path / "out.csv"
     file = write_csv(tmp_path / "in.csv", [["country"], *([name] for name in names)])
@@ -331,7 +331,7 @@ def test_rows_that_the_context_holds_are_answered(
 
 
 def test_rows_with_labels_are_answered_and_compared_with_them(
-    adapter: Path, models: Models, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    adapter: Path, models: ModelCache, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The very file that was learned from, whatever the column of its labels is called."""
     told = [predicted(adapter, models, text=name)[0].answer or "" for name in ("France", "Peru", "Chad")]
@@ -347,7 +347,7 @@ def test_rows_with_labels_are_answered_and_compared_with_them(
     assert "1 of 2 " in capsys.readouterr().out
 
 
-def test_columns_that_are_not_needed_may_hold_anything(adapter: Path, models: Models, tmp_path: Path) -> None:
+def test_columns_that_are_not_needed_may_hold_anything(adapter: Path, models: ModelCache, tmp_path: Path) -> None:
     rows = [{"country": "France", "meta": {"lang": "fr"}, "tags": ["a", 1]}, {"country": "Peru"}]
     (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     predicted(adapter, models, file=tmp_path / "in.jsonl", out=tmp_path / "out.csv")
@@ -355,7 +355,9 @@ def test_columns_that_are_not_needed_may_hold_anything(adapter: Path, models: Mo
     assert [row[:3] for row in written[1:]] == [["France", '{"lang": "fr"}', '["a", 1]'], ["Peru", "", ""]]
 
 
-def test_an_answer_of_several_lines_is_given_as_it_was_written(adapter: Path, models: Models, tmp_path: Path) -> None:
+def test_an_answer_of_several_lines_is_given_as_it_was_written(
+    adapter: Path, models: ModelCache, tmp_path: Path
+) -> None:
     (plain,) = predicted(adapter, models, text="France")
     exact = with_task(adapter, tmp_path, parser="exact", labels={}, answer_template="{capital}")
     assert predicted(exact, models, text="France")[0].answer == plain.response.rstrip()
@@ -364,4 +366,4 @@ def test_an_answer_of_several_lines_is_given_as_it_was_written(adapter: Path, mo
 def test_a_gpu_that_is_not_there_is_refused(adapter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(UserError, match="device='cuda': this machine has 0 CUDA devices; use --device auto or cpu"):
-        predicted(adapter, Models(), text="France", device="cuda")
+        predicted(adapter, ModelCache(), text="France", device="cuda")

@@ -8,12 +8,12 @@ from tiny_runs import training
 
 from ia2 import cli
 from ia2.flows.training import train
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 
 
 @pytest.fixture(scope="module")
 def adapter(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Path:
-    return train(training(tmp_path_factory.mktemp("repl"), tiny_model_folder, lr=0.05), Models())
+    return train(training(tmp_path_factory.mktemp("repl"), tiny_model_folder, lr=0.05), ModelCache())
 
 
 def test_lines_are_answered_one_by_one(

@@ -19,9 +19,9 @@ from ia2.config import CreateConfig, ModelConfig, TrainConfig
 from ia2.errors import UserError
 from ia2.flows.data import create_all
 from ia2.flows.training import first_phase, resolve, train
-from ia2.lm.forward import reading
+from ia2.lm.forward import hooked_model
 from ia2.lm.loading import load_model
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 from ia2.stages.train import Assignment, Start, train_run, train_runs
 from ia2.training.fit import Lesson, dev_loss
 from ia2.training.lessons import from_targets
@@ -30,11 +30,11 @@ from ia2.training.trained import read_trained
 
 
 @pytest.fixture(scope="module")
-def models() -> Models:
-    return Models()
+def models() -> ModelCache:
+    return ModelCache()
 
 
-def run_in(root: Path, model: Path, models: Models, **changes: Any) -> Path:
+def run_in(root: Path, model: Path, models: ModelCache, **changes: Any) -> Path:
     return train(training(root, model, **changes), models)
 
 
@@ -43,7 +43,7 @@ def weights(folder: Path) -> bytes:
 
 
 @pytest.mark.parametrize("method", ["act", "tok", "tna", "tokl", "ia3-act", "prompt-tok", "prefix-act"])
-def test_a_run_has_all_its_files(tmp_path: Path, tiny_model_folder: Path, models: Models, method: str) -> None:
+def test_a_run_has_all_its_files(tmp_path: Path, tiny_model_folder: Path, models: ModelCache, method: str) -> None:
     folder = run_in(tmp_path, tiny_model_folder, models, training_method=method, num_virtual_tokens=3)
     assert {path.name for path in folder.iterdir()} == RUN_FILES
     assert folder.parent == tmp_path / "outputs" / method / "capitals"
@@ -51,7 +51,7 @@ def test_a_run_has_all_its_files(tmp_path: Path, tiny_model_folder: Path, models
     assert leftovers(tmp_path) == []
 
 
-def test_what_a_run_says_of_itself(tmp_path: Path, tiny_model_folder: Path, models: Models) -> None:
+def test_what_a_run_says_of_itself(tmp_path: Path, tiny_model_folder: Path, models: ModelCache) -> None:
     folder = run_in(tmp_path, tiny_model_folder, models)
     described = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     config = resolve(training(tmp_path, tiny_model_folder))
@@ -74,7 +74,7 @@ def test_what_a_run_says_of_itself(tmp_path: Path, tiny_model_folder: Path, mode
 
 @pytest.mark.parametrize("method", ["act", "ia3-act", "prompt-act", "prefix-act"])
 def test_a_run_folder_loads_by_the_libraries_own_classes(
-    tmp_path: Path, tiny_model_folder: Path, models: Models, method: str
+    tmp_path: Path, tiny_model_folder: Path, models: ModelCache, method: str
 ) -> None:
     """A config.json of ours would be taken for a model's configuration."""
     folder = str(run_in(tmp_path, tiny_model_folder, models, training_method=method, num_virtual_tokens=3, lr=0.3))
@@ -93,7 +93,7 @@ def test_a_run_folder_loads_by_the_libraries_own_classes(
 
 
 def test_a_run_of_the_first_edition_is_read_under_its_name(
-    tmp_path: Path, tiny_model_folder: Path, models: Models
+    tmp_path: Path, tiny_model_folder: Path, models: ModelCache
 ) -> None:
     folder = run_in(tmp_path, tiny_model_folder, models)
     before = folder.stat()
@@ -108,7 +108,7 @@ def test_a_run_of_the_first_edition_is_read_under_its_name(
 
 
 def test_the_saved_adapter_loads_with_plain_peft_and_gives_the_best_dev_loss(
-    tmp_path: Path, tiny_model_folder: Path, models: Models
+    tmp_path: Path, tiny_model_folder: Path, models: ModelCache
 ) -> None:
     folder = run_in(tmp_path, tiny_model_folder, models, num_train_epochs=12, lr=0.3)
     statistics = json.loads((folder / "final_loss_statistics.json").read_text())
@@ -121,7 +121,7 @@ def test_the_saved_adapter_loads_with_plain_peft_and_gives_the_best_dev_loss(
     queries = [row["question"] for part in ("train", "dev") for row in split[part]["examples"]]
     prompts = [(lm.tokenizer.bos_token_id, *lm.tokenizer(text, add_special_tokens=False).input_ids) for text in queries]
     lessons = from_targets(prompts, targets)
-    with reading(PeftModel.from_pretrained(lm.model, str(folder))) as reader:  # type: ignore[arg-type]
+    with hooked_model(PeftModel.from_pretrained(lm.model, str(folder))) as reader:  # type: ignore[arg-type]
         loss = dev_loss(reader, Lesson(lessons.part(0, 4), lessons.part(4, 6), {"act": 1.0}), 4096).weighted
     assert loss == pytest.approx(statistics["best_dev_loss"], abs=1e-6)
     assert abs(loss - statistics["final_dev_loss"]) > 1e-4
@@ -129,7 +129,7 @@ def test_the_saved_adapter_loads_with_plain_peft_and_gives_the_best_dev_loss(
 
 @pytest.mark.parametrize("method", ["act", "tok"])
 def test_the_same_run_twice_gives_the_same_bits(
-    tmp_path: Path, tiny_model_folder: Path, models: Models, method: str
+    tmp_path: Path, tiny_model_folder: Path, models: ModelCache, method: str
 ) -> None:
     first, second = (
         run_in(tmp_path / name, tiny_model_folder, models, training_method=method, lr=0.05) for name in "ab"
@@ -141,18 +141,18 @@ def test_the_same_run_twice_gives_the_same_bits(
 
 
 def test_a_model_that_served_other_runs_gives_the_same_bits(
-    tmp_path: Path, tiny_model_folder: Path, models: Models
+    tmp_path: Path, tiny_model_folder: Path, models: ModelCache
 ) -> None:
     run_in(tmp_path, tiny_model_folder, models, training_method="ia3-act")
     run_in(tmp_path, tiny_model_folder, models, training_method="prompt-act", num_virtual_tokens=2)
     used = run_in(tmp_path, tiny_model_folder, models)
-    assert weights(used) == weights(run_in(tmp_path / "fresh", tiny_model_folder, Models()))
+    assert weights(used) == weights(run_in(tmp_path / "fresh", tiny_model_folder, ModelCache()))
 
 
-def test_a_run_that_is_there_is_not_trained_again(tmp_path: Path, tiny_model_folder: Path, models: Models) -> None:
+def test_a_run_that_is_there_is_not_trained_again(tmp_path: Path, tiny_model_folder: Path, models: ModelCache) -> None:
     folder = run_in(tmp_path, tiny_model_folder, models)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.suffix != ".lock"}
-    unused = Models()
+    unused = ModelCache()
     assert run_in(tmp_path, tiny_model_folder, unused) == folder
     assert unused.num_loaded == 0
     assert {path: path.stat().st_mtime_ns for path in before} == before
@@ -160,7 +160,7 @@ def test_a_run_that_is_there_is_not_trained_again(tmp_path: Path, tiny_model_fol
 
 @pytest.mark.parametrize("num_tokens", [1, 8])
 def test_a_teacher_that_is_cut_short_is_told_once(
-    tmp_path: Path, tiny_model_folder: Path, models: Models, caplog: pytest.LogCaptureFixture, num_tokens: int
+    tmp_path: Path, tiny_model_folder: Path, models: ModelCache, caplog: pytest.LogCaptureFixture, num_tokens: int
 ) -> None:
     """The tokenizer has a token for each byte: ` 7` is two of them, ` 17` three."""
     write_dataset(tmp_path, "made_up", [f"q{i}" for i in range(20)])
@@ -173,7 +173,7 @@ def test_a_teacher_that_is_cut_short_is_told_once(
 
 
 def test_targets_are_collected_once(
-    tmp_path: Path, tiny_model_folder: Path, models: Models, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny_model_folder: Path, models: ModelCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_in(tmp_path, tiny_model_folder, models)
     monkeypatch.setattr("ia2.training.material.collect", None)
@@ -186,14 +186,14 @@ def test_targets_are_collected_once(
 
 @pytest.mark.parametrize("changed", [{"num_generated_tokens": 2}, {"run_idx": 1}, {"stop": "eos"}], ids=str)
 def test_targets_of_another_question_are_others(
-    tmp_path: Path, tiny_model_folder: Path, models: Models, changed: dict[str, Any]
+    tmp_path: Path, tiny_model_folder: Path, models: ModelCache, changed: dict[str, Any]
 ) -> None:
     run_in(tmp_path, tiny_model_folder, models)
     run_in(tmp_path, tiny_model_folder, models, **changed)
     assert len(list((tmp_path / "outputs" / "targets").glob("[!.]*"))) == 2
 
 
-def test_kinds_are_added_to_targets_that_are_there(tmp_path: Path, tiny_model_folder: Path, models: Models) -> None:
+def test_kinds_are_added_to_targets_that_are_there(tmp_path: Path, tiny_model_folder: Path, models: ModelCache) -> None:
     for method in ("tok", "act", "tokl"):
         run_in(tmp_path, tiny_model_folder, models, training_method=method)
     (manifest,) = (tmp_path / "outputs" / "targets").glob("[!.]*/manifest.json")
@@ -201,7 +201,7 @@ def test_kinds_are_added_to_targets_that_are_there(tmp_path: Path, tiny_model_fo
 
 
 def test_what_tna_is_chosen_by_does_not_depend_on_its_weight(
-    tmp_path: Path, tiny_model_folder: Path, models: Models
+    tmp_path: Path, tiny_model_folder: Path, models: ModelCache
 ) -> None:
     """At a rate too small to move a weight all runs end where they began, at the same two losses."""
     found = {}
@@ -219,7 +219,7 @@ def test_what_tna_is_chosen_by_does_not_depend_on_its_weight(
 # Two phases
 
 
-def test_a_second_phase_starts_from_the_first_run(tmp_path: Path, tiny_model_folder: Path, models: Models) -> None:
+def test_a_second_phase_starts_from_the_first_run(tmp_path: Path, tiny_model_folder: Path, models: ModelCache) -> None:
     folder = run_in(tmp_path, tiny_model_folder, models, training_method="a2t", label_type="ground_truth")
     act = tmp_path / "outputs" / "act" / "capitals" / f"{tiny_model_folder.name}_qkv_8_8_3_4_0.01_0+num_train_epochs=2"
     assert weights(act) == weights(run_in(tmp_path / "alone", tiny_model_folder, models))
@@ -230,7 +230,9 @@ def test_a_second_phase_starts_from_the_first_run(tmp_path: Path, tiny_model_fol
     assert weights(folder) != weights(act)
 
 
-def test_the_second_phase_begins_where_the_first_ended(tmp_path: Path, tiny_model_folder: Path, models: Models) -> None:
+def test_the_second_phase_begins_where_the_first_ended(
+    tmp_path: Path, tiny_model_folder: Path, models: ModelCache
+) -> None:
     """At a rate too small to move a float32 weight, what comes out is what went in."""
     config = resolve(training(tmp_path, tiny_model_folder, training_method="a2t"))
     first = first_phase(config)
@@ -251,18 +253,18 @@ def test_first_phases(tmp_path: Path, tiny_model_folder: Path, method: str, firs
 
 
 def test_another_configuration_under_the_name_is_an_error(
-    tmp_path: Path, tiny_model_folder: Path, models: Models
+    tmp_path: Path, tiny_model_folder: Path, models: ModelCache
 ) -> None:
     """Two base models whose ids end alike."""
     folder = run_in(tmp_path, tiny_model_folder, models)
     before = files_of(folder)
     twin = shutil.copytree(tiny_model_folder, tmp_path / "twin" / tiny_model_folder.name)
     with pytest.raises(UserError, match=r"was trained with model_id='.*', not '.*'; --retrain replaces it"):
-        run_in(tmp_path, twin, Models())
+        run_in(tmp_path, twin, ModelCache())
     assert files_of(folder) == before
 
 
-def test_a_run_whose_split_has_changed_is_an_error(tmp_path: Path, tiny_model_folder: Path, models: Models) -> None:
+def test_a_run_whose_split_has_changed_is_an_error(tmp_path: Path, tiny_model_folder: Path, models: ModelCache) -> None:
     folder = run_in(tmp_path, tiny_model_folder, models)
     before = weights(folder)
     create_all(
@@ -271,17 +273,17 @@ def test_a_run_whose_split_has_changed_is_an_error(tmp_path: Path, tiny_model_fo
         )
     )
     with pytest.raises(UserError, match=r"was trained on another .*4_0\.json; --retrain"):
-        run_in(tmp_path, tiny_model_folder, Models())
+        run_in(tmp_path, tiny_model_folder, ModelCache())
     assert weights(folder) == before
     run_in(tmp_path, tiny_model_folder, models, retrain=True)
     assert weights(folder) != before
-    unused = Models()
+    unused = ModelCache()
     run_in(tmp_path, tiny_model_folder, unused)
     assert unused.num_loaded == 0
 
 
 def test_a_failed_retraining_leaves_the_run_that_was_there(
-    tmp_path: Path, tiny_model_folder: Path, models: Models, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny_model_folder: Path, models: ModelCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = run_in(tmp_path, tiny_model_folder, models)
     before = files_of(folder)
@@ -293,7 +295,7 @@ def test_a_failed_retraining_leaves_the_run_that_was_there(
 
 
 def test_other_settings_of_a_split_that_is_there_are_an_error(
-    tmp_path: Path, tiny_model_folder: Path, models: Models
+    tmp_path: Path, tiny_model_folder: Path, models: ModelCache
 ) -> None:
     run_in(tmp_path, tiny_model_folder, models)
     with pytest.raises(UserError, match="max_icl_demos=4, not 2"):
@@ -301,16 +303,16 @@ def test_other_settings_of_a_split_that_is_there_are_an_error(
 
 
 def test_weights_that_changed_in_place_get_targets_of_their_own(
-    tmp_path: Path, tiny_model_folder: Path, models: Models
+    tmp_path: Path, tiny_model_folder: Path, models: ModelCache
 ) -> None:
     model = shutil.copytree(tiny_model_folder, tmp_path / "model")
-    run_in(tmp_path, model, Models())
+    run_in(tmp_path, model, ModelCache())
     save_tiny_model(model, seed=1)
-    run_in(tmp_path, model, Models(), lr=0.02)
+    run_in(tmp_path, model, ModelCache(), lr=0.02)
     assert len(list((tmp_path / "outputs" / "targets").glob("[!.]*"))) == 2
 
 
-def test_a_run_without_dev_examples(tmp_path: Path, tiny_model_folder: Path, models: Models) -> None:
+def test_a_run_without_dev_examples(tmp_path: Path, tiny_model_folder: Path, models: ModelCache) -> None:
     folder = run_in(tmp_path, tiny_model_folder, models, num_dev_examples=0)
     statistics = json.loads((folder / "final_loss_statistics.json").read_text())
     assert statistics["best_dev_loss"] is statistics["dev_losses"] is None
@@ -320,7 +322,7 @@ def test_a_run_without_dev_examples(tmp_path: Path, tiny_model_folder: Path, mod
 @pytest.mark.parametrize("method", ["act", "tok"])
 @pytest.mark.parametrize("label_type", ["icl_outputs", "ground_truth"])
 def test_a_prompt_longer_than_the_context_is_an_error(
-    tmp_path: Path, tiny_model_folder: Path, models: Models, method: str, label_type: str
+    tmp_path: Path, tiny_model_folder: Path, models: ModelCache, method: str, label_type: str
 ) -> None:
     write_dataset(tmp_path, "long", [f"{i} " + "x" * 600 for i in range(12)])
     with pytest.raises(UserError, match=r"take \d{3,} tokens, the model's context holds 512: lower"):
@@ -330,7 +332,7 @@ def test_a_prompt_longer_than_the_context_is_an_error(
 
 
 def test_targets_are_the_bare_models_also_where_a_second_phase_needs_them_first(
-    tmp_path: Path, tiny_model_folder: Path, models: Models
+    tmp_path: Path, tiny_model_folder: Path, models: ModelCache
 ) -> None:
     """`tok` on ground truth collects nothing, so `t2a` does, after it: not from the adapter that it goes on with."""
     run_in(tmp_path / "one", tiny_model_folder, models, training_method="t2a", label_type="ground_truth")
@@ -353,7 +355,9 @@ def summary(folder: Path) -> dict[str, Any]:
     return dict(store.read_object(folder / "final_loss_statistics.json"))
 
 
-def test_runs_trained_together_are_those_trained_alone(tmp_path: Path, tiny_model_folder: Path, models: Models) -> None:
+def test_runs_trained_together_are_those_trained_alone(
+    tmp_path: Path, tiny_model_folder: Path, models: ModelCache
+) -> None:
     together = train_runs(tmp_path / "one", stack(tmp_path / "one", tiny_model_folder), models)
     for assignment, folder in zip(stack(tmp_path / "other", tiny_model_folder), together, strict=True):
         assert isinstance(folder, Path)
@@ -377,7 +381,7 @@ def described(folder: Path) -> dict[str, Any]:
 
 
 def test_of_runs_trained_together_only_those_are_trained_that_are_not_there(
-    tmp_path: Path, tiny_model_folder: Path, models: Models
+    tmp_path: Path, tiny_model_folder: Path, models: ModelCache
 ) -> None:
     assignments = stack(tmp_path, tiny_model_folder)
     known = train_run(tmp_path, assignments[1].config, models)
@@ -389,7 +393,7 @@ def test_of_runs_trained_together_only_those_are_trained_that_are_not_there(
 
 
 def test_a_run_that_fails_leaves_nothing_and_takes_no_other_along(
-    tmp_path: Path, tiny_model_folder: Path, models: Models
+    tmp_path: Path, tiny_model_folder: Path, models: ModelCache
 ) -> None:
     good, _, other = stack(tmp_path, tiny_model_folder)
     bad = Assignment(good.config.model_copy(update={"lr": 1e30}))
@@ -403,7 +407,7 @@ def test_a_run_that_fails_leaves_nothing_and_takes_no_other_along(
 
 
 def test_a_micro_batch_size_changes_neither_name_nor_result(
-    tmp_path: Path, tiny_model_folder: Path, models: Models
+    tmp_path: Path, tiny_model_folder: Path, models: ModelCache
 ) -> None:
     whole = run_in(tmp_path / "one", tiny_model_folder, models)
     parts = run_in(tmp_path / "other", tiny_model_folder, models, micro_batch_size=1)

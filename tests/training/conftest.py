@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from tiny import tiny_model, tiny_tokenizer
 
-from ia2.lm.forward import Reader, reading
+from ia2.lm.forward import HookedModel, hooked_model
 from ia2.lm.loading import LanguageModel
 
 
@@ -15,6 +15,6 @@ def lm() -> LanguageModel:
 
 
 @pytest.fixture
-def teacher(lm: LanguageModel) -> Iterator[Reader]:
-    with reading(lm.model) as reader:
+def teacher(lm: LanguageModel) -> Iterator[HookedModel]:
+    with hooked_model(lm.model) as reader:
         yield reader

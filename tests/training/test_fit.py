@@ -15,7 +15,7 @@ from torch import Tensor
 from ia2.config import TrainConfig
 from ia2.errors import UserError
 from ia2.lm.adapters import new_adapter, peft_config, restore, save_adapter, saved_adapter, snapshot
-from ia2.lm.forward import Reader, reading
+from ia2.lm.forward import HookedModel, hooked_model
 from ia2.training import fit as fitting
 from ia2.training.fit import DevLoss, FitSettings, Fitted, History, Lesson, dev_loss, fit
 from ia2.training.lessons import from_answers, from_targets
@@ -38,7 +38,7 @@ EVALUATED = (0, 2, 3, 4, 6, 8, 9, 10, 12, 14, 15, 16, 18)
 @dataclass
 class Outcome:
     student: PeftModel
-    reader: Reader
+    reader: HookedModel
     fitted: Fitted
     history: list[History]
     evaluated: dict[int, dict[str, Tensor]]
@@ -68,7 +68,7 @@ def run(student: PeftModel, settings: FitSettings, lesson: Lesson = LESSON) -> O
         if "dev_loss" in entry:
             evaluated[int(entry["step"])] = snapshot(student)
 
-    with reading(student) as reader:
+    with hooked_model(student) as reader:
         fitted = fit(student, reader, lesson, settings, note)
     return Outcome(student, reader, fitted, history, evaluated)
 
@@ -112,7 +112,7 @@ def test_the_student_is_left_with_the_weights_of_that_dev_loss(
 def test_the_saved_adapter_gives_the_best_dev_loss(student: PeftModel, tmp_path: Path) -> None:
     outcome = run(student, BRISK)
     save_adapter(student, tmp_path, "tiny")
-    with saved_adapter(tiny_model("llama"), tmp_path) as loaded, reading(loaded) as reader:
+    with saved_adapter(tiny_model("llama"), tmp_path) as loaded, hooked_model(loaded) as reader:
         assert dev_loss(reader, LESSON, 4096).weighted == pytest.approx(outcome.fitted.best_dev_loss, rel=1e-5)
 
 
@@ -213,14 +213,14 @@ def test_history(student: PeftModel) -> None:
 
 def test_the_first_train_loss_is_that_of_the_first_batch(student: PeftModel) -> None:
     settings = replace(BRISK, batch_size=5, num_train_epochs=1)
-    with reading(student) as reader:
+    with hooked_model(student) as reader:
         expected = dev_loss(reader, replace(LESSON, dev=LESSON.train), 4096).weighted
     assert run(student, settings).history[1]["train_loss"] == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("token_budget", [1, 12, 4096])
 def test_dev_loss_is_the_same_whatever_the_batches(student: PeftModel, token_budget: int) -> None:
-    with reading(student) as reader:
+    with hooked_model(student) as reader:
         apart = [replace(LESSON, dev=LESSON.dev.part(index, index + 1)) for index in range(3)]
         alone = [dev_loss(reader, one, 4096).weighted for one in apart]
         assert dev_loss(reader, LESSON, token_budget).weighted == pytest.approx(sum(alone) / 3, rel=1e-5)
@@ -228,7 +228,7 @@ def test_dev_loss_is_the_same_whatever_the_batches(student: PeftModel, token_bud
 
 def joint(student: PeftModel, weights: dict[Loss, float]) -> Lesson:
     """A lesson of activations and tokens together; what it matches is the student's own base model."""
-    with reading(student) as reader:
+    with hooked_model(student) as reader:
         targets = add_kinds(reader, PROMPTED, Targets(ANSWERS), {"activations"})
     lessons = from_targets(QUESTIONS, targets)
     return Lesson(lessons.part(0, 5), lessons.part(5, 8), weights)
@@ -238,7 +238,7 @@ def test_the_dev_loss_is_the_weighted_sum_of_its_parts_and_they_do_not_know_the_
     losses = {}
     for w in (0.25, 0.75):
         lesson = joint(student, {"act": 1 - w, "tok": w})
-        with reading(student) as reader:
+        with hooked_model(student) as reader:
             losses[w] = dev_loss(reader, lesson, 4096)
             apart = {
                 name: dev_loss(reader, replace(lesson, weights={name: 1.0}), 4096).weighted for name in losses[w].parts

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 
 from ia2.config import TrainConfig
 from ia2.lm.adapters import new_adapter, peft_config, trainable_parameters
-from ia2.lm.forward import reading
+from ia2.lm.forward import hooked_model
 from ia2.training.fit import FitSettings, Lesson, fit
 from ia2.training.lessons import Lessons, example_losses, from_targets, weighted
 from ia2.training.targets import Targets, add_kinds
@@ -97,7 +97,7 @@ def targets_of(prompts: list[tuple[int, ...]]) -> list[Tensor]:
 
 
 def lessons() -> Lessons:
-    with reading(tiny_model("llama")) as teacher:
+    with hooked_model(tiny_model("llama")) as teacher:
         return from_targets(QUERIES, add_kinds(teacher, PROMPTED, Targets(RESPONSES), {"activations"}))
 
 
@@ -117,7 +117,7 @@ def distance(ours: Tensor, oracle: Tensor) -> float:
 @pytest.mark.parametrize("weights", [{"act": 1.0}, {"tok": 1.0}, {"act": 0.75, "tok": 0.25}], ids=str)
 def test_gradients_are_those_of_float64(weights: dict[Loss, float]) -> None:
     model, lesson = tiny_model("llama"), lessons()
-    with new_adapter(model, peft_config(model, CONFIG), seed=0) as student, reading(student) as reader:
+    with new_adapter(model, peft_config(model, CONFIG), seed=0) as student, hooked_model(student) as reader:
         parameters = trainable_parameters(student)
         shaken(parameters)
         oracle = Oracle({name: parameter.detach().clone() for name, parameter in parameters.items()})
@@ -150,7 +150,7 @@ def test_adam_steps_are_those_of_float64(loss: Loss, num_epochs: int) -> None:
     settings = FitSettings(
         lr=LR, batch_size=2, num_train_epochs=num_epochs, patience=5, dev_eval_steps=2, keep="last", seed="7/act"
     )
-    with new_adapter(model, peft_config(model, CONFIG), seed=0) as student, reading(student) as reader:
+    with new_adapter(model, peft_config(model, CONFIG), seed=0) as student, hooked_model(student) as reader:
         shaken(trainable_parameters(student))
         start = {name: parameter.detach().clone() for name, parameter in trainable_parameters(student).items()}
         fitted = fit(student, reader, lesson, settings, lambda _: None)

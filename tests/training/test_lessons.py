@@ -7,7 +7,7 @@ from made_up_ids import made_up_ids
 from ia2.config import TrainConfig
 from ia2.icl.encoding import Ids
 from ia2.lm.adapters import new_adapter, peft_config
-from ia2.lm.forward import Reader, reading
+from ia2.lm.forward import HookedModel, hooked_model
 from ia2.lm.loading import LanguageModel
 from ia2.training.lessons import Lessons, example_losses, from_answers, from_targets, weighted
 from ia2.training.targets import Targets, add_kinds
@@ -20,7 +20,7 @@ ALL: dict[Loss, float] = {"act": 1.0, "tok": 1.0, "tokl": 1.0}
 
 
 @pytest.fixture
-def targets(teacher: Reader) -> Targets:
+def targets(teacher: HookedModel) -> Targets:
     """Responses of several lengths, and what the prompted teacher thought of them."""
     return add_kinds(teacher, PROMPTED, Targets(RESPONSES), {"activations", "distributions"})
 
@@ -30,7 +30,7 @@ def lessons(targets: Targets) -> Lessons:
     return from_targets(QUERIES, targets)
 
 
-def test_a_batch_is_its_examples_one_by_one(teacher: Reader, lessons: Lessons) -> None:
+def test_a_batch_is_its_examples_one_by_one(teacher: HookedModel, lessons: Lessons) -> None:
     chosen = [3, 0, 4, 2, 1]
     together = example_losses(teacher, lessons, chosen, ALL)
     assert set(together) == set(ALL)
@@ -39,7 +39,9 @@ def test_a_batch_is_its_examples_one_by_one(teacher: Reader, lessons: Lessons) -
             torch.testing.assert_close(together[name][place], alone[0], atol=1e-5, rtol=1e-5)
 
 
-def test_the_loss_of_a_batch_weighs_examples_alike_whatever_their_length(teacher: Reader, lessons: Lessons) -> None:
+def test_the_loss_of_a_batch_weighs_examples_alike_whatever_their_length(
+    teacher: HookedModel, lessons: Lessons
+) -> None:
     together = weighted(example_losses(teacher, lessons, [0, 1, 2], {"tok": 1.0}), {"tok": 1.0}).mean()
     alone = [example_losses(teacher, lessons, [index], {"tok": 1.0})["tok"].item() for index in range(3)]
     assert together.item() == pytest.approx(sum(alone) / 3, rel=1e-5)
@@ -49,19 +51,19 @@ def test_act_is_zero_for_a_student_that_sees_what_its_teacher_saw(
     lm: LanguageModel, targets: Targets, lessons: Lessons
 ) -> None:
     config = TrainConfig(training_method="act", lora_r=4)
-    with new_adapter(lm.model, peft_config(lm.model, config), seed=0) as student, reading(student) as reader:
+    with new_adapter(lm.model, peft_config(lm.model, config), seed=0) as student, hooked_model(student) as reader:
         prompted = example_losses(reader, from_targets(PROMPTED, targets), range(5), {"act": 1.0})["act"]
         bare = example_losses(reader, lessons, range(5), {"act": 1.0})["act"]
     assert prompted.max() < 1e-9
     assert bare.min() > 1e-2
 
 
-def test_tokl_is_zero_for_a_student_that_sees_what_its_teacher_saw(teacher: Reader, targets: Targets) -> None:
+def test_tokl_is_zero_for_a_student_that_sees_what_its_teacher_saw(teacher: HookedModel, targets: Targets) -> None:
     losses = example_losses(teacher, from_targets(PROMPTED, targets), range(5), {"tokl": 1.0})
     assert losses["tokl"].abs().max() < 1e-5
 
 
-def test_parts_keep_each_example_with_its_targets(teacher: Reader, lessons: Lessons) -> None:
+def test_parts_keep_each_example_with_its_targets(teacher: HookedModel, lessons: Lessons) -> None:
     whole = example_losses(teacher, lessons, range(5), ALL)
     parts = [lessons.part(0, 3), lessons.part(3, 5)]
     assert [len(part) for part in parts] == [3, 2]
@@ -70,7 +72,7 @@ def test_parts_keep_each_example_with_its_targets(teacher: Reader, lessons: Less
         torch.testing.assert_close(torch.cat(apart), losses, atol=1e-5, rtol=1e-5)
 
 
-def test_answers_need_nothing_of_the_teacher(teacher: Reader) -> None:
+def test_answers_need_nothing_of_the_teacher(teacher: HookedModel) -> None:
     lessons = from_answers(QUERIES, RESPONSES)
     assert lessons.activations is None
     assert lessons.distributions is None
@@ -79,7 +81,7 @@ def test_answers_need_nothing_of_the_teacher(teacher: Reader) -> None:
     torch.testing.assert_close(losses, torch.stack(by_hand), atol=1e-5, rtol=1e-5)
 
 
-def _log_probability(teacher: Reader, prompt: Ids, response: Ids) -> torch.Tensor:
+def _log_probability(teacher: HookedModel, prompt: Ids, response: Ids) -> torch.Tensor:
     """The mean log-probability of a response, token by token, each from a forward pass of its own."""
     logs = []
     for step, token in enumerate(response):
@@ -95,7 +97,7 @@ def test_weights_multiply_each_loss_once() -> None:
 
 
 def test_losses_of_a_bfloat16_model_are_float32(lm: LanguageModel, targets: Targets) -> None:
-    with reading(lm.model.bfloat16()) as reader:
+    with hooked_model(lm.model.bfloat16()) as reader:
         losses = example_losses(reader, from_targets(QUERIES, targets), range(5), ALL)
     assert {loss.dtype for loss in losses.values()} == {torch.float32}
     assert all((loss.bfloat16().float() != loss).any() for loss in losses.values())

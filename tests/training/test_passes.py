@@ -15,7 +15,7 @@ from torch import Tensor
 from ia2.config import TrainConfig
 from ia2.errors import UserError
 from ia2.lm.adapters import ALONE, Beginning, peft_config, snapshot, trainable_adapters
-from ia2.lm.forward import Reader, reading
+from ia2.lm.forward import HookedModel, hooked_model
 from ia2.training.fit import FitSettings, Fitted, History, Lesson, Student, fitting
 from ia2.training.lessons import Matching, Share, exercise_of, from_targets, losses_of
 from ia2.training.passes import Request, drive, passes_of
@@ -30,17 +30,17 @@ LOSSES: dict[str, dict[Loss, float]] = {"act": {"act": 1.0}, "tok": {"tok": 1.0}
 
 
 @contextmanager
-def students(shape: str, seeds: list[int]) -> Iterator[tuple[PeftModel, list[str], Reader]]:
+def students(shape: str, seeds: list[int]) -> Iterator[tuple[PeftModel, list[str], HookedModel]]:
     model = tiny_model(shape)
     config = TrainConfig(training_method="act", lora_r=4, lora_type="qkvo")
     beginnings = [Beginning(peft_config(model, config), seed) for seed in seeds]
-    with trainable_adapters(model, beginnings) as (adapted, names), reading(adapted) as reader:
+    with trainable_adapters(model, beginnings) as (adapted, names), hooked_model(adapted) as reader:
         yield adapted, names, reader
 
 
 def lesson(shape: str, losses: str, part: int = 0) -> Lesson:
     """Rows of different lengths; another `part` has other rows, and fewer of them."""
-    with reading(tiny_model(shape)) as teacher:
+    with hooked_model(tiny_model(shape)) as teacher:
         targets = add_kinds(teacher, PROMPTED, Targets(ANSWERS), {"activations"})
     lessons = from_targets(QUESTIONS, targets)
     return Lesson(lessons.part(part, 5), lessons.part(5, 8), LOSSES[losses])

@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from ia2.lm.decoding import Decoding
-from ia2.lm.forward import reading
+from ia2.lm.decoding import GenerationConfig
+from ia2.lm.forward import hooked_model
 from ia2.training.spool import Spool
 from ia2.training.targets import collect
 
@@ -130,8 +130,8 @@ def test_twenty_times_more_examples_take_no_more_memory(
     for num_examples in (40, 800):
         prompts = made_up_ids("many", *[5] * num_examples)
         gauge.most = 0
-        with reading(wide) as teacher:
-            how = Decoding(NUM_TOKENS, None, token_budget=200)
+        with hooked_model(wide) as teacher:
+            how = GenerationConfig(NUM_TOKENS, None, token_budget=200)
             found = collect(teacher, prompts, how, {"activations", "distributions"}, tmp_path)
         assert found.activations is not None
         peaks.append(gauge.most)

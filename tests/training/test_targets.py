@@ -12,8 +12,8 @@ from transformers import PreTrainedModel
 from ia2 import store
 from ia2.errors import UserError
 from ia2.icl.encoding import Ids
-from ia2.lm.decoding import Decoding
-from ia2.lm.forward import Reader
+from ia2.lm.decoding import GenerationConfig
+from ia2.lm.forward import HookedModel
 from ia2.lm.loading import LanguageModel
 from ia2.training.targets import (
     Targets,
@@ -32,12 +32,12 @@ PROMPTS: list[Ids] = [SHARED + rest for rest in made_up_ids("prompts", 3, 12, 1,
 
 
 @pytest.fixture
-def how(lm: LanguageModel) -> Decoding:
-    return Decoding(5, lm.stopper("separator"), token_budget=50)
+def how(lm: LanguageModel) -> GenerationConfig:
+    return GenerationConfig(5, lm.stopper("separator"), token_budget=50)
 
 
 @pytest.fixture
-def targets(teacher: Reader, how: Decoding) -> Targets:
+def targets(teacher: HookedModel, how: GenerationConfig) -> Targets:
     return collect(teacher, PROMPTS, how, KINDS)
 
 
@@ -76,7 +76,7 @@ def test_the_responses_are_greedy(lm: LanguageModel, targets: Targets) -> None:
     assert log_probabilities(lm, targets).argmax(-1).tolist() == flat
 
 
-def test_collecting_together_equals_one_by_one(teacher: Reader, how: Decoding, targets: Targets) -> None:
+def test_collecting_together_equals_one_by_one(teacher: HookedModel, how: GenerationConfig, targets: Targets) -> None:
     alone = [collect(teacher, [prompt], how, KINDS) for prompt in PROMPTS]
     assert targets.responses == tuple(one.responses[0] for one in alone)
     for kind in ("activations", "distributions"):
@@ -84,14 +84,14 @@ def test_collecting_together_equals_one_by_one(teacher: Reader, how: Decoding, t
         torch.testing.assert_close(getattr(targets, kind), joined, atol=1e-5, rtol=1e-5)
 
 
-def test_only_what_is_asked_for_is_kept(teacher: Reader, how: Decoding) -> None:
+def test_only_what_is_asked_for_is_kept(teacher: HookedModel, how: GenerationConfig) -> None:
     assert collect(teacher, PROMPTS, how, {"tokens"}).kinds == {"tokens"}
     assert collect(teacher, PROMPTS, how, {"tokens", "activations"}).kinds == {"tokens", "activations"}
 
 
 @pytest.mark.parametrize("late", [{"activations"}, {"distributions"}, {"activations", "distributions"}])
 def test_adding_kinds_equals_collecting_them_in_one_pass(
-    teacher: Reader, how: Decoding, targets: Targets, late: set[Kind]
+    teacher: HookedModel, how: GenerationConfig, targets: Targets, late: set[Kind]
 ) -> None:
     early = collect(teacher, PROMPTS, how, KINDS - late)
     full = add_kinds(teacher, PROMPTS, early, late)

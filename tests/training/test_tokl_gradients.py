@@ -18,7 +18,7 @@ from tiny import tiny_model
 from torch import Tensor
 
 from ia2.lm.adapters import new_adapter, peft_config, trainable_parameters
-from ia2.lm.forward import reading
+from ia2.lm.forward import hooked_model
 from ia2.training.fit import FitSettings, Lesson, fit
 from ia2.training.lessons import Lessons, Matching, example_losses, from_targets
 from ia2.training.targets import Targets, add_kinds
@@ -52,7 +52,7 @@ def divergence(oracle: Oracle, index: int, teacher: Tensor) -> Tensor:
 
 
 def lessons(top_k: int | None) -> Lessons:
-    with reading(tiny_model("llama")) as teacher:
+    with hooked_model(tiny_model("llama")) as teacher:
         targets = add_kinds(teacher, PROMPTED, Targets(RESPONSES), {"distributions"})
     return from_targets(QUERIES, targets, Matching(top_k=top_k))
 
@@ -60,7 +60,7 @@ def lessons(top_k: int | None) -> Lessons:
 @pytest.mark.parametrize("top_k", TOP_K)
 def test_gradients_are_those_of_float64(top_k: int | None) -> None:
     model = tiny_model("llama")
-    with new_adapter(model, peft_config(model, CONFIG), seed=0) as student, reading(student) as reader:
+    with new_adapter(model, peft_config(model, CONFIG), seed=0) as student, hooked_model(student) as reader:
         parameters = trainable_parameters(student)
         shaken(parameters)
         oracle = Oracle({name: parameter.detach().clone() for name, parameter in parameters.items()})
@@ -85,7 +85,7 @@ def test_three_adam_steps_are_those_of_float64(top_k: int | None) -> None:
     settings = FitSettings(
         lr=LR, batch_size=2, num_train_epochs=1, patience=5, dev_eval_steps=2, keep="last", seed="7/act"
     )
-    with new_adapter(model, peft_config(model, CONFIG), seed=0) as student, reading(student) as reader:
+    with new_adapter(model, peft_config(model, CONFIG), seed=0) as student, hooked_model(student) as reader:
         shaken(trainable_parameters(student))
         oracle = Oracle({name: parameter.detach().clone() for name, parameter in trainable_parameters(student).items()})
         start = {name: weight.detach().clone() for name, weight in oracle.weights.items()}

@@ -18,7 +18,7 @@ from tiny_sweeps import grid
 from ia2.errors import UserError
 from ia2.flows.sweep.sweeping import sweep
 from ia2.flows.training import train
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 from ia2.training import tracking
 
 TRACKERS = ("wandb", "tensorboard", "tensorboardX", "torch.utils.tensorboard")
@@ -40,7 +40,7 @@ def forbidding(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("forbidding")
 def test_without_a_tracker_none_is_imported(tmp_path: Path, tiny_model_folder: Path) -> None:
-    folder = train(training(tmp_path, tiny_model_folder), Models())
+    folder = train(training(tmp_path, tiny_model_folder), ModelCache())
     assert {path.name for path in folder.iterdir()} == RUN_FILES
     with pytest.raises(AssertionError, match="wandb"):
         import wandb  # type: ignore[import-not-found]  # noqa: F401, PLC0415
@@ -53,7 +53,7 @@ def test_a_tracker_that_is_missing_is_named(
     monkeypatch.setattr(accelerate.utils, f"is_{tracker}_available", lambda: False)
     says = rf"--track {tracker}: {tracker} is not installed; pip install 'ia2\[{tracker}\]'"
     with pytest.raises(UserError, match=says):
-        train(training(tmp_path, tiny_model_folder, track=tracker), Models())
+        train(training(tmp_path, tiny_model_folder, track=tracker), ModelCache())
     assert not list((tmp_path / "outputs").rglob("*.json")), "no targets either"
 
 
@@ -129,7 +129,7 @@ def as_sent(entries: list[dict[str, Any]]) -> list[tuple[int, dict[str, Any]]]:
 def test_wandb_is_sent_the_history(
     tmp_path: Path, tiny_model_folder: Path, wandb: FakeWandb, asked: dict[str, Any]
 ) -> None:
-    folder = train(training(tmp_path, tiny_model_folder, **asked), Models())
+    folder = train(training(tmp_path, tiny_model_folder, **asked), ModelCache())
     (started,) = wandb.started
     assert started["project"] == "ia2"
     assert started["name"] == folder.name
@@ -146,7 +146,7 @@ def test_a_tracker_is_closed_where_training_fails(
 ) -> None:
     monkeypatch.setattr("ia2.stages.train.save_adapter", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        train(training(tmp_path, tiny_model_folder, track="wandb"), Models())
+        train(training(tmp_path, tiny_model_folder, track="wandb"), ModelCache())
     assert wandb.run.finished
 
 
@@ -156,7 +156,7 @@ def test_wandb_offline(tmp_path: Path, tiny_model_folder: Path, monkeypatch: pyt
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     monkeypatch.setenv("WANDB_DIR", str(tmp_path))
-    train(training(tmp_path, tiny_model_folder, track="wandb"), Models())
+    train(training(tmp_path, tiny_model_folder, track="wandb"), ModelCache())
     assert list(tmp_path.glob("wandb/offline-run-*/*.wandb"))
 
 
@@ -164,7 +164,7 @@ def test_wandb_offline(tmp_path: Path, tiny_model_folder: Path, monkeypatch: pyt
 def test_tensorboard_holds_the_history(tmp_path: Path, tiny_model_folder: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: PLC0415
 
-    folder = train(training(tmp_path, tiny_model_folder, track="tensorboard"), Models())
+    folder = train(training(tmp_path, tiny_model_folder, track="tensorboard"), ModelCache())
     assert {path.name for path in folder.iterdir()} == RUN_FILES | {"tracking"}
     (run,) = (folder / "tracking").iterdir()
     events = EventAccumulator(str(run)).Reload()

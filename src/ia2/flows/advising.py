@@ -15,7 +15,7 @@ from ia2.flows.data import name_of
 from ia2.flows.evaluation import evaluate
 from ia2.flows.records import readable_records
 from ia2.flows.selection import select_runs
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 from ia2.report.advice import Advice, advice, advice_text
 from ia2.report.results import Record
 from ia2.report.runs import config_key, read_runs
@@ -33,12 +33,12 @@ def advise_from(config: EvaluateConfig) -> None:
     print(advice_text(advise(config)))
 
 
-def advise(config: EvaluateConfig, models: Models | None = None) -> list[Advice]:
+def advise(config: EvaluateConfig, models: ModelCache | None = None) -> list[Advice]:
     """Advice on every evaluation set that `config` selects; the teacher is measured where no record has it.
 
     UserError where neither `config` nor a record or run says which evaluation set.
     """
-    root, models = store.resolve_root(config), models or Models()
+    root, models = store.resolve_root(config), models or ModelCache()
     records = _selected(root, config)
     measured = {record.settings.eval_dataset for record in records if _is_of_teacher(record)}
     for dataset in _wanted(root, config, records):

@@ -17,7 +17,7 @@ from ia2.errors import MachineError
 from ia2.flows.evaluation import evaluate
 from ia2.flows.reporting import page_data, write_page
 from ia2.flows.training import resolve, train
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 from ia2.report.advice import Advice, advice
 from ia2.report.captions import accuracy_caption
 from ia2.report.plots import accuracy_bars
@@ -59,7 +59,7 @@ class Comparison:
         return "dev_loss" if self.protocol == "default" else "performance"
 
 
-def compare(comparison: Comparison, models: Models) -> None:
+def compare(comparison: Comparison, models: ModelCache) -> None:
     """Train every method, learning rate and run, and evaluate what they come to."""
     runs = list(training_runs(comparison))
     for number, run in enumerate(runs, 1):

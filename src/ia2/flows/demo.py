@@ -7,7 +7,7 @@ from pathlib import Path
 from ia2 import store
 from ia2.config import DemoConfig
 from ia2.flows.comparison import Comparison, compare, show
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 
 log = logging.getLogger(__name__)
 
@@ -16,7 +16,7 @@ def demo(config: DemoConfig) -> Path:
     """Train, evaluate and show; returns the page's path."""
     usual = "ia2-demo" if config.protocol == "default" else f"ia2-demo-{config.protocol}"
     root = store.resolve_root(config, Path(usual))
-    models = Models()
+    models = ModelCache()
     log.info("The demo teaches %s from its own in-context behaviour, in %s.", config.model_id, root.resolve())
     chapters = list(_chapters(config, root))
     for chapter in chapters:

@@ -17,14 +17,14 @@ from ia2.flows.data import ensure_data
 from ia2.flows.evaluation_jobs import Job
 from ia2.flows.evaluation_plan import Plan, is_made_meanwhile, plan
 from ia2.flows.failures import Failure, raise_failures, telling_memory
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 from ia2.stages.card import is_behind, refresh_card
 from ia2.stages.evaluate import Answering, evaluate_run, write_record
 
 log = logging.getLogger(__name__)
 
 
-def evaluate(config: EvaluateConfig, models: Models | None = None) -> list[Path]:
+def evaluate(config: EvaluateConfig, models: ModelCache | None = None) -> list[Path]:
     """Make every record that `config` asks for and that is not there; returns the paths of all of them.
 
     MachineError, after all others are made, where some could not be; UserError where nothing matches.
@@ -37,7 +37,7 @@ def evaluate(config: EvaluateConfig, models: Models | None = None) -> list[Path]
     log.info("%s", planned.text)
     _ensure_data(root, planned, config.no_prepare)
     failures = [Failure(folder, error) for folder, error in planned.unreadable.items()]
-    failures += _Maker(root, config, models or Models()).make(planned.missing)
+    failures += _Maker(root, config, models or ModelCache()).make(planned.missing)
     _mend_cards(root, planned)
     raise_failures(failures, len(planned.jobs) + len(planned.unreadable))
     return [job.path for job in planned.jobs]
@@ -64,7 +64,7 @@ class _Maker:
 
     root: Path
     config: EvaluateConfig
-    models: Models
+    models: ModelCache
 
     def make(self, jobs: list[Job]) -> list[Failure]:
         """Make every record that can be made; returns what went wrong with the others."""

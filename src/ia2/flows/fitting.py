@@ -32,7 +32,7 @@ from ia2.icl.prompts import Prompt, prompts_after_shared
 from ia2.icl.splits import SplitSpec, draw_split
 from ia2.lm.decoding import context_of
 from ia2.lm.loading import LanguageModel
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 from ia2.report.advice import advice_text
 from ia2.sources import stem_and_type, text_of_cell
 from ia2.stages.create import create
@@ -80,7 +80,7 @@ class Adapter:
     folder: Path
     page: Path
     where: DeviceConfig = field(default_factory=DeviceConfig)
-    models: Models = field(default_factory=Models, repr=False)
+    models: ModelCache = field(default_factory=ModelCache, repr=False)
 
     def predict(self, rows: str | Mapping[str, Any] | Iterable[Any] | pd.DataFrame) -> list[Prediction]:
         """Answer one text or row, or each of several: texts or rows in a list, column, frame, array or generator.
@@ -194,10 +194,10 @@ def _example(item: Any) -> dict[str, Any]:  # noqa: ANN401 - as above
     return row
 
 
-def fit_from(config: FitConfig, models: Models | None = None) -> Adapter:
+def fit_from(config: FitConfig, models: ModelCache | None = None) -> Adapter:
     """`ia2 fit`: guess, split, train, evaluate, show, and keep one adapter."""
     root = store.resolve_root(config, Path(f"{stem_and_type(config.file)[0]}-ia2"))
-    models = models or Models()
+    models = models or ModelCache()
     described = config.file.suffix.lower() in TASK_FILE_TYPES[:1]
     guess = None if described else _guessed(config, root)
     with store.file_lock(root / ADAPTER, keep=False):
@@ -255,7 +255,7 @@ def _discard_runs(root: Path, dataset: str) -> None:
                 store.remove(folder)
 
 
-def _comparison(config: FitConfig, root: Path, dataset: str, file: Path, models: Models) -> Comparison:
+def _comparison(config: FitConfig, root: Path, dataset: str, file: Path, models: ModelCache) -> Comparison:
     """Which rows teach, drawn in proportion of their labels, and the comparison on them."""
     fields = {"model_id": config.model_id, **config.placement()}
     lengths = Lengths(models.load(ModelConfig.model_validate(fields)), task(str(file)).spec)

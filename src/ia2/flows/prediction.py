@@ -7,7 +7,7 @@ from pathlib import Path
 from ia2 import store
 from ia2.config import ModelConfig, PredictConfig
 from ia2.errors import UserError
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 from ia2.stages.predict import (
     Prediction,
     check_output,
@@ -21,18 +21,18 @@ from ia2.stages.predict import (
 from ia2.training.trained import Trained, read_trained
 
 
-def predict_from(config: PredictConfig, models: Models | None = None) -> list[Prediction]:
+def predict_from(config: PredictConfig, models: ModelCache | None = None) -> list[Prediction]:
     """Answer `--text` or the rows of `--file`, print or write the answers, and return them."""
     trained = read_trained(config.adapter)
     model = ModelConfig(model_id=config.model_id or trained.model_id, **config.placement())
     model = model.model_copy(update={"torch_dtype": trained.dtype})
     if config.repl:
-        return list(_answers_as_typed(trained, model, models or Models()))
+        return list(_answers_as_typed(trained, model, models or ModelCache()))
     if config.out is not None:
         with store.file_lock(config.out, keep=False):
-            return _write(config, config.out, trained, model, models or Models())
+            return _write(config, config.out, trained, model, models or ModelCache())
     rows = [dict(row_of(config.text, trained.spec))] if config.text is not None else _rows(config, trained)
-    predictions = predict(trained, rows, model, models or Models())
+    predictions = predict(trained, rows, model, models or ModelCache())
     for prediction in predictions:
         print(_shown(prediction))
     _check_all_answered(predictions)
@@ -44,7 +44,9 @@ def _rows(config: PredictConfig, trained: Trained) -> list[dict[str, str]]:
     return read_input(config.file, trained.spec)
 
 
-def _write(config: PredictConfig, out: Path, trained: Trained, model: ModelConfig, models: Models) -> list[Prediction]:
+def _write(
+    config: PredictConfig, out: Path, trained: Trained, model: ModelConfig, models: ModelCache
+) -> list[Prediction]:
     check_output(out, config.overwrite)
     rows = _rows(config, trained)
     predictions = predict(trained, rows, model, models)
@@ -79,7 +81,7 @@ def _shown(prediction: Prediction) -> str:
     return f"{answer}\t" + ("-" if prediction.confidence is None else f"{prediction.confidence:.3f}")
 
 
-def _answers_as_typed(trained: Trained, model: ModelConfig, models: Models) -> Iterator[Prediction]:
+def _answers_as_typed(trained: Trained, model: ModelConfig, models: ModelCache) -> Iterator[Prediction]:
     """Answer one line after another until the input ends; the base model stays loaded."""
     field = only_field(trained.spec)
     if sys.stdin.isatty():

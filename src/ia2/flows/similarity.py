@@ -22,7 +22,7 @@ from ia2.flows.failures import Failure, raise_failures, telling_memory
 from ia2.flows.selection import select_some
 from ia2.icl.questions import EvaluationSpec
 from ia2.lm.loading import LanguageModel
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 from ia2.methods import BASE, OTHER_DEMONSTRATIONS, TEACHER
 from ia2.report.similarities import Similarity, read_similarity
 from ia2.report.similarity_table import similarity_table
@@ -35,7 +35,7 @@ from ia2.training.trained import Trained
 log = logging.getLogger(__name__)
 
 
-def similarity(config: SimilarityConfig, models: Models | None = None) -> list[Path]:
+def similarity(config: SimilarityConfig, models: ModelCache | None = None) -> list[Path]:
     """Make every comparison that `config` asks for and that is not there, and show them; returns their paths.
 
     UserError where no run matches; MachineError, after all others are made, where some could not be.
@@ -46,7 +46,7 @@ def similarity(config: SimilarityConfig, models: Models | None = None) -> list[P
     teachers = _teachers(config, selection.runs)
     splits = {(asked.icl_source_dataset, asked.num_train_examples, asked.run_idx) for asked in teachers}
     ensure_data(root, [*given.values(), *(asked.eval_dataset for asked in teachers)], splits, config.no_prepare)
-    maker = _Maker(root, config, models or Models())
+    maker = _Maker(root, config, models or ModelCache())
     for number, (asked, runs) in enumerate(teachers.items(), 1):
         title = f"{asked.name}, N {asked.num_train_examples}, run {asked.run_idx}"
         log.info("[%d/%d] %s: %d trained runs", number, len(teachers), title, len(runs))
@@ -108,7 +108,7 @@ class _Maker:
 
     root: Path
     config: SimilarityConfig
-    models: Models
+    models: ModelCache
     paths: list[Path] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
 

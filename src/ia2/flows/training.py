@@ -10,7 +10,7 @@ from ia2.errors import UserError
 from ia2.flows.data import ensure_pool, ensure_split
 from ia2.icl.ldr import LowDataSplitSpec
 from ia2.icl.splits import SplitSpec
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 from ia2.methods import Method
 from ia2.stages.train import Assignment, Start, train_run, train_runs
 from ia2.tasks.pool import load_pool
@@ -19,12 +19,12 @@ from ia2.training.variants import VARIANTS
 log = logging.getLogger(__name__)
 
 
-def train(config: TrainConfig, models: Models | None = None, keep_first: bool = False) -> Path:
+def train(config: TrainConfig, models: ModelCache | None = None, keep_first: bool = False) -> Path:
     """Train one run, unless it is there, and return its folder.
 
     With `keep_first` the first phase of two is as it stands, even where the run is trained again.
     """
-    models = models or Models()
+    models = models or ModelCache()
     if config.ignored_fields():
         log.info("%s ignores %s", config.training_method, ", ".join(f"--{key}" for key in config.ignored_fields()))
     config = resolve(config)
@@ -56,7 +56,7 @@ def stack_key(config: TrainConfig) -> str | None:
     return store.json_text({**shared, "retrain": config.retrain, "micro_batch_size": config.micro_batch_size})
 
 
-def train_together(configs: Sequence[TrainConfig], models: Models) -> list[Path | UserError]:
+def train_together(configs: Sequence[TrainConfig], models: ModelCache) -> list[Path | UserError]:
     """Train runs of one `stack_key`, first phases being there, in the same passes: the folder of each, or why not.
 
     Each comes to what it would alone, up to rounding.

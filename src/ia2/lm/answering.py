@@ -10,12 +10,12 @@ from tqdm import tqdm
 from ia2.config import StopRule
 from ia2.icl.encoding import PromptTokenizer
 from ia2.icl.questions import EvaluationSet
-from ia2.lm.decoding import Decoding, decode
-from ia2.lm.forward import Reader
+from ia2.lm.decoding import GenerationConfig, generate
+from ia2.lm.forward import HookedModel
 from ia2.lm.label_scores import LabelScores, score_labels
 from ia2.lm.loading import LanguageModel
 from ia2.lm.scoring import FirstTokenScores, Floats, ResponseScores
-from ia2.lm.state import Seen
+from ia2.lm.state import StepOutput
 
 ENDED = 2
 """A number of tokens (T) above 1, with which the ids of an answer hold what ends it."""
@@ -56,7 +56,7 @@ class Answers:
     seconds: float
 
 
-def answer(reader: Reader, lm: LanguageModel, questions: EvaluationSet, asking: Asking) -> Answers:
+def answer(reader: HookedModel, lm: LanguageModel, questions: EvaluationSet, asking: Asking) -> Answers:
     """Put every question to the model; UserError where a prompt does not fit its context."""
     started, prompt_tokenizer = time.perf_counter(), lm.prompt_tokenizer(asking.chat_template)
     prompts = [prompt_tokenizer.prompt(prompt) for prompt in questions.prompts]
@@ -69,10 +69,10 @@ def answer(reader: Reader, lm: LanguageModel, questions: EvaluationSet, asking: 
     observer = _Timed(ResponseScores(first) if asking.every_token else first, len(prompts))
     with tqdm(total=len(prompts), desc=questions.dataset, unit="query", leave=False, disable=None) as bar:
         advance = observer.then(bar.update)
-        how = Decoding(
+        how = GenerationConfig(
             asking.num_generated_tokens, lm.stopper(rule, asking.chat_template), asking.token_budget, advance
         )
-        responses = decode(reader, prompts, how, observer)
+        responses = generate(reader, prompts, how, observer)
     by_label = score_labels(reader, prompts, labels, first, asking.token_budget) if labels else None
     texts = [prompt_tokenizer.text(ids) for ids in responses]
     seconds = time.perf_counter() - started
@@ -90,7 +90,7 @@ class _Timed:
         self._rows: list[int] = []
         self._since = time.perf_counter()
 
-    def see(self, seen: Seen) -> None:
+    def see(self, seen: StepOutput) -> None:
         if not seen.step:
             self._rows = list(seen.rows)
         self.scores.see(seen)

@@ -21,7 +21,7 @@ SHARE = 0.6
 
 
 @dataclass(frozen=True)
-class Budget:
+class TokenBudget:
     """What a batch may have: at most so many padded `tokens`, and with `per_row` more for each of its rows no more than
     memory holds (`held`; None: as many as that comes to)."""
 
@@ -36,25 +36,25 @@ class Budget:
         )
 
 
-def affordable(model: PreTrainedModel, num_new_tokens: int = 0) -> Budget:
+def affordable(model: PreTrainedModel, num_new_tokens: int = 0) -> TokenBudget:
     """The budget of `model` where it is now, for rows that grow by so many tokens; the scarcest of its GPUs decides."""
     layers = Counter(device_of(block) for block in attention_blocks(model))
     shares = [
         _share(model, device, number, num_new_tokens) for device, number in layers.items() if device.type == "cuda"
     ]
     if not shares:
-        return Budget(ON_A_CPU)
+        return TokenBudget(ON_A_CPU)
     held = min(share.tokens for share in shares)
-    return Budget(min(MOST, max(FEWEST, held)), held, max(share.per_row for share in shares))
+    return TokenBudget(min(MOST, max(FEWEST, held)), held, max(share.per_row for share in shares))
 
 
-def _share(model: PreTrainedModel, device: torch.device, num_layers: int, num_new_tokens: int) -> Budget:
+def _share(model: PreTrainedModel, device: torch.device, num_layers: int, num_new_tokens: int) -> TokenBudget:
     """The budget of one GPU on which so many layers are."""
     free, _ = torch.cuda.mem_get_info(device)
     free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     each = bytes_per_token(model, num_layers)
     per_row = num_new_tokens * cache_bytes(model, num_layers) + logit_bytes(model)
-    return Budget(int(SHARE * free) // each, per_row=-(-per_row // each))
+    return TokenBudget(int(SHARE * free) // each, per_row=-(-per_row // each))
 
 
 def bytes_per_token(model: PreTrainedModel, num_layers: int) -> int:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Recorder:
+class ActivationRecorder:
     """What the blocks put out in the last forward pass after `at`: L tensors [M, D]."""
 
     def __init__(self, num_layers: int) -> None:
@@ -42,17 +42,17 @@ class Recorder:
 
 
 @contextmanager
-def capture(blocks: Sequence[nn.Module]) -> Iterator[Recorder]:
+def record_attention(blocks: Sequence[nn.Module]) -> Iterator[ActivationRecorder]:
     """Record the outputs of `blocks` within the context.
 
     >>> blocks = [nn.Identity()]
-    >>> with capture(blocks) as recorder:
+    >>> with record_attention(blocks) as recorder:
     ...     recorder.at(torch.tensor([0]), torch.tensor([1]))
     ...     _ = blocks[0](torch.arange(6.0).view(1, 3, 2))
     ...     recorder.take()
     tensor([[[2., 3.]]])
     """
-    recorder = Recorder(len(blocks))
+    recorder = ActivationRecorder(len(blocks))
 
     def hook(layer: int) -> Any:  # noqa: ANN401 - the hook's type is torch's own
         def record(_module: nn.Module, _inputs: object, output: Tensor | tuple[Tensor, ...]) -> None:

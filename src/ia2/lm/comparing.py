@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from ia2.icl.encoding import TokenizedExample
-from ia2.lm.decoding import Feeding, check_context, over_batches
-from ia2.lm.forward import Reader
-from ia2.lm.state import State
+from ia2.lm.decoding import Feeding, check_context, for_each_batch
+from ia2.lm.forward import HookedModel
+from ia2.lm.state import DecodingState
 
 
 @torch.no_grad()
-def forced_activations(reader: Reader, examples: Sequence[TokenizedExample], token_budget: int | None) -> Tensor:
+def forced_activations(reader: HookedModel, examples: Sequence[TokenizedExample], token_budget: int | None) -> Tensor:
     """Activations [L, M, D] at the M answer positions of all examples, in their order and in the model's dtype.
 
     UserError where an example does not fit the model's context.
@@ -26,14 +26,14 @@ def forced_activations(reader: Reader, examples: Sequence[TokenizedExample], tok
     check_context(reader, max(map(len, examples)))
     found: dict[int, Tensor] = {}
 
-    def read(state: State) -> None:
+    def read(state: DecodingState) -> None:
         lengths = [len(examples[row].response) for row in state.rows]
         activations = state.forced(lengths, activations=True).activations
         assert activations is not None
         found.update(zip(state.rows, activations.split(lengths, dim=1), strict=True))
 
     prompts = [example.prompt for example in examples]
-    over_batches(reader, prompts, Feeding(token_budget, after=[example.response[:-1] for example in examples]), read)
+    for_each_batch(reader, prompts, Feeding(token_budget, after=[example.response[:-1] for example in examples]), read)
     return torch.cat([found[row] for row in range(len(examples))], dim=1)
 
 

@@ -23,13 +23,13 @@ from ia2.config import StopRule
 from ia2.errors import MachineError, UserError
 from ia2.icl.encoding import Ids, PromptTokenizer
 from ia2.icl.prompts import SEPARATOR
-from ia2.lm.budget import Budget, affordable
-from ia2.lm.forward import Reader
-from ia2.lm.lanes import Lane, Queue, Rest, read_together
+from ia2.lm.budget import TokenBudget, affordable
+from ia2.lm.forward import HookedModel
+from ia2.lm.lanes import BatchScheduler, PackedRow, Suffix, read_together
 from ia2.lm.memory import attempted, fits
 from ia2.lm.prefixes import prefix_groups
 from ia2.lm.replay import steps_after
-from ia2.lm.state import Beginnings, Seen, State, read_beginnings
+from ia2.lm.state import DecodingState, PrefixCache, StepOutput, read_prefixes
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Observer(Protocol):
         """Whether activations are wanted."""
         ...
 
-    def see(self, seen: Seen) -> None:
+    def see(self, seen: StepOutput) -> None:
         """Keep of a step what is wanted. Step 0 makes void what was seen of its rows: memory may run out half-way."""
         ...
 
@@ -79,7 +79,7 @@ def _flag(flags: Tensor, token: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Decoding:
+class GenerationConfig:
     """How responses are decoded: at most T tokens, until `stopper` says so (None: always T tokens)."""
 
     num_generated_tokens: int
@@ -91,19 +91,21 @@ class Decoding:
 
 
 @torch.no_grad()
-def decode(reader: Reader, prompts: Sequence[Ids], how: Decoding, observer: Observer | None = None) -> list[Ids]:
+def generate(
+    reader: HookedModel, prompts: Sequence[Ids], how: GenerationConfig, observer: Observer | None = None
+) -> list[Ids]:
     """The greedy response to each prompt, in the order given; UserError where one does not fit the context."""
     if not prompts:
         return []
     check_context(reader, max(map(len, prompts)) + how.num_generated_tokens)
     responses: dict[int, list[int]] = {}
 
-    def answer(state: State) -> None:
+    def answer(state: DecodingState) -> None:
         answered = _decode_batch(state, how, observer)
         responses.update(answered)
         how.advance(len(answered))
 
-    over_batches(reader, prompts, Feeding(how.token_budget, how.num_generated_tokens), answer)
+    for_each_batch(reader, prompts, Feeding(how.token_budget, how.num_generated_tokens), answer)
     return [tuple(responses[index]) for index in range(len(prompts))]
 
 
@@ -118,39 +120,43 @@ class Feeding:
     after: Sequence[Ids] | None = None
 
 
-def over_batches(reader: Reader, prompts: Sequence[Ids], feeding: Feeding, work: Callable[[State], object]) -> None:
+def for_each_batch(
+    reader: HookedModel, prompts: Sequence[Ids], feeding: Feeding, work: Callable[[DecodingState], object]
+) -> None:
     """`work` on every prompt once, in batches that have read what their rows share and nothing else yet.
 
     Where memory runs out, a batch is begun anew as a smaller one, and so are those after it. MachineError where a
     single prompt does not fit.
     """
     told, after = feeding.token_budget, feeding.after
-    budget = affordable(reader.base, feeding.num_new_tokens) if told is None else Budget(told)
+    budget = affordable(reader.base, feeding.num_new_tokens) if told is None else TokenBudget(told)
     waiting = list(read_together(prefix_groups(prompts), budget.tokens))
     while waiting:
         groups = waiting.pop(0)
         shared = [prompts[group.rows[0]][: group.length] for group in groups]
-        beginnings = attempted(partial(read_beginnings, reader, shared))
+        beginnings = attempted(partial(read_prefixes, reader, shared))
         if beginnings is None:
             half = len(groups) // 2
             _tell_smaller(reader, len(groups), len(shared[0]))
             waiting[:0] = [groups[:half], groups[half:]]
             continue
         rests = [
-            Rest(row, prompts[row][group.length :] + (after[row] if after else ()), place)
+            Suffix(row, prompts[row][group.length :] + (after[row] if after else ()), place)
             for place, group in enumerate(groups)
             for row in group.rows
         ]
-        queue = Queue(rests, beginnings.lengths, feeding.num_new_tokens, budget)
+        queue = BatchScheduler(rests, beginnings.lengths, feeding.num_new_tokens, budget)
         _work_off(queue, reader, partial(_begin, work, reader, beginnings))
         budget = queue.budget
 
 
-def _begin(work: Callable[[State], object], reader: Reader, beginnings: Beginnings, lanes: Sequence[Lane]) -> None:
-    work(State(reader, beginnings, lanes))
+def _begin(
+    work: Callable[[DecodingState], object], reader: HookedModel, beginnings: PrefixCache, lanes: Sequence[PackedRow]
+) -> None:
+    work(DecodingState(reader, beginnings, lanes))
 
 
-def _work_off(queue: Queue, reader: Reader, work: Callable[[Sequence[Lane]], object]) -> None:
+def _work_off(queue: BatchScheduler, reader: HookedModel, work: Callable[[Sequence[PackedRow]], object]) -> None:
     while queue.lanes:
         lanes = queue.next()
         if fits(partial(work, lanes)):
@@ -161,7 +167,7 @@ def _work_off(queue: Queue, reader: Reader, work: Callable[[Sequence[Lane]], obj
             queue.halve(lanes)
 
 
-def _tell_smaller(reader: Reader, num_rows: int, num_tokens: int) -> None:
+def _tell_smaller(reader: HookedModel, num_rows: int, num_tokens: int) -> None:
     """Say that memory did not hold so many rows at once; MachineError where it was one of so many tokens."""
     if num_rows == 1:
         raise MachineError(
@@ -177,7 +183,7 @@ def context_of(config: PreTrainedConfig) -> int | None:
     return limit
 
 
-def check_context(reader: Reader, num_tokens: int) -> None:
+def check_context(reader: HookedModel, num_tokens: int) -> None:
     """UserError where a sequence of `num_tokens` is longer than the model can take; nothing is ever cut."""
     limit = context_of(reader.base.config)
     needed = num_tokens + reader.num_virtual_tokens
@@ -188,7 +194,7 @@ def check_context(reader: Reader, num_tokens: int) -> None:
         )
 
 
-def _decode_batch(state: State, how: Decoding, observer: Observer | None) -> dict[int, list[int]]:
+def _decode_batch(state: DecodingState, how: GenerationConfig, observer: Observer | None) -> dict[int, list[int]]:
     responses: dict[int, list[int]] = {row: [] for row in state.rows}
     seen = state.first(observer is not None and observer.activations)
     steps = steps_after(state, how.num_generated_tokens - 1)

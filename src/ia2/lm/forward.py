@@ -18,7 +18,7 @@ from transformers.cache_utils import DynamicLayer
 
 from ia2.icl.encoding import Batch
 from ia2.lm.attention import architecture_of, attention_blocks, decoder_of
-from ia2.lm.capture import Recorder, capture
+from ia2.lm.capture import ActivationRecorder, record_attention
 from ia2.lm.placement import device_of, is_spread
 from ia2.lm.virtual_tokens import prefix_cache, prompt_embeddings
 
@@ -26,7 +26,7 @@ Model = PreTrainedModel | PeftModel
 
 
 @dataclass(frozen=True)
-class Reading:
+class ModelOutputs:
     """What a model did at the M answer positions of a batch, activations and logits where asked for."""
 
     activations: Tensor | None  # [L, M, D]; in float32 where they are to be learned from, else in the model's dtype
@@ -34,10 +34,10 @@ class Reading:
     logits: Tensor | None  # [M, V], in float32
 
 
-class Reader:
-    """A model with its attention blocks recorded; made by `reading`."""
+class HookedModel:
+    """A model with its attention blocks recorded; made by `hooked_model`."""
 
-    def __init__(self, model: Model, recorder: Recorder) -> None:
+    def __init__(self, model: Model, recorder: ActivationRecorder) -> None:
         self.model = model
         self.base = base_of(model)
         self.recorder = recorder
@@ -55,7 +55,9 @@ class Reader:
         """Whether the whole model is on a single GPU, so that its kernels can be recorded as a CUDA graph."""
         return self.device.type == "cuda" and not is_spread(self.base.get_input_embeddings())
 
-    def read(self, batch: Batch, *, activations: bool, logits: bool, adapters: Sequence[str] | None = None) -> Reading:
+    def read(
+        self, batch: Batch, *, activations: bool, logits: bool, adapters: Sequence[str] | None = None
+    ) -> ModelOutputs:
         """Teacher-force a batch. Rows are padded on the right, so causal attention alone keeps padding out.
 
         `adapters` names each row's own adapter, where the model has several.
@@ -66,7 +68,7 @@ class Reader:
         inputs = {"input_ids": batch.input_ids, "past_key_values": cache, "use_cache": cache is not None}
         with self._adapted_by(adapters):
             hidden = self.hidden(batch.rows, batch.columns, **inputs)
-        return Reading(
+        return ModelOutputs(
             activations=self.recorder.take().float() if activations else None,
             hidden=hidden,
             logits=self.logits(hidden) if logits else None,
@@ -112,10 +114,10 @@ class Reader:
 
 
 @contextmanager
-def reading(model: Model) -> Iterator[Reader]:
+def hooked_model(model: Model) -> Iterator[HookedModel]:
     """Hook `model` for reading; the hooks are gone when the context ends."""
-    with capture(attention_blocks(base_of(model))) as recorder:
-        yield Reader(model, recorder)
+    with record_attention(attention_blocks(base_of(model))) as recorder:
+        yield HookedModel(model, recorder)
 
 
 def base_of(model: Model) -> PreTrainedModel:

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from ia2.icl.encoding import Ids
-from ia2.lm.decoding import Feeding, check_context, over_batches
-from ia2.lm.forward import Reader
+from ia2.lm.decoding import Feeding, check_context, for_each_batch
+from ia2.lm.forward import HookedModel
 from ia2.lm.scoring import FirstTokenScores, Floats
-from ia2.lm.state import State
+from ia2.lm.state import DecodingState
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,11 @@ class LabelScores:
 
 
 def score_labels(
-    reader: Reader, prompts: Sequence[Ids], labels: Sequence[Ids], first: FirstTokenScores, token_budget: int | None
+    reader: HookedModel,
+    prompts: Sequence[Ids],
+    labels: Sequence[Ids],
+    first: FirstTokenScores,
+    token_budget: int | None,
 ) -> LabelScores:
     """By the first tokens of `labels` (with their ends), as `first` has seen them, where no two share one; else by all.
 
@@ -54,7 +58,7 @@ def score_labels(
 
 @torch.no_grad()
 def sequence_log_probabilities(
-    reader: Reader, prompts: Sequence[Ids], labels: Sequence[Ids], token_budget: int | None
+    reader: HookedModel, prompts: Sequence[Ids], labels: Sequence[Ids], token_budget: int | None
 ) -> Floats:
     """log P(label | prompt), summed over the label's tokens, for every pair [n, K]; UserError where one is too long.
 
@@ -63,14 +67,14 @@ def sequence_log_probabilities(
     check_context(reader, max(map(len, prompts)) + max(map(len, labels)))
     scores = np.full((len(prompts), len(labels)), np.nan)
 
-    def score(state: State) -> None:
+    def score(state: DecodingState) -> None:
         scores[state.rows] = _scored(state, labels).cpu().numpy()
 
-    over_batches(reader, prompts, Feeding(token_budget, max(map(len, labels)) - 1), score)
+    for_each_batch(reader, prompts, Feeding(token_budget, max(map(len, labels)) - 1), score)
     return scores
 
 
-def _scored(state: State, labels: Sequence[Ids]) -> Tensor:
+def _scored(state: DecodingState, labels: Sequence[Ids]) -> Tensor:
     """The log-probabilities [R, K] of one batch."""
     start = state.first(activations=False).logits.log_softmax(dim=-1)
     columns = []

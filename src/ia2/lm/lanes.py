@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from ia2.icl.encoding import Ids
-from ia2.lm.budget import Budget
+from ia2.lm.budget import TokenBudget
 from ia2.lm.prefixes import FEWEST_ROWS, PrefixGroup
 
 
 @dataclass(frozen=True)
-class Rest:
+class Suffix:
     """What is left of a prompt (`row`, by index) after one of several shared beginnings (by index)."""
 
     row: int
@@ -24,29 +24,31 @@ class Rest:
     beginning: int
 
 
-Lane = list[Rest]
+PackedRow = list[Suffix]
 """Rests of one beginning."""
 
 
-class Queue:
+class BatchScheduler:
     """Rests that wait to be read, in lanes.
 
     `shared` are the lengths of the beginnings. A rest will grow by `num_new_tokens` at most. A batch keeps within the
     `budget` with its slots, shared ones and padding included, where it has more than one rest.
     """
 
-    def __init__(self, rests: Sequence[Rest], shared: Sequence[int], num_new_tokens: int, budget: Budget) -> None:
+    def __init__(
+        self, rests: Sequence[Suffix], shared: Sequence[int], num_new_tokens: int, budget: TokenBudget
+    ) -> None:
         self.shared = shared
         self.budget = budget
         self._num_new_tokens = num_new_tokens
         self.lanes = self._packed(rests)
 
-    def _packed(self, rests: Sequence[Rest]) -> list[Lane]:
+    def _packed(self, rests: Sequence[Suffix]) -> list[PackedRow]:
         """Longest first; a beginning's lanes have as many rests as each other, so that few slots are padding.
 
         Where a lane would have few, each rest has its own: attention is at its best with one query a row.
         """
-        lanes: list[Lane] = []
+        lanes: list[PackedRow] = []
         in_order = sorted(rests, key=lambda rest: (rest.beginning, -len(rest.ids)))
         for own in (list(alike) for _, alike in groupby(in_order, key=lambda rest: rest.beginning)):
             counts = range(1, len(own) // FEWEST_ROWS + 1)
@@ -54,12 +56,12 @@ class Queue:
             lanes += [own[first::count] for first in range(count)]
         return lanes
 
-    def _goes_in(self, lane: Lane) -> bool:
+    def _goes_in(self, lane: PackedRow) -> bool:
         start, num_tokens = self.shared[lane[0].beginning], _num_tokens(lane)
         grown = num_tokens + len(lane) * self._num_new_tokens
         return grown <= start and self.budget.allows(start + num_tokens, len(lane))
 
-    def next(self) -> list[Lane]:
+    def next(self) -> list[PackedRow]:
         """The lanes of the next batch."""
         widest = longest = num_rows = 0
         for count, lane in enumerate(self.lanes):
@@ -69,11 +71,11 @@ class Queue:
                 return self.lanes[:count]
         return self.lanes
 
-    def drop(self, batch: Sequence[Lane]) -> None:
+    def drop(self, batch: Sequence[PackedRow]) -> None:
         """Take a batch that is read from the queue."""
         self.lanes = self.lanes[len(batch) :]
 
-    def halve(self, batch: Sequence[Lane]) -> None:
+    def halve(self, batch: Sequence[PackedRow]) -> None:
         """Lower the budget to what half of a batch takes: half of its lanes, or half of what is in a single one."""
         half = batch[: len(batch) // 2] if len(batch) > 1 else [lane[: len(lane) // 2] for lane in batch]
         longest = max(self.shared[lane[0].beginning] for lane in half)
@@ -81,7 +83,7 @@ class Queue:
         self.lanes = self._packed([rest for lane in self.lanes for rest in lane])
 
 
-def _num_tokens(lane: Lane) -> int:
+def _num_tokens(lane: PackedRow) -> int:
     return sum(len(rest.ids) for rest in lane)
 
 

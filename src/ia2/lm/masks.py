@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ia2.lm.forward import Reader
+from ia2.lm.forward import HookedModel
 
 SHARED = -1
 """Who owns a token that all prompts of a lane begin with."""
@@ -14,7 +14,7 @@ NOBODY = -2
 
 
 @dataclass(frozen=True)
-class Places:
+class SlotLayout:
     """Whose token stands in each slot of N lanes, and the position that it has for its owner: [N, S] each.
 
     An owner is the number of a prompt, SHARED or NOBODY.
@@ -23,21 +23,21 @@ class Places:
     owners: Tensor
     positions: Tensor
 
-    def then(self, others: "Places") -> "Places":
+    def then(self, others: "SlotLayout") -> "SlotLayout":
         """These slots and, after them, others of the same lanes."""
         owners = torch.cat([self.owners, others.owners], dim=1)
-        return Places(owners, torch.cat([self.positions, others.positions], dim=1))
+        return SlotLayout(owners, torch.cat([self.positions, others.positions], dim=1))
 
-    def first(self, num_slots: int) -> "Places":
+    def first(self, num_slots: int) -> "SlotLayout":
         """The first so many slots of each lane."""
-        return Places(self.owners[:, :num_slots], self.positions[:, :num_slots])
+        return SlotLayout(self.owners[:, :num_slots], self.positions[:, :num_slots])
 
-    def of(self, lanes: Tensor) -> "Places":
+    def of(self, lanes: Tensor) -> "SlotLayout":
         """The slots of some lanes, by index."""
-        return Places(self.owners[lanes], self.positions[lanes])
+        return SlotLayout(self.owners[lanes], self.positions[lanes])
 
 
-def attention_masks(reader: Reader, slots: Places, queries: Places) -> Tensor | dict[str, Tensor]:
+def attention_masks(reader: HookedModel, slots: SlotLayout, queries: SlotLayout) -> Tensor | dict[str, Tensor]:
     """Which of the cache's K slots each of Q queries may see: its own prompt's and the shared ones, not after it.
 
     Padding sees padding, since a query that sees nothing would come out as no number, and nothing else does. In the
@@ -58,7 +58,7 @@ def attention_masks(reader: Reader, slots: Places, queries: Places) -> Tensor | 
     return _as_taken(windowed, reader)
 
 
-def _as_taken(allowed: Tensor, reader: Reader) -> Tensor:
+def _as_taken(allowed: Tensor, reader: HookedModel) -> Tensor:
     allowed = allowed[:, None]
     if reader.base.config._attn_implementation == "sdpa":
         return allowed

@@ -14,8 +14,8 @@ from torch import Tensor
 from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer, StaticLayer
 
-from ia2.lm.masks import NOBODY, Places, attention_masks
-from ia2.lm.state import Seen, State, Steps
+from ia2.lm.masks import NOBODY, SlotLayout, attention_masks
+from ia2.lm.state import DecodingState, StepOutput, Steps
 
 FEWEST_STEPS = 4
 """The first is computed plainly and recording costs as much as another, so fewer are not worth it."""
@@ -25,7 +25,7 @@ NEVER = 2**62
 """A position that no query has passed."""
 
 
-def steps_after(state: State, num_steps: int) -> Steps:
+def steps_after(state: DecodingState, num_steps: int) -> Steps:
     """What goes on from `state`, by so many steps at most: on a single GPU a replay, else the state itself."""
     if state.reader.on_one_gpu and num_steps >= FEWEST_STEPS:
         return Replay(state, num_steps)
@@ -34,7 +34,7 @@ def steps_after(state: State, num_steps: int) -> Steps:
 
 @dataclass(frozen=True)
 class _Shown:
-    """What a step shows of all R rows that the batch began with; each as in `Seen`."""
+    """What a step shows of all R rows that the batch began with; each as in `StepOutput`."""
 
     hidden: Tensor
     logits: Tensor
@@ -47,7 +47,7 @@ class Replay:
     Rows that have ended are fed on, unseen: a step takes hardly longer for them.
     """
 
-    def __init__(self, state: State, num_steps: int) -> None:
+    def __init__(self, state: DecodingState, num_steps: int) -> None:
         self.rows = state.rows
         self._begun, self._fed = state.step, 0
         self._reader, self._activations = state.reader, state.activations
@@ -59,7 +59,7 @@ class Replay:
         self._going = torch.arange(len(state.rows), device=self._reader.device)
         self._recorded: tuple[torch.cuda.CUDAGraph, _Shown] | None = None
 
-    def next(self, token: Tensor) -> Seen:
+    def next(self, token: Tensor) -> StepOutput:
         """Feed one token [R] a row, and see what it shows."""
         going = self._going
         self._tokens[self._lane[going], self._column[going]] = token.to(self._reader.device)
@@ -67,7 +67,7 @@ class Replay:
         shown = self._replayed() if recordable else self._computed()
         self._fed += 1
         activations = None if shown.activations is None else shown.activations[:, going]
-        return Seen(self._begun + self._fed, self.rows, shown.hidden[going], shown.logits[going], activations)
+        return StepOutput(self._begun + self._fed, self.rows, shown.hidden[going], shown.logits[going], activations)
 
     def keep(self, going: Tensor) -> None:
         """Let the rows leave that are not `going` [R]."""
@@ -97,7 +97,7 @@ class Replay:
         return _Shown(hidden, reader.logits(hidden), reader.recorder.take() if self._activations else None)
 
 
-def _with_those_to_come(slots: Places, queries: Places, num_steps: int) -> Places:
+def _with_those_to_come(slots: SlotLayout, queries: SlotLayout, num_steps: int) -> SlotLayout:
     """The slots [N, K] and, after them, those of so many steps that begin with `queries` [N, Q], filled up to a width
     that kernels like."""
     num_lanes, width = slots.owners.shape[0], slots.owners.shape[1] + num_steps * queries.owners.shape[1]
@@ -105,7 +105,7 @@ def _with_those_to_come(slots: Places, queries: Places, num_steps: int) -> Place
     positions = (queries.positions[:, None] + later).flatten(1)
     empty = slots.owners.new_full((num_lanes, -width % ALIGNED), NOBODY)
     owners = queries.owners.repeat(1, num_steps)
-    return slots.then(Places(owners, positions)).then(Places(empty, torch.full_like(empty, NEVER)))
+    return slots.then(SlotLayout(owners, positions)).then(SlotLayout(empty, torch.full_like(empty, NEVER)))
 
 
 def _of_full_size(cache: DynamicCache, num_slots: int) -> Cache:

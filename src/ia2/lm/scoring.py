@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ia2.lm.state import Seen
+from ia2.lm.state import StepOutput
 
 Floats = npt.NDArray[np.float64]
 
@@ -56,11 +56,11 @@ class FirstTokenScores:
         """The confidence renormalised over the TOP most probable tokens (published ECE)."""
         return np.asarray(self.confidence / self.top_probabilities.sum(axis=1))
 
-    def see(self, seen: Seen) -> None:
+    def see(self, seen: StepOutput) -> None:
         if not seen.step:
             self.keep(seen, seen.logits.log_softmax(dim=-1))
 
-    def keep(self, seen: Seen, log_probabilities: Tensor) -> None:
+    def keep(self, seen: StepOutput, log_probabilities: Tensor) -> None:
         """What a first step says, its log-probabilities [R, V] being worked out already."""
         chosen, logits = np.array(seen.rows), seen.logits
         gold = torch.from_numpy(self.gold[chosen]).to(logits.device)[:, None]
@@ -99,7 +99,7 @@ class ResponseScores:
         """Mean over the G tokens of the entropy of the distribution that each was taken from, in nats."""
         return np.asarray(self._entropy / self.num_tokens)
 
-    def see(self, seen: Seen) -> None:
+    def see(self, seen: StepOutput) -> None:
         chosen, log_probabilities = np.array(seen.rows), seen.logits.log_softmax(dim=-1)
         if not seen.step:
             self.first.keep(seen, log_probabilities)

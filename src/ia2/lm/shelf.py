@@ -7,7 +7,7 @@ from ia2.lm.folders import changed_parts
 from ia2.lm.loading import LanguageModel, load_model, parts_on_disk
 
 
-class Models:
+class ModelCache:
     """Loads on demand and keeps the last model, so that a command over many runs loads once."""
 
     def __init__(self) -> None:

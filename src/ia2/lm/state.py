@@ -10,13 +10,13 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from ia2.icl.encoding import Ids
-from ia2.lm.forward import Reader, Reading, rows_of
-from ia2.lm.lanes import Lane
-from ia2.lm.masks import NOBODY, SHARED, Places, attention_masks
+from ia2.lm.forward import HookedModel, ModelOutputs, rows_of
+from ia2.lm.lanes import PackedRow
+from ia2.lm.masks import NOBODY, SHARED, SlotLayout, attention_masks
 
 
 @dataclass(frozen=True)
-class Seen:
+class StepOutput:
     """What one step of decoding shows, for the R rows that are still going, at the position that predicts a token."""
 
     step: int
@@ -34,7 +34,7 @@ class Steps(Protocol):
         """Which prompts are still going, by index."""
         ...
 
-    def next(self, token: Tensor) -> Seen:
+    def next(self, token: Tensor) -> StepOutput:
         """Feed one token [R] a row, and see what it shows."""
         ...
 
@@ -44,7 +44,7 @@ class Steps(Protocol):
 
 
 @dataclass(frozen=True)
-class Spots:
+class NextSlots:
     """Where the next tokens [M] of the rows go, end to end: the lane of each and its column among the lanes' new slots,
     where each row's end [R], and what stands in the new slots then [N, Q].
     """
@@ -52,7 +52,7 @@ class Spots:
     lane: Tensor
     column: Tensor
     ends: Tensor
-    places: Places
+    places: SlotLayout
 
     def table(self, values: Tensor) -> Tensor:
         """The new slots [N, Q] with these values [M] in them, 0 where there is padding, on the device of the places."""
@@ -66,7 +66,7 @@ def _table(shape: Sequence[int], lane: Tensor, column: Tensor, values: Tensor, e
 
 
 @dataclass(frozen=True)
-class Beginnings:
+class PrefixCache:
     """What prompts begin with, read: a cache with a row for each, padded on the right, and their lengths.
 
     Virtual tokens are the first of each.
@@ -76,12 +76,12 @@ class Beginnings:
     lengths: list[int]
 
 
-def read_beginnings(reader: Reader, beginnings: Sequence[Ids]) -> Beginnings:
+def read_prefixes(reader: HookedModel, beginnings: Sequence[Ids]) -> PrefixCache:
     """Read all of them in one forward pass."""
     cache = reader.virtual_cache(len(beginnings)) or DynamicCache()
     if any(beginnings):
         reader.run(input_ids=_padded(beginnings).to(reader.device), past_key_values=cache, use_cache=True)
-    return Beginnings(cache, [reader.num_virtual_tokens + len(ids) for ids in beginnings])
+    return PrefixCache(cache, [reader.num_virtual_tokens + len(ids) for ids in beginnings])
 
 
 def _padded(rows: Sequence[Sequence[int]], pad: int = 0) -> Tensor:
@@ -89,14 +89,14 @@ def _padded(rows: Sequence[Sequence[int]], pad: int = 0) -> Tensor:
     return torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows], dtype=torch.long)
 
 
-class State:
+class DecodingState:
     """Where R prompts in N lanes stand: the cache, what each of its slots holds, and who is still going.
 
     A prompt's number is its place among those that the batch began with. `lane`, `owner` (its number) and `position`
     (of its next token) are of the R that are still going, in the order of the lanes.
     """
 
-    def __init__(self, reader: Reader, beginnings: Beginnings, lanes: Sequence[Lane]) -> None:
+    def __init__(self, reader: HookedModel, beginnings: PrefixCache, lanes: Sequence[PackedRow]) -> None:
         rests = [rest for lane in lanes for rest in lane]
         chosen = torch.tensor([lane[0].beginning for lane in lanes])
         shared = torch.tensor(beginnings.lengths)[chosen]
@@ -114,19 +114,19 @@ class State:
         self._ordinary = len(rests) == len(lanes) and len(shared.unique()) == 1
         slots = torch.arange(width).expand(len(lanes), -1)
         owners = torch.where(slots < shared[:, None], SHARED, NOBODY)
-        self.slots = Places(owners.to(reader.device), slots.to(reader.device))
+        self.slots = SlotLayout(owners.to(reader.device), slots.to(reader.device))
 
-    def first(self, activations: bool) -> Seen:
+    def first(self, activations: bool) -> StepOutput:
         """Read the prompts, and see what their last tokens show: activations too, here and later, if so said."""
         self.activations = activations
         return self._feed(*self._unread())
 
-    def next(self, token: Tensor) -> Seen:
+    def next(self, token: Tensor) -> StepOutput:
         """Feed one token [R] a row, and see what it shows."""
         self.step += 1
         return self._feed(token, torch.ones_like(token))
 
-    def forced(self, lengths: Sequence[int], activations: bool) -> Reading:
+    def forced(self, lengths: Sequence[int], activations: bool) -> ModelOutputs:
         """Read the prompts, and see what the last `lengths` tokens of each row show, without logits."""
         fed = self._laid_out(*self._unread())
         ends = fed.spots.ends
@@ -138,21 +138,21 @@ class State:
         tokens = torch.tensor([token for ids in self._prompts for token in ids])
         return tokens, torch.tensor([len(ids) for ids in self._prompts])
 
-    def _feed(self, tokens: Tensor, lengths: Tensor) -> Seen:
+    def _feed(self, tokens: Tensor, lengths: Tensor) -> StepOutput:
         """Feed each row its next tokens, as many as `lengths` [R] says; `tokens` holds them end to end."""
         fed = self._laid_out(tokens, lengths)
         seen = self._read(fed, fed.spots.ends - 1, self.activations)
-        return Seen(self.step, self.rows, seen.hidden, self.reader.logits(seen.hidden), seen.activations)
+        return StepOutput(self.step, self.rows, seen.hidden, self.reader.logits(seen.hidden), seen.activations)
 
-    def _read(self, fed: "_Fed", wanted: Tensor, activations: bool) -> Reading:
+    def _read(self, fed: "_Fed", wanted: Tensor, activations: bool) -> ModelOutputs:
         """Run the model, and see what these of the tokens show."""
         rows, columns = (one[wanted].to(self.reader.device) for one in (fed.spots.lane, fed.spots.column))
         if activations:
             self.reader.recorder.at(rows, columns)
         hidden = self.reader.hidden(rows, columns, past_key_values=self.cache, use_cache=True, **fed.inputs)
-        return Reading(self.reader.recorder.take() if activations else None, hidden, logits=None)
+        return ModelOutputs(self.reader.recorder.take() if activations else None, hidden, logits=None)
 
-    def spots(self, lengths: Tensor) -> Spots:
+    def spots(self, lengths: Tensor) -> NextSlots:
         """Where the next `lengths` [R] tokens of the rows go."""
         row = torch.arange(len(self.rows)).repeat_interleave(lengths)
         ends, place = lengths.cumsum(0), torch.arange(len(row))
@@ -162,7 +162,9 @@ class State:
         shape = len(self.slots.owners), int(column.max()) + 1
         owners = _table(shape, lane, column, self.owner[row], NOBODY)
         positions = _table(shape, lane, column, position, 0)
-        return Spots(lane, column, ends, Places(owners.to(self.reader.device), positions.to(self.reader.device)))
+        return NextSlots(
+            lane, column, ends, SlotLayout(owners.to(self.reader.device), positions.to(self.reader.device))
+        )
 
     def _laid_out(self, tokens: Tensor, lengths: Tensor) -> "_Fed":
         """The lanes' next slots, with these tokens in them."""
@@ -201,4 +203,4 @@ class _Fed:
     """Tokens [M] of the rows end to end as a forward pass takes them: the decoder's inputs, and where each is."""
 
     inputs: dict[str, Any]
-    spots: Spots
+    spots: NextSlots

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ia2 import store
 from ia2.config import TrainConfig
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 from ia2.training.material import read_material, targets_of, targets_place
 from ia2.training.targets import kinds_on_disk
 from ia2.training.variants import VARIANTS, Kind
@@ -21,7 +21,7 @@ def kinds_of(config: TrainConfig) -> frozenset[Kind]:
     return kinds | {"tokens"} if judged_by_teacher else kinds
 
 
-def collect(root: Path, config: TrainConfig, kinds: frozenset[Kind], models: Models) -> bool | None:
+def collect(root: Path, config: TrainConfig, kinds: frozenset[Kind], models: ModelCache) -> bool | None:
     """Collect these kinds for the split of `config` (T resolved) where they are missing; whether any were.
 
     None, at once, where another process is at them.

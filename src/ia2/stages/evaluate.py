@@ -30,7 +30,7 @@ from ia2.lm.adapters import saved_adapter
 from ia2.lm.answer_table import answer_table
 from ia2.lm.answering import Answers, Asking, answer
 from ia2.lm.folders import changed_parts
-from ia2.lm.forward import Model, reading
+from ia2.lm.forward import Model, hooked_model
 from ia2.lm.loading import LanguageModel, parts_on_disk
 from ia2.measure.accuracy import majority_class_accuracy
 from ia2.measure.metrics import Labels, Scored
@@ -152,7 +152,7 @@ def evaluate_run(root: Path, asked: Evaluation, model: Answering, passes: Sequen
     attached: AbstractContextManager[Model] = (
         nullcontext(lm.model) if trained is None else saved_adapter(lm.model, trained.folder)
     )
-    with attached as attached_model, reading(attached_model) as reader:
+    with attached as attached_model, hooked_model(attached_model) as reader:
         answers = {PASSES[with_icl]: answer(reader, lm, asks, how) for with_icl, asks in questions.items()}
     made = {name: _Pass(bare, grade(bare, said.responses), said) for name, said in answers.items()}
     if True not in passes:

@@ -18,11 +18,11 @@ from ia2.icl.prompts import Prompt
 from ia2.icl.questions import given_labels, label_answers
 from ia2.lm.adapters import saved_adapter
 from ia2.lm.answering import ENDED
-from ia2.lm.decoding import Decoding, context_of, decode
-from ia2.lm.forward import reading
+from ia2.lm.decoding import GenerationConfig, context_of, generate
+from ia2.lm.forward import hooked_model
 from ia2.lm.label_scores import score_labels
 from ia2.lm.scoring import FirstTokenScores
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 from ia2.sources import FILE_TYPES, iterate_rows
 from ia2.tasks.answers import parse, same
 from ia2.tasks.base import Example, Row, TaskSpec
@@ -59,7 +59,7 @@ def row_of(text: str, spec: TaskSpec) -> Row:
     return {field: text}
 
 
-def predict(trained: Trained, rows: Sequence[Row], model: ModelConfig, models: Models) -> list[Prediction]:
+def predict(trained: Trained, rows: Sequence[Row], model: ModelConfig, models: ModelCache) -> list[Prediction]:
     """Answer every row that the context holds; UserError where the base model is not the adapter's."""
     questions = [trained.spec.question(row) for row in rows]
     if not questions:
@@ -70,14 +70,14 @@ def predict(trained: Trained, rows: Sequence[Row], model: ModelConfig, models: M
     asked = [Prompt((), Example(index, text, "")).instructed(trained.spec) for index, text in enumerate(questions)]
     prompts = [prompt_tokenizer.prompt(prompt) for prompt in asked]
     labels = [prompt_tokenizer.answer(label, ENDED, trained.stop) for label in label_answers(trained.spec)]
-    how = Decoding(trained.num_generated_tokens, lm.stopper(trained.stop, trained.config.chat_template))
+    how = GenerationConfig(trained.num_generated_tokens, lm.stopper(trained.stop, trained.config.chat_template))
     longest = max(how.num_generated_tokens, *map(len, labels), 0)
-    with saved_adapter(lm.model, trained.folder) as adapted, reading(adapted) as reader:
+    with saved_adapter(lm.model, trained.folder) as adapted, hooked_model(adapted) as reader:
         limit = context_of(reader.base.config) or math.inf
         needed = [len(prompt) + longest + reader.num_virtual_tokens for prompt in prompts]
         short = [prompt for prompt, length in zip(prompts, needed, strict=True) if length <= limit]
         scores = FirstTokenScores(gold=[0] * len(short), labels=[label[0] for label in labels])
-        texts = [prompt_tokenizer.text(ids) for ids in decode(reader, short, how, scores)] if short else []
+        texts = [prompt_tokenizer.text(ids) for ids in generate(reader, short, how, scores)] if short else []
         answers = [parse(text, trained.spec) for text in texts]
         confidence: Sequence[float | None] = scores.confidence.tolist() if short else []
         if labels and short:

@@ -29,7 +29,7 @@ from ia2.icl.questions import EvaluationSpec
 from ia2.lm.adapters import saved_adapter
 from ia2.lm.comparing import Turn, cosines, forced_activations, most_held, turns
 from ia2.lm.folders import changed_parts
-from ia2.lm.forward import reading
+from ia2.lm.forward import hooked_model
 from ia2.lm.loading import LanguageModel, parts_on_disk
 from ia2.measure.similarity import Mean, mean_over_examples, mean_over_layers, mean_over_tokens
 from ia2.report.reading import Problem
@@ -159,7 +159,7 @@ class _Pass:
         side, model = self.sides[turn.model], self.how.lm.model
         with ExitStack() as stack:
             attached = stack.enter_context(saved_adapter(model, side.trained.folder)) if side.trained else model
-            reader = stack.enter_context(reading(attached))
+            reader = stack.enter_context(hooked_model(attached))
             return forced_activations(reader, self.scene.examples(side, part), self.how.token_budget)
 
 

@@ -22,9 +22,9 @@ from ia2.errors import UserError
 from ia2.lm.adapters import ALONE, Beginning, peft_config, save_adapter, saved_config, trainable_adapters
 from ia2.lm.decoding import check_context
 from ia2.lm.folders import changed_parts
-from ia2.lm.forward import Reader, reading
+from ia2.lm.forward import HookedModel, hooked_model
 from ia2.lm.loading import parts_on_disk
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 from ia2.report.cards import CARD, model_card, read_subject
 from ia2.sources.packages import version_of
 from ia2.tasks.pool import read_provenance
@@ -54,7 +54,7 @@ class Assignment:
     start: Start | None = None
 
 
-def train_run(root: Path, config: TrainConfig, models: Models, start: Start | None = None) -> Path:
+def train_run(root: Path, config: TrainConfig, models: ModelCache, start: Start | None = None) -> Path:
     """Train the run that `config` (T resolved) describes, from `start` or a fresh adapter, and return its folder."""
     (outcome,) = train_runs(root, [Assignment(config, start)], models)
     if isinstance(outcome, UserError):
@@ -62,7 +62,7 @@ def train_run(root: Path, config: TrainConfig, models: Models, start: Start | No
     return outcome
 
 
-def train_runs(root: Path, assignments: Sequence[Assignment], models: Models) -> list[Path | UserError]:
+def train_runs(root: Path, assignments: Sequence[Assignment], models: ModelCache) -> list[Path | UserError]:
     """Train runs, several in the same forward passes, and return the folder of each, or why it came to nothing.
 
     Several are LoRA runs of one method, model and dataset; they end, and fail, each for itself.
@@ -86,7 +86,7 @@ def _stands(root: Path, folder: Path, assignment: Assignment) -> bool:
         return stands
 
 
-def _trained(root: Path, assignments: Sequence[Assignment], models: Models) -> list[Path | UserError]:
+def _trained(root: Path, assignments: Sequence[Assignment], models: ModelCache) -> list[Path | UserError]:
     if not assignments:
         return []
     for one in assignments:
@@ -95,7 +95,7 @@ def _trained(root: Path, assignments: Sequence[Assignment], models: Models) -> l
     lm, config = pupils[0].material.lm, assignments[0].config
     with (
         trainable_adapters(lm.model, [pupil.beginning for pupil in pupils]) as (adapted, names),
-        reading(adapted) as reader,
+        hooked_model(adapted) as reader,
     ):
         fits = [_learning(pupil, Student(adapted, name), reader) for pupil, name in zip(pupils, names, strict=True)]
         return drive(fits, passes_of(reader, config.micro_batch_size))
@@ -131,7 +131,7 @@ def _pupil(material: Material, assignment: Assignment) -> _Pupil:
     return _Pupil(material, assignment, {phase: lesson_of(material, phase) for phase in phases}, beginning)
 
 
-def _learning(pupil: _Pupil, student: Student, reader: Reader) -> Fit[Path]:
+def _learning(pupil: _Pupil, student: Student, reader: HookedModel) -> Fit[Path]:
     """A run under way: its phases one after the other, and its folder, complete or absent."""
     config, start = pupil.config, pupil.assignment.start
     with store.file_lock(pupil.folder):

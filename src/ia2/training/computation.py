@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ia2.lm.forward import Reader
+from ia2.lm.forward import HookedModel
 from ia2.training.lessons import Exercise, losses_of
 from ia2.training.variants import Loss
 
@@ -26,7 +26,7 @@ class Computation(Protocol):
 class Plainly(Computation):
     """One forward pass, and one backward pass where gradients are wanted."""
 
-    reader: Reader
+    reader: HookedModel
 
     @torch.no_grad()
     def losses(self, exercise: Exercise, wanted: Collection[Loss]) -> Mapping[Loss, Tensor]:

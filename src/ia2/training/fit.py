@@ -18,7 +18,7 @@ from torch.nn.utils import get_total_norm
 from ia2.errors import UserError
 from ia2.icl.prompts import seeded
 from ia2.lm.adapters import ALONE, restore, snapshot, trainable_parameters
-from ia2.lm.forward import Reader
+from ia2.lm.forward import HookedModel
 from ia2.training.computation import Plainly
 from ia2.training.lessons import Lessons, Share, weighted
 from ia2.training.passes import Answer, Fit, Passes, Request, drive, passes_of
@@ -96,7 +96,7 @@ class Student:
 
 
 def fit(
-    student: PeftModel, reader: Reader, lesson: Lesson, settings: FitSettings, note: Callable[[History], None]
+    student: PeftModel, reader: HookedModel, lesson: Lesson, settings: FitSettings, note: Callable[[History], None]
 ) -> Fitted:
     """Train `student` (which `reader` reads) in place; `note` is told of every step and evaluation.
 
@@ -170,7 +170,7 @@ def _number(which: str, loss: float, step: int, settings: FitSettings) -> float:
     return loss
 
 
-def dev_loss(reader: Reader, lesson: Lesson, token_budget: int) -> DevLoss:
+def dev_loss(reader: HookedModel, lesson: Lesson, token_budget: int) -> DevLoss:
     """The phase's loss on the dev examples, each weighing the same whatever the batches."""
     (answer,) = Passes(reader, Plainly(reader), token_budget).answer([_dev_request(lesson, ALONE)])
     return _judged(answer, lesson)

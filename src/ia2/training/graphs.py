@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ia2.lm.forward import Reader
+from ia2.lm.forward import HookedModel
 from ia2.training.computation import Computation
 from ia2.training.lessons import Exercise
 from ia2.training.variants import Loss
@@ -33,7 +33,7 @@ Key = tuple[object, ...]
 class Graphs(Computation):
     """Computes as `plainly` does, with its kernels recorded for each shape that comes again."""
 
-    reader: Reader
+    reader: HookedModel
     plainly: Computation
     _seen: Counter[Key] = field(default_factory=Counter)
     _recorded: dict[Key, "_Recorded"] = field(default_factory=dict)

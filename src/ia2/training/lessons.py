@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from ia2.icl.encoding import Batch, Ids, TokenizedExample, collate
 from ia2.lm.adapters import ALONE
-from ia2.lm.forward import Reader
+from ia2.lm.forward import HookedModel
 from ia2.training.losses import act_loss, act_loss_by_layer, spread_remainder, tok_loss, tokl_loss
 from ia2.training.targets import Targets
 from ia2.training.variants import Loss
@@ -158,7 +158,7 @@ def _joined(shares: Sequence[Share], kind: Literal["activations", "distributions
     return torch.cat(parts).to(device)
 
 
-def losses_of(reader: Reader, exercise: Exercise, losses: Collection[Loss]) -> dict[Loss, Tensor]:
+def losses_of(reader: HookedModel, exercise: Exercise, losses: Collection[Loss]) -> dict[Loss, Tensor]:
     """Each loss of the examples, unweighted: [B] each, in float32 and differentiable; one forward pass."""
     batch, rows, size = exercise.batch, exercise.owners, len(exercise.batch) + 1  # one for what fills a shape
     reading = reader.read(
@@ -176,7 +176,7 @@ def losses_of(reader: Reader, exercise: Exercise, losses: Collection[Loss]) -> d
 
 
 def example_losses(
-    reader: Reader, lessons: Lessons, indices: Sequence[int], losses: Collection[Loss]
+    reader: HookedModel, lessons: Lessons, indices: Sequence[int], losses: Collection[Loss]
 ) -> dict[Loss, Tensor]:
     """Each loss of a phase for some examples, unweighted: [B] each, in float32 and differentiable."""
     return losses_of(reader, exercise_of([Share(lessons, indices)], losses, reader.device), losses)
@@ -193,7 +193,7 @@ def _act(student: Tensor, exercise: Exercise, size: int) -> Tensor:
 
 
 @torch.no_grad()
-def _teacher(reader: Reader, hidden: Tensor, top_k: int | None) -> Tensor:
+def _teacher(reader: HookedModel, hidden: Tensor, top_k: int | None) -> Tensor:
     """The teacher's log-probabilities [M, V] from its hidden states, all of them or the k greatest."""
     everything = reader.logits(hidden.to(reader.base.dtype)).log_softmax(dim=-1)
     if top_k is None or top_k >= everything.shape[-1]:

@@ -20,10 +20,10 @@ from ia2.icl.encoding import Ids, PromptTokenizer
 from ia2.icl.prompts import Prompt
 from ia2.icl.splits import Split, load_split
 from ia2.lm.attention import select_layers
-from ia2.lm.decoding import Decoding
-from ia2.lm.forward import reading
+from ia2.lm.decoding import GenerationConfig
+from ia2.lm.forward import hooked_model
 from ia2.lm.loading import LanguageModel
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 from ia2.tasks.base import Example, TaskSpec
 from ia2.tasks.pool import load_pool
 from ia2.training.fit import Lesson
@@ -69,7 +69,7 @@ class Material:
         return [self.prompt_tokenizer.prompt(Prompt((), query).instructed(self.spec)) for query in queries]
 
 
-def read_material(root: Path, config: TrainConfig, models: Models) -> Material:
+def read_material(root: Path, config: TrainConfig, models: ModelCache) -> Material:
     """Read a run's task and split, and load its base model if it is not loaded."""
     pool = load_pool(root, config.dataset)
     split = load_split(store.split_file(root, config), pool.train)
@@ -177,11 +177,11 @@ def _seconds_so_far(folder: Path) -> float:
 
 def _collect(material: Material, known: Targets | None, kinds: frozenset[Kind], folder: Path) -> Targets:
     prompts = [material.prompt_tokenizer.prompt(prompt) for prompt in material.prompts]
-    with reading(material.lm.model) as teacher:
+    with hooked_model(material.lm.model) as teacher:
         if known is not None:
             return add_kinds(teacher, prompts, known, kinds - known.kinds, folder)
         stop = material.config.stop
         stopper = material.lm.stopper("eos" if stop == "published" else stop, material.config.chat_template)
         with tqdm(total=len(prompts), desc="targets", unit="example", leave=False, disable=None) as bar:
-            how = Decoding(material.num_tokens, stopper, advance=bar.update)
+            how = GenerationConfig(material.num_tokens, stopper, advance=bar.update)
             return collect(teacher, prompts, how, kinds, folder)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ia2.errors import UserError
 from ia2.icl.encoding import budget_batches
-from ia2.lm.forward import Reader
+from ia2.lm.forward import HookedModel
 from ia2.training.computation import Computation, Plainly
 from ia2.training.graphs import Graphs
 from ia2.training.lessons import Share, exercise_of
@@ -62,7 +62,7 @@ class Passes:
     (None: the whole batch of a step); both change speed and memory only.
     """
 
-    reader: Reader
+    reader: HookedModel
     computation: Computation
     token_budget: int = 4096
     micro_batch_size: int | None = None
@@ -121,7 +121,7 @@ class Passes:
         }
 
 
-def passes_of(reader: Reader, micro_batch_size: int | None = None) -> Passes:
+def passes_of(reader: HookedModel, micro_batch_size: int | None = None) -> Passes:
     """The passes that suit the reader's device: on a GPU, shapes that come again are replayed as CUDA graphs."""
     graphed = reader.on_one_gpu and micro_batch_size is None
     computation: Computation = Graphs(reader, Plainly(reader)) if graphed else Plainly(reader)

@@ -15,8 +15,8 @@ from ia2.config import path_part
 from ia2.errors import UserError
 from ia2.icl.encoding import Ids, TokenizedExample
 from ia2.icl.questions import EvaluationSpec, read_evaluation_set, with_demonstrations
-from ia2.lm.decoding import Decoding, decode
-from ia2.lm.forward import reading
+from ia2.lm.decoding import GenerationConfig, generate
+from ia2.lm.forward import hooked_model
 from ia2.lm.loading import LanguageModel
 from ia2.methods import BASE, OTHER_DEMONSTRATIONS, TEACHER
 from ia2.training.comparisons import Side, data_digests
@@ -115,8 +115,8 @@ def _decoded(
     asked: EvaluationSpec, lm: LanguageModel, prompts: Sequence[Ids], token_budget: int | None
 ) -> tuple[Ids, ...]:
     bar = tqdm(total=len(prompts), desc="responses", unit="example", leave=False, disable=None)
-    with reading(lm.model) as teacher, bar:
-        how = Decoding(
+    with hooked_model(lm.model) as teacher, bar:
+        how = GenerationConfig(
             asked.num_generated_tokens_eval, lm.stopper(asked.stop, asked.chat_template), token_budget, bar.update
         )
-        return tuple(decode(teacher, prompts, how))
+        return tuple(generate(teacher, prompts, how))

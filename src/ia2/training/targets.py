@@ -20,9 +20,9 @@ from torch import Tensor
 from ia2 import store
 from ia2.errors import UserError
 from ia2.icl.encoding import Ids
-from ia2.lm.decoding import Decoding, Feeding, decode, over_batches
-from ia2.lm.forward import Reader
-from ia2.lm.state import Seen, State
+from ia2.lm.decoding import Feeding, GenerationConfig, for_each_batch, generate
+from ia2.lm.forward import HookedModel
+from ia2.lm.state import DecodingState, StepOutput
 from ia2.training.spool import Spool
 from ia2.training.variants import Kind
 
@@ -58,7 +58,7 @@ class _Recording:
     def activations(self) -> bool:
         return "activations" in self.spools
 
-    def see(self, seen: Seen) -> None:
+    def see(self, seen: StepOutput) -> None:
         if not seen.step:  # a batch may be begun again
             self.forget(seen.rows)
         self.keep(seen.rows, seen.activations, seen.hidden)
@@ -91,7 +91,11 @@ def _recording(kinds: Collection[Kind], folder: Path | None) -> Iterator[_Record
 
 
 def collect(
-    reader: Reader, prompts: Sequence[Ids], how: Decoding, kinds: Collection[Kind], folder: Path | None = None
+    reader: HookedModel,
+    prompts: Sequence[Ids],
+    how: GenerationConfig,
+    kinds: Collection[Kind],
+    folder: Path | None = None,
 ) -> Targets:
     """Let the teacher answer `prompts` greedily and record `kinds` in the same pass.
 
@@ -99,17 +103,17 @@ def collect(
     that vanish with the targets).
     """
     with _recording(kinds, folder) as recording:
-        return recording.targets(decode(reader, prompts, how, recording))
+        return recording.targets(generate(reader, prompts, how, recording))
 
 
 @torch.no_grad()
 def add_kinds(
-    reader: Reader, prompts: Sequence[Ids], targets: Targets, kinds: Collection[Kind], folder: Path | None = None
+    reader: HookedModel, prompts: Sequence[Ids], targets: Targets, kinds: Collection[Kind], folder: Path | None = None
 ) -> Targets:
     """Targets that hold `kinds` too, by teacher-forcing the stored responses; `folder` as in `collect`."""
     responses = targets.responses
 
-    def read(state: State) -> None:
+    def read(state: DecodingState) -> None:
         lengths = [len(responses[row]) for row in state.rows]
         seen = state.forced(lengths, recording.activations)
         recording.forget(state.rows)
@@ -118,7 +122,7 @@ def add_kinds(
 
     feeding = Feeding(None, after=[response[:-1] for response in responses])
     with _recording(kinds, folder) as recording:
-        over_batches(reader, prompts, feeding, read)
+        for_each_batch(reader, prompts, feeding, read)
         more = recording.targets(responses)
     return Targets(
         responses=responses,

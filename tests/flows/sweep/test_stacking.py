@@ -16,7 +16,7 @@ from ia2.flows.sweep.plan import Job
 from ia2.flows.sweep.schedule import Outcome, Schedule
 from ia2.flows.sweep.sweeping import sweep
 from ia2.flows.training import stack_key, train
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 
 # Which go together
 
@@ -245,7 +245,7 @@ def test_another_mistake_is_not_tried_again(
 ) -> None:
     calls: list[TrainConfig] = []
 
-    def broken(config: TrainConfig, _models: Models, keep_first: bool = False) -> Path:
+    def broken(config: TrainConfig, _models: ModelCache, keep_first: bool = False) -> Path:
         calls.append(config)
         raise ValueError("made up")
 

@@ -20,7 +20,7 @@ from ia2.flows.sweep.plan import Job
 from ia2.flows.sweep.schedule import Outcome
 from ia2.flows.sweep.sweeping import GROUP, executor_of, sweep
 from ia2.flows.training import train
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 
 ALL: dict[str, Any] = {"training_methods": ("tok", "act", "tna", "tokl")}
 SMALL: dict[str, Any] = {**ALL, "lrs": (1e-2, 1e-3)}
@@ -62,7 +62,7 @@ def test_a_sweep_gives_what_its_runs_give_alone(
     serial: dict[str, bytes], tmp_path: Path, tiny_model_folder: Path
 ) -> None:
     """In another order; `tna` comes first and collects all that the others need, as a sweep does."""
-    models = Models()
+    models = ModelCache()
     runs = expand(grid(tmp_path, tiny_model_folder, training_methods=("act", "tok", "tna")))
     for run in sorted(runs, key=lambda run: run.training_method != "tna"):
         train(run, models)
@@ -126,7 +126,7 @@ def test_one_failing_run_takes_only_what_needs_it_along(
 ) -> None:
     whole = work.train
 
-    def breaking(config: TrainConfig, models: Models, keep_first: bool = False) -> Path:
+    def breaking(config: TrainConfig, models: ModelCache, keep_first: bool = False) -> Path:
         if config.training_method == "act" and config.run_idx == 1:
             raise RuntimeError("made to fail")
         return whole(config, models, keep_first)
@@ -202,7 +202,7 @@ def test_the_runs_of_a_sweep_are_a_group_for_wandb(
     """One sweep after another in the same process, as `ia2 run` has them; and a person's own group."""
     groups: list[str | None] = []
 
-    def noted(_root: Path, job: Job, _models: Models) -> Outcome:
+    def noted(_root: Path, job: Job, _models: ModelCache) -> Outcome:
         groups.append(os.environ.get(GROUP))
         return Outcome(job.key, "done")
 

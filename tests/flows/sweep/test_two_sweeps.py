@@ -11,7 +11,7 @@ from tiny_sweeps import ends, grid, jobs_of, summaries, weights, words
 from ia2 import store
 from ia2.flows.sweep.executors import InProcess
 from ia2.flows.sweep.schedule import Outcome, Schedule
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 from ia2.training.material import read_material, targets_place
 
 OTHERS = {
@@ -62,7 +62,7 @@ def test_nothing_is_done_twice_and_both_summaries_are_true(
 def test_what_another_is_at_is_done_last_and_not_waited_for(tmp_path: Path, tiny_model_folder: Path) -> None:
     """Another thread stands for another process: the lock of a file is its own there too."""
     config = grid(tmp_path, tiny_model_folder, training_methods=("act",), include_sequential=False)
-    jobs, models = jobs_of(config), Models()
+    jobs, models = jobs_of(config), ModelCache()
     targets, run = (next(job for job in jobs if bool(job.kinds) == kinds) for kinds in (True, False))
     places = targets_place(read_material(tmp_path, targets.config, models)), store.run_folder(tmp_path, run.config)
     held, others_done = Event(), Event()

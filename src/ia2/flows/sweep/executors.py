@@ -22,7 +22,7 @@ from ia2.flows.sweep.failures import leave_failure
 from ia2.flows.sweep.plan import Job
 from ia2.flows.sweep.schedule import PAUSE, Outcome, Schedule
 from ia2.flows.sweep.workers import Worker
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 
 Watch = Callable[[Outcome], None]
 """Is told of every job that ended."""
@@ -43,7 +43,7 @@ class Executor(Protocol):
 class InProcess:
     """One job after another, here."""
 
-    models: Models = field(default_factory=Models)
+    models: ModelCache = field(default_factory=ModelCache)
 
     @property
     def num_workers(self) -> int:

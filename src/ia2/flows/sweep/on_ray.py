@@ -21,7 +21,7 @@ from ia2.flows.sweep.executors import Watch, patience, settle, stopping
 from ia2.flows.sweep.failures import leave_failure
 from ia2.flows.sweep.plan import Job
 from ia2.flows.sweep.schedule import PAUSE, Outcome, Schedule
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 
 LOST_NODES = 10
 """So often a job is tried again because its node was lost, which is no fault of its own."""
@@ -42,7 +42,7 @@ class RayWorker:
         os.environ.update(environment)
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
         logging.getLogger("ia2").setLevel(logging.INFO)  # for failure.log
-        self.root, self.models = root, Models()
+        self.root, self.models = root, ModelCache()
 
     def is_up(self) -> bool:
         """True, as soon as there is anyone to say so."""

@@ -21,10 +21,10 @@ def work(connection: Connection, printing: Connection, root: Path) -> None:
 
     from ia2.flows.sweep.schedule import UP
     from ia2.flows.sweep.work import do
-    from ia2.lm.shelf import Models
+    from ia2.lm.shelf import ModelCache
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    models = Models()
+    models = ModelCache()
     connection.send(UP)
     while True:
         try:

@@ -21,7 +21,7 @@ from ia2.flows.sweep.plan import Plan, plan_of
 from ia2.flows.sweep.schedule import Outcome, Schedule
 from ia2.flows.sweep.watching import watching
 from ia2.flows.training import resolve
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 from ia2.training.tracking import check_tracker
 
 GROUP = "WANDB_RUN_GROUP"
@@ -31,7 +31,7 @@ TOLD = ("key", "status", "seconds", "reason", "num_loaded")
 """What the summary says of a job."""
 
 
-def sweep(config: SweepConfig, models: Models | None = None) -> list[Outcome]:
+def sweep(config: SweepConfig, models: ModelCache | None = None) -> list[Outcome]:
     """Train every run of the grid that is not there. MachineError at the end where any failed, KeyboardInterrupt where
     Ctrl-C stopped it; either way after the summary."""
     root = store.resolve_root(config).resolve()
@@ -100,7 +100,7 @@ def described(plan: Plan, costs: Costs, in_full: bool) -> str:
     return "\n".join(lines)
 
 
-def executor_of(config: SweepConfig, models: Models | None = None) -> Executor:
+def executor_of(config: SweepConfig, models: ModelCache | None = None) -> Executor:
     """Who does the work that `config` asks for; UserError where this machine has not the GPUs."""
     if config.ray_address is not None:
         from ia2.flows.sweep.on_ray import OnRay
@@ -109,7 +109,7 @@ def executor_of(config: SweepConfig, models: Models | None = None) -> Executor:
         return OnRay(config.ray_address, config.max_parallel, config.device, config.run_timeout, group)
     if config.max_parallel > 1 or config.gpus or config.run_timeout is not None:
         return Pool(max(config.max_parallel, len(config.gpus)), visible(config.gpus), config.run_timeout)
-    return InProcess(models or Models())
+    return InProcess(models or ModelCache())
 
 
 def visible(gpus: Sequence[int]) -> tuple[str, ...]:
@@ -142,7 +142,7 @@ def _grouped(config: SweepConfig) -> Iterator[None]:
         del os.environ[GROUP]
 
 
-def _execute(root: Path, config: SweepConfig, schedule: Schedule, models: Models | None) -> None:
+def _execute(root: Path, config: SweepConfig, schedule: Schedule, models: ModelCache | None) -> None:
     """Do the jobs; where Ctrl-C came twice, what was finished by then is in the schedule."""
     if schedule.is_over:
         return

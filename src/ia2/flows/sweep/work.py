@@ -18,13 +18,13 @@ from ia2.flows.sweep.plan import Job, stands
 from ia2.flows.sweep.schedule import Outcome
 from ia2.flows.training import train, train_together
 from ia2.lm.memory import fits
-from ia2.lm.shelf import Models
+from ia2.lm.shelf import ModelCache
 from ia2.stages.collect import collect
 
 log = logging.getLogger(__name__)
 
 
-def do(root: Path, job: Job, models: Models) -> Outcome:
+def do(root: Path, job: Job, models: ModelCache) -> Outcome:
     """Do a job and its mates; an exception becomes a failed outcome, and an assertion is raised as well. What another
     sweep is at comes back as busy."""
     started = time.perf_counter()
@@ -47,7 +47,7 @@ class Words:
 
     lines: list[str]
     started: float
-    models: Models
+    models: ModelCache
 
 
 def _failed(root: Path, job: Job, error: BaseException, words: Words) -> Outcome:
@@ -59,7 +59,7 @@ def _failed(root: Path, job: Job, error: BaseException, words: Words) -> Outcome
     return Outcome(job.key, "failed", _since(words.started), reason, words.models.num_loaded)
 
 
-def _do(root: Path, job: Job, models: Models) -> Literal["done", "there", "busy"]:
+def _do(root: Path, job: Job, models: ModelCache) -> Literal["done", "there", "busy"]:
     """The job done once, whoever else is at the same work."""
     if job.kinds:
         collected = collect(root, job.config, job.kinds, models)
@@ -73,7 +73,7 @@ def _do(root: Path, job: Job, models: Models) -> Literal["done", "there", "busy"
         return "done"
 
 
-def _train(config: TrainConfig, models: Models) -> None:
+def _train(config: TrainConfig, models: ModelCache) -> None:
     """Train a run, whose first phase is a job of its own; where memory runs out, once more with half as many examples
     in a pass."""
     size = config.micro_batch_size or config.batch_size
@@ -84,7 +84,7 @@ def _train(config: TrainConfig, models: Models) -> None:
         train(config.model_copy(update={"micro_batch_size": size // 2}), models, keep_first=True)
 
 
-def _do_together(root: Path, jobs: Sequence[Job], models: Models) -> Outcome:
+def _do_together(root: Path, jobs: Sequence[Job], models: ModelCache) -> Outcome:
     """Jobs done in the same passes; what stands, or another sweep is at, is left out.
 
     Where the passes themselves fail, memory running out among the reasons, each is done alone.
