@@ -29,7 +29,7 @@ from ia2.icl.prompts import seeded
 from ia2.lm.adapters import new_adapter, peft_config
 from ia2.lm.decoding import GenerationConfig
 from ia2.lm.forward import hooked_model
-from ia2.training.fit import FitSettings, History, Lesson, fit
+from ia2.training.fit import History, Lesson, PhaseArguments, fit
 from ia2.training.lessons import from_targets
 from ia2.training.targets import Targets, collect
 
@@ -136,7 +136,7 @@ def _ours(row: TrainRow, bench: Bench, queries: Sequence[Ids], targets: Targets)
     lessons = from_targets(queries, targets)
     lesson = Lesson(lessons.part(0, row.num_examples), lessons.part(row.num_examples, len(lessons)), {row.loss: 1.0})
     config = TrainConfig(training_method=row.loss)
-    settings = FitSettings(
+    settings = PhaseArguments(
         lr=LEARNING_RATE,
         batch_size=BATCH_SIZE,
         num_train_epochs=row.num_epochs,

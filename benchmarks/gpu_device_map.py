@@ -30,7 +30,7 @@ from ia2.lm.adapters import new_adapter, peft_config
 from ia2.lm.decoding import GenerationConfig
 from ia2.lm.forward import hooked_model
 from ia2.lm.loading import load_model
-from ia2.training.fit import FitSettings, History, Lesson, fit
+from ia2.training.fit import History, Lesson, PhaseArguments, fit
 from ia2.training.lessons import from_targets
 from ia2.training.targets import Targets, collect
 
@@ -123,7 +123,7 @@ def outcome(config: ModelConfig) -> Outcome:
 
 def three_steps(model: torch.nn.Module, queries: list[Ids], targets: Targets) -> Tensor:
     """What three steps of four examples noted: their losses and norms, and the dev losses of two other examples."""
-    settings = FitSettings(
+    settings = PhaseArguments(
         lr=1e-3,
         batch_size=4,
         num_train_epochs=3,

@@ -18,7 +18,7 @@ from ia2.lm.adapters import new_adapter, peft_config
 from ia2.lm.decoding import GenerationConfig
 from ia2.lm.forward import hooked_model
 from ia2.methods import METHODS
-from ia2.training.fit import FitSettings, History, Lesson, fit
+from ia2.training.fit import History, Lesson, PhaseArguments, fit
 from ia2.training.lessons import from_answers, from_targets
 from ia2.training.targets import Targets, collect
 from ia2.training.variants import VARIANTS
@@ -54,7 +54,7 @@ def main() -> int:
 def take_steps(model: torch.nn.Module, name: str, queries: list[Ids], targets: Targets) -> bool:
     config = TrainConfig(training_method=name, lr=1e-3)
     torch.cuda.reset_peak_memory_stats()
-    settings = FitSettings(
+    settings = PhaseArguments(
         lr=LEARNING_RATES[config.method.adapter],
         batch_size=4,
         num_train_epochs=3,

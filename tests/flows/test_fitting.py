@@ -23,7 +23,7 @@ from ia2.errors import UserError
 from ia2.flows.fitting import Adapter, _write_examples, fit
 from ia2.icl.splits import load_split
 from ia2.tasks.pool import load_pool
-from ia2.training.trained import read_trained
+from ia2.training.trained import read_trained_run
 
 NUM_ROWS = 30
 
@@ -203,7 +203,7 @@ def test_the_adapter_is_kept_before_anything_is_shown(
     monkeypatch.setattr("builtins.print", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         fit(root / "rows.toml", model=str(tiny_model_folder), root=root, num_train_epochs=1, lrs=(1e-2,))
-    assert read_trained(fitted.folder).config.dataset == "rows"
+    assert read_trained_run(fitted.folder).config.dataset == "rows"
 
 
 @pytest.mark.parametrize("changed", ["README.md", "failure.log"])
@@ -211,7 +211,7 @@ def test_the_adapter_is_replaced_only_where_it_is_another(fitted: Adapter, tmp_p
     root = shutil.copytree(fitted.folder.parent, tmp_path / "store")
     file = write_rows(tmp_path / "rows.csv")
     adapter, given = root / "adapter", {"num_train_epochs": 1, "lrs": (1e-2,)}
-    model, before, content = read_trained(adapter).model_id, adapter.stat().st_ino, files_of(adapter)
+    model, before, content = read_trained_run(adapter).model_id, adapter.stat().st_ino, files_of(adapter)
     fit(file, model=model, root=root, **given)
     assert adapter.stat().st_ino == before
     with (adapter / changed).open("ab") as stream:
@@ -225,14 +225,14 @@ def test_only_this_comparison_competes_and_is_told(
     fitted: Adapter, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Another model and another N in the same folder: each fit keeps its own, whichever has the lower dev loss."""
-    one = Path(read_trained(fitted.folder).model_id)
+    one = Path(read_trained_run(fitted.folder).model_id)
     other = save_tiny_model(tmp_path / "other", seed=1)
     root = shutil.copytree(fitted.folder.parent, tmp_path / "store")
     file = write_rows(tmp_path / "rows.csv")
     for model, num, lr in ((other, None, 1e-2), (one, None, 1e-2), (other, 4, 3e-3), (one, None, 3e-3)):
         capsys.readouterr()
         kept = fit(file, model=str(model), root=root, num_train_epochs=1, lrs=(lr,), num_train_examples=num)
-        config = read_trained(kept.folder).config
+        config = read_trained_run(kept.folder).config
         assert (config.model_id, config.lr) == (str(model), lr)
         assert num in (None, config.num_labels)
         told = capsys.readouterr().out

@@ -20,8 +20,8 @@ from ia2.lm.loading import LanguageModel
 from ia2.lm.shelf import ModelCache
 from ia2.methods import Adapter, Variant, parse_method
 from ia2.training.fit import Lesson
-from ia2.training.lessons import Lessons
-from ia2.training.material import lesson_of, read_material
+from ia2.training.lessons import DistillationDataset
+from ia2.training.material import lesson_of, read_run_inputs
 from ia2.training.variants import ACT, TOK, TOKL
 
 SHAPES = ("llama", "qwen3", "gemma3_text", "gpt2")
@@ -96,13 +96,13 @@ class School:
         """What the (last) phase of a variant is fitted on."""
         phase = {"tok": TOK, "a2t": TOK, "tokl": TOKL}.get(variant, ACT)
         config = resolve(self.config(variant, **changes))
-        return lesson_of(read_material(self.root, config, self.models), phase)
+        return lesson_of(read_run_inputs(self.root, config, self.models), phase)
 
-    def everything(self) -> Lessons:
+    def everything(self) -> DistillationDataset:
         """The four examples with all that any loss compares with."""
         activations, distributions = self.lesson("act").train, self.lesson("tokl").train
         assert activations.examples == distributions.examples
-        return Lessons(activations.examples, activations.activations, distributions.distributions)
+        return DistillationDataset(activations.examples, activations.activations, distributions.distributions)
 
 
 def history(folder: Path) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from ia2.icl.encoding import TokenizedExample, collate
 from ia2.lm.adapters import new_adapter, peft_config, saved_adapter
 from ia2.lm.forward import hooked_model
 from ia2.methods import METHODS, Adapter, Variant
-from ia2.training.lessons import Lessons, example_losses
+from ia2.training.lessons import DistillationDataset, example_losses
 from ia2.training.variants import VARIANTS, Loss
 
 SchoolOf = Callable[[str], School]
@@ -52,7 +52,7 @@ def every_method(*elsewhere: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(("shape", "method"), marked)
 
 
-def losses_of(school: School, lessons: Lessons, folder: Path | None, method: str) -> dict[Loss, float]:
+def losses_of(school: School, lessons: DistillationDataset, folder: Path | None, method: str) -> dict[Loss, float]:
     """All losses of a saved adapter, or of the untrained one that the method starts from."""
     model, config = school.lm.model, school.config(method)
     with ExitStack() as stack, torch.no_grad():

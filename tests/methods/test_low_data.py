@@ -18,9 +18,9 @@ from ia2.lm.decoding import GenerationConfig, generate
 from ia2.lm.forward import HookedModel, hooked_model
 from ia2.lm.state import DecodingState, StepOutput
 from ia2.tasks.base import Example
-from ia2.training.material import Material, lesson_of, read_material
+from ia2.training.material import RunInputs, lesson_of, read_run_inputs
 from ia2.training.targets import collect
-from ia2.training.trained import read_trained
+from ia2.training.trained import read_trained_run
 from ia2.training.variants import ACT, TOK
 
 N, M, K = 3, 5, 4
@@ -41,9 +41,9 @@ def school(tmp_path_factory: pytest.TempPathFactory) -> School:
     return school
 
 
-def material_of(school: School, method: str, **changes: Any) -> Material:
+def material_of(school: School, method: str, **changes: Any) -> RunInputs:
     config = resolve(school.config(method, **REGIME, **changes))
-    return read_material(school.root, config, school.models)
+    return read_run_inputs(school.root, config, school.models)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def material_of(school: School, method: str, **changes: Any) -> Material:
 def test_every_variant_trains(school: School, method: str, label_type: str) -> None:
     folder = school.train(method, **REGIME, label_type=label_type)
     assert f"_ldr{N}_{M}_{K}" in folder.name
-    trained = read_trained(folder)
+    trained = read_trained_run(folder)
     assert trained.config.low_data_sizes == (N, M, K)
     gold = label_type == "ground_truth" and method not in ("act",)
     assert trained.labels_used == {"train": N, "dev": 0}

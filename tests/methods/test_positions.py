@@ -22,7 +22,7 @@ from ia2.icl.encoding import Ids, TokenizedExample
 from ia2.lm.adapters import new_adapter, peft_config, trainable_parameters
 from ia2.lm.forward import HookedModel, hooked_model
 from ia2.methods import METHODS, Method
-from ia2.training.lessons import Lessons, Matching, example_losses, weighted
+from ia2.training.lessons import DistillationDataset, Matching, example_losses, weighted
 from ia2.training.variants import VARIANTS, Loss, Phase
 
 PROMPTS, RESPONSES = (4, 9, 6, 1, 5), (2, 1, 5, 3, 1)
@@ -67,10 +67,10 @@ def plainly(student: PeftModel) -> list[Plain]:
     return [plain_forward(student, example.prompt, example.response) for example in EXAMPLES]
 
 
-def lessons_of(plains: Sequence[Plain]) -> Lessons:
+def lessons_of(plains: Sequence[Plain]) -> DistillationDataset:
     """Lessons whose teacher did exactly what the student does."""
     activations = torch.cat([plain.activations for plain in plains], dim=1).transpose(0, 1)
-    return Lessons(EXAMPLES, activations.clone(), torch.cat([plain.hidden for plain in plains]))
+    return DistillationDataset(EXAMPLES, activations.clone(), torch.cat([plain.hidden for plain in plains]))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -162,7 +162,7 @@ def test_a_batch_is_its_examples_one_by_one(shape: str, method: str, phase: Phas
     generator = torch.Generator().manual_seed(2)
     model = tiny_model(shape)
     teacher = torch.randn(TOTAL, model.config.num_hidden_layers, 32, generator=generator)
-    lessons = Lessons(EXAMPLES, teacher, torch.randn(TOTAL, 32, generator=generator))
+    lessons = DistillationDataset(EXAMPLES, teacher, torch.randn(TOTAL, 32, generator=generator))
     order = [3, 0, 4, 2, 1]
     with student_of(model, method) as (student, reader):
         parameters = list(trainable_parameters(student).values())
@@ -194,9 +194,9 @@ def test_the_top_k_tend_to_all(top_k: int) -> None:
     hidden = torch.randn(TOTAL, 32, generator=generator)
 
     def loss(reader: HookedModel, top: int | None) -> Tensor:
-        return example_losses(reader, Lessons(EXAMPLES, None, hidden, Matching(top_k=top)), range(5), {"tokl": 1.0})[
-            "tokl"
-        ]
+        return example_losses(
+            reader, DistillationDataset(EXAMPLES, None, hidden, Matching(top_k=top)), range(5), {"tokl": 1.0}
+        )["tokl"]
 
     with student_of(tiny_model("llama"), "tokl") as (_, reader), torch.no_grad():
         full, some, fewer = loss(reader, None), loss(reader, top_k), loss(reader, max(1, top_k // 3))
@@ -213,8 +213,8 @@ def test_the_top_k_tend_to_all(top_k: int) -> None:
 def test_distributions_are_matched_in_every_dtype(dtype: torch.dtype, top_k: int | None) -> None:
     generator = torch.Generator().manual_seed(3)
     hidden = torch.randn(TOTAL, 32, generator=generator)
-    exact = Lessons(EXAMPLES, None, hidden, Matching(top_k=top_k))
-    lessons = Lessons(EXAMPLES, None, hidden.to(dtype), Matching(top_k=top_k))
+    exact = DistillationDataset(EXAMPLES, None, hidden, Matching(top_k=top_k))
+    lessons = DistillationDataset(EXAMPLES, None, hidden.to(dtype), Matching(top_k=top_k))
     with student_of(tiny_model("llama"), "tokl") as (_, reader), torch.no_grad():
         expected = example_losses(reader, exact, range(5), {"tokl": 1.0})["tokl"]
     with student_of(tiny_model("llama").to(dtype), "tokl") as (student, reader):
@@ -237,7 +237,9 @@ def test_a_certain_teacher_s_distribution_is_its_token() -> None:
         TokenizedExample(example.prompt, response) for example, response in zip(EXAMPLES, responses, strict=True)
     )
     with student_of(model, "tokl") as (_, reader), torch.no_grad():
-        losses = example_losses(reader, Lessons(examples, None, hidden), range(5), {"tok": 1.0, "tokl": 1.0})
+        losses = example_losses(
+            reader, DistillationDataset(examples, None, hidden), range(5), {"tok": 1.0, "tokl": 1.0}
+        )
     torch.testing.assert_close(losses["tok"], losses["tokl"], rtol=1e-5, atol=1e-6)
 
 
@@ -262,7 +264,7 @@ def test_only_the_chosen_layers_are_matched(layers: tuple[int, ...]) -> None:
         plain = lessons_of(plainly(student))
         assert plain.activations is not None
         plain.activations[:, 1] += MARK
-        lessons = Lessons(EXAMPLES, plain.activations, None, Matching(layers=layers))
+        lessons = DistillationDataset(EXAMPLES, plain.activations, None, Matching(layers=layers))
         loss = example_losses(reader, lessons, range(5), {"act": 1.0})["act"]
     assert loss.tolist() == pytest.approx([MARK**2 if 1 in layers else 0.0] * 5, rel=1e-5, abs=1e-7)
 
@@ -273,7 +275,7 @@ def test_act_norm_divides_a_layer_s_error_by_its_target_s_size() -> None:
         plains = plainly(student)
         targets = lessons_of(plains).activations
         assert targets is not None
-        lessons = Lessons(EXAMPLES, targets + MARK, None, Matching(act_norm="layer"))
+        lessons = DistillationDataset(EXAMPLES, targets + MARK, None, Matching(act_norm="layer"))
         loss = example_losses(reader, lessons, range(5), {"act": 1.0})["act"]
     expected = [sum(MARK**2 / (layer + MARK).square().mean().item() for layer in plain.activations) for plain in plains]
     assert loss.tolist() == pytest.approx(expected, rel=1e-5)

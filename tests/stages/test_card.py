@@ -18,7 +18,7 @@ from ia2.flows.training import train
 from ia2.lm.shelf import ModelCache
 from ia2.report.cards import NOT_MEASURED, part_of
 from ia2.stages.predict import predict
-from ia2.training.trained import read_trained
+from ia2.training.trained import read_trained_run
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +173,7 @@ def test_the_code_of_a_card_says_what_ia2_predicts(
     changes = {"training_method": method, "lr": 0.3, "keep": "last", "num_virtual_tokens": 3, "num_train_epochs": 4}
     folder = train(training(tmp_path / "root", model, **changes), models)
     fields = {"model_id": str(model), "torch_dtype": "float32"}
-    (expected,) = predict(read_trained(folder), [{"country": "France"}], ModelConfig.model_validate(fields), models)
+    (expected,) = predict(read_trained_run(folder), [{"country": "France"}], ModelConfig.model_validate(fields), models)
     assert said_by(folder / "README.md", monkeypatch, capsys) == expected.response + "\n"
     assert expected.response
 
@@ -195,7 +195,7 @@ def test_the_code_of_a_card_prompts_as_it_was_trained(
     folder = train(training(tmp_path / "root", model, dataset="towns", chat_template=True), models)
     fields = {"model_id": str(model), "torch_dtype": "float32"}
     row = {"the country": "France"}
-    (expected,) = predict(read_trained(folder), [row], ModelConfig.model_validate(fields), models)
+    (expected,) = predict(read_trained_run(folder), [row], ModelConfig.model_validate(fields), models)
     assert said_by(folder / "README.md", monkeypatch, capsys) == expected.response + "\n"
 
 

@@ -18,7 +18,7 @@ from ia2.icl.splits import SplitSpec
 from ia2.lm.shelf import ModelCache
 from ia2.stages.create import create
 from ia2.stages.evaluate import Answering, Evaluation, evaluate_run, is_recorded, record_path, write_record
-from ia2.training.trained import Trained, read_trained
+from ia2.training.trained import TrainedRun, read_trained_run
 
 TEXTS = ("win", "lunch", "zzz", "see you", "free", "now", "call", "home", "prize", "late", "ok", "cash")
 """Invented, as are the labels."""
@@ -222,8 +222,8 @@ def test_nothing_is_tokenised_again_for_the_next_adapter(
 ) -> None:
     lm = ModelCache().load(ModelConfig(model_id=str(tiny_model_folder), device="cpu"))
     (folder,) = store.run_folders(root)
-    first = read_trained(folder)
-    second = Trained(shutil.copytree(folder, folder.with_name("other")), first.config, first.spec, first.description)
+    first = read_trained_run(folder)
+    second = TrainedRun(shutil.copytree(folder, folder.with_name("other")), first.config, first.spec, first.description)
     one = asked(tiny_model_folder, eval_dataset="words", icl_source_dataset="words", uncertainty_analysis=True)
     lm.prompt_tokenizer(), lm.stopper("separator")  # which try the tokenizer
     tokenised: list[str] = []

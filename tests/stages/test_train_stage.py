@@ -26,7 +26,7 @@ from ia2.stages.train import Assignment, Start, train_run, train_runs
 from ia2.training.fit import Lesson, dev_loss
 from ia2.training.lessons import from_targets
 from ia2.training.targets import load_targets
-from ia2.training.trained import read_trained
+from ia2.training.trained import read_trained_run
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_a_run_of_the_first_edition_is_read_under_its_name(
     before = folder.stat()
     (folder / "run.json").rename(folder / "config.json")
     assert store.run_folders(tmp_path) == [folder]
-    assert read_trained(folder).config == resolve(training(tmp_path, tiny_model_folder)).model_copy(
+    assert read_trained_run(folder).config == resolve(training(tmp_path, tiny_model_folder)).model_copy(
         update={"root": None}
     )
     assert run_in(tmp_path, tiny_model_folder, models) == folder

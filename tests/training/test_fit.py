@@ -17,7 +17,7 @@ from ia2.errors import UserError
 from ia2.lm.adapters import new_adapter, peft_config, restore, save_adapter, saved_adapter, snapshot
 from ia2.lm.forward import HookedModel, hooked_model
 from ia2.training import fit as fitting
-from ia2.training.fit import DevLoss, FitSettings, Fitted, History, Lesson, dev_loss, fit
+from ia2.training.fit import DevLoss, History, Lesson, PhaseArguments, TrainOutput, dev_loss, fit
 from ia2.training.lessons import from_answers, from_targets
 from ia2.training.targets import Targets, add_kinds
 from ia2.training.variants import Loss
@@ -30,7 +30,9 @@ PROMPTED = [demos + question for demos, question in zip(made_up_ids("demos", *[9
 LESSONS = from_answers(QUESTIONS, ANSWERS)
 LESSON = Lesson(train=LESSONS.part(0, 5), dev=LESSONS.part(5, 8), weights={"tok": 1.0})
 WITHOUT_DEV = replace(LESSON, dev=LESSONS.part(8, 8))
-BRISK = FitSettings(lr=0.1, batch_size=2, num_train_epochs=6, patience=100, dev_eval_steps=2, keep="best", seed="0/tok")
+BRISK = PhaseArguments(
+    lr=0.1, batch_size=2, num_train_epochs=6, patience=100, dev_eval_steps=2, keep="best", seed="0/tok"
+)
 EVALUATED = (0, 2, 3, 4, 6, 8, 9, 10, 12, 14, 15, 16, 18)
 """Steps of BRISK after which the dev loss is measured: every second, and the third of each epoch."""
 
@@ -39,7 +41,7 @@ EVALUATED = (0, 2, 3, 4, 6, 8, 9, 10, 12, 14, 15, 16, 18)
 class Outcome:
     student: PeftModel
     reader: HookedModel
-    fitted: Fitted
+    fitted: TrainOutput
     history: list[History]
     evaluated: dict[int, dict[str, Tensor]]
     """The weights at each evaluation, by step."""
@@ -59,7 +61,7 @@ def student() -> Iterator[PeftModel]:
         yield adapted
 
 
-def run(student: PeftModel, settings: FitSettings, lesson: Lesson = LESSON) -> Outcome:
+def run(student: PeftModel, settings: PhaseArguments, lesson: Lesson = LESSON) -> Outcome:
     history: list[History] = []
     evaluated: dict[int, dict[str, Tensor]] = {}
 
@@ -73,7 +75,7 @@ def run(student: PeftModel, settings: FitSettings, lesson: Lesson = LESSON) -> O
     return Outcome(student, reader, fitted, history, evaluated)
 
 
-def fresh_run(settings: FitSettings, seed: int = 0) -> dict[str, Tensor]:
+def fresh_run(settings: PhaseArguments, seed: int = 0) -> dict[str, Tensor]:
     model = tiny_model("llama")
     with new_adapter(model, peft_config(model, TrainConfig(training_method="tok", lora_r=4)), seed) as adapted:
         return run(adapted, settings).weights()

@@ -18,8 +18,8 @@ from transformers import PreTrainedModel
 from ia2.config import TrainConfig
 from ia2.lm.adapters import new_adapter, peft_config, trainable_parameters
 from ia2.lm.forward import hooked_model
-from ia2.training.fit import FitSettings, Lesson, fit
-from ia2.training.lessons import Lessons, example_losses, from_targets, weighted
+from ia2.training.fit import Lesson, PhaseArguments, fit
+from ia2.training.lessons import DistillationDataset, example_losses, from_targets, weighted
 from ia2.training.targets import Targets, add_kinds
 from ia2.training.variants import Loss
 
@@ -96,7 +96,7 @@ def targets_of(prompts: list[tuple[int, ...]]) -> list[Tensor]:
     return targets
 
 
-def lessons() -> Lessons:
+def lessons() -> DistillationDataset:
     with hooked_model(tiny_model("llama")) as teacher:
         return from_targets(QUERIES, add_kinds(teacher, PROMPTED, Targets(RESPONSES), {"activations"}))
 
@@ -147,7 +147,7 @@ def test_adam_steps_are_those_of_float64(loss: Loss, num_epochs: int) -> None:
     """Three steps of batches of 2, 2 and 1; in a second epoch nothing of the short batch's gradient is left."""
     model = tiny_model("llama")
     lesson = Lesson(lessons(), lessons().part(5, 5), {loss: 1.0})
-    settings = FitSettings(
+    settings = PhaseArguments(
         lr=LR, batch_size=2, num_train_epochs=num_epochs, patience=5, dev_eval_steps=2, keep="last", seed="7/act"
     )
     with new_adapter(model, peft_config(model, CONFIG), seed=0) as student, hooked_model(student) as reader:

@@ -9,7 +9,7 @@ from ia2.icl.encoding import Ids
 from ia2.lm.adapters import new_adapter, peft_config
 from ia2.lm.forward import HookedModel, hooked_model
 from ia2.lm.loading import LanguageModel
-from ia2.training.lessons import Lessons, example_losses, from_answers, from_targets, weighted
+from ia2.training.lessons import DistillationDataset, example_losses, from_answers, from_targets, weighted
 from ia2.training.targets import Targets, add_kinds
 from ia2.training.variants import Loss
 
@@ -26,11 +26,11 @@ def targets(teacher: HookedModel) -> Targets:
 
 
 @pytest.fixture
-def lessons(targets: Targets) -> Lessons:
+def lessons(targets: Targets) -> DistillationDataset:
     return from_targets(QUERIES, targets)
 
 
-def test_a_batch_is_its_examples_one_by_one(teacher: HookedModel, lessons: Lessons) -> None:
+def test_a_batch_is_its_examples_one_by_one(teacher: HookedModel, lessons: DistillationDataset) -> None:
     chosen = [3, 0, 4, 2, 1]
     together = example_losses(teacher, lessons, chosen, ALL)
     assert set(together) == set(ALL)
@@ -40,7 +40,7 @@ def test_a_batch_is_its_examples_one_by_one(teacher: HookedModel, lessons: Lesso
 
 
 def test_the_loss_of_a_batch_weighs_examples_alike_whatever_their_length(
-    teacher: HookedModel, lessons: Lessons
+    teacher: HookedModel, lessons: DistillationDataset
 ) -> None:
     together = weighted(example_losses(teacher, lessons, [0, 1, 2], {"tok": 1.0}), {"tok": 1.0}).mean()
     alone = [example_losses(teacher, lessons, [index], {"tok": 1.0})["tok"].item() for index in range(3)]
@@ -48,7 +48,7 @@ def test_the_loss_of_a_batch_weighs_examples_alike_whatever_their_length(
 
 
 def test_act_is_zero_for_a_student_that_sees_what_its_teacher_saw(
-    lm: LanguageModel, targets: Targets, lessons: Lessons
+    lm: LanguageModel, targets: Targets, lessons: DistillationDataset
 ) -> None:
     config = TrainConfig(training_method="act", lora_r=4)
     with new_adapter(lm.model, peft_config(lm.model, config), seed=0) as student, hooked_model(student) as reader:
@@ -63,7 +63,7 @@ def test_tokl_is_zero_for_a_student_that_sees_what_its_teacher_saw(teacher: Hook
     assert losses["tokl"].abs().max() < 1e-5
 
 
-def test_parts_keep_each_example_with_its_targets(teacher: HookedModel, lessons: Lessons) -> None:
+def test_parts_keep_each_example_with_its_targets(teacher: HookedModel, lessons: DistillationDataset) -> None:
     whole = example_losses(teacher, lessons, range(5), ALL)
     parts = [lessons.part(0, 3), lessons.part(3, 5)]
     assert [len(part) for part in parts] == [3, 2]

@@ -8,12 +8,12 @@ import pytest
 from ia2.config import TrainConfig
 from ia2.tasks import task
 from ia2.training.pairing import name_beside, pairs, relation_of, together
-from ia2.training.trained import Trained
+from ia2.training.trained import TrainedRun
 
 
-def run(method: str = "act", revision: str = "weights", **changes: Any) -> Trained:
+def run(method: str = "act", revision: str = "weights", **changes: Any) -> TrainedRun:
     config = TrainConfig(training_method=method, num_train_examples=8, dataset="capitals", **changes)
-    return Trained(Path(method), config, task("capitals").spec, {"base": {"revision": revision}})
+    return TrainedRun(Path(method), config, task("capitals").spec, {"base": {"revision": revision}})
 
 
 GOLD: dict[str, Any] = {"label_type": "ground_truth"}
@@ -43,7 +43,7 @@ GOLD: dict[str, Any] = {"label_type": "ground_truth"}
         (run("act"), run("act"), None),
     ],
 )
-def test_relation(one: Trained, other: Trained, relation: str | None) -> None:
+def test_relation(one: TrainedRun, other: TrainedRun, relation: str | None) -> None:
     assert relation_of(one, other) == relation
     assert relation_of(other, one) == relation
 

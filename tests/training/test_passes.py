@@ -16,7 +16,7 @@ from ia2.config import TrainConfig
 from ia2.errors import UserError
 from ia2.lm.adapters import ALONE, Beginning, peft_config, snapshot, trainable_adapters
 from ia2.lm.forward import HookedModel, hooked_model
-from ia2.training.fit import FitSettings, Fitted, History, Lesson, Student, fitting
+from ia2.training.fit import History, Lesson, PhaseArguments, Student, TrainOutput, fitting
 from ia2.training.lessons import Matching, Share, exercise_of, from_targets, losses_of
 from ia2.training.passes import Request, drive, passes_of
 from ia2.training.targets import Targets, add_kinds
@@ -25,7 +25,9 @@ from ia2.training.variants import Loss
 QUESTIONS = made_up_ids("questions", 4, 7, 5, 3, 6, 5, 4, 8)
 ANSWERS = tuple(made_up_ids("answers", 2, 1, 3, 2, 1, 2, 3, 1))
 PROMPTED = [demos + question for demos, question in zip(made_up_ids("demos", *[9] * 8), QUESTIONS, strict=True)]
-SETTINGS = FitSettings(lr=0.02, batch_size=2, num_train_epochs=4, patience=3, dev_eval_steps=2, keep="best", seed="0")
+SETTINGS = PhaseArguments(
+    lr=0.02, batch_size=2, num_train_epochs=4, patience=3, dev_eval_steps=2, keep="best", seed="0"
+)
 LOSSES: dict[str, dict[Loss, float]] = {"act": {"act": 1.0}, "tok": {"tok": 1.0}, "tna": {"act": 0.9, "tok": 0.1}}
 
 
@@ -46,7 +48,9 @@ def lesson(shape: str, losses: str, part: int = 0) -> Lesson:
     return Lesson(lessons.part(part, 5), lessons.part(5, 8), LOSSES[losses])
 
 
-def fits(shape: str, runs: list[tuple[int, Lesson, FitSettings]], passes: int | None = None) -> list[dict[str, object]]:
+def fits(
+    shape: str, runs: list[tuple[int, Lesson, PhaseArguments]], passes: int | None = None
+) -> list[dict[str, object]]:
     """What each run comes to, all of them in the same passes."""
     histories: list[list[History]] = [[] for _ in runs]
     with students(shape, [seed for seed, _, _ in runs]) as (adapted, names, reader):
@@ -69,8 +73,8 @@ def numbers_in(history: list[History]) -> list[float]:
 
 
 def assert_alike(one: dict[str, object], other: dict[str, object]) -> None:
-    assert isinstance(one["outcome"], Fitted)
-    assert isinstance(other["outcome"], Fitted)
+    assert isinstance(one["outcome"], TrainOutput)
+    assert isinstance(other["outcome"], TrainOutput)
     assert (one["outcome"].best_step, one["outcome"].num_steps) == (
         other["outcome"].best_step,
         other["outcome"].num_steps,

@@ -13,11 +13,11 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from ia2.lm.decoding import GenerationConfig
 from ia2.lm.forward import hooked_model
-from ia2.training.spool import Spool
+from ia2.training.spool import TensorStreamWriter
 from ia2.training.targets import collect
 
 
-def written(spool: Spool, folder: Path) -> Tensor:
+def written(spool: TensorStreamWriter, folder: Path) -> Tensor:
     spool.write(folder / "found.safetensors", "found")
     return load_file(folder / "found.safetensors")["found"]
 
@@ -25,7 +25,7 @@ def written(spool: Spool, folder: Path) -> Tensor:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
 def test_records_stand_in_the_order_of_the_rows_and_of_their_steps(tmp_path: Path, dtype: torch.dtype) -> None:
     values = torch.randn(6, 2, 3, generator=torch.Generator().manual_seed(0)).to(dtype)
-    with Spool(tmp_path) as spool:
+    with TensorStreamWriter(tmp_path) as spool:
         spool.append([4, 0, 2], values[:3])  # a batch of three rows, two of which go on
         spool.append([4, 2], values[3:5])
         spool.append([1], values[5:])
@@ -36,13 +36,13 @@ def test_records_stand_in_the_order_of_the_rows_and_of_their_steps(tmp_path: Pat
 
 def test_what_is_not_contiguous_is_written_as_it_is_seen(tmp_path: Path) -> None:
     values = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0)).transpose(0, 1)
-    with Spool(tmp_path) as spool:
+    with TensorStreamWriter(tmp_path) as spool:
         spool.append([0, 1, 1, 2], values)
         assert torch.equal(written(spool, tmp_path), values)
 
 
 def test_what_is_forgotten_does_not_count(tmp_path: Path) -> None:
-    with Spool(tmp_path) as spool:
+    with TensorStreamWriter(tmp_path) as spool:
         spool.append([0, 1], torch.tensor([[1.0], [2.0]]))
         spool.append([0, 1], torch.tensor([[3.0], [4.0]]))
         spool.forget([1, 7])
@@ -52,7 +52,7 @@ def test_what_is_forgotten_does_not_count(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("width", [1, 2, 3, 5, 8])
 def test_the_tensor_begins_where_any_reader_of_safetensors_expects_it(tmp_path: Path, width: int) -> None:
-    with Spool(tmp_path) as spool:
+    with TensorStreamWriter(tmp_path) as spool:
         spool.append([0], torch.ones(1, width))
         written(spool, tmp_path)
     content = (tmp_path / "found.safetensors").read_bytes()
@@ -62,7 +62,7 @@ def test_the_tensor_begins_where_any_reader_of_safetensors_expects_it(tmp_path: 
 
 
 def test_nothing_is_left_beside_the_file_whatever_happens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Spool(tmp_path) as spool:
+    with TensorStreamWriter(tmp_path) as spool:
         spool.append([0], torch.ones(1, 2))
         assert list(tmp_path.iterdir()) == []
         monkeypatch.setattr(os, "pread", _full)
@@ -104,9 +104,9 @@ class Gauge:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.most = 0
-        append, pread = Spool.append, os.pread
+        append, pread = TensorStreamWriter.append, os.pread
 
-        def appending(spool: Spool, rows: list[int], records: Tensor) -> None:
+        def appending(spool: TensorStreamWriter, rows: list[int], records: Tensor) -> None:
             append(spool, rows, records)
             self.look()
 
@@ -114,7 +114,7 @@ class Gauge:
             self.look()
             return pread(*arguments)
 
-        monkeypatch.setattr(Spool, "append", appending)
+        monkeypatch.setattr(TensorStreamWriter, "append", appending)
         monkeypatch.setattr(os, "pread", reading_back)
 
     def look(self) -> None:

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from ia2.lm.adapters import new_adapter, peft_config, trainable_parameters
 from ia2.lm.forward import hooked_model
-from ia2.training.fit import FitSettings, Lesson, fit
-from ia2.training.lessons import Lessons, Matching, example_losses, from_targets
+from ia2.training.fit import Lesson, PhaseArguments, fit
+from ia2.training.lessons import DistillationDataset, Matching, example_losses, from_targets
 from ia2.training.targets import Targets, add_kinds
 
 TOP_K = [None, 5]
@@ -51,7 +51,7 @@ def divergence(oracle: Oracle, index: int, teacher: Tensor) -> Tensor:
     return (teacher * (teacher.log() - student)).sum() / len(response)
 
 
-def lessons(top_k: int | None) -> Lessons:
+def lessons(top_k: int | None) -> DistillationDataset:
     with hooked_model(tiny_model("llama")) as teacher:
         targets = add_kinds(teacher, PROMPTED, Targets(RESPONSES), {"distributions"})
     return from_targets(QUERIES, targets, Matching(top_k=top_k))
@@ -82,7 +82,7 @@ def test_gradients_are_those_of_float64(top_k: int | None) -> None:
 @pytest.mark.parametrize("top_k", TOP_K)
 def test_three_adam_steps_are_those_of_float64(top_k: int | None) -> None:
     model, whole = tiny_model("llama"), lessons(top_k)
-    settings = FitSettings(
+    settings = PhaseArguments(
         lr=LR, batch_size=2, num_train_epochs=1, patience=5, dev_eval_steps=2, keep="last", seed="7/act"
     )
     with new_adapter(model, peft_config(model, CONFIG), seed=0) as student, hooked_model(student) as reader:

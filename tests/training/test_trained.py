@@ -9,7 +9,7 @@ from described import describe
 
 from ia2.config import TrainConfig
 from ia2.errors import UserError
-from ia2.training.trained import read_trained
+from ia2.training.trained import read_trained_run
 
 TASK = {"name": "capitals", "template": "Input: {x}\nOutput:", "answer_template": " {y}", "parser": "line"}
 
@@ -32,14 +32,14 @@ def written(folder: Path, description: object) -> Path:
 
 
 def test_a_run_is_what_its_config_says(tmp_path: Path) -> None:
-    trained = read_trained(written(tmp_path, described(num_train_examples=12)))
+    trained = read_trained_run(written(tmp_path, described(num_train_examples=12)))
     assert (trained.model_id, trained.dtype, trained.num_generated_tokens) == ("some/model", "float32", 3)
     assert (trained.config.num_train_examples, trained.spec.name) == (12, "capitals")
 
 
 @pytest.mark.parametrize(("stop", "ends"), [("separator", "separator"), ("eos", "eos"), ("published", "separator")])
 def test_responses_end_as_they_were_read_in_training(tmp_path: Path, stop: str, ends: str) -> None:
-    assert read_trained(written(tmp_path, described(stop=stop))).stop == ends
+    assert read_trained_run(written(tmp_path, described(stop=stop))).stop == ends
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_responses_end_as_they_were_read_in_training(tmp_path: Path, stop: str, 
     ],
 )
 def test_labels_used(tmp_path: Path, fields: dict[str, Any], labels: dict[str, int]) -> None:
-    trained = read_trained(written(tmp_path, described(num_train_examples=12, **fields)))
+    trained = read_trained_run(written(tmp_path, described(num_train_examples=12, **fields)))
     assert trained.labels_used == labels
 
 
@@ -91,5 +91,5 @@ MALFORMED: dict[str, Callable[[dict[str, Any]], object]] = {
 def test_a_config_that_lacks_something_is_named(tmp_path: Path, case: str) -> None:
     folder = written(tmp_path, MALFORMED[case](described()))
     with pytest.raises(UserError, match=rf"{folder}/run\.json does not describe a run \(.+\)") as told:
-        read_trained(folder)
+        read_trained_run(folder)
     assert "\n" not in str(told.value)

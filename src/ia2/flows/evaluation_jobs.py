@@ -16,7 +16,7 @@ from ia2.errors import UserError
 from ia2.stages.evaluate import Evaluation, record_path
 from ia2.tasks import task
 from ia2.tasks.pool import load_pool
-from ia2.training.trained import Trained
+from ia2.training.trained import TrainedRun
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Job:
     """
 
     asked: Evaluation
-    trained: Trained | None
+    trained: TrainedRun | None
     passes: tuple[bool, ...]
     path: Path
     done: bool = False
@@ -38,7 +38,9 @@ class Job:
 class Jobs:
     """Goes through runs, datasets and draws. `given` says how a dataset was given, by its name."""
 
-    def __init__(self, root: Path, config: EvaluateConfig, runs: Sequence[Trained], given: Mapping[str, str]) -> None:
+    def __init__(
+        self, root: Path, config: EvaluateConfig, runs: Sequence[TrainedRun], given: Mapping[str, str]
+    ) -> None:
         self.root = root
         self.config = config
         self.runs = runs
@@ -58,7 +60,7 @@ class Jobs:
     def _models_of_runs(self) -> list[str]:
         return list(dict.fromkeys(run.config.model_id for run in self.runs)) or [DEFAULT_MODEL_ID]
 
-    def _of_run(self, trained: Trained) -> Iterator[Job]:
+    def _of_run(self, trained: TrainedRun) -> Iterator[Job]:
         run, passes = trained.config, (False, True) if self.config.eval_with_icl else (False,)
         if self.config.control != "none" and True not in passes:
             return  # nothing is shown that could be wrong: it would be the ordinary record under another name
@@ -79,7 +81,7 @@ class Jobs:
         evaluated = self.config.eval_datasets or (trained_dataset,)
         yield from product(evaluated, self.config.icl_source_datasets or (trained_dataset,))
 
-    def _pairs_of_base(self, runs: Sequence[Trained]) -> list[tuple[str, str]]:
+    def _pairs_of_base(self, runs: Sequence[TrainedRun]) -> list[tuple[str, str]]:
         """The same as of the runs beside it, so that they can be compared; without runs, each set shows its own."""
         config, of_runs = self.config, tuple(run.config.dataset for run in runs)
         pairs = [pair for dataset in config.trained_datasets or of_runs for pair in self._pairs(dataset)]
@@ -89,7 +91,7 @@ class Jobs:
             raise UserError("which evaluation set? Give --eval_datasets; no trained run says it")
         return list(dict.fromkeys(pairs))
 
-    def _draws(self, source: str, runs: Sequence[Trained]) -> list[tuple[int, int]]:
+    def _draws(self, source: str, runs: Sequence[TrainedRun]) -> list[tuple[int, int]]:
         """(N, run) of the demonstrations: as given, else those of the runs evaluated, else every split on disk."""
         config = self.config
         if config.num_examples and config.run_indices:

@@ -45,7 +45,7 @@ from ia2.tasks.own_rows import rows_that_ask
 from ia2.tasks.pool import Pool, load_pool
 from ia2.tasks.task_file_text import task_file_text
 from ia2.tasks.task_files import TASK_FILE_TYPES, read_task_file
-from ia2.training.trained import Trained, read_trained
+from ia2.training.trained import TrainedRun, read_trained_run
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class Adapter:
 
         UserError where they are something else, or a text is empty or missing.
         """
-        trained = read_trained(self.folder)
+        trained = read_trained_run(self.folder)
         asked = [_query(item, number, trained.spec) for number, item in enumerate(_items(rows), start=1)]
         fields = {"model_id": trained.model_id, "torch_dtype": trained.dtype, **self.where.placement()}
         return predict(trained, asked, ModelConfig.model_validate(fields), self.models)
@@ -241,7 +241,7 @@ def _check_kept(root: Path, dataset: str, overwrite: bool) -> None:
     """UserError where the adapter that is there is not ours, or of other rows and not to be overwritten."""
     folder = root / ADAPTER
     store.check_replaceable(folder)
-    if store.is_run(folder) and not overwrite and (other := read_trained(folder).config.dataset) != dataset:
+    if store.is_run(folder) and not overwrite and (other := read_trained_run(folder).config.dataset) != dataset:
         raise UserError(
             f"{folder} was fitted to {other}, not {dataset}; give another --root, or --overwrite to replace it"
         )
@@ -347,7 +347,7 @@ def _mean_length(pool: Pool) -> int:
     return max(1, round(mean(len(example.question + example.answer) for example in pool.train)))
 
 
-def _keep(comparison: Comparison) -> Trained:
+def _keep(comparison: Comparison) -> TrainedRun:
     """Copy the run of lowest dev loss to `adapter`, a name that stays, out of those whose dev losses compare.
 
     Only runs of this comparison compete: the store may hold those of another model, N or other settings. An adapter
@@ -360,7 +360,7 @@ def _keep(comparison: Comparison) -> Trained:
     if not _is_copy(folder, best):
         with store.atomic_write(folder) as temporary:
             shutil.copytree(best, temporary)
-    return read_trained(folder)
+    return read_trained_run(folder)
 
 
 def _is_copy(folder: Path, run: Path) -> bool:
@@ -374,7 +374,7 @@ def _dev_loss(run: Path) -> float:
     return float(store.read_object(run / "final_loss_statistics.json")["best_dev_loss"])
 
 
-def _tell(shown: Shown, kept: Trained) -> None:
+def _tell(shown: Shown, kept: TrainedRun) -> None:
     """What the held-out rows say, what was kept, and how to go on."""
     config = kept.config
     print(advice_text(shown.advice))

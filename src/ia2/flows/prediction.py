@@ -18,12 +18,12 @@ from ia2.stages.predict import (
     row_of,
     write_predictions,
 )
-from ia2.training.trained import Trained, read_trained
+from ia2.training.trained import TrainedRun, read_trained_run
 
 
 def predict_from(config: PredictConfig, models: ModelCache | None = None) -> list[Prediction]:
     """Answer `--text` or the rows of `--file`, print or write the answers, and return them."""
-    trained = read_trained(config.adapter)
+    trained = read_trained_run(config.adapter)
     model = ModelConfig(model_id=config.model_id or trained.model_id, **config.placement())
     model = model.model_copy(update={"torch_dtype": trained.dtype})
     if config.repl:
@@ -39,13 +39,13 @@ def predict_from(config: PredictConfig, models: ModelCache | None = None) -> lis
     return predictions
 
 
-def _rows(config: PredictConfig, trained: Trained) -> list[dict[str, str]]:
+def _rows(config: PredictConfig, trained: TrainedRun) -> list[dict[str, str]]:
     assert config.file is not None
     return read_input(config.file, trained.spec)
 
 
 def _write(
-    config: PredictConfig, out: Path, trained: Trained, model: ModelConfig, models: ModelCache
+    config: PredictConfig, out: Path, trained: TrainedRun, model: ModelConfig, models: ModelCache
 ) -> list[Prediction]:
     check_output(out, config.overwrite)
     rows = _rows(config, trained)
@@ -81,7 +81,7 @@ def _shown(prediction: Prediction) -> str:
     return f"{answer}\t" + ("-" if prediction.confidence is None else f"{prediction.confidence:.3f}")
 
 
-def _answers_as_typed(trained: Trained, model: ModelConfig, models: ModelCache) -> Iterator[Prediction]:
+def _answers_as_typed(trained: TrainedRun, model: ModelConfig, models: ModelCache) -> Iterator[Prediction]:
     """Answer one line after another until the input ends; the base model stays loaded."""
     field = only_field(trained.spec)
     if sys.stdin.isatty():

@@ -13,7 +13,7 @@ from ia2 import store
 from ia2.config import SelectionConfig, TrainConfig
 from ia2.errors import UserError
 from ia2.flows.data import name_of
-from ia2.training.trained import Trained, read_trained
+from ia2.training.trained import TrainedRun, read_trained_run
 
 FILTERS = {
     "model_types": "training_method",
@@ -42,7 +42,7 @@ OF_BASE_TOO = {"trained_datasets", "model_id", "num_examples", "run_indices"}
 class Selection:
     """The runs that pass every filter, the folders that cannot be read, and the filter that left no run, if one did."""
 
-    runs: tuple[Trained, ...] = ()
+    runs: tuple[TrainedRun, ...] = ()
     unreadable: Mapping[Path, UserError] = field(default_factory=dict)
     emptied_by: str | None = None
     told: str = ""  # why no run is left
@@ -53,7 +53,7 @@ class Selection:
         return "".join(f"; one cannot be read: {error}" for error in self.unreadable.values())
 
 
-def select_runs(root: Path, config: SelectionConfig) -> list[Trained]:
+def select_runs(root: Path, config: SelectionConfig) -> list[TrainedRun]:
     """The runs that pass every filter that was given."""
     return list(select(root, config).runs)
 
@@ -80,11 +80,11 @@ def select_some(root: Path, config: SelectionConfig) -> Selection:
     return selection
 
 
-def _runs_in(root: Path) -> tuple[list[Trained], dict[Path, UserError]]:
+def _runs_in(root: Path) -> tuple[list[TrainedRun], dict[Path, UserError]]:
     runs, unreadable = [], {}
     for folder in store.run_folders(root):
         try:
-            runs.append(read_trained(folder))
+            runs.append(read_trained_run(folder))
         except UserError as error:
             unreadable[folder] = error
     return runs, unreadable
@@ -112,7 +112,7 @@ def _passes(run: TrainConfig, name: str, accepted: tuple[Any, ...]) -> bool:
     return name not in fields or fields[name] in accepted
 
 
-def _there(runs: list[Trained], name: str) -> str:
+def _there(runs: list[TrainedRun], name: str) -> str:
     """The values of a field that the runs have; of them all, since they have none that passes without one."""
     if not runs:
         return "it holds none"

@@ -27,10 +27,10 @@ from ia2.methods import BASE, OTHER_DEMONSTRATIONS, TEACHER
 from ia2.report.similarities import Similarity, read_similarity
 from ia2.report.similarity_table import similarity_table
 from ia2.stages.similarity import MISSING, STANDS, Comparing, check_student, compare, place_of, state_of
-from ia2.training.comparisons import Comparison, Side
+from ia2.training.comparisons import ComparedModel, Comparison
 from ia2.training.pairing import pairs, together
 from ia2.training.scenes import check_other_demonstrations
-from ia2.training.trained import Trained
+from ia2.training.trained import TrainedRun
 
 log = logging.getLogger(__name__)
 
@@ -60,10 +60,10 @@ def similarity(config: SimilarityConfig, models: ModelCache | None = None) -> li
     return maker.paths
 
 
-def _teachers(config: SimilarityConfig, runs: Sequence[Trained]) -> dict[EvaluationSpec, list[Trained]]:
+def _teachers(config: SimilarityConfig, runs: Sequence[TrainedRun]) -> dict[EvaluationSpec, list[TrainedRun]]:
     """Every teacher that is asked for, with the runs that are compared with it; one base model after the other."""
     models = list(dict.fromkeys(run.config.model_id for run in runs))
-    teachers: dict[EvaluationSpec, list[Trained]] = {}
+    teachers: dict[EvaluationSpec, list[TrainedRun]] = {}
     for run in sorted(runs, key=lambda run: (models.index(run.config.model_id), run.config.run_idx, together(run))):
         dataset = run.config.dataset
         for pair in product(config.eval_datasets or (dataset,), config.icl_source_datasets or (dataset,)):
@@ -71,7 +71,7 @@ def _teachers(config: SimilarityConfig, runs: Sequence[Trained]) -> dict[Evaluat
     return teachers
 
 
-def _asked(config: SimilarityConfig, run: Trained, eval_dataset: str, source: str) -> EvaluationSpec:
+def _asked(config: SimilarityConfig, run: TrainedRun, eval_dataset: str, source: str) -> EvaluationSpec:
     """What the teacher of a run is asked: demonstrations of its N and run, responses of its T and stop rule."""
     return EvaluationSpec(
         eval_dataset=eval_dataset,
@@ -89,15 +89,15 @@ def _asked(config: SimilarityConfig, run: Trained, eval_dataset: str, source: st
     )
 
 
-def comparisons_with(asked: EvaluationSpec, runs: Sequence[Trained], with_others: bool) -> list[Comparison]:
+def comparisons_with(asked: EvaluationSpec, runs: Sequence[TrainedRun], with_others: bool) -> list[Comparison]:
     """Everything that is compared on the responses of one teacher."""
-    base, teacher, others = Side(BASE), Side(TEACHER), Side(OTHER_DEMONSTRATIONS)
+    base, teacher, others = ComparedModel(BASE), ComparedModel(TEACHER), ComparedModel(OTHER_DEMONSTRATIONS)
     references = [teacher, others] if with_others else [teacher]
     found = [(teacher, others)] if with_others else []
-    found += product([base, *(Side(run.config.training_method, run) for run in runs)], references)
+    found += product([base, *(ComparedModel(run.config.training_method, run) for run in runs)], references)
     for pair in pairs(runs):
         if pair.relation == "methods":
-            one, other = (Side(run.config.training_method, run) for run in (pair.one, pair.other))
+            one, other = (ComparedModel(run.config.training_method, run) for run in (pair.one, pair.other))
             found.append((one, other))
     return [Comparison(asked, *sides) for sides in found]
 
@@ -112,7 +112,7 @@ class _Maker:
     paths: list[Path] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
 
-    def make(self, asked: EvaluationSpec, runs: Sequence[Trained]) -> None:
+    def make(self, asked: EvaluationSpec, runs: Sequence[TrainedRun]) -> None:
         """Make what is missing beside one teacher."""
         wanted = comparisons_with(asked, runs, self._can_show_others(asked))
         revision = str(runs[0].description["base"]["revision"])

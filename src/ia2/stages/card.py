@@ -9,7 +9,7 @@ from ia2 import store
 from ia2.report.cards import CARD, NOT_MEASURED, measured_part, model_card, part_of, read_subject, with_part
 from ia2.report.reading import visible
 from ia2.report.results import Record, read_record
-from ia2.training.trained import Trained, read_trained
+from ia2.training.trained import TrainedRun, read_trained_run
 
 
 def is_behind(folder: Path, record: Path) -> bool:
@@ -23,19 +23,19 @@ def is_behind(folder: Path, record: Path) -> bool:
 def refresh_card(root: Path, folder: Path) -> None:
     """Write into the card of the run in `folder` what the records of its adapter, as it is now, say."""
     with store.file_lock(folder):
-        trained, path = read_trained(folder), folder / CARD
+        trained, path = read_trained_run(folder), folder / CARD
         part = measured_part(_records_of(root, trained))
         card = path.read_text(encoding="utf-8") if path.exists() else _first(trained)
         with store.atomic_write(path) as temporary:
             temporary.write_text(with_part(card, part), encoding="utf-8")
 
 
-def _first(trained: Trained) -> str:
+def _first(trained: TrainedRun) -> str:
     """For a run that is older than cards are."""
     return model_card(read_subject(trained.folder, trained.labels_used))
 
 
-def _records_of(root: Path, trained: Trained) -> list[Record]:
+def _records_of(root: Path, trained: TrainedRun) -> list[Record]:
     """The whole records of this very adapter; their names only narrow down which are read."""
     method, dataset = trained.config.training_method, trained.config.dataset
     folders = [store.evaluations_folder(root, method, dataset, uncertainty) for uncertainty in (False, True)]

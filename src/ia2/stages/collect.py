@@ -6,7 +6,7 @@ from pathlib import Path
 from ia2 import store
 from ia2.config import TrainConfig
 from ia2.lm.shelf import ModelCache
-from ia2.training.material import read_material, targets_of, targets_place
+from ia2.training.material import load_or_collect_targets, read_run_inputs, targets_place
 from ia2.training.targets import kinds_on_disk
 from ia2.training.variants import VARIANTS, Kind
 
@@ -26,12 +26,12 @@ def collect(root: Path, config: TrainConfig, kinds: frozenset[Kind], models: Mod
 
     None, at once, where another process is at them.
     """
-    material = read_material(root, config, models)
+    material = read_run_inputs(root, config, models)
     folder = targets_place(material)
     with store.try_lock(folder) as ours:
         if not ours:
             return None
         missing = not kinds <= kinds_on_disk(folder)
-        targets_of(material, kinds)
+        load_or_collect_targets(material, kinds)
     log.info("targets of %s: %s", config.dataset, ", ".join(sorted(kinds)))
     return missing

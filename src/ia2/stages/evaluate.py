@@ -37,7 +37,7 @@ from ia2.measure.metrics import Labels, Scored
 from ia2.measure.passes import PASSES, numbers_of_passes
 from ia2.report.reading import Problem
 from ia2.report.results import SCHEMA, read_record
-from ia2.training.trained import Trained
+from ia2.training.trained import TrainedRun
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class Evaluation(EvaluationSpec):
 # Where a record lies
 
 
-def record_path(root: Path, asked: Evaluation, trained: Trained | None) -> Path:
+def record_path(root: Path, asked: Evaluation, trained: TrainedRun | None) -> Path:
     """{run name or model_N_run}__{eval}_on_{source}_demos{k}_T{T}.json, in the folder of its method and dataset.
 
     Where a record stands that was asked for with another k and shows the same, its own: there is one.
@@ -81,7 +81,7 @@ def record_path(root: Path, asked: Evaluation, trained: Trained | None) -> Path:
     return asked.existing_path(folder / f"{name}.json")
 
 
-def is_recorded(root: Path, asked: Evaluation, trained: Trained | None, passes: Sequence[bool]) -> bool:
+def is_recorded(root: Path, asked: Evaluation, trained: TrainedRun | None, passes: Sequence[bool]) -> bool:
     """Whether the record stands with these passes, of the run, evaluation set and split as they are now.
 
     One that is damaged, or rests on what has changed since, is made again. UserError where the record of something
@@ -112,7 +112,7 @@ def is_recorded(root: Path, asked: Evaluation, trained: Trained | None, passes: 
     return whole and not changed
 
 
-def _rests_on(root: Path, asked: Evaluation, trained: Trained | None) -> dict[str, str | None]:
+def _rests_on(root: Path, asked: Evaluation, trained: TrainedRun | None) -> dict[str, str | None]:
     """sha256 of the files that decide a record; None for one that is not there, or has no part in it."""
     adapter = None if trained is None else trained.folder / "adapter_model.safetensors"
     files = {
@@ -131,7 +131,7 @@ class Answering:
     """Who answers: a base model, with the adapter of a run or without; and the padded tokens of one batch at most."""
 
     lm: LanguageModel
-    trained: Trained | None
+    trained: TrainedRun | None
     token_budget: int | None = None
 
 
@@ -182,7 +182,7 @@ class _Pass:
         )
 
 
-def _described(asked: Evaluation, trained: Trained | None, passes: Sequence[bool]) -> dict[str, Any]:
+def _described(asked: Evaluation, trained: TrainedRun | None, passes: Sequence[bool]) -> dict[str, Any]:
     """Who was asked what."""
     shown = {"train": min(asked.num_shown, asked.num_train_examples) if True in passes else 0, "dev": 0}
     return {

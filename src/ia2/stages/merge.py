@@ -25,7 +25,7 @@ from ia2.lm.adapters import saved_adapter
 from ia2.lm.loading import LanguageModel, load_model
 from ia2.lm.packed import unpack_linears
 from ia2.report.cards import CARD, model_card, part_of, read_subject
-from ia2.training.trained import Trained
+from ia2.training.trained import TrainedRun
 
 MERGED = "merge.json"
 """In a merged model's folder: which adapter went in, and what the merging changed."""
@@ -62,7 +62,7 @@ class MergeReport:
 
 
 @torch.no_grad()
-def merge(trained: Trained, model: ModelConfig, out: Path) -> MergeReport:
+def merge(trained: TrainedRun, model: ModelConfig, out: Path) -> MergeReport:
     """Write base + adapter as an ordinary model folder in `model.torch_dtype`, and say what that changed.
 
     What was merged of this very adapter and dtype before is taken as it is. UserError for adapters of virtual tokens,
@@ -81,7 +81,7 @@ def merge(trained: Trained, model: ModelConfig, out: Path) -> MergeReport:
 
 
 def _merged(
-    trained: Trained, model: ModelConfig, dtype: torch.dtype, out: Path, made_of: Mapping[str, str]
+    trained: TrainedRun, model: ModelConfig, dtype: torch.dtype, out: Path, made_of: Mapping[str, str]
 ) -> MergeReport:
     unmerged = _unmerged(trained, model)
     lm = load_model(model.model_copy(update={"torch_dtype": "float32"}))
@@ -126,14 +126,14 @@ def _save(lm: LanguageModel, folder: Path) -> None:
     lm.tokenizer.save_pretrained(folder)
 
 
-def _card(trained: Trained, report: MergeReport) -> str:
+def _card(trained: TrainedRun, report: MergeReport) -> str:
     """The adapter's card, about the merged model, with what was measured of the adapter."""
     own = trained.folder / CARD
     measured = part_of(own.read_text(encoding="utf-8")) if own.exists() else None
     return model_card(read_subject(trained.folder, trained.labels_used, str(report)), measured or "Nothing.")
 
 
-def _unmerged(trained: Trained, model: ModelConfig) -> Tensor:
+def _unmerged(trained: TrainedRun, model: ModelConfig) -> Tensor:
     """The logits of the base in the dtype that is written, with the adapter beside it."""
     lm = load_model(model)
     trained.check_base(lm)

@@ -26,7 +26,7 @@ from ia2.lm.shelf import ModelCache
 from ia2.sources import FILE_TYPES, iterate_rows
 from ia2.tasks.answers import parse, same
 from ia2.tasks.base import Example, Row, TaskSpec
-from ia2.training.trained import Trained
+from ia2.training.trained import TrainedRun
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def row_of(text: str, spec: TaskSpec) -> Row:
     return {field: text}
 
 
-def predict(trained: Trained, rows: Sequence[Row], model: ModelConfig, models: ModelCache) -> list[Prediction]:
+def predict(trained: TrainedRun, rows: Sequence[Row], model: ModelConfig, models: ModelCache) -> list[Prediction]:
     """Answer every row that the context holds; UserError where the base model is not the adapter's."""
     questions = [trained.spec.question(row) for row in rows]
     if not questions:

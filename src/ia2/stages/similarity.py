@@ -34,8 +34,8 @@ from ia2.lm.loading import LanguageModel, parts_on_disk
 from ia2.measure.similarity import Mean, mean_over_examples, mean_over_layers, mean_over_tokens
 from ia2.report.reading import Problem
 from ia2.report.similarities import SCHEMA, read_similarity
-from ia2.training.comparisons import Comparison, Side
-from ia2.training.scenes import TOKENS, Scene, read_scene, responses_folder
+from ia2.training.comparisons import ComparedModel, Comparison
+from ia2.training.scenes import TOKENS, SharedPrompts, read_shared_prompts, responses_folder
 
 ACTIVATION_BYTES = 256 * 2**20
 """So much memory is held in activations at most, unless those of a single example take more."""
@@ -88,7 +88,7 @@ class Comparing:
     command: str
 
 
-def check_student(side: Side, lm: LanguageModel) -> None:
+def check_student(side: ComparedModel, lm: LanguageModel) -> None:
     """UserError where the run's adapter belongs to another base model, or cannot be loaded."""
     if side.trained is not None:
         side.trained.check_base(lm)
@@ -106,7 +106,7 @@ def compare(root: Path, comparisons: Sequence[Comparison], how: Comparing) -> No
     asked = comparisons[0].asked
     place = place_of(root, asked)
     names = {side.name for one in comparisons for side in one.sides}
-    scene = read_scene(root, asked, names, how.lm, how.token_budget)
+    scene = read_shared_prompts(root, asked, names, how.lm, how.token_budget)
     with tempfile.TemporaryDirectory(prefix=f".{place.name}.{os.getpid()}-", suffix=".tmp", dir=place.parent) as folder:
         files = [Path(folder) / f"{number}.parquet" for number in range(len(comparisons))]
         with ExitStack() as stack:
@@ -127,7 +127,7 @@ class _Pass:
     """One reading of every model at every response."""
 
     def __init__(
-        self, scene: Scene, comparisons: Sequence[Comparison], tables: Sequence["_Table"], how: Comparing
+        self, scene: SharedPrompts, comparisons: Sequence[Comparison], tables: Sequence["_Table"], how: Comparing
     ) -> None:
         self.scene = scene
         self.tables = tables
@@ -232,7 +232,7 @@ def _described(root: Path, comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _config(side: Side) -> dict[str, Any] | None:
+def _config(side: ComparedModel) -> dict[str, Any] | None:
     return None if side.trained is None else dict(side.trained.description["config"])
 
 

@@ -32,7 +32,7 @@ from ia2.measure.subspace import (
 from ia2.report.overlaps import ROW_COLUMNS, SCHEMA, read_overlap
 from ia2.report.reading import Problem
 from ia2.training.pairing import Pair, name_beside
-from ia2.training.trained import Trained
+from ia2.training.trained import TrainedRun
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ def _row(place: Place, one: Update, other: Update) -> dict[str, Any]:
     }
 
 
-def _name(root: Path, run: Trained) -> str:
+def _name(root: Path, run: TrainedRun) -> str:
     return run.folder.relative_to(root / "outputs").as_posix()
 
 

@@ -28,11 +28,11 @@ from ia2.lm.shelf import ModelCache
 from ia2.report.cards import CARD, model_card, read_subject
 from ia2.sources.packages import version_of
 from ia2.tasks.pool import read_provenance
-from ia2.training.fit import FitSettings, Fitted, History, Lesson, Student, fitting
-from ia2.training.material import Material, lesson_of, read_material
+from ia2.training.fit import History, Lesson, PhaseArguments, Student, TrainOutput, fitting
+from ia2.training.material import RunInputs, lesson_of, read_run_inputs
 from ia2.training.passes import Fit, drive, passes_of
 from ia2.training.tracking import check_tracker, tracking
-from ia2.training.trained import read_trained
+from ia2.training.trained import read_trained_run
 from ia2.training.variants import VARIANTS, Phase
 
 log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ def _trained(root: Path, assignments: Sequence[Assignment], models: ModelCache) 
         return []
     for one in assignments:
         check_tracker(one.config.tracker)
-    pupils = [_pupil(read_material(root, one.config, models), one) for one in assignments]
+    pupils = [_pupil(read_run_inputs(root, one.config, models), one) for one in assignments]
     lm, config = pupils[0].material.lm, assignments[0].config
     with (
         trainable_adapters(lm.model, [pupil.beginning for pupil in pupils]) as (adapted, names),
@@ -105,7 +105,7 @@ def _trained(root: Path, assignments: Sequence[Assignment], models: ModelCache) 
 class _Pupil:
     """A run about to be trained: what it learns in each phase, and the adapter that it begins with."""
 
-    material: Material
+    material: RunInputs
     assignment: Assignment
     lessons: Mapping[Phase, Lesson]
     beginning: Beginning
@@ -119,7 +119,7 @@ class _Pupil:
         return store.run_folder(self.material.root, self.config)
 
 
-def _pupil(material: Material, assignment: Assignment) -> _Pupil:
+def _pupil(material: RunInputs, assignment: Assignment) -> _Pupil:
     """Targets that are missing are collected here, while the base model is bare."""
     start, model = assignment.start, material.lm.model
     phases = VARIANTS[material.config.method.variant][start.num_phases if start else 0 :]
@@ -141,7 +141,7 @@ def _learning(pupil: _Pupil, student: Student, reader: HookedModel) -> Fit[Path]
             check_context(reader, max(map(len, (*lesson.train.examples, *lesson.dev.examples))))
         with store.atomic_write(pupil.folder) as temporary:
             temporary.mkdir()
-            fitted: dict[str, Fitted] = {}
+            fitted: dict[str, TrainOutput] = {}
             with _history(temporary, config) as history:
                 learner = _Learner(pupil.material, student, temporary, history)
                 for phase, lesson in pupil.lessons.items():
@@ -151,7 +151,7 @@ def _learning(pupil: _Pupil, student: Student, reader: HookedModel) -> Fit[Path]
             store.write_json(temporary / "final_loss_statistics.json", summary)
             files = store.list_files(temporary, store.RUN_FILES)
             store.write_object(temporary / store.DESCRIPTION, {**_description(pupil.material, start), "files": files})
-            card = model_card(read_subject(temporary, read_trained(temporary).labels_used))
+            card = model_card(read_subject(temporary, read_trained_run(temporary).labels_used))
             (temporary / CARD).write_text(card, encoding="utf-8")
     log.info("trained %s: %d parameters, %d steps", pupil.folder, summary["trainable_parameters"], summary["num_steps"])
     return pupil.folder
@@ -195,7 +195,7 @@ def _adapter_digest(folder: Path) -> str:
     return store.file_digest(folder / "adapter_model.safetensors")
 
 
-def _summary(fitted: Mapping[str, Fitted], student: Student, folder: Path) -> dict[str, Any]:
+def _summary(fitted: Mapping[str, TrainOutput], student: Student, folder: Path) -> dict[str, Any]:
     """final_loss_statistics.json: what the last phase came to, what each did, and the size of the adapter."""
     last = list(fitted.values())[-1]
     return {
@@ -220,7 +220,7 @@ def _check_kind(found: PeftConfig, wanted: PeftConfig, folder: Path) -> None:
 class _Learner:
     """A student on its way through the phases of a run."""
 
-    material: Material
+    material: RunInputs
     student: Student
     folder: Path
     history: Callable[[History], None]
@@ -229,7 +229,7 @@ class _Learner:
     def config(self) -> TrainConfig:
         return self.material.config
 
-    def learn(self, phase: Phase, lesson: Lesson) -> Fit[Fitted]:
+    def learn(self, phase: Phase, lesson: Lesson) -> Fit[TrainOutput]:
         total = self.config.num_train_epochs * -(-len(lesson.train) // self.config.batch_size)
         title = f"{self.config.training_method} {phase.name}"
         hidden = None if self.student.adapter == ALONE else True  # bars of several runs would overwrite each other
@@ -243,10 +243,10 @@ class _Learner:
 
             return (yield from fitting(self.student, lesson, self._settings(phase), note))
 
-    def _settings(self, phase: Phase) -> FitSettings:
-        names = {field.name for field in dataclasses.fields(FitSettings)}
+    def _settings(self, phase: Phase) -> PhaseArguments:
+        names = {field.name for field in dataclasses.fields(PhaseArguments)}
         given = {name: value for name, value in self.config if name in names}
-        return FitSettings(**given, seed=f"{self.config.run_idx}/{phase.name}")
+        return PhaseArguments(**given, seed=f"{self.config.run_idx}/{phase.name}")
 
     def _checkpoint(self, phase: Phase, step: int) -> None:
         if self.config.log_checkpoints and step and step % self.config.checkpoint_frequency == 0:
@@ -271,7 +271,7 @@ def _history(folder: Path, config: TrainConfig) -> Iterator[Callable[[History], 
         yield note
 
 
-def _description(material: Material, start: Start | None) -> dict[str, Any]:
+def _description(material: RunInputs, start: Start | None) -> dict[str, Any]:
     """run.json: what was asked for, what it was resolved to, and all that the result rests on."""
     lm = material.lm
     return {

@@ -8,15 +8,15 @@ from ia2.config import path_part
 from ia2.icl.questions import EvaluationSpec
 from ia2.methods import BASE
 from ia2.training.pairing import name_beside
-from ia2.training.trained import Trained
+from ia2.training.trained import TrainedRun
 
 
 @dataclass(frozen=True)
-class Side:
+class ComparedModel:
     """One of the two: a run, by its method, or the base model as BASE, TEACHER or OTHER_DEMONSTRATIONS."""
 
     name: str
-    trained: Trained | None = None
+    trained: TrainedRun | None = None
 
     @property
     def key(self) -> str:
@@ -38,11 +38,11 @@ class Comparison:
     """Two models on the responses of the teacher that `asked` describes."""
 
     asked: EvaluationSpec
-    student: Side
-    reference: Side
+    student: ComparedModel
+    reference: ComparedModel
 
     @property
-    def sides(self) -> tuple[Side, Side]:
+    def sides(self) -> tuple[ComparedModel, ComparedModel]:
         return self.student, self.reference
 
     @property

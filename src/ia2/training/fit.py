@@ -20,7 +20,7 @@ from ia2.icl.prompts import seeded
 from ia2.lm.adapters import ALONE, restore, snapshot, trainable_parameters
 from ia2.lm.forward import HookedModel
 from ia2.training.computation import Plainly
-from ia2.training.lessons import Lessons, Share, weighted
+from ia2.training.lessons import DistillationDataset, Share, weighted
 from ia2.training.passes import Answer, Fit, Passes, Request, drive, passes_of
 from ia2.training.variants import Loss
 
@@ -28,7 +28,7 @@ History = dict[str, float | int | str]
 
 
 @dataclass(frozen=True)
-class FitSettings:
+class PhaseArguments:
     """How one phase is fitted (the fields of TrainConfig of the same names)."""
 
     lr: float
@@ -44,7 +44,7 @@ class FitSettings:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class TrainOutput:
     """What a phase came to. Dev losses are None where there are no dev examples.
 
     `dev_losses` are the phase's losses one by one and unweighted, for the weights that are left in the student.
@@ -64,8 +64,8 @@ class Fitted:
 class Lesson:
     """What a phase is fitted on and judged by. A loss of weight 0 is measured on the dev examples and not trained."""
 
-    train: Lessons
-    dev: Lessons
+    train: DistillationDataset
+    dev: DistillationDataset
     weights: Mapping[Loss, float]
 
     @property
@@ -96,8 +96,8 @@ class Student:
 
 
 def fit(
-    student: PeftModel, reader: HookedModel, lesson: Lesson, settings: FitSettings, note: Callable[[History], None]
-) -> Fitted:
+    student: PeftModel, reader: HookedModel, lesson: Lesson, settings: PhaseArguments, note: Callable[[History], None]
+) -> TrainOutput:
     """Train `student` (which `reader` reads) in place; `note` is told of every step and evaluation.
 
     Raises UserError where a loss is not a number: the weights are worthless then.
@@ -108,7 +108,9 @@ def fit(
     return fitted
 
 
-def fitting(student: Student, lesson: Lesson, settings: FitSettings, note: Callable[[History], None]) -> Fit[Fitted]:
+def fitting(
+    student: Student, lesson: Lesson, settings: PhaseArguments, note: Callable[[History], None]
+) -> Fit[TrainOutput]:
     """`fit` under way: yields what it wants of the student, and trains it in place with what it is sent."""
     asks, judge = _Dialogue(student, lesson, settings), _Judge(student, settings.patience, settings.keep)
     parameters = student.parameters
@@ -143,7 +145,7 @@ class _Step:
     ends_epoch: bool
 
 
-def _steps(num_examples: int, settings: FitSettings) -> Iterator[_Step]:
+def _steps(num_examples: int, settings: PhaseArguments) -> Iterator[_Step]:
     """The examples of one optimiser step after another, in an order that the seed decides anew for each epoch."""
     order = seeded("epochs", settings.seed)
     indices = list(range(num_examples))
@@ -156,7 +158,7 @@ def _steps(num_examples: int, settings: FitSettings) -> Iterator[_Step]:
             yield _Step(number, epoch, tuple(indices[start:stop]), ends_epoch=stop >= num_examples)
 
 
-def _clip(parameters: Sequence[Tensor], settings: FitSettings) -> float:
+def _clip(parameters: Sequence[Tensor], settings: PhaseArguments) -> float:
     """Clip the gradient if that is wanted; its norm before, where it is wanted, else nan."""
     if settings.gradient_clip_val is None and not settings.log_gradient_norms:
         return math.nan
@@ -164,7 +166,7 @@ def _clip(parameters: Sequence[Tensor], settings: FitSettings) -> float:
     return float(torch.nn.utils.clip_grad_norm_(parameters, limit))
 
 
-def _number(which: str, loss: float, step: int, settings: FitSettings) -> float:
+def _number(which: str, loss: float, step: int, settings: PhaseArguments) -> float:
     if not math.isfinite(loss):
         raise UserError(f"lr={settings.lr}: the {which} loss is {loss} at step {step}; take a lower --lr")
     return loss
@@ -191,7 +193,7 @@ class _Dialogue:
 
     student: Student
     lesson: Lesson
-    settings: FitSettings
+    settings: PhaseArguments
     _answered: float = 0.0
     _since: float = field(default_factory=time.perf_counter)
 
@@ -255,10 +257,10 @@ class _Judge:
         if self.keep == "best" and self.best_weights is not None and self.best_step != last_step:
             restore(self.student.model, self.best_weights, self.student.adapter)
 
-    def fitted(self, last_step: int, train_loss: float, seconds: float) -> Fitted:
+    def fitted(self, last_step: int, train_loss: float, seconds: float) -> TrainOutput:
         """What the phase came to. Each epoch ends in an evaluation, so the last weights have a dev loss too."""
         kept = self.best if self.keep == "best" else self.last
-        return Fitted(
+        return TrainOutput(
             best_step=self.best_step if self.best else last_step,
             num_steps=last_step,
             best_dev_loss=self.best.weighted if self.best else None,

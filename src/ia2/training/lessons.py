@@ -29,7 +29,7 @@ class Matching:
 
 
 @dataclass(frozen=True)
-class Lessons:
+class DistillationDataset:
     """n examples as the student sees them, with the teacher's activations and distributions where they are matched."""
 
     examples: tuple[TokenizedExample, ...]
@@ -40,10 +40,10 @@ class Lessons:
     def __len__(self) -> int:
         return len(self.examples)
 
-    def part(self, start: int, stop: int) -> "Lessons":
+    def part(self, start: int, stop: int) -> "DistillationDataset":
         """The examples start ... stop - 1 and their targets."""
         positions = slice(self._starts[start], self._starts[stop])
-        return Lessons(
+        return DistillationDataset(
             self.examples[start:stop],
             None if self.activations is None else self.activations[positions],
             None if self.distributions is None else self.distributions[positions],
@@ -60,22 +60,22 @@ class Lessons:
         return [0, *accumulate(len(example.response) for example in self.examples)]
 
 
-def from_answers(prompts: Sequence[Ids], answers: Sequence[Ids]) -> Lessons:
+def from_answers(prompts: Sequence[Ids], answers: Sequence[Ids]) -> DistillationDataset:
     """Lessons whose responses are the dataset's own answers."""
-    return Lessons(tuple(TokenizedExample(*pair) for pair in zip(prompts, answers, strict=True)))
+    return DistillationDataset(tuple(TokenizedExample(*pair) for pair in zip(prompts, answers, strict=True)))
 
 
-def from_targets(prompts: Sequence[Ids], targets: Targets, matching: Matching = Matching()) -> Lessons:
+def from_targets(prompts: Sequence[Ids], targets: Targets, matching: Matching = Matching()) -> DistillationDataset:
     """Lessons whose responses are the teacher's."""
     examples = tuple(TokenizedExample(*pair) for pair in zip(prompts, targets.responses, strict=True))
-    return Lessons(examples, targets.activations, targets.distributions, matching)
+    return DistillationDataset(examples, targets.activations, targets.distributions, matching)
 
 
 @dataclass(frozen=True)
 class Share:
     """Some examples of a run's lessons; `adapter` is the one that reads them."""
 
-    lessons: Lessons
+    lessons: DistillationDataset
     indices: Sequence[int]
     adapter: str = ALONE
 
@@ -176,7 +176,7 @@ def losses_of(reader: HookedModel, exercise: Exercise, losses: Collection[Loss])
 
 
 def example_losses(
-    reader: HookedModel, lessons: Lessons, indices: Sequence[int], losses: Collection[Loss]
+    reader: HookedModel, lessons: DistillationDataset, indices: Sequence[int], losses: Collection[Loss]
 ) -> dict[Loss, Tensor]:
     """Each loss of a phase for some examples, unweighted: [B] each, in float32 and differentiable."""
     return losses_of(reader, exercise_of([Share(lessons, indices)], losses, reader.device), losses)

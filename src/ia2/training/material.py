@@ -27,7 +27,7 @@ from ia2.lm.shelf import ModelCache
 from ia2.tasks.base import Example, TaskSpec
 from ia2.tasks.pool import load_pool
 from ia2.training.fit import Lesson
-from ia2.training.lessons import Lessons, Matching, from_answers, from_targets
+from ia2.training.lessons import DistillationDataset, Matching, from_answers, from_targets
 from ia2.training.targets import Targets, add_kinds, collect, load_usable, register
 from ia2.training.variants import Kind, Phase
 
@@ -37,7 +37,7 @@ TARGETS_FORMAT = 2
 
 
 @dataclass(frozen=True)
-class Material:
+class RunInputs:
     """A run's configuration (T resolved), base model, task and split."""
 
     root: Path
@@ -69,14 +69,14 @@ class Material:
         return [self.prompt_tokenizer.prompt(Prompt((), query).instructed(self.spec)) for query in queries]
 
 
-def read_material(root: Path, config: TrainConfig, models: ModelCache) -> Material:
+def read_run_inputs(root: Path, config: TrainConfig, models: ModelCache) -> RunInputs:
     """Read a run's task and split, and load its base model if it is not loaded."""
     pool = load_pool(root, config.dataset)
     split = load_split(store.split_file(root, config), pool.train)
-    return Material(root, config, models.load(config), pool.spec, split)
+    return RunInputs(root, config, models.load(config), pool.spec, split)
 
 
-def lesson_of(material: Material, phase: Phase) -> Lesson:
+def lesson_of(material: RunInputs, phase: Phase) -> Lesson:
     """What a phase is fitted on and judged by.
 
     With ground truth, the dataset's answers are both. In the low-data regime the dev queries are unlabelled: a phase on
@@ -94,11 +94,11 @@ def lesson_of(material: Material, phase: Phase) -> Lesson:
     return Lesson(train, _dev_part(material, lessons), phase.weights(config.ce_loss_weight))
 
 
-def _dev_part(material: Material, lessons: Lessons) -> Lessons:
+def _dev_part(material: RunInputs, lessons: DistillationDataset) -> DistillationDataset:
     return lessons.part(len(material.split.train), len(lessons))
 
 
-def _gold_lessons(material: Material, examples: Sequence[Example]) -> Lessons:
+def _gold_lessons(material: RunInputs, examples: Sequence[Example]) -> DistillationDataset:
     answers = [
         material.prompt_tokenizer.answer(example.answer, material.num_tokens, material.config.stop)
         for example in examples
@@ -109,7 +109,7 @@ def _gold_lessons(material: Material, examples: Sequence[Example]) -> Lessons:
     return from_answers(material.student_prompts(examples), answers)
 
 
-def _teacher_lessons(material: Material, kinds: frozenset[Kind]) -> Lessons:
+def _teacher_lessons(material: RunInputs, kinds: frozenset[Kind]) -> DistillationDataset:
     config = material.config
     matching = Matching(
         top_k=None if config.tokl_top_k == "all" else config.tokl_top_k,
@@ -117,13 +117,13 @@ def _teacher_lessons(material: Material, kinds: frozenset[Kind]) -> Lessons:
         act_norm=config.act_norm,
     )
     prompts = material.student_prompts([prompt.query for prompt in material.prompts])
-    return from_targets(prompts, targets_of(material, kinds), matching)
+    return from_targets(prompts, load_or_collect_targets(material, kinds), matching)
 
 
 # The teacher's targets
 
 
-def targets_of(material: Material, kinds: frozenset[Kind]) -> Targets:
+def load_or_collect_targets(material: RunInputs, kinds: frozenset[Kind]) -> Targets:
     """The teacher's targets, read from the store or collected into it."""
     folder = targets_place(material)
     with store.file_lock(folder):
@@ -140,7 +140,7 @@ def targets_of(material: Material, kinds: frozenset[Kind]) -> Targets:
         return targets
 
 
-def _tell_short_responses(material: Material) -> None:
+def _tell_short_responses(material: RunInputs) -> None:
     """A response of T tokens cannot hold an answer that is longer, and is no mistake: it is said, and trained on."""
     examples = material.split.labelled or [prompt.query for prompt in material.prompts]
     length = median(len(material.prompt_tokenizer.answer_ids(example.answer)) for example in examples)
@@ -148,12 +148,12 @@ def _tell_short_responses(material: Material) -> None:
         log.info("the median answer has %g tokens, T is %d: the teacher is cut short", length, material.num_tokens)
 
 
-def targets_place(material: Material) -> Path:
+def targets_place(material: RunInputs) -> Path:
     """The folder of the teacher's targets."""
     return store.targets_folder(material.root, store.value_digest(_identity(material)))
 
 
-def _identity(material: Material) -> dict[str, Any]:
+def _identity(material: RunInputs) -> dict[str, Any]:
     """What the targets depend on: equal identities, equal targets."""
     config = material.config
     return {
@@ -175,7 +175,7 @@ def _seconds_so_far(folder: Path) -> float:
     return float(store.read_object(manifest).get("seconds", 0.0)) if manifest.exists() else 0.0
 
 
-def _collect(material: Material, known: Targets | None, kinds: frozenset[Kind], folder: Path) -> Targets:
+def _collect(material: RunInputs, known: Targets | None, kinds: frozenset[Kind], folder: Path) -> Targets:
     prompts = [material.prompt_tokenizer.prompt(prompt) for prompt in material.prompts]
     with hooked_model(material.lm.model) as teacher:
         if known is not None:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from ia2 import store
 from ia2.config import METHOD_FIELDS
 from ia2.methods import METHODS
-from ia2.training.trained import Trained
+from ia2.training.trained import TrainedRun
 
 Relation = Literal["methods", "runs"]
 
@@ -23,12 +23,12 @@ Relation = Literal["methods", "runs"]
 class Pair:
     """Two runs, and in what they differ. Of two methods the one that comes first in METHODS is `one`."""
 
-    one: Trained
-    other: Trained
+    one: TrainedRun
+    other: TrainedRun
     relation: Relation
 
 
-def pairs(runs: Sequence[Trained]) -> list[Pair]:
+def pairs(runs: Sequence[TrainedRun]) -> list[Pair]:
     """Every pair of them that can be compared."""
     order = list(METHODS)
     runs = sorted(runs, key=lambda run: (order.index(run.config.training_method), run.config.run_idx))
@@ -36,7 +36,7 @@ def pairs(runs: Sequence[Trained]) -> list[Pair]:
     return [Pair(one, other, relation) for one, other, relation in related if relation]
 
 
-def relation_of(one: Trained, other: Trained) -> Relation | None:
+def relation_of(one: TrainedRun, other: TrainedRun) -> Relation | None:
     """In what two runs of the same base model differ, where it is their method or their run alone."""
     first, second = _fields(one), _fields(other)
     differing = {name for name in first.keys() & second.keys() if first[name] != second[name]}
@@ -45,21 +45,21 @@ def relation_of(one: Trained, other: Trained) -> Relation | None:
     return "runs" if differing == {"run_idx"} else None
 
 
-def _fields(run: Trained) -> dict[str, Any]:
+def _fields(run: TrainedRun) -> dict[str, Any]:
     """What decides a run, in either regime, and which weights its base model has."""
     regime, base = {"ldr_mode": run.config.ldr_mode}, run.description["base"]
     parts = {"parts": base["parts"]} if "parts" in base else {}  # a run may be older than they are
     return {**run.config.relevant_fields(), **regime, "revision": base["revision"], **parts}
 
 
-def name_beside(run: Trained, other: Trained) -> str:
+def name_beside(run: TrainedRun, other: TrainedRun) -> str:
     """How a name that begins with that of `run` tells `other`, of another method, by the fields that it alone has."""
     own, given = run.config.relevant_fields().keys(), other.config.changed()
     alone = {key: value for key, value in given.items() if key in other.config.relevant_fields().keys() - own}
     return f"{other.config.training_method}{store.name_tail(alone)}"
 
 
-def together(run: Trained) -> str:
+def together(run: TrainedRun) -> str:
     """A key to sort runs by, so that methods that are compared stand together."""
     left_out = METHOD_FIELDS | {"training_method"}
     return json.dumps({name: value for name, value in _fields(run).items() if name not in left_out}, sort_keys=True)

@@ -19,14 +19,14 @@ from ia2.lm.decoding import GenerationConfig, generate
 from ia2.lm.forward import hooked_model
 from ia2.lm.loading import LanguageModel
 from ia2.methods import BASE, OTHER_DEMONSTRATIONS, TEACHER
-from ia2.training.comparisons import Side, data_digests
+from ia2.training.comparisons import ComparedModel, data_digests
 from ia2.training.targets import Targets, load_usable, save_targets
 
 FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Scene:
+class SharedPrompts:
     """n queries by their idx, the responses to them, and the prompts that each of the three base models is given.
 
     A run is given those of BASE: the queries alone.
@@ -38,7 +38,7 @@ class Scene:
     provenance: dict[str, str]
     """Which responses: their folder's name, and sha256 of their tokens, taken as they were read."""
 
-    def examples(self, side: Side, part: slice) -> list[TokenizedExample]:
+    def examples(self, side: ComparedModel, part: slice) -> list[TokenizedExample]:
         """What a model is fed for a part of the examples."""
         prompts = self.prompts[BASE if side.trained else side.name]
         return [TokenizedExample(*pair) for pair in zip(prompts[part], self.responses[part], strict=True)]
@@ -68,9 +68,9 @@ def check_other_demonstrations(root: Path, asked: EvaluationSpec) -> None:
     with_demonstrations(root, read_evaluation_set(root, asked.eval_dataset, 1), others)
 
 
-def read_scene(
+def read_shared_prompts(
     root: Path, asked: EvaluationSpec, names: set[str], lm: LanguageModel, token_budget: int | None
-) -> Scene:
+) -> SharedPrompts:
     """What is asked, for sides of these names; the responses are decoded if they are not there."""
     bare = read_evaluation_set(root, asked.eval_dataset, asked.num_eval_examples)
     idx = tuple(query.idx for query in bare.queries)
@@ -92,7 +92,7 @@ def read_scene(
             folder.mkdir(exist_ok=True)
             save_targets(folder, known, _identity(root, asked, lm))
         provenance = {"responses": folder.name, "responses_sha256": store.file_digest(folder / TOKENS)}
-    return Scene(idx, known.responses, prompts, provenance)
+    return SharedPrompts(idx, known.responses, prompts, provenance)
 
 
 def _identity(root: Path, asked: EvaluationSpec, lm: LanguageModel) -> dict[str, object]:

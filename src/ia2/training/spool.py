@@ -25,7 +25,7 @@ NAMES = {torch.float64: "F64", torch.float32: "F32", torch.bfloat16: "BF16", tor
 """How safetensors calls number formats."""
 
 
-class Spool:
+class TensorStreamWriter:
     """Records of one shape, appended to the rows that they belong to."""
 
     def __init__(self, folder: Path) -> None:

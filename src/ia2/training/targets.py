@@ -23,7 +23,7 @@ from ia2.icl.encoding import Ids
 from ia2.lm.decoding import Feeding, GenerationConfig, for_each_batch, generate
 from ia2.lm.forward import HookedModel
 from ia2.lm.state import DecodingState, StepOutput
-from ia2.training.spool import Spool
+from ia2.training.spool import TensorStreamWriter
 from ia2.training.variants import Kind
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,9 @@ class _Recording:
 
     def __init__(self, kinds: Collection[Kind], folder: Path, stack: ExitStack) -> None:
         self.folder = folder
-        self.spools = {kind: stack.enter_context(Spool(folder)) for kind in sorted(kinds) if kind != "tokens"}
+        self.spools = {
+            kind: stack.enter_context(TensorStreamWriter(folder)) for kind in sorted(kinds) if kind != "tokens"
+        }
 
     @property
     def activations(self) -> bool:

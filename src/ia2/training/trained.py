@@ -16,7 +16,7 @@ from ia2.training.variants import VARIANTS
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedRun:
     """A run in the store, by its folder and what its run.json says."""
 
     folder: Path
@@ -63,7 +63,7 @@ class Trained:
             )
 
 
-def read_trained(folder: Path) -> Trained:
+def read_trained_run(folder: Path) -> TrainedRun:
     """The run in `folder`; UserError where there is none, or one of its files is damaged.
 
     Of its weights the size is checked here, and the content where they are loaded.
@@ -80,4 +80,4 @@ def read_trained(folder: Path) -> Trained:
     except (UserError, KeyError, TypeError, ValueError) as error:
         what = " ".join(str(error).split())  # pydantic's own take several lines
         raise UserError(f"{path} does not describe a run ({what})") from None
-    return Trained(folder, config, spec, description)
+    return TrainedRun(folder, config, spec, description)
