@@ -20,8 +20,8 @@ from results import Result, side
 from running import Bench, evenly, main
 from torch import Tensor
 
-from ia2.lm.decoding import GenerationConfig
-from ia2.lm.forward import HookedModel, hooked_model
+from ia2.models.generation import GenerationConfig
+from ia2.models.hooked_model import HookedModel, hooked_model
 from ia2.training.targets import Targets, collect
 
 

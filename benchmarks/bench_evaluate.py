@@ -24,10 +24,10 @@ from prompts import Ids, after_fresh, after_one_list, source
 from results import Result, side
 from running import Bench, evenly, main
 
-from ia2.lm.decoding import GenerationConfig, generate
-from ia2.lm.forward import HookedModel, hooked_model
-from ia2.lm.prefixes import PrefixGroup
-from ia2.lm.scoring import FirstTokenScores
+from ia2.evaluation.scoring import FirstTokenScores
+from ia2.models.generation import GenerationConfig, generate
+from ia2.models.hooked_model import HookedModel, hooked_model
+from ia2.models.prefixes import PrefixGroup
 
 ONE_BATCH = 10**9
 """A token budget that every prompt fits into."""
@@ -131,7 +131,7 @@ def _memory_shared(bench: Bench, reader: HookedModel, prompts: Sequence[Ids]) ->
     """Peaks of memory of one batch, where what its prompts share is read once, and where every prompt is read whole."""
     work = partial(_ours, reader, prompts, [0] * len(prompts), GenerationConfig(1, None, ONE_BATCH))
     shared = timed(bench.device, work, exact_memory=True).peak_bytes
-    with patch("ia2.lm.decoding.prefix_groups", _one_group):
+    with patch("ia2.models.generation.prefix_groups", _one_group):
         whole = timed(bench.device, work, exact_memory=True).peak_bytes
     told = f"{shared / 1e6:.1f} MB with prefix sharing, {whole / 1e6:.1f} MB without"
     return f"peak above the weights of one batch of {len(prompts)} prompts: {told} ({shared / whole:.2f}, bar 0.25)"

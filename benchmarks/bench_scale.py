@@ -20,7 +20,7 @@ from running import Bench, Row, open_bench, options, stand
 from shapes import sized
 from sizes import LLAMA_70B, Shape
 
-from ia2.lm.loading import freeze
+from ia2.models.loading import freeze
 
 COLLECT = CollectRow("collect", 0, 9, num_demonstrations=8, num_queries=20, num_tokens=1, plain_queries=1)
 DECODE = replace(COLLECT, num_queries=9, plain_steps=1)

@@ -25,13 +25,13 @@ from results import Result, Side
 from running import Bench, main
 
 from ia2.config import TrainConfig
-from ia2.icl.prompts import seeded
-from ia2.lm.adapters import new_adapter, peft_config
-from ia2.lm.decoding import GenerationConfig
-from ia2.lm.forward import hooked_model
-from ia2.training.fit import History, Lesson, PhaseArguments, fit
-from ia2.training.lessons import from_targets
+from ia2.models.adapters import new_adapter, peft_config
+from ia2.models.generation import GenerationConfig
+from ia2.models.hooked_model import hooked_model
+from ia2.prompts.prompt import seeded
+from ia2.training.dataset import from_targets
 from ia2.training.targets import Targets, collect
+from ia2.training.trainer import History, Lesson, PhaseArguments, fit
 
 BATCH_SIZE, DEV_EVAL_STEPS, SEED, LEARNING_RATE = 4, 2, 0, 1e-3
 

@@ -25,14 +25,14 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from ia2.config import Dtype, ModelConfig, TrainConfig
-from ia2.icl.encoding import Ids
-from ia2.lm.adapters import new_adapter, peft_config
-from ia2.lm.decoding import GenerationConfig
-from ia2.lm.forward import hooked_model
-from ia2.lm.loading import load_model
-from ia2.training.fit import History, Lesson, PhaseArguments, fit
-from ia2.training.lessons import from_targets
+from ia2.models.adapters import new_adapter, peft_config
+from ia2.models.generation import GenerationConfig
+from ia2.models.hooked_model import hooked_model
+from ia2.models.loading import load_model
+from ia2.prompts.tokenization import Ids
+from ia2.training.dataset import from_targets
 from ia2.training.targets import Targets, collect
+from ia2.training.trainer import History, Lesson, PhaseArguments, fit
 
 TOLERANCES: dict[Dtype, float] = {"float32": 1e-5, "bfloat16": 2e-2}
 NUM_EXAMPLES, DEMONSTRATIONS, QUERY, NUM_TOKENS = 6, 400, 50, 16

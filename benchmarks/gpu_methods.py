@@ -13,14 +13,14 @@ import torch
 from shapes import qwen3_4b, random_ids
 
 from ia2.config import TrainConfig
-from ia2.icl.encoding import Ids
-from ia2.lm.adapters import new_adapter, peft_config
-from ia2.lm.decoding import GenerationConfig
-from ia2.lm.forward import hooked_model
 from ia2.methods import METHODS
-from ia2.training.fit import History, Lesson, PhaseArguments, fit
-from ia2.training.lessons import from_answers, from_targets
+from ia2.models.adapters import new_adapter, peft_config
+from ia2.models.generation import GenerationConfig
+from ia2.models.hooked_model import hooked_model
+from ia2.prompts.tokenization import Ids
+from ia2.training.dataset import from_answers, from_targets
 from ia2.training.targets import Targets, collect
+from ia2.training.trainer import History, Lesson, PhaseArguments, fit
 from ia2.training.variants import VARIANTS
 
 LIMIT = 40e9

@@ -24,7 +24,7 @@ from sizes import Shape, shape_of
 from transformers import PreTrainedModel
 
 from ia2.config import ModelConfig
-from ia2.lm.loading import freeze, load_model, model_folder
+from ia2.models.loading import freeze, load_model, model_folder
 
 S = TypeVar("S")
 T = TypeVar("T")

@@ -1,7 +1,7 @@
 """Datasets: the tasks there are, what was prepared, and training sets drawn from it. Pieces of ia2, by one import."""
 
-from ia2.icl.prompts import prompt_text
-from ia2.icl.splits import load_split
+from ia2.prompts.prompt import prompt_text
+from ia2.prompts.splits import load_split
 from ia2.tasks import DATASETS, TASKS, task
 from ia2.tasks.answers import parse
 from ia2.tasks.pool import load_pool

@@ -33,8 +33,8 @@ from ia2.flows.subspace import subspace
 from ia2.flows.sweep.schedule import End
 from ia2.flows.sweep.sweeping import sweep
 from ia2.flows.training import train
-from ia2.lm.shelf import ModelCache
 from ia2.methods import METHODS
+from ia2.models.model_cache import ModelCache
 from ia2.store import write_json
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -64,12 +64,12 @@ def fields(heading: str) -> dict[str, str]:
 LINKS = sorted(set(re.findall(r"\[`([\w.]+)`\]\(\.\./src/(ia2/[\w/]+)\.py\)", METHOD)))
 DEFINED_IN_FULL = (
     "ia2.training.losses",
-    "ia2.measure.accuracy",
-    "ia2.measure.calibration",
-    "ia2.measure.classes",
-    "ia2.measure.similarity",
-    "ia2.measure.subspace",
-    "ia2.measure.statistics",
+    "ia2.evaluation.accuracy",
+    "ia2.evaluation.calibration",
+    "ia2.evaluation.classes",
+    "ia2.analysis.cosine_means",
+    "ia2.analysis.overlap",
+    "ia2.evaluation.statistics",
 )
 
 

@@ -16,7 +16,7 @@ import pytest
 import ia2
 from ia2.cli import SUBCOMMANDS, main, parse_arguments
 from ia2.config import EMBEDDED_MODEL
-from ia2.lm import loading
+from ia2.models import loading
 
 ROOT = Path(__file__).parents[1]
 LONG = "docs/commands.md"

@@ -1,3 +1,4 @@
+from .commands.predict import Prediction as Prediction
 from .config import CreateConfig as CreateConfig
 from .config import DemoConfig as DemoConfig
 from .config import EvaluateConfig as EvaluateConfig
@@ -30,9 +31,8 @@ from .flows.similarity import similarity as similarity
 from .flows.subspace import subspace as subspace
 from .flows.sweep.sweeping import sweep as sweep
 from .flows.training import train as train
-from .lm.folders import model_folder as model_folder
-from .lm.loading import LanguageModel as LanguageModel
-from .lm.loading import load_model as load_model
-from .lm.shelf import ModelCache as ModelCache
-from .stages.predict import Prediction as Prediction
+from .models.loading import LanguageModel as LanguageModel
+from .models.loading import load_model as load_model
+from .models.model_cache import ModelCache as ModelCache
+from .models.model_files import model_folder as model_folder
 from .tasks import task as task

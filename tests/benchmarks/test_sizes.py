@@ -14,9 +14,9 @@ from torch.autograd.graph import saved_tensors_hooks
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
-from ia2.lm.adapters import new_adapter, save_adapter
-from ia2.lm.decoding import GenerationConfig
-from ia2.lm.forward import hooked_model
+from ia2.models.adapters import new_adapter, save_adapter
+from ia2.models.generation import GenerationConfig
+from ia2.models.hooked_model import hooked_model
 from ia2.training.targets import collect, save_targets
 
 SIZES = (5, 9, 20)

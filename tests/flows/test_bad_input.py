@@ -69,7 +69,7 @@ def test_bad_values(refused: Say, command: str, says: str) -> None:
 
 @pytest.mark.parametrize("model_id", ["/no/such/folder", "/no/such/file.gguf", "no-such-org-0/no-such-model-0"])
 def test_an_unknown_model(refused: Say, model_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ia2.lm.loading.hub_resolves", lambda: False)
+    monkeypatch.setattr("ia2.models.loading.hub_resolves", lambda: False)
     told = refused(f"train --training_method act --dataset capitals --num_train_examples 4 --model_id {model_id}")
     assert f"model_id={model_id!r}" in told
 

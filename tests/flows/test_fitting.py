@@ -21,9 +21,9 @@ from ia2 import store
 from ia2.cli import main
 from ia2.errors import UserError
 from ia2.flows.fitting import Adapter, _write_examples, fit
-from ia2.icl.splits import load_split
+from ia2.prompts.splits import load_split
 from ia2.tasks.pool import load_pool
-from ia2.training.trained import read_trained_run
+from ia2.training.trained_run import read_trained_run
 
 NUM_ROWS = 30
 

@@ -9,8 +9,8 @@ from tiny_runs import training
 
 from ia2 import store
 from ia2.flows.training import resolve, train
-from ia2.icl.splits import load_split
-from ia2.lm.shelf import ModelCache
+from ia2.models.model_cache import ModelCache
+from ia2.prompts.splits import load_split
 from ia2.tasks.pool import load_pool
 
 # Invented questions. `answer` is a number in one example: the published files hold both.

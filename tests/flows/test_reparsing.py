@@ -13,14 +13,14 @@ import pytest
 from tiny_runs import counted, evaluation, files_of, leftovers
 
 from ia2 import store
+from ia2.commands.reparse import original_of
 from ia2.config import ReparseConfig
 from ia2.errors import UserError
+from ia2.evaluation.accuracy import accuracy
 from ia2.flows.evaluation import evaluate
 from ia2.flows.reparsing import reparse
-from ia2.lm.shelf import ModelCache
-from ia2.measure.accuracy import accuracy
+from ia2.models.model_cache import ModelCache
 from ia2.report.results import read_results
-from ia2.stages.reparse import original_of
 
 VOWELS = {"a": "first", "e": "second", "o": "third"}
 FREE = {"name": "free", "template": "Input: {x}\nOutput:", "answer_template": " {y}", "parser": "line"}

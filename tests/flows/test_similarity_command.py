@@ -20,18 +20,18 @@ from tiny_runs import leftovers, training, write_dataset
 from torch import Tensor, nn
 
 from ia2 import store
+from ia2.analysis import shared_prompts
+from ia2.analysis import similarity as stage
 from ia2.config import SimilarityConfig
 from ia2.errors import MachineError, UserError
 from ia2.flows.similarity import similarity
 from ia2.flows.training import train
-from ia2.icl.encoding import Ids, TokenizedExample
-from ia2.lm.decoding import GenerationConfig, generate
-from ia2.lm.forward import HookedModel
-from ia2.lm.shelf import ModelCache
 from ia2.methods import METHODS
+from ia2.models.generation import GenerationConfig, generate
+from ia2.models.hooked_model import HookedModel
+from ia2.models.model_cache import ModelCache
+from ia2.prompts.tokenization import Ids, TokenizedExample
 from ia2.report.similarities import Similarity, by_layer, by_layer_and_token, overall, read_similarities
-from ia2.stages import similarity as stage
-from ia2.training import scenes
 
 KINDS = ("act", "tok", "ia3-act", "prompt-act", "prefix-act")
 ENDS = {EOS, *range(60, 320, 7)}
@@ -218,7 +218,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         sizes.append(len(prompts))
         return generate(reader, prompts, how)
 
-    monkeypatch.setattr(scenes, "decode", counted)
+    monkeypatch.setattr(shared_prompts, "decode", counted)
     return sizes
 
 

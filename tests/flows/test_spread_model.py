@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from tiny_runs import evaluation, files_of, leftovers, results, training
 
+from ia2.commands.merge import MERGED
 from ia2.config import DemoConfig, Dtype, FitConfig, MergeConfig, ModelConfig, PredictConfig
 from ia2.flows.demo import demo
 from ia2.flows.evaluation import evaluate
@@ -14,11 +15,10 @@ from ia2.flows.fitting import fit_from
 from ia2.flows.merging import merge_adapter
 from ia2.flows.prediction import predict_from
 from ia2.flows.training import train
-from ia2.lm import loading, shelf
-from ia2.lm.loading import LanguageModel
-from ia2.lm.shelf import ModelCache
+from ia2.models import loading, model_cache
+from ia2.models.loading import LanguageModel
+from ia2.models.model_cache import ModelCache
 from ia2.report.cards import CARD
-from ia2.stages.merge import MERGED
 
 SPREAD: dict[str, Any] = {"device_map": "auto", "max_memory": ("cpu=130KB",)}
 
@@ -76,7 +76,7 @@ def test_fit_and_demo_tell_their_model_where_to_compute(
         loaded.append(config)
         return loading.load_model(config)
 
-    monkeypatch.setattr(shelf, "load_model", load)
+    monkeypatch.setattr(model_cache, "load_model", load)
     rows = tmp_path / "rows.csv"
     rows.write_text("text,label\n" + "".join(f"sentence {i},{'good' if i % 2 else 'bad'}\n" for i in range(16)))
     small: dict[str, Any] = {"model_id": str(tiny_model_folder), "num_train_epochs": 1, "lrs": (1e-2,), "num_runs": 1}

@@ -16,12 +16,12 @@ from transformers import PreTrainedModel
 
 from ia2.config import TrainConfig
 from ia2.flows.training import resolve, train
-from ia2.lm.loading import LanguageModel
-from ia2.lm.shelf import ModelCache
 from ia2.methods import Adapter, Variant, parse_method
-from ia2.training.fit import Lesson
-from ia2.training.lessons import DistillationDataset
-from ia2.training.material import lesson_of, read_run_inputs
+from ia2.models.loading import LanguageModel
+from ia2.models.model_cache import ModelCache
+from ia2.training.dataset import DistillationDataset
+from ia2.training.run_inputs import lesson_of, read_run_inputs
+from ia2.training.trainer import Lesson
 from ia2.training.variants import ACT, TOK, TOKL
 
 SHAPES = ("llama", "qwen3", "gemma3_text", "gpt2")

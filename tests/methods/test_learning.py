@@ -14,11 +14,11 @@ from plain_forward import plain_forward
 from safetensors.torch import load_file
 from school import LR, NUM_EXAMPLES, NUM_STEPS, NUM_TOKENS, SHAPES, School, history, outspoken_model
 
-from ia2.icl.encoding import TokenizedExample, collate
-from ia2.lm.adapters import new_adapter, peft_config, saved_adapter
-from ia2.lm.forward import hooked_model
 from ia2.methods import METHODS, Adapter, Variant
-from ia2.training.lessons import DistillationDataset, example_losses
+from ia2.models.adapters import new_adapter, peft_config, saved_adapter
+from ia2.models.hooked_model import hooked_model
+from ia2.prompts.tokenization import TokenizedExample, collate
+from ia2.training.dataset import DistillationDataset, example_losses
 from ia2.training.variants import VARIANTS, Loss
 
 SchoolOf = Callable[[str], School]

@@ -16,9 +16,9 @@ from ia2.config import EvaluateConfig, TrainConfig
 from ia2.errors import UserError
 from ia2.flows.evaluation import evaluate
 from ia2.flows.training import train
-from ia2.lm.attention import select_layers
-from ia2.lm.shelf import ModelCache
 from ia2.methods import METHODS
+from ia2.models.architecture import select_layers
+from ia2.models.model_cache import ModelCache
 
 STEPS = {"num_train_epochs": 4}
 
@@ -277,6 +277,6 @@ def test_quantised_bases_are_refused_by_name_before_their_weights_are_read(
         (base / file.name).write_bytes(file.read_bytes())
     config = store.read_object(base / "config.json")
     store.write_json(base / "config.json", {**config, "quantization_config": quantisation})
-    monkeypatch.setattr("ia2.lm.loading.AutoModelForCausalLM.from_pretrained", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("ia2.models.loading.AutoModelForCausalLM.from_pretrained", lambda *_, **__: 1 / 0)
     with pytest.raises(UserError, match=rf"model_id='{base}' holds {says}"):
         train(school.config("act", model_id=str(base)), ModelCache())

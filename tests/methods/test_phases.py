@@ -11,10 +11,10 @@ from school import School, history
 
 from ia2 import store
 from ia2.errors import UserError
-from ia2.lm.adapters import saved_adapter
-from ia2.lm.forward import hooked_model
-from ia2.training.fit import dev_loss
-from ia2.training.lessons import example_losses
+from ia2.models.adapters import saved_adapter
+from ia2.models.hooked_model import hooked_model
+from ia2.training.dataset import example_losses
+from ia2.training.trainer import dev_loss
 
 ADAPTERS = ["", "ia3-", "prompt-", "prefix-"]
 STEPS = {"num_train_epochs": 3}

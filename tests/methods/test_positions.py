@@ -18,11 +18,11 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ia2.config import TrainConfig
-from ia2.icl.encoding import Ids, TokenizedExample
-from ia2.lm.adapters import new_adapter, peft_config, trainable_parameters
-from ia2.lm.forward import HookedModel, hooked_model
 from ia2.methods import METHODS, Method
-from ia2.training.lessons import DistillationDataset, Matching, example_losses, weighted
+from ia2.models.adapters import new_adapter, peft_config, trainable_parameters
+from ia2.models.hooked_model import HookedModel, hooked_model
+from ia2.prompts.tokenization import Ids, TokenizedExample
+from ia2.training.dataset import DistillationDataset, Matching, example_losses, weighted
 from ia2.training.variants import VARIANTS, Loss, Phase
 
 PROMPTS, RESPONSES = (4, 9, 6, 1, 5), (2, 1, 5, 3, 1)

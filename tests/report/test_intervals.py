@@ -8,7 +8,7 @@ import pytest
 from made_up import ROWS, MadeUpStore, config, rewrite, settings
 
 from ia2.errors import UserError
-from ia2.measure.statistics import bootstrap_interval, paired_permutation_test
+from ia2.evaluation.statistics import bootstrap_interval, paired_permutation_test
 from ia2.report.advice import advice
 from ia2.report.captions import accuracy_caption
 from ia2.report.results import read_results

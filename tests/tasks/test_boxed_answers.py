@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ia2.errors import MachineError
-from ia2.icl.prompts import Prompt
-from ia2.icl.questions import EvaluationSet, grade
+from ia2.evaluation.evaluation_set import EvaluationSet, grade
+from ia2.prompts.prompt import Prompt
 from ia2.tasks.answers import last_box, parse, same
 from ia2.tasks.base import Example, TaskSpec
 from ia2.tasks.readers import equivalence

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 from tiny import tiny_model, tiny_tokenizer
 
-from ia2.lm.forward import HookedModel, hooked_model
-from ia2.lm.loading import LanguageModel
+from ia2.models.hooked_model import HookedModel, hooked_model
+from ia2.models.loading import LanguageModel
 
 
 @pytest.fixture

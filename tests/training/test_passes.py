@@ -14,12 +14,12 @@ from torch import Tensor
 
 from ia2.config import TrainConfig
 from ia2.errors import UserError
-from ia2.lm.adapters import ALONE, Beginning, peft_config, snapshot, trainable_adapters
-from ia2.lm.forward import HookedModel, hooked_model
-from ia2.training.fit import History, Lesson, PhaseArguments, Student, TrainOutput, fitting
-from ia2.training.lessons import Matching, Share, exercise_of, from_targets, losses_of
+from ia2.models.adapters import ALONE, Beginning, peft_config, snapshot, trainable_adapters
+from ia2.models.hooked_model import HookedModel, hooked_model
+from ia2.training.dataset import Matching, Share, exercise_of, from_targets, losses_of
 from ia2.training.passes import Request, drive, passes_of
 from ia2.training.targets import Targets, add_kinds
+from ia2.training.trainer import History, Lesson, PhaseArguments, Student, TrainOutput, fitting
 from ia2.training.variants import Loss
 
 QUESTIONS = made_up_ids("questions", 4, 7, 5, 3, 6, 5, 4, 8)

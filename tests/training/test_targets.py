@@ -11,10 +11,10 @@ from transformers import PreTrainedModel
 
 from ia2 import store
 from ia2.errors import UserError
-from ia2.icl.encoding import Ids
-from ia2.lm.decoding import GenerationConfig
-from ia2.lm.forward import HookedModel
-from ia2.lm.loading import LanguageModel
+from ia2.models.generation import GenerationConfig
+from ia2.models.hooked_model import HookedModel
+from ia2.models.loading import LanguageModel
+from ia2.prompts.tokenization import Ids
 from ia2.training.targets import (
     Targets,
     add_kinds,

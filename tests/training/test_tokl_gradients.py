@@ -17,11 +17,11 @@ from test_gradients import (
 from tiny import tiny_model
 from torch import Tensor
 
-from ia2.lm.adapters import new_adapter, peft_config, trainable_parameters
-from ia2.lm.forward import hooked_model
-from ia2.training.fit import Lesson, PhaseArguments, fit
-from ia2.training.lessons import DistillationDataset, Matching, example_losses, from_targets
+from ia2.models.adapters import new_adapter, peft_config, trainable_parameters
+from ia2.models.hooked_model import hooked_model
+from ia2.training.dataset import DistillationDataset, Matching, example_losses, from_targets
 from ia2.training.targets import Targets, add_kinds
+from ia2.training.trainer import Lesson, PhaseArguments, fit
 
 TOP_K = [None, 5]
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ia2 import store
+from ia2.commands.create import check_draw, create, path_of
+from ia2.commands.prepare import add_token_lengths, prepare
 from ia2.config import CreateConfig, PrepareConfig
 from ia2.errors import UserError
-from ia2.icl.ldr import LowDataSplitSpec
-from ia2.icl.splits import SplitSpec
-from ia2.stages.create import check_draw, create, path_of
-from ia2.stages.prepare import add_token_lengths, prepare
+from ia2.prompts.low_data import LowDataSplitSpec
+from ia2.prompts.splits import SplitSpec
 from ia2.tasks import dataset_name, task
 from ia2.tasks.task_files import TASK_FILE_TYPES
 

@@ -11,12 +11,12 @@ from itertools import product
 from pathlib import Path
 
 from ia2 import store
+from ia2.commands.evaluate import Evaluation, record_path
 from ia2.config import DEFAULT_MODEL_ID, EvaluateConfig
 from ia2.errors import UserError
-from ia2.stages.evaluate import Evaluation, record_path
 from ia2.tasks import task
 from ia2.tasks.pool import load_pool
-from ia2.training.trained import TrainedRun
+from ia2.training.trained_run import TrainedRun
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from ia2 import store
+from ia2.commands.evaluate import is_recorded
 from ia2.config import AskingConfig, EvaluateConfig
 from ia2.errors import UserError
 from ia2.flows.data import name_of
 from ia2.flows.evaluation_jobs import Job, Jobs
 from ia2.flows.selection import OF_BASE_TOO, Selection, fields_of, in_order, select
 from ia2.methods import parse_method
-from ia2.stages.evaluate import is_recorded
 from ia2.tasks import task
 
 log = logging.getLogger(__name__)

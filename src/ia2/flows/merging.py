@@ -1,8 +1,8 @@
 """`ia2 merge`: an adapter folded into its base model."""
 
+from ia2.commands.merge import MergeReport, merge
 from ia2.config import MergeConfig, ModelConfig
-from ia2.stages.merge import MergeReport, merge
-from ia2.training.trained import read_trained_run
+from ia2.training.trained_run import read_trained_run
 
 
 def merge_adapter(config: MergeConfig) -> MergeReport:

@@ -5,10 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ia2 import store
-from ia2.config import ModelConfig, PredictConfig
-from ia2.errors import UserError
-from ia2.lm.shelf import ModelCache
-from ia2.stages.predict import (
+from ia2.commands.predict import (
     Prediction,
     check_output,
     num_agreeing,
@@ -18,7 +15,10 @@ from ia2.stages.predict import (
     row_of,
     write_predictions,
 )
-from ia2.training.trained import TrainedRun, read_trained_run
+from ia2.config import ModelConfig, PredictConfig
+from ia2.errors import UserError
+from ia2.models.model_cache import ModelCache
+from ia2.training.trained_run import TrainedRun, read_trained_run
 
 
 def predict_from(config: PredictConfig, models: ModelCache | None = None) -> list[Prediction]:

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ia2 import store
+from ia2.commands.card import is_behind, refresh_card
+from ia2.commands.reparse import Reading, Reread, original_of, replace_record, reread, restore_cut
 from ia2.config import ReparseConfig
 from ia2.errors import UserError
 from ia2.flows.data import name_of
 from ia2.report.results import Record, read_results
-from ia2.stages.card import is_behind, refresh_card
-from ia2.stages.reparse import Reading, Reread, original_of, replace_record, reread, restore_cut
 from ia2.tasks import task
 from ia2.tasks.answers import PARSERS
 from ia2.tasks.base import TaskSpec

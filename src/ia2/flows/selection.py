@@ -13,7 +13,7 @@ from ia2 import store
 from ia2.config import SelectionConfig, TrainConfig
 from ia2.errors import UserError
 from ia2.flows.data import name_of
-from ia2.training.trained import TrainedRun, read_trained_run
+from ia2.training.trained_run import TrainedRun, read_trained_run
 
 FILTERS = {
     "model_types": "training_method",

@@ -14,23 +14,23 @@ from itertools import product
 from pathlib import Path
 
 from ia2 import store
+from ia2.analysis.comparisons import ComparedModel, Comparison
+from ia2.analysis.pairing import pairs, together
+from ia2.analysis.shared_prompts import check_other_demonstrations
+from ia2.analysis.similarity import MISSING, STANDS, Comparing, check_student, compare, place_of, state_of
 from ia2.config import ModelConfig, SimilarityConfig
 from ia2.errors import MachineError, UserError
+from ia2.evaluation.evaluation_set import EvaluationSpec
 from ia2.flows.data import ensure_data
 from ia2.flows.evaluation_plan import by_name
 from ia2.flows.failures import Failure, raise_failures, telling_memory
 from ia2.flows.selection import select_some
-from ia2.icl.questions import EvaluationSpec
-from ia2.lm.loading import LanguageModel
-from ia2.lm.shelf import ModelCache
 from ia2.methods import BASE, OTHER_DEMONSTRATIONS, TEACHER
+from ia2.models.loading import LanguageModel
+from ia2.models.model_cache import ModelCache
 from ia2.report.similarities import Similarity, read_similarity
 from ia2.report.similarity_table import similarity_table
-from ia2.stages.similarity import MISSING, STANDS, Comparing, check_student, compare, place_of, state_of
-from ia2.training.comparisons import ComparedModel, Comparison
-from ia2.training.pairing import pairs, together
-from ia2.training.scenes import check_other_demonstrations
-from ia2.training.trained import TrainedRun
+from ia2.training.trained_run import TrainedRun
 
 log = logging.getLogger(__name__)
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ia2 import store
+from ia2.analysis.pairing import Pair, pairs
+from ia2.analysis.subspace import is_overlapped, pair_path, read_updates, write_overlap
 from ia2.config import SubspaceConfig
 from ia2.errors import UserError
 from ia2.flows.data import name_of
@@ -19,8 +21,6 @@ from ia2.flows.selection import Selection, select_some
 from ia2.methods import parse_method
 from ia2.report.overlap_table import overlap_table
 from ia2.report.overlaps import Overlap, read_overlap
-from ia2.stages.subspace import is_overlapped, pair_path, read_updates, write_overlap
-from ia2.training.pairing import Pair, pairs
 
 log = logging.getLogger(__name__)
 

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ia2 import store
+from ia2.commands.train import Assignment, Start, train_run, train_runs
 from ia2.config import CONTINUE_SAME, TrainConfig
 from ia2.errors import UserError
 from ia2.flows.data import ensure_pool, ensure_split
-from ia2.icl.ldr import LowDataSplitSpec
-from ia2.icl.splits import SplitSpec
-from ia2.lm.shelf import ModelCache
 from ia2.methods import Method
-from ia2.stages.train import Assignment, Start, train_run, train_runs
+from ia2.models.model_cache import ModelCache
+from ia2.prompts.low_data import LowDataSplitSpec
+from ia2.prompts.splits import SplitSpec
 from ia2.tasks.pool import load_pool
 from ia2.training.variants import VARIANTS
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ia2.measure.statistics import standard_deviation
+from ia2.evaluation.statistics import standard_deviation
 from ia2.report.results import MEASURED, tidy
 from ia2.report.selection import Selection
 

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ia2.errors import UserError
-from ia2.measure.calibration import entropy
-from ia2.measure.statistics import Interval, bootstrap_interval, interval_over_runs, proportion_interval
+from ia2.evaluation.calibration import entropy
+from ia2.evaluation.statistics import Interval, bootstrap_interval, interval_over_runs, proportion_interval
 from ia2.report.reading import read_rows
 
 FEWEST_RUNS = 3

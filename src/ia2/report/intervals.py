@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ia2.config import VARIANT_FIELDS, LabelType
-from ia2.measure.statistics import paired_permutation_test
+from ia2.evaluation.statistics import paired_permutation_test
 from ia2.methods import parse_method
 from ia2.report.example_scores import check_same_examples, percent_interval
 from ia2.report.reading import read_rows

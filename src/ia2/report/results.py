@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ia2.config import ModelId, PathPart, StoredRun
 from ia2.errors import UserError
-from ia2.measure.calibration import ReliabilityBin
+from ia2.evaluation.calibration import ReliabilityBin
 from ia2.report.quantities import shown_as
 from ia2.report.reading import Measured, Problem, examine, read_whole
 from ia2.report.styles import control_of

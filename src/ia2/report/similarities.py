@@ -18,8 +18,8 @@ import pandas as pd
 import pyarrow.parquet
 from pydantic import BaseModel, ConfigDict, Field
 
+from ia2.analysis.cosine_means import Mean
 from ia2.config import ModelId, PathPart, StoredRun
-from ia2.measure.similarity import Mean
 from ia2.report.reading import Examined, Measured, Problem, examine, read_rows, read_whole, tell
 
 SCHEMA = 2

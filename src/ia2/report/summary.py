@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from ia2.measure.statistics import standard_deviation
+from ia2.evaluation.statistics import standard_deviation
 from ia2.report.aggregation import MEANS, aggregate
 from ia2.report.intervals import Answered, Chance, chances
 from ia2.report.quantities import shown_as

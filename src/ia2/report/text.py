@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ia2.config import TrainConfig
-from ia2.measure.statistics import standard_deviation
+from ia2.evaluation.statistics import standard_deviation
 from ia2.report.captions import number
 
 

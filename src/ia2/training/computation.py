@@ -7,8 +7,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ia2.lm.forward import HookedModel
-from ia2.training.lessons import Exercise, losses_of
+from ia2.models.hooked_model import HookedModel
+from ia2.training.dataset import Exercise, losses_of
 from ia2.training.variants import Loss
 
 

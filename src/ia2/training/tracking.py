@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ia2.errors import UserError
-from ia2.training.fit import History
+from ia2.training.trainer import History
 
 Tracker = Literal["none", "tensorboard", "wandb"]
 

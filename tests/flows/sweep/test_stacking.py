@@ -16,7 +16,7 @@ from ia2.flows.sweep.plan import Job
 from ia2.flows.sweep.schedule import Outcome, Schedule
 from ia2.flows.sweep.sweeping import sweep
 from ia2.flows.training import stack_key, train
-from ia2.lm.shelf import ModelCache
+from ia2.models.model_cache import ModelCache
 
 # Which go together
 
@@ -199,9 +199,9 @@ def test_what_stands_is_not_trained_again_and_its_mates_are(
 
 def exhausting(limit: int, seen: list[int]) -> Any:  # noqa: ANN401
     """A stand-in for `collate` of passes: more than so many rows do not fit."""
-    from ia2.training import lessons  # noqa: PLC0415
+    from ia2.training import dataset  # noqa: PLC0415
 
-    plain = lessons.collate
+    plain = dataset.collate
 
     def collate(examples: Any, *others: Any) -> Any:  # noqa: ANN401
         seen.append(len(examples))
@@ -221,7 +221,7 @@ def test_out_of_memory_is_tried_once_more_with_half_as_many_examples(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: list[int] = []
-    monkeypatch.setattr("ia2.training.lessons.collate", exhausting(2, seen))
+    monkeypatch.setattr("ia2.training.dataset.collate", exhausting(2, seen))
     outcomes = sweep(grid(tmp_path, tiny_model_folder, stack=stack))
     assert {outcome.status for outcome in outcomes} == {"done"}
     assert losses(tmp_path) == pytest.approx(alone, rel=1e-4)
@@ -232,7 +232,7 @@ def test_memory_that_does_not_hold_half_of_them_fails_the_run_alone(
     tmp_path: Path, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
-    monkeypatch.setattr("ia2.training.lessons.collate", exhausting(1, seen))
+    monkeypatch.setattr("ia2.training.dataset.collate", exhausting(1, seen))
     with pytest.raises(MachineError, match="4 of"):
         sweep(grid(tmp_path, tiny_model_folder))
     assert losses(tmp_path) == {}

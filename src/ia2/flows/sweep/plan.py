@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ia2 import store
+from ia2.commands.collect import kinds_of
+from ia2.commands.train import Start, is_trained
 from ia2.config import TrainConfig
 from ia2.errors import UserError
 from ia2.flows.training import first_phase, stack_key
-from ia2.stages.collect import kinds_of
-from ia2.stages.train import Start, is_trained
 from ia2.training.variants import VARIANTS, Kind
 
 TARGET_FIELDS = ("model_id", "torch_dtype", "num_generated_tokens", "stop", "chat_template")

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Literal
 
 from ia2 import store
+from ia2.commands.collect import collect
 from ia2.config import TrainConfig
 from ia2.errors import MachineError, UserError
 from ia2.flows.sweep.failures import leave_failure
 from ia2.flows.sweep.plan import Job, stands
 from ia2.flows.sweep.schedule import Outcome
 from ia2.flows.training import train, train_together
-from ia2.lm.memory import fits
-from ia2.lm.shelf import ModelCache
-from ia2.stages.collect import collect
+from ia2.models.memory import fits
+from ia2.models.model_cache import ModelCache
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from ia2.measure.statistics import interval_over_runs
+from ia2.evaluation.statistics import interval_over_runs
 from ia2.report.plots.drawing import LETTER, STYLE, WIDTH, add_caption, add_legend
 from ia2.report.styles import INK, STYLES
 

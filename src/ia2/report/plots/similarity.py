@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
-from ia2.measure.statistics import correlation, covariance_ellipse
+from ia2.evaluation.statistics import correlation, covariance_ellipse
 from ia2.report.plots.drawing import (
     STYLE,
     WIDTH,

@@ -1,0 +1,173 @@
+"""Answers to new texts from a trained adapter. Everything but the base model is in its folder.
+
+A row without any text is refused, and with it the file: an answer to nothing would look like any other. A row that is
+longer than the model's context gets no answer, and the reason beside it.
+"""
+
+import csv
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ia2 import store
+from ia2.config import ModelConfig
+from ia2.errors import UserError
+from ia2.evaluation.answering import ENDED
+from ia2.evaluation.evaluation_set import given_labels, label_answers
+from ia2.evaluation.label_scores import score_labels
+from ia2.evaluation.scoring import FirstTokenScores
+from ia2.models.adapters import saved_adapter
+from ia2.models.generation import GenerationConfig, context_of, generate
+from ia2.models.hooked_model import hooked_model
+from ia2.models.model_cache import ModelCache
+from ia2.prompts.prompt import Prompt
+from ia2.sources import FILE_TYPES, iterate_rows
+from ia2.tasks.answers import parse, same
+from ia2.tasks.base import Example, Row, TaskSpec
+from ia2.training.trained_run import TrainedRun
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """An answer to one text. `answer` is None where the response cannot be read as one, a label where it says one.
+
+    confidence: for a closed set of labels, the probability of the answered label among all labels, None where the
+    response is none of them; for free text, the probability of the first predicted token under the full softmax.
+    reason: why a text was not answered at all; the confidence is then None too.
+    """
+
+    answer: str | None
+    confidence: float | None
+    response: str
+    reason: str = ""
+
+
+def only_field(spec: TaskSpec) -> str:
+    """The one column of a task; UserError where it needs several."""
+    if len(spec.fields) != 1:
+        raise UserError(f"task {spec.name} needs the columns {', '.join(spec.fields)}: give them with --file")
+    return spec.fields[0]
+
+
+def row_of(text: str, spec: TaskSpec) -> Row:
+    """One text as a row; UserError where it is blank, or the task needs more than one column."""
+    field = only_field(spec)
+    if not text.strip():
+        raise UserError(f"the text is empty: give the {field} to answer with --text")
+    return {field: text}
+
+
+def predict(trained: TrainedRun, rows: Sequence[Row], model: ModelConfig, models: ModelCache) -> list[Prediction]:
+    """Answer every row that the context holds; UserError where the base model is not the adapter's."""
+    questions = [trained.spec.question(row) for row in rows]
+    if not questions:
+        return []
+    lm = models.load(model)
+    trained.check_base(lm)
+    prompt_tokenizer = lm.prompt_tokenizer(trained.config.chat_template)
+    asked = [Prompt((), Example(index, text, "")).instructed(trained.spec) for index, text in enumerate(questions)]
+    prompts = [prompt_tokenizer.prompt(prompt) for prompt in asked]
+    labels = [prompt_tokenizer.answer(label, ENDED, trained.stop) for label in label_answers(trained.spec)]
+    how = GenerationConfig(trained.num_generated_tokens, lm.stopper(trained.stop, trained.config.chat_template))
+    longest = max(how.num_generated_tokens, *map(len, labels), 0)
+    with saved_adapter(lm.model, trained.folder) as adapted, hooked_model(adapted) as reader:
+        limit = context_of(reader.base.config) or math.inf
+        needed = [len(prompt) + longest + reader.num_virtual_tokens for prompt in prompts]
+        short = [prompt for prompt, length in zip(prompts, needed, strict=True) if length <= limit]
+        scores = FirstTokenScores(gold=[0] * len(short), labels=[label[0] for label in labels])
+        texts = [prompt_tokenizer.text(ids) for ids in generate(reader, short, how, scores)] if short else []
+        answers = [parse(text, trained.spec) for text in texts]
+        confidence: Sequence[float | None] = scores.confidence.tolist() if short else []
+        if labels and short:
+            by_label = score_labels(reader, short, labels, scores, how.token_budget)
+            confidence = by_label.confidence(given_labels(trained.spec, answers))
+    answered = iter(
+        [
+            Prediction(None if parsed is None else _as_written(text, parsed, trained.spec), sure, text)
+            for text, parsed, sure in zip(texts, answers, confidence, strict=True)
+        ]
+    )
+    return [
+        next(answered)
+        if length <= limit
+        else Prediction(None, None, "", f"it takes {length} tokens with its answer, the context holds {limit}")
+        for length in needed
+    ]
+
+
+def _as_written(response: str, parsed: str, spec: TaskSpec) -> str:
+    """The label, or the answer as the model wrote it: a parser may fold its case, or its lines, for comparison."""
+    if spec.parser == "exact" and not spec.labels:
+        return response.removeprefix(spec.answer_template.partition("{")[0]).rstrip()
+    line = response.strip().split("\n")[0].strip()
+    return next((text for text in (*spec.labels, line) if text.casefold() == parsed.casefold()), parsed)
+
+
+# Files
+
+
+def read_input(file: Path, spec: TaskSpec) -> list[dict[str, str]]:
+    """The rows of a file, as training takes them; UserError where a column is missing, or a row has no text at all."""
+    rows = list(iterate_rows(file, spec.fields, others=True))
+    for number, row in enumerate(rows, start=1):
+        if not any(row[field].strip() for field in spec.fields):
+            columns = ", ".join(map(repr, spec.fields))
+            raise UserError(f"{file}, row {number}: no text in column {columns}; fill it or leave the row out")
+    _output_columns(rows)
+    return rows
+
+
+def _columns(rows: Sequence[Row]) -> list[str]:
+    """The columns of all rows, in the order in which they first come."""
+    return list(dict.fromkeys(column for row in rows for column in row))
+
+
+def _output_columns(rows: Sequence[Row]) -> list[str]:
+    """The columns of answer, confidence and reason: `predicted_answer` where the rows have an `answer`, and so on."""
+    taken, found = set(_columns(rows)), []
+    for column in ("answer", "confidence", "reason"):
+        free = [name for name in (column, f"predicted_{column}") if name not in taken]
+        if not free:
+            raise UserError(f"the rows have columns {column!r} and 'predicted_{column}' already; rename one of them")
+        found.append(free[0])
+    return found
+
+
+def num_agreeing(rows: Sequence[Row], predictions: Sequence[Prediction], spec: TaskSpec) -> tuple[int, int]:
+    """How many answers are those that the rows have already, of how many rows where that can be judged."""
+    verdicts = [
+        same(parse(prediction.response, spec), gold, spec)
+        for row, prediction in zip(rows, predictions, strict=True)
+        if all(row.get(column) for column in spec.answer_fields) and (gold := parse(spec.answer(row), spec)) is not None
+    ]
+    return sum(verdict is True for verdict in verdicts), sum(verdict is not None for verdict in verdicts)
+
+
+def check_output(out: Path, overwrite: bool) -> None:
+    """UserError where answers cannot be written there, found before they are made."""
+    if out.is_dir():
+        raise UserError(f"--out {out} is a folder; name a file in it")
+    if os.path.lexists(out) and not overwrite:
+        raise UserError(f"--out {out} exists; give another name, or --overwrite to replace it")
+    if out.suffix.lower().removeprefix(".") in set(FILE_TYPES) - {"csv", "tsv"}:
+        raise UserError(f"--out {out}: answers are written as CSV, or as TSV where the name ends in .tsv")
+
+
+def write_predictions(out: Path, rows: Sequence[Row], predictions: Sequence[Prediction]) -> list[str]:
+    """Write the rows with answer (empty where unreadable) and confidence, as CSV, or TSV by its ending.
+
+    Returns the columns that were added, with the reason where a row was not answered.
+    """
+    delimiter = "\t" if out.suffix.lower() == ".tsv" else ","
+    columns = _columns(rows)
+    added = _output_columns(rows)[: 3 if any(prediction.reason for prediction in predictions) else 2]
+    with store.atomic_write(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, delimiter=delimiter, lineterminator="\n")
+        writer.writerow([*columns, *added])
+        for row, prediction in zip(rows, predictions, strict=True):
+            cells = [row.get(column, "") for column in columns]
+            sure = "" if prediction.confidence is None else f"{prediction.confidence:.6f}"
+            writer.writerow([*cells, *[prediction.answer or "", sure, prediction.reason][: len(added)]])
+    return added

@@ -1,0 +1,136 @@
+"""Questions put to a model: texts, scores of the first token or of all, and the time that each response took."""
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny import PREFIXING, TokenizerKind, tiny_model, tiny_tokenizer
+
+from ia2.evaluation import answering
+from ia2.evaluation.answer_table import answer_table
+from ia2.evaluation.answering import Answers, Asking, answer
+from ia2.evaluation.evaluation_set import EvaluationSet, grade
+from ia2.evaluation.scoring import FirstTokenScores
+from ia2.models.decoding_state import StepOutput
+from ia2.models.hooked_model import hooked_model
+from ia2.models.loading import LanguageModel
+from ia2.prompts.prompt import Prompt
+from ia2.tasks.base import Example, TaskSpec
+
+SPEC = TaskSpec(
+    name="mood", template="Text:{text}\nLabel:", answer_template="{label}", parser="choice", labels={"0": "", "1": ""}
+)
+
+
+@pytest.fixture(scope="module")
+def lm() -> LanguageModel:
+    return LanguageModel(tiny_model("llama"), tiny_tokenizer(), "tiny", "a revision")
+
+
+def questions(labels: Sequence[str] = ("0", "1")) -> EvaluationSet:
+    queries = [Example(i, f"Text:{'very ' * i}good\nLabel:", str(i % 2)) for i in range(7)]
+    spec = SPEC if labels else SPEC.model_copy(update={"labels": {}, "parser": "line"})
+    gold = tuple(i % 2 for i in range(7)) if labels else ()
+    return EvaluationSet("mood", spec, tuple(Prompt((), query) for query in queries), tuple(labels), gold)
+
+
+def said(lm: LanguageModel, asked: EvaluationSet, every_token: bool, token_budget: int = 2048) -> Answers:
+    how = Asking(4, "separator", chat_template=False, token_budget=token_budget, every_token=every_token)
+    with hooked_model(lm.model) as reader:
+        return answer(reader, lm, asked, how)
+
+
+def test_scoring_every_token_changes_nothing_of_the_first(lm: LanguageModel) -> None:
+    asked = questions()
+    first, every = (said(lm, asked, every_token) for every_token in (False, True))
+    assert first.responses == every.responses
+    for name, values in vars(first.first).items():
+        np.testing.assert_array_equal(values, getattr(every.first, name))
+    np.testing.assert_array_equal(first.labels.log_probabilities, every.labels.log_probabilities)
+    assert first.tokens is None
+
+
+def test_batched_equals_one_by_one(lm: LanguageModel) -> None:
+    asked = questions()
+    tables = [
+        answer_table(asked, grade(asked, one.responses), one) for one in (said(lm, asked, True, b) for b in (2048, 1))
+    ]
+    batched, alone = (table.drop(columns="seconds").to_dict("list") for table in tables)
+    for column, values in batched.items():
+        if isinstance(values[0], float | np.ndarray):
+            np.testing.assert_allclose(np.array(values), np.array(alone[column]), rtol=1e-4, err_msg=column)
+        else:
+            assert values == alone[column], column
+
+
+def test_the_most_probable_tokens_are_texts_in_their_order(lm: LanguageModel) -> None:
+    answers = said(lm, questions(), True)
+    texts = [lm.tokenizer.decode([token]) for token in answers.first.top_tokens[0]]
+    assert answers.tokens.top_texts[0] == texts
+    assert len(texts) == 10
+
+
+def test_label_probabilities_are_those_of_the_vocabulary(lm: LanguageModel) -> None:
+    asked = questions()
+    answers = said(lm, asked, True)
+    table = answer_table(asked, grade(asked, answers.responses), answers)
+    prompt_tokenizer = lm.prompt_tokenizer()
+    for prompt, found in zip(asked.prompts, table.label_probabilities, strict=True):
+        with torch.no_grad():
+            logits = lm.model(torch.tensor([prompt_tokenizer.prompt(prompt)])).logits[0, -1].double()
+        ids = [prompt_tokenizer.ids(label)[0] for label in ("0", "1")]
+        assert found == pytest.approx(logits.softmax(dim=-1)[ids].tolist(), rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", PREFIXING)
+def test_first_token_scores_are_of_the_answer_where_every_text_begins_with_a_blank(kind: TokenizerKind) -> None:
+    """Against one plain forward over the ids of the whole text, prompt and answer together."""
+    lm, labels = LanguageModel(tiny_model("phi3"), tiny_tokenizer(kind=kind), "tiny", "a revision"), ("Label", "Output")
+    queries = [Example(i, f"Text:a {word} :", labels[i % 2]) for i, word in enumerate(("film", "town", "Spain"))]
+    spec = SPEC.model_copy(update={"labels": dict.fromkeys(labels, "")})
+    asked = EvaluationSet("mood", spec, tuple(Prompt((), query) for query in queries), labels, (0, 1, 0))
+    answers = said(lm, asked, False)
+    assert answers.labels.rule == "first_token"
+    for query, found in zip(queries, answers.first.gold_log_probability, strict=True):
+        whole = lm.tokenizer(query.question + query.answer, return_offsets_mapping=True)
+        at = next(place for place, (start, _) in enumerate(whole.offset_mapping) if start == len(query.question))
+        with torch.no_grad():
+            logits = lm.model(torch.tensor([whole.input_ids[:at]])).logits[0, -1].double()
+        assert found == pytest.approx(float(logits.log_softmax(dim=-1)[whole.input_ids[at]]), rel=1e-4)
+
+
+def test_free_text_has_no_label_probabilities(lm: LanguageModel) -> None:
+    free = questions(labels=())
+    answers = said(lm, free, True)
+    assert "label_probabilities" not in answer_table(free, grade(free, answers.responses), answers)
+
+
+def test_the_time_of_a_batch_is_shared_among_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch of two rows, 6 seconds; then one begun anew in halves, which count as batches of 3 seconds and 1."""
+    clock = iter([0.0, 6.0, 9.0, 10.0])
+    monkeypatch.setattr(answering, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    timed, told = answering._Timed(FirstTokenScores(gold=[0] * 4), 4), []
+
+    def shows(step: int, *rows: int) -> None:
+        timed.see(StepOutput(step, rows, torch.zeros(len(rows), 1), torch.zeros(len(rows), 3), None))
+
+    done: Any = timed.then(told.append)
+    shows(0, 2, 0)
+    shows(1, 0)
+    done(2)
+    shows(0, 1, 3)  # does not fit the memory
+    shows(0, 1)
+    done(1)
+    shows(0, 3)
+    done(1)
+    assert timed.seconds.tolist() == [3.0, 3.0, 3.0, 1.0]
+    assert told == [2, 1, 1]
+
+
+def test_every_response_has_its_time(lm: LanguageModel) -> None:
+    answers = said(lm, questions(), True, token_budget=40)
+    assert (answers.tokens.seconds > 0).all()
+    assert answers.tokens.seconds.sum() <= answers.seconds
