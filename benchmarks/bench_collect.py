@@ -21,7 +21,7 @@ from running import Bench, evenly, main
 from torch import Tensor
 
 from ia2.models.generation import GenerationConfig
-from ia2.models.hooked_model import HookedModel, hooked_model
+from ia2.models.hooked_model import HookedModel
 from ia2.training.targets import Targets, collect
 
 
@@ -66,11 +66,11 @@ class CollectRow:
         prompts = self.prompts(bench.shape.vocabulary)
         rows = evenly(len(prompts), self.plain_queries)
         steps = evenly(self.num_tokens, self.plain_steps or self.num_tokens)
-        with hooked_model(bench.ours) as reader:
-            runs = bench.in_turns(
-                partial(_ours, reader, prompts, self.num_tokens),
-                lambda targets: _plain(bench, {row: (prompts[row], targets.responses[row]) for row in rows}, steps),
-            )
+        hooked = HookedModel(bench.ours)
+        runs = bench.in_turns(
+            partial(_ours, hooked, prompts, self.num_tokens),
+            lambda targets: _plain(bench, {row: (prompts[row], targets.responses[row]) for row in rows}, steps),
+        )
         lengths = [len(prompt) for prompt in prompts]
         measured = f"{len(rows)} of {len(prompts)} prompts, {len(steps)} of {self.num_tokens} steps measured, scaled"
         return Result(
@@ -85,8 +85,8 @@ class CollectRow:
         )
 
 
-def _ours(reader: HookedModel, prompts: Sequence[Ids], num_tokens: int) -> Targets:
-    return collect(reader, prompts, GenerationConfig(num_tokens, None), {"tokens", "activations"})
+def _ours(hooked: HookedModel, prompts: Sequence[Ids], num_tokens: int) -> Targets:
+    return collect(hooked, prompts, GenerationConfig(num_tokens, None), {"tokens", "activations"})
 
 
 Seen = dict[int, dict[int, plain.Step]]

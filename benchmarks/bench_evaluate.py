@@ -26,7 +26,7 @@ from running import Bench, evenly, main
 
 from ia2.evaluation.scoring import FirstTokenScores
 from ia2.models.generation import GenerationConfig, generate
-from ia2.models.hooked_model import HookedModel, hooked_model
+from ia2.models.hooked_model import HookedModel
 from ia2.models.prefixes import PrefixGroup
 
 ONE_BATCH = 10**9
@@ -67,12 +67,12 @@ class EvaluateRow:
         prompts = self.prompts(bench.shape.vocabulary)
         gold = Random(2).choices(range(bench.shape.vocabulary), k=len(prompts))
         rows = evenly(len(prompts), self.plain_queries)
-        with hooked_model(bench.ours) as reader:
-            runs = bench.in_turns(
-                partial(_ours, reader, prompts, gold, GenerationConfig(1, None)),
-                lambda _scores: [plain.score(bench.plain, prompts[row], gold[row]) for row in rows],
-            )
-            more = (_memory_shared(bench, reader, prompts[: self.shared_rows]),) if self.shared_rows else ()
+        hooked = HookedModel(bench.ours)
+        runs = bench.in_turns(
+            partial(_ours, hooked, prompts, gold, GenerationConfig(1, None)),
+            lambda _scores: [plain.score(bench.plain, prompts[row], gold[row]) for row in rows],
+        )
+        more = (_memory_shared(bench, hooked, prompts[: self.shared_rows]),) if self.shared_rows else ()
         lengths = [len(prompt) for prompt in prompts]
         return Result(
             row=self.name,
@@ -86,9 +86,9 @@ class EvaluateRow:
         )
 
 
-def _ours(reader: HookedModel, prompts: Sequence[Ids], gold: Sequence[int], how: GenerationConfig) -> FirstTokenScores:
+def _ours(hooked: HookedModel, prompts: Sequence[Ids], gold: Sequence[int], how: GenerationConfig) -> FirstTokenScores:
     scores = FirstTokenScores(gold)
-    generate(reader, prompts, how, scores)
+    generate(hooked, prompts, how, scores)
     return scores
 
 
@@ -127,9 +127,9 @@ def _compare_numbers(
     comparison.numbers("log-probabilities", ours.gold_log_probability[rows], golds, unit=1.0)
 
 
-def _memory_shared(bench: Bench, reader: HookedModel, prompts: Sequence[Ids]) -> str:
+def _memory_shared(bench: Bench, hooked: HookedModel, prompts: Sequence[Ids]) -> str:
     """Peaks of memory of one batch, where what its prompts share is read once, and where every prompt is read whole."""
-    work = partial(_ours, reader, prompts, [0] * len(prompts), GenerationConfig(1, None, ONE_BATCH))
+    work = partial(_ours, hooked, prompts, [0] * len(prompts), GenerationConfig(1, None, ONE_BATCH))
     shared = timed(bench.device, work, exact_memory=True).peak_bytes
     with patch("ia2.models.generation.prefix_groups", _one_group):
         whole = timed(bench.device, work, exact_memory=True).peak_bytes

@@ -27,7 +27,7 @@ from running import Bench, main
 from ia2.config import TrainConfig
 from ia2.models.adapters import new_adapter, peft_config
 from ia2.models.generation import GenerationConfig
-from ia2.models.hooked_model import hooked_model
+from ia2.models.hooked_model import HookedModel
 from ia2.prompts.prompt import seeded
 from ia2.training.dataset import from_targets
 from ia2.training.targets import Targets, collect
@@ -128,8 +128,8 @@ class Course:
 
 
 def _targets(bench: Bench, prompts: Sequence[Ids]) -> Targets:
-    with hooked_model(bench.ours) as teacher:
-        return collect(teacher, prompts, GenerationConfig(1, None), {"tokens", "activations"})
+    teacher = HookedModel(bench.ours)
+    return collect(teacher, prompts, GenerationConfig(1, None), {"tokens", "activations"})
 
 
 def _ours(row: TrainRow, bench: Bench, queries: Sequence[Ids], targets: Targets) -> Course:
@@ -146,8 +146,9 @@ def _ours(row: TrainRow, bench: Bench, queries: Sequence[Ids], targets: Targets)
         seed=str(SEED),
     )
     course = Course(bench.device, row.num_steps)
-    with new_adapter(bench.ours, peft_config(bench.ours, config), SEED) as student, hooked_model(student) as reader:
-        fit(student, reader, lesson, settings, course.see)
+    with new_adapter(bench.ours, peft_config(bench.ours, config), SEED) as student:
+        hooked = HookedModel(student)
+        fit(student, hooked, lesson, settings, course.see)
     return course
 
 

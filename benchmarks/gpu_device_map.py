@@ -27,7 +27,7 @@ from transformers import PreTrainedTokenizerFast
 from ia2.config import Dtype, ModelConfig, TrainConfig
 from ia2.models.adapters import new_adapter, peft_config
 from ia2.models.generation import GenerationConfig
-from ia2.models.hooked_model import hooked_model
+from ia2.models.hooked_model import HookedModel
 from ia2.models.loading import load_model
 from ia2.prompts.tokenization import Ids
 from ia2.training.dataset import from_targets
@@ -110,8 +110,8 @@ def outcome(config: ModelConfig) -> Outcome:
     queries = [random_ids(QUERY + index, generator) for index in range(NUM_EXAMPLES)]
     prompts = [random_ids(DEMONSTRATIONS, generator) + query for query in queries]
     started = time.perf_counter()
-    with hooked_model(model) as teacher:
-        targets = collect(teacher, prompts, GenerationConfig(NUM_TOKENS, None, 8192), {"activations", "distributions"})
+    teacher = HookedModel(model)
+    targets = collect(teacher, prompts, GenerationConfig(NUM_TOKENS, None, 8192), {"activations", "distributions"})
     noted = three_steps(model, queries, targets)
     for gpu in range(2):
         torch.cuda.synchronize(gpu)
@@ -136,8 +136,9 @@ def three_steps(model: torch.nn.Module, queries: list[Ids], targets: Targets) ->
     )
     lessons, history = from_targets(queries, targets), list[History]()
     config = TrainConfig(training_method="act", lora_type="qkvo")
-    with new_adapter(model, peft_config(model, config), seed=0) as student, hooked_model(student) as reader:
-        fit(student, reader, Lesson(lessons.part(0, 4), lessons.part(4, 6), {"act": 1.0}), settings, history.append)
+    with new_adapter(model, peft_config(model, config), seed=0) as student:
+        hooked = HookedModel(student)
+        fit(student, hooked, Lesson(lessons.part(0, 4), lessons.part(4, 6), {"act": 1.0}), settings, history.append)
     noted = ("train_loss", "dev_loss", "gradient_norm", "weight_norm")
     return torch.tensor([float(entry[key]) for entry in history for key in noted if key in entry])
 

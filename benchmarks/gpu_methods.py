@@ -16,7 +16,7 @@ from ia2.config import TrainConfig
 from ia2.methods import METHODS
 from ia2.models.adapters import new_adapter, peft_config
 from ia2.models.generation import GenerationConfig
-from ia2.models.hooked_model import hooked_model
+from ia2.models.hooked_model import HookedModel
 from ia2.prompts.tokenization import Ids
 from ia2.training.dataset import from_answers, from_targets
 from ia2.training.targets import Targets, collect
@@ -39,10 +39,8 @@ def main() -> int:
     for num_tokens in (1, 32):
         torch.cuda.reset_peak_memory_stats()
         started = time.perf_counter()
-        with hooked_model(model) as teacher:
-            targets = collect(
-                teacher, prompted, GenerationConfig(num_tokens, None, 8192), {"activations", "distributions"}
-            )
+        teacher = HookedModel(model)
+        targets = collect(teacher, prompted, GenerationConfig(num_tokens, None, 8192), {"activations", "distributions"})
         torch.cuda.synchronize()
         peak = torch.cuda.max_memory_allocated() / 1e9
         print(f"T={num_tokens}: collected in {time.perf_counter() - started:.2f} s, peak {peak:.1f} GB")
@@ -66,7 +64,8 @@ def take_steps(model: torch.nn.Module, name: str, queries: list[Ids], targets: T
     )
     told: list[str] = []
     good = True
-    with new_adapter(model, peft_config(model, config), seed=0) as student, hooked_model(student) as reader:
+    with new_adapter(model, peft_config(model, config), seed=0) as student:
+        hooked = HookedModel(student)
         for phase in VARIANTS[config.method.variant]:
             weights = {loss: weight for loss, weight in phase.weights(0.5).items() if weight}
             lessons = (
@@ -77,7 +76,7 @@ def take_steps(model: torch.nn.Module, name: str, queries: list[Ids], targets: T
             history: list[History] = []
             started = time.perf_counter()
             fitted = fit(
-                student, reader, Lesson(lessons.part(0, 4), lessons.part(4, 6), weights), settings, history.append
+                student, hooked, Lesson(lessons.part(0, 4), lessons.part(4, 6), weights), settings, history.append
             )
             losses = [float(entry["train_loss"]) for entry in history if "train_loss" in entry]
             finite = all(float(entry.get("gradient_norm", 0.0)) < float("inf") for entry in history)

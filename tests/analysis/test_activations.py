@@ -14,7 +14,7 @@ from torch import Tensor
 from ia2.analysis.activations import Turn, cosines, forced_activations, most_held, turns
 from ia2.errors import UserError
 from ia2.methods import ADAPTERS, Adapter
-from ia2.models.hooked_model import HookedModel, hooked_model
+from ia2.models.hooked_model import HookedModel
 from ia2.prompts.tokenization import Ids, TokenizedExample
 
 
@@ -48,8 +48,8 @@ def one_by_one(model: Model, chosen: Sequence[TokenizedExample]) -> Tensor:
 
 
 def forced(model: Model, chosen: Sequence[TokenizedExample], token_budget: int = 2048) -> Tensor:
-    with hooked_model(model) as reader:
-        return forced_activations(reader, chosen, token_budget)
+    hooked = HookedModel(model)
+    return forced_activations(hooked, chosen, token_budget)
 
 
 @pytest.mark.parametrize("shared", EXAMPLES)
@@ -81,9 +81,9 @@ def test_what_is_shared_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     fed: list[int] = []
     run = HookedModel.run
 
-    def counted(reader: HookedModel, **inputs: Any) -> Tensor:
+    def counted(hooked: HookedModel, **inputs: Any) -> Tensor:
         fed.append(inputs["input_ids"].numel())
-        return run(reader, **inputs)
+        return run(hooked, **inputs)
 
     monkeypatch.setattr(HookedModel, "run", counted)
     beginning = made_up(3, 40)

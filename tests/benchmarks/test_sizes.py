@@ -16,7 +16,7 @@ from transformers.cache_utils import DynamicLayer
 
 from ia2.models.adapters import new_adapter, save_adapter
 from ia2.models.generation import GenerationConfig
-from ia2.models.hooked_model import hooked_model
+from ia2.models.hooked_model import HookedModel
 from ia2.training.targets import collect, save_targets
 
 SIZES = (5, 9, 20)
@@ -55,8 +55,8 @@ def test_the_cache_grows_by_the_same_for_every_token(model: PreTrainedModel, siz
 def test_targets_take_so_much_on_disk(tmp_path: Path, num_examples: int, num_tokens: int) -> None:
     model = tiny_model("llama")
     prompts = [ids(6, seed) for seed in range(num_examples)]
-    with hooked_model(model) as teacher:
-        targets = collect(teacher, prompts, GenerationConfig(num_tokens, None), {"tokens", "activations"})
+    teacher = HookedModel(model)
+    targets = collect(teacher, prompts, GenerationConfig(num_tokens, None), {"tokens", "activations"})
     save_targets(tmp_path, targets, {})
     positions, header = num_examples * num_tokens, 8 + 200
     activations = positions * shape_of(model.config, model.dtype).target_bytes

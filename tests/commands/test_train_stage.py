@@ -20,7 +20,7 @@ from ia2.config import CreateConfig, ModelConfig, TrainConfig
 from ia2.errors import UserError
 from ia2.flows.data import create_all
 from ia2.flows.training import first_phase, resolve, train
-from ia2.models.hooked_model import hooked_model
+from ia2.models.hooked_model import HookedModel
 from ia2.models.loading import load_model
 from ia2.models.model_cache import ModelCache
 from ia2.training.dataset import from_targets
@@ -121,8 +121,8 @@ def test_the_saved_adapter_loads_with_plain_peft_and_gives_the_best_dev_loss(
     queries = [row["question"] for part in ("train", "dev") for row in split[part]["examples"]]
     prompts = [(lm.tokenizer.bos_token_id, *lm.tokenizer(text, add_special_tokens=False).input_ids) for text in queries]
     lessons = from_targets(prompts, targets)
-    with hooked_model(PeftModel.from_pretrained(lm.model, str(folder))) as reader:  # type: ignore[arg-type]
-        loss = dev_loss(reader, Lesson(lessons.part(0, 4), lessons.part(4, 6), {"act": 1.0}), 4096).weighted
+    hooked = HookedModel(PeftModel.from_pretrained(lm.model, str(folder)))  # type: ignore[arg-type]
+    loss = dev_loss(hooked, Lesson(lessons.part(0, 4), lessons.part(4, 6), {"act": 1.0}), 4096).weighted
     assert loss == pytest.approx(statistics["best_dev_loss"], abs=1e-6)
     assert abs(loss - statistics["final_dev_loss"]) > 1e-4
 

@@ -15,7 +15,7 @@ from ia2.evaluation.answering import Answers, Asking, answer
 from ia2.evaluation.evaluation_set import EvaluationSet, grade
 from ia2.evaluation.scoring import FirstTokenScores
 from ia2.models.decoding_state import StepOutput
-from ia2.models.hooked_model import hooked_model
+from ia2.models.hooked_model import HookedModel
 from ia2.models.loading import LanguageModel
 from ia2.prompts.prompt import Prompt
 from ia2.tasks.base import Example, TaskSpec
@@ -39,8 +39,8 @@ def questions(labels: Sequence[str] = ("0", "1")) -> EvaluationSet:
 
 def said(lm: LanguageModel, asked: EvaluationSet, every_token: bool, token_budget: int = 2048) -> Answers:
     how = Asking(4, "separator", chat_template=False, token_budget=token_budget, every_token=every_token)
-    with hooked_model(lm.model) as reader:
-        return answer(reader, lm, asked, how)
+    hooked = HookedModel(lm.model)
+    return answer(hooked, lm, asked, how)
 
 
 def test_scoring_every_token_changes_nothing_of_the_first(lm: LanguageModel) -> None:

@@ -15,7 +15,7 @@ from ia2.evaluation.label_scores import score_labels, sequence_log_probabilities
 from ia2.evaluation.scoring import FirstTokenScores, Floats
 from ia2.methods import Adapter
 from ia2.models.decoding_state import StepOutput
-from ia2.models.hooked_model import HookedModel, hooked_model
+from ia2.models.hooked_model import HookedModel
 from ia2.prompts.tokenization import Ids, PromptTokenizer
 
 LABELS: list[Ids] = [(40, 7), (40, 41, 7), (40,), (55, 3, 40, 41, 90), (40, 41, 7)]
@@ -44,8 +44,8 @@ def brute_force(model: Model, prompts: Sequence[Ids], labels: Sequence[Ids] = LA
 
 
 def scored(model: Model, prompts: Sequence[Ids], labels: Sequence[Ids] = LABELS, token_budget: int = 90) -> Floats:
-    with hooked_model(model) as reader:
-        return sequence_log_probabilities(reader, prompts, labels, token_budget)
+    hooked = HookedModel(model)
+    return sequence_log_probabilities(hooked, prompts, labels, token_budget)
 
 
 def assert_close(found: Floats, expected: Floats) -> None:
@@ -82,9 +82,9 @@ def test_a_prompt_is_read_once_for_all_labels(monkeypatch: pytest.MonkeyPatch) -
     fed: list[int] = []
     run = HookedModel.run
 
-    def counted(reader: HookedModel, **inputs: Any) -> torch.Tensor:
+    def counted(hooked: HookedModel, **inputs: Any) -> torch.Tensor:
         fed.append(inputs["input_ids"].numel())
-        return run(reader, **inputs)
+        return run(hooked, **inputs)
 
     monkeypatch.setattr(HookedModel, "run", counted)
     prompts = made_up(9, 9, 9)
@@ -121,8 +121,8 @@ def first_tokens(labels: Sequence[Ids], num_prompts: int) -> FirstTokenScores:
 )
 def test_one_rule_for_all_labels_of_a_task(labels: list[Ids], rule: str) -> None:
     prompts, first = PROMPTS["nothing shared"], first_tokens(labels, 5)
-    with hooked_model(tiny_model("llama")) as reader:
-        found = score_labels(reader, prompts, labels, first, 2048)
+    hooked = HookedModel(tiny_model("llama"))
+    found = score_labels(hooked, prompts, labels, first, 2048)
     assert found.rule == rule
     if rule == "first_token":
         np.testing.assert_array_equal(found.log_probabilities, first.label_log_probabilities)

@@ -11,7 +11,7 @@ from tiny import EOS, VOCABULARY, tiny_model, tiny_tokenizer
 from ia2.evaluation.scoring import FirstTokenScores, ResponseScores
 from ia2.models.decoding_state import StepOutput
 from ia2.models.generation import GenerationConfig, Stopper, generate
-from ia2.models.hooked_model import hooked_model
+from ia2.models.hooked_model import HookedModel
 
 
 def seen(step: int, rows: list[int], logits: torch.Tensor) -> StepOutput:
@@ -64,8 +64,8 @@ def test_decoding_shows_it_every_prompt_once() -> None:
     model = tiny_model("llama")
     prompts = [(5, 9, 30), (8,), (17, 40)]
     scores = FirstTokenScores(gold=[4, 5, 6], labels=[1, 2])
-    with hooked_model(model) as reader:
-        responses = generate(reader, prompts, GenerationConfig(3, None, token_budget=3), scores)
+    hooked = HookedModel(model)
+    responses = generate(hooked, prompts, GenerationConfig(3, None, token_budget=3), scores)
     assert scores.token.tolist() == [response[0] for response in responses]
     for row, prompt in enumerate(prompts):
         with torch.no_grad():
@@ -126,8 +126,8 @@ def test_all_tokens_are_those_of_the_response_and_no_others(token_budget: int) -
     prompts = [tuple(torch.randint(3, 320, (4 + i % 3,), generator=generator).tolist()) for i in range(12)]
     scores = ResponseScores(FirstTokenScores(gold=[0] * 12))
     stopper = Stopper(tiny_tokenizer(), "separator", [EOS, *range(3, 120)])  # ids that end a response often
-    with hooked_model(model) as reader:
-        responses = generate(reader, prompts, GenerationConfig(6, stopper, token_budget), scores)
+    hooked = HookedModel(model)
+    responses = generate(hooked, prompts, GenerationConfig(6, stopper, token_budget), scores)
     assert len({len(response) for response in responses}) > 2
     assert scores.num_tokens.tolist() == [len(response) for response in responses]
     for row, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
@@ -150,6 +150,6 @@ def test_one_softmax_over_each_batch_and_step(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(torch.Tensor, "log_softmax", counting)
     for scores, expected in ((FirstTokenScores(gold=[1, 2]), [2]), (ResponseScores(FirstTokenScores([1, 2])), [2] * 4)):
         counted.clear()
-        with hooked_model(tiny_model("llama")) as reader:
-            generate(reader, [(5, 9), (8,)], GenerationConfig(4, None), scores)
+        hooked = HookedModel(tiny_model("llama"))
+        generate(hooked, [(5, 9), (8,)], GenerationConfig(4, None), scores)
         assert counted == expected

@@ -218,7 +218,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         sizes.append(len(prompts))
         return generate(reader, prompts, how)
 
-    monkeypatch.setattr(shared_prompts, "decode", counted)
+    monkeypatch.setattr(shared_prompts, "generate", counted)
     return sizes
 
 

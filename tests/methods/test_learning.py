@@ -16,7 +16,7 @@ from school import LR, NUM_EXAMPLES, NUM_STEPS, NUM_TOKENS, SHAPES, School, hist
 
 from ia2.methods import METHODS, Adapter, Variant
 from ia2.models.adapters import new_adapter, peft_config, saved_adapter
-from ia2.models.hooked_model import hooked_model
+from ia2.models.hooked_model import HookedModel
 from ia2.prompts.tokenization import TokenizedExample, collate
 from ia2.training.dataset import DistillationDataset, example_losses
 from ia2.training.variants import VARIANTS, Loss
@@ -60,8 +60,8 @@ def losses_of(school: School, lessons: DistillationDataset, folder: Path | None,
             student = stack.enter_context(new_adapter(model, peft_config(model, config), seed=config.run_idx))
         else:
             student = stack.enter_context(saved_adapter(model, folder))
-        reader = stack.enter_context(hooked_model(student))
-        found = example_losses(reader, lessons, range(NUM_EXAMPLES), ALL)
+        hooked = HookedModel(student)
+        found = example_losses(hooked, lessons, range(NUM_EXAMPLES), ALL)
     return {name: loss.mean().item() for name, loss in found.items()}
 
 
@@ -90,9 +90,10 @@ def test_plain_peft_reads_the_folder(shape: str, method: str, school_of: SchoolO
     examples = school.lesson("act").train.examples
     plain = PeftModel.from_pretrained(outspoken_model(shape), str(folder))  # type: ignore[arg-type]
     fresh = plain_forward(outspoken_model(shape), examples[1].prompt, examples[1].response)
-    with saved_adapter(school.lm.model, folder) as student, hooked_model(student) as reader, torch.no_grad():
+    with saved_adapter(school.lm.model, folder) as student, torch.no_grad():
+        hooked = HookedModel(student)
         start = 0
-        losses = example_losses(reader, school.everything(), range(NUM_EXAMPLES), {"act": 1.0, "tok": 1.0})
+        losses = example_losses(hooked, school.everything(), range(NUM_EXAMPLES), {"act": 1.0, "tok": 1.0})
         for index, example in enumerate(examples):
             expected = plain_forward(plain, example.prompt, example.response)
             target = school.everything().activations
@@ -109,9 +110,10 @@ def test_plain_peft_reads_the_folder(shape: str, method: str, school_of: SchoolO
 
 def logits_here(school: School, folder: Path) -> torch.Tensor:
     """What our own reading says comes after UNSEEN."""
-    with saved_adapter(school.lm.model, folder) as student, hooked_model(student) as reader, torch.no_grad():
-        batch = collate([TokenizedExample(UNSEEN[:1], (*UNSEEN[1:], 0))], reader.device)
-        logits = reader.read(batch, activations=False, logits=True).logits
+    with saved_adapter(school.lm.model, folder) as student, torch.no_grad():
+        hooked = HookedModel(student)
+        batch = collate([TokenizedExample(UNSEEN[:1], (*UNSEEN[1:], 0))], hooked.device)
+        logits = hooked.outputs(batch.input_ids, batch.rows, batch.columns, activations=False, logits=True).logits
     assert logits is not None
     return logits
 

@@ -14,7 +14,7 @@ from ia2 import store
 from ia2.flows.training import resolve
 from ia2.models.decoding_state import DecodingState, StepOutput
 from ia2.models.generation import GenerationConfig, generate
-from ia2.models.hooked_model import HookedModel, hooked_model
+from ia2.models.hooked_model import HookedModel
 from ia2.prompts.low_data import LowDataSplitSpec, draw_low_data_split
 from ia2.prompts.tokenization import Ids
 from ia2.tasks.base import Example
@@ -128,9 +128,9 @@ class Counter:
         self.prompts = self.steps = 0
         run, following = HookedModel.run, DecodingState.next
 
-        def counting(reader: HookedModel, **inputs: Any) -> Tensor:
+        def counting(hooked: HookedModel, **inputs: Any) -> Tensor:
             self.prompts += inputs["input_ids"].numel()
-            return run(reader, **inputs)
+            return run(hooked, **inputs)
 
         def stepping(state: DecodingState, token: Tensor) -> StepOutput:
             before, self.steps = self.prompts, self.steps + len(token)
@@ -162,10 +162,10 @@ def test_rows_that_share_demonstrations_equal_one_by_one_and_read_them_once(
 ) -> None:
     prompts, shared, longest_query = prompts_of(school, sizes)
     how = GenerationConfig(3, stopper=None)
-    with hooked_model(school.lm.model) as reader:
-        alone = [generate(reader, [prompt], how)[0] for prompt in prompts]
-        counter = Counter(monkeypatch)
-        together = generate(reader, prompts, how)
+    hooked = HookedModel(school.lm.model)
+    alone = [generate(hooked, [prompt], how)[0] for prompt in prompts]
+    counter = Counter(monkeypatch)
+    together = generate(hooked, prompts, how)
     assert together == alone
     assert counter.steps == 2 * len(prompts)
     assert counter.prompts <= sum(shared) + len(prompts) * longest_query
@@ -175,9 +175,9 @@ def test_rows_that_share_demonstrations_equal_one_by_one_and_read_them_once(
 def test_activations_of_shared_rows_equal_one_by_one(school: School) -> None:
     prompts, _, _ = prompts_of(school, (4, 6, 5))
     how, kinds = GenerationConfig(3, stopper=None), {"activations"}
-    with hooked_model(school.lm.model) as reader:
-        together = collect(reader, prompts, how, kinds)  # type: ignore[arg-type]
-        apart = [collect(reader, [prompt], how, kinds) for prompt in prompts]  # type: ignore[arg-type]
+    hooked = HookedModel(school.lm.model)
+    together = collect(hooked, prompts, how, kinds)  # type: ignore[arg-type]
+    apart = [collect(hooked, [prompt], how, kinds) for prompt in prompts]  # type: ignore[arg-type]
     assert together.activations is not None
     expected = torch.cat([one.activations for one in apart if one.activations is not None])
     assert (together.activations - expected).abs().max() <= 1e-5 * expected.abs().max()

@@ -12,7 +12,7 @@ from school import School, history
 from ia2 import store
 from ia2.errors import UserError
 from ia2.models.adapters import saved_adapter
-from ia2.models.hooked_model import hooked_model
+from ia2.models.hooked_model import HookedModel
 from ia2.training.dataset import example_losses
 from ia2.training.trainer import dev_loss
 
@@ -103,8 +103,9 @@ def test_tna_at_its_ends_is_act_and_tok(school: School, weight: float, same: str
     lesson = school.lesson("tna", ce_loss_weight=weight)
     # `lesson` gives tna the phase of act: the weights are those of tna itself
     folder = school.train("tna", ce_loss_weight=weight, **STEPS)
-    with saved_adapter(school.lm.model, folder) as student, hooked_model(student) as reader, torch.no_grad():
-        parts = example_losses(reader, school.everything(), range(4), {"act": 1.0, "tok": 1.0})
+    with saved_adapter(school.lm.model, folder) as student, torch.no_grad():
+        hooked = HookedModel(student)
+        parts = example_losses(hooked, school.everything(), range(4), {"act": 1.0, "tok": 1.0})
         values = {name: loss.mean().item() for name, loss in parts.items()}
     first = history(folder)[0]["train_loss"]
     starts = {name: history(school.train(name, **STEPS))[0]["train_loss"] for name in ("act", "tok")}
@@ -121,6 +122,6 @@ def test_the_loss_of_an_untrained_student_is_its_dev_loss(school: School) -> Non
     """A loss is also a metric: the first training loss is what evaluating says of the same examples."""
     lesson = school.lesson("act")
     first = history(school.train("act", **STEPS))[0]["train_loss"]
-    with hooked_model(school.lm.model) as reader:
-        loss = dev_loss(reader, type(lesson)(lesson.train, lesson.train, {"act": 1.0}), 64)
-        assert loss.weighted == pytest.approx(first, rel=1e-5)
+    hooked = HookedModel(school.lm.model)
+    loss = dev_loss(hooked, type(lesson)(lesson.train, lesson.train, {"act": 1.0}), 64)
+    assert loss.weighted == pytest.approx(first, rel=1e-5)

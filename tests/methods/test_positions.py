@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 from ia2.config import TrainConfig
 from ia2.methods import METHODS, Method
 from ia2.models.adapters import new_adapter, peft_config, trainable_parameters
-from ia2.models.hooked_model import HookedModel, hooked_model
+from ia2.models.hooked_model import HookedModel
 from ia2.prompts.tokenization import Ids, TokenizedExample
 from ia2.training.dataset import DistillationDataset, Matching, example_losses, weighted
 from ia2.training.variants import VARIANTS, Loss, Phase
@@ -51,12 +51,13 @@ def student_of(
     config = TrainConfig(
         training_method=method, lora_type="qkvo", ia3_type="qkvo", num_virtual_tokens=num_virtual_tokens
     )
-    with new_adapter(model, peft_config(model, config), seed=0) as student, hooked_model(student) as reader:
+    with new_adapter(model, peft_config(model, config), seed=0) as student:
+        hooked = HookedModel(student)
         generator = torch.Generator().manual_seed(1)
         with torch.no_grad():
             for parameter in trainable_parameters(student).values():
                 parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
-        yield student, reader
+        yield student, hooked
 
 
 def named(adapter: str) -> str:
@@ -77,15 +78,15 @@ def lessons_of(plains: Sequence[Plain]) -> DistillationDataset:
 @every_adapter
 def test_activations_planted_at_an_answer_position_are_found_there(shape: str, adapter: str) -> None:
     model = tiny_model(shape)
-    with student_of(model, named(adapter)) as (student, reader):
+    with student_of(model, named(adapter)) as (student, hooked):
         lessons = lessons_of(plainly(student))
         assert lessons.activations is not None
-        same = example_losses(reader, lessons, range(5), {"act": 1.0})["act"]
+        same = example_losses(hooked, lessons, range(5), {"act": 1.0})["act"]
         assert same.max() < 1e-8
         row, step = PLANTED
         lessons.activations[STARTS[row] + step] += MARK
-        marked = example_losses(reader, lessons, range(5), {"act": 1.0})["act"]
-        elsewhere = example_losses(reader, lessons, [0, 1, 3, 4], {"act": 1.0})["act"]
+        marked = example_losses(hooked, lessons, range(5), {"act": 1.0})["act"]
+        elsewhere = example_losses(hooked, lessons, [0, 1, 3, 4], {"act": 1.0})["act"]
     # MARK off in every layer and place of the width, at one of the five tokens of the third example
     num_layers = model.config.num_hidden_layers
     expected = [0.0, 0.0, num_layers * MARK**2 / RESPONSES[row], 0.0, 0.0]
@@ -98,14 +99,14 @@ def test_activations_planted_at_an_answer_position_are_found_there(shape: str, a
 def test_only_the_planted_row_and_column_pulls(shape: str, adapter: str) -> None:
     """The gradient that reaches the blocks' outputs is at the marked position, and zero at every other."""
     model, (row, step) = tiny_model(shape), PLANTED
-    with student_of(model, named(adapter)) as (student, reader):
+    with student_of(model, named(adapter)) as (student, hooked):
         lessons = lessons_of(plainly(student))
         assert lessons.activations is not None
         lessons.activations[STARTS[row] + step] += MARK
         outputs: list[Tensor] = []
         last = [module for module in model.modules() if type(module).__name__.endswith("Attention")][-1]
         hook = last.register_forward_hook(lambda _module, _in, out: outputs.append(out[0]))
-        loss = example_losses(reader, lessons, range(5), {"act": 1.0})["act"].sum()
+        loss = example_losses(hooked, lessons, range(5), {"act": 1.0})["act"].sum()
         (gradient,) = torch.autograd.grad(loss, outputs[-1])
         hook.remove()
     sizes = gradient.norm(dim=-1)
@@ -121,13 +122,13 @@ def test_only_the_planted_row_and_column_pulls(shape: str, adapter: str) -> None
 @pytest.mark.parametrize("shape", SHAPES)
 @every_adapter
 def test_tokens_and_distributions_are_matched_at_the_answer_positions(shape: str, adapter: str) -> None:
-    with student_of(tiny_model(shape), named(adapter)) as (student, reader):
+    with student_of(tiny_model(shape), named(adapter)) as (student, hooked):
         plains = plainly(student)
         lessons = lessons_of(plains)
-        losses = example_losses(reader, lessons, range(5), {"tok": 1.0, "tokl": 1.0})
+        losses = example_losses(hooked, lessons, range(5), {"tok": 1.0, "tokl": 1.0})
         assert lessons.distributions is not None
         lessons.distributions[STARTS[2] + 3] *= -1.0
-        marked = example_losses(reader, lessons, range(5), {"tokl": 1.0})["tokl"]
+        marked = example_losses(hooked, lessons, range(5), {"tokl": 1.0})["tokl"]
     cross_entropies = [
         torch.nn.functional.cross_entropy(plain.logits, torch.tensor(example.response)).item()
         for plain, example in zip(plains, EXAMPLES, strict=True)
@@ -142,9 +143,9 @@ def test_tokens_and_distributions_are_matched_at_the_answer_positions(shape: str
 @pytest.mark.parametrize("adapter", ["prompt", "prefix"])
 def test_virtual_tokens_may_be_more_than_a_sliding_window(shape: str, adapter: str, num_virtual: int) -> None:
     """The windows of the tiny models are 6 tokens wide."""
-    with student_of(tiny_model(shape), named(adapter), num_virtual) as (student, reader):
+    with student_of(tiny_model(shape), named(adapter), num_virtual) as (student, hooked):
         plains = plainly(student)
-        losses = example_losses(reader, lessons_of(plains), range(5), ALL)
+        losses = example_losses(hooked, lessons_of(plains), range(5), ALL)
         losses["act"].sum().backward()
         assert all(parameter.grad is not None for parameter in trainable_parameters(student).values())
     assert losses["act"].max() < 1e-8
@@ -164,13 +165,13 @@ def test_a_batch_is_its_examples_one_by_one(shape: str, method: str, phase: Phas
     teacher = torch.randn(TOTAL, model.config.num_hidden_layers, 32, generator=generator)
     lessons = DistillationDataset(EXAMPLES, teacher, torch.randn(TOTAL, 32, generator=generator))
     order = [3, 0, 4, 2, 1]
-    with student_of(model, method) as (student, reader):
+    with student_of(model, method) as (student, hooked):
         parameters = list(trainable_parameters(student).values())
-        together = weighted(example_losses(reader, lessons, order, weights), weights)
+        together = weighted(example_losses(hooked, lessons, order, weights), weights)
         gradients = torch.autograd.grad(together.mean(), parameters)
         summed = [torch.zeros_like(parameter) for parameter in parameters]
         for place, index in enumerate(order):
-            alone = weighted(example_losses(reader, lessons, [index], weights), weights)
+            alone = weighted(example_losses(hooked, lessons, [index], weights), weights)
             torch.testing.assert_close(together[place], alone[0], atol=1e-5, rtol=1e-4)
             for total, gradient in zip(summed, torch.autograd.grad(alone[0] / 5, parameters), strict=True):
                 total.add_(gradient)
@@ -193,13 +194,13 @@ def test_the_top_k_tend_to_all(top_k: int) -> None:
     generator = torch.Generator().manual_seed(3)
     hidden = torch.randn(TOTAL, 32, generator=generator)
 
-    def loss(reader: HookedModel, top: int | None) -> Tensor:
+    def loss(hooked: HookedModel, top: int | None) -> Tensor:
         return example_losses(
-            reader, DistillationDataset(EXAMPLES, None, hidden, Matching(top_k=top)), range(5), {"tokl": 1.0}
+            hooked, DistillationDataset(EXAMPLES, None, hidden, Matching(top_k=top)), range(5), {"tokl": 1.0}
         )["tokl"]
 
-    with student_of(tiny_model("llama"), "tokl") as (_, reader), torch.no_grad():
-        full, some, fewer = loss(reader, None), loss(reader, top_k), loss(reader, max(1, top_k // 3))
+    with student_of(tiny_model("llama"), "tokl") as (_, hooked), torch.no_grad():
+        full, some, fewer = loss(hooked, None), loss(hooked, top_k), loss(hooked, max(1, top_k // 3))
     if top_k >= 328:
         assert torch.equal(full, some)
     elif top_k > 1:
@@ -215,10 +216,10 @@ def test_distributions_are_matched_in_every_dtype(dtype: torch.dtype, top_k: int
     hidden = torch.randn(TOTAL, 32, generator=generator)
     exact = DistillationDataset(EXAMPLES, None, hidden, Matching(top_k=top_k))
     lessons = DistillationDataset(EXAMPLES, None, hidden.to(dtype), Matching(top_k=top_k))
-    with student_of(tiny_model("llama"), "tokl") as (_, reader), torch.no_grad():
-        expected = example_losses(reader, exact, range(5), {"tokl": 1.0})["tokl"]
-    with student_of(tiny_model("llama").to(dtype), "tokl") as (student, reader):
-        found = example_losses(reader, lessons, range(5), {"tokl": 1.0})["tokl"]
+    with student_of(tiny_model("llama"), "tokl") as (_, hooked), torch.no_grad():
+        expected = example_losses(hooked, exact, range(5), {"tokl": 1.0})["tokl"]
+    with student_of(tiny_model("llama").to(dtype), "tokl") as (student, hooked):
+        found = example_losses(hooked, lessons, range(5), {"tokl": 1.0})["tokl"]
         found.sum().backward()
         assert all(parameter.grad is not None for parameter in trainable_parameters(student).values())
     assert found.dtype == torch.float32
@@ -236,21 +237,21 @@ def test_a_certain_teacher_s_distribution_is_its_token() -> None:
     examples = tuple(
         TokenizedExample(example.prompt, response) for example, response in zip(EXAMPLES, responses, strict=True)
     )
-    with student_of(model, "tokl") as (_, reader), torch.no_grad():
+    with student_of(model, "tokl") as (_, hooked), torch.no_grad():
         losses = example_losses(
-            reader, DistillationDataset(examples, None, hidden), range(5), {"tok": 1.0, "tokl": 1.0}
+            hooked, DistillationDataset(examples, None, hidden), range(5), {"tok": 1.0, "tokl": 1.0}
         )
     torch.testing.assert_close(losses["tok"], losses["tokl"], rtol=1e-5, atol=1e-6)
 
 
 def test_a_student_equal_to_its_teacher_is_pulled_nowhere() -> None:
     """But for rounding, beside the pull of another teacher."""
-    with student_of(tiny_model("llama"), "tokl") as (student, reader):
+    with student_of(tiny_model("llama"), "tokl") as (student, hooked):
         own, other = (lessons_of(plainly(model)) for model in (student, tiny_model("llama", seed=1)))
         for weights in ({"tokl": 1.0}, {"act": 1.0}):
             losses, pulls = [], []
             for lessons in (own, other):
-                loss = weighted(example_losses(reader, lessons, range(5), weights), weights).sum()  # type: ignore[arg-type]
+                loss = weighted(example_losses(hooked, lessons, range(5), weights), weights).sum()  # type: ignore[arg-type]
                 gradients = torch.autograd.grad(loss, list(trainable_parameters(student).values()))
                 losses.append(float(loss.detach()))
                 pulls.append(max(float(gradient.abs().max()) for gradient in gradients))
@@ -260,23 +261,23 @@ def test_a_student_equal_to_its_teacher_is_pulled_nowhere() -> None:
 
 @pytest.mark.parametrize("layers", [(0,), (1,), (0, 1)])
 def test_only_the_chosen_layers_are_matched(layers: tuple[int, ...]) -> None:
-    with student_of(tiny_model("llama"), "act") as (student, reader), torch.no_grad():
+    with student_of(tiny_model("llama"), "act") as (student, hooked), torch.no_grad():
         plain = lessons_of(plainly(student))
         assert plain.activations is not None
         plain.activations[:, 1] += MARK
         lessons = DistillationDataset(EXAMPLES, plain.activations, None, Matching(layers=layers))
-        loss = example_losses(reader, lessons, range(5), {"act": 1.0})["act"]
+        loss = example_losses(hooked, lessons, range(5), {"act": 1.0})["act"]
     assert loss.tolist() == pytest.approx([MARK**2 if 1 in layers else 0.0] * 5, rel=1e-5, abs=1e-7)
 
 
 def test_act_norm_divides_a_layer_s_error_by_its_target_s_size() -> None:
     """Student a, target a + MARK: in each layer MARK^2 over the mean of (a + MARK)^2 of the example."""
-    with student_of(tiny_model("llama"), "act") as (student, reader), torch.no_grad():
+    with student_of(tiny_model("llama"), "act") as (student, hooked), torch.no_grad():
         plains = plainly(student)
         targets = lessons_of(plains).activations
         assert targets is not None
         lessons = DistillationDataset(EXAMPLES, targets + MARK, None, Matching(act_norm="layer"))
-        loss = example_losses(reader, lessons, range(5), {"act": 1.0})["act"]
+        loss = example_losses(hooked, lessons, range(5), {"act": 1.0})["act"]
     expected = [sum(MARK**2 / (layer + MARK).square().mean().item() for layer in plain.activations) for plain in plains]
     assert loss.tolist() == pytest.approx(expected, rel=1e-5)
 

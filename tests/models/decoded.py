@@ -8,7 +8,7 @@ from oracles import Plain, Witness, assert_same, plain_greedy
 from tiny import WINDOW, tiny_model, tiny_tokenizer
 
 from ia2.models.generation import GenerationConfig, Stopper, generate
-from ia2.models.hooked_model import hooked_model
+from ia2.models.hooked_model import HookedModel
 from ia2.models.prefixes import SHORTEST_PREFIX
 from ia2.prompts.tokenization import Ids
 
@@ -56,7 +56,7 @@ def stop_at(ends: set[int]) -> Stopper:
 
 def assert_decodes(shape: str, attention: str, prompts: str, how: GenerationConfig, expected: list[Plain]) -> None:
     witness = Witness()
-    with hooked_model(tiny_model(shape, attention=attention).to(DEVICE)) as reader:  # type: ignore[arg-type]
-        responses = generate(reader, (PROMPTS | LANES)[prompts], how, witness)
+    hooked = HookedModel(tiny_model(shape, attention=attention).to(DEVICE))  # type: ignore[arg-type]
+    responses = generate(hooked, (PROMPTS | LANES)[prompts], how, witness)
     for row, (response, right) in enumerate(zip(responses, expected, strict=True)):
         assert_same(witness.plain(row, response), right)

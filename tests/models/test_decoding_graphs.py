@@ -20,7 +20,7 @@ from ia2.models import generation
 from ia2.models.decoding_graphs import FEWEST_STEPS, Replay, steps_after
 from ia2.models.decoding_state import DecodingState, read_prefixes
 from ia2.models.generation import GenerationConfig
-from ia2.models.hooked_model import HookedModel, hooked_model
+from ia2.models.hooked_model import HookedModel
 from ia2.models.packing import Suffix
 
 
@@ -50,14 +50,14 @@ def test_only_steps_on_a_gpu_are_replayed_and_only_enough_of_them(
     on_one_gpu: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(HookedModel, "on_one_gpu", on_one_gpu)
-    with hooked_model(tiny_model("qwen3").to(DEVICE)) as reader:
-        prompt = random_prompts((5,))[0]
-        state = DecodingState(reader, read_prefixes(reader, [()]), [[Suffix(0, prompt, 0)]])
-        state.first(activations=False)
-        assert steps_after(state, FEWEST_STEPS - 1) is state
-        assert isinstance(steps_after(state, FEWEST_STEPS), Replay if on_one_gpu else DecodingState)
+    hooked = HookedModel(tiny_model("qwen3").to(DEVICE))
+    prompt = random_prompts((5,))[0]
+    state = DecodingState(hooked, read_prefixes(hooked, [()]), [[Suffix(0, prompt, 0)]])
+    state.first(activations=False)
+    assert steps_after(state, FEWEST_STEPS - 1) is state
+    assert isinstance(steps_after(state, FEWEST_STEPS), Replay if on_one_gpu else DecodingState)
 
 
 def test_kernels_are_recorded_on_a_single_gpu_alone() -> None:
-    with hooked_model(tiny_model("qwen3").to(DEVICE)) as reader:
-        assert reader.on_one_gpu == (DEVICE == "cuda")
+    hooked = HookedModel(tiny_model("qwen3").to(DEVICE))
+    assert hooked.on_one_gpu == (DEVICE == "cuda")

@@ -20,7 +20,7 @@ from tiny import SHAPES, tiny_model, tiny_tokenizer
 
 from ia2.errors import UserError
 from ia2.models.generation import GenerationConfig, Stopper, generate
-from ia2.models.hooked_model import hooked_model
+from ia2.models.hooked_model import HookedModel
 from ia2.prompts.prompt import Prompt
 from ia2.prompts.tokenization import PromptTokenizer
 from ia2.tasks.base import Example
@@ -65,8 +65,8 @@ def test_beginnings_of_other_lengths_that_are_in_other_batches_change_nothing(sh
     beginnings, ends = random_prompts((30, 19, 12)), random_prompts((5, 3, 4, 2, 3, 6, 2, 4))
     prompts = [beginning + end for beginning in beginnings for end in ends]
     expected = [plain_greedy(tiny_model(shape), prompt, 3).tokens for prompt in prompts]
-    with hooked_model(tiny_model(shape)) as reader:
-        assert generate(reader, prompts, GenerationConfig(3, None, token_budget=token_budget)) == expected
+    hooked = HookedModel(tiny_model(shape))
+    assert generate(hooked, prompts, GenerationConfig(3, None, token_budget=token_budget)) == expected
 
 
 @pytest.mark.parametrize("padding_side", ["left", "right"])
@@ -78,29 +78,29 @@ def test_the_tokenizers_padding_side_changes_nothing(shape: str, padding_side: s
     prompts = [prompt_tokenizer.prompt(Prompt(shots, query)) for query in queries]
     model = tiny_model(shape)
     witness = Witness()
-    with hooked_model(model) as reader:
-        responses = generate(reader, prompts, GenerationConfig(4, Stopper(tokenizer, "separator", [2])), witness)
+    hooked = HookedModel(model)
+    responses = generate(hooked, prompts, GenerationConfig(4, Stopper(tokenizer, "separator", [2])), witness)
     for row, prompt in enumerate(prompts):
         assert_same(witness.plain(row, responses[row]), plain_greedy(model, prompt, len(responses[row])))
 
 
 def test_activations_are_recorded_only_where_they_are_wanted() -> None:
     witness = Witness(activations=False)
-    with hooked_model(tiny_model("llama")) as reader:
-        responses = generate(reader, PROMPTS["nothing shared"], GenerationConfig(2, None), witness)
+    hooked = HookedModel(tiny_model("llama"))
+    responses = generate(hooked, PROMPTS["nothing shared"], GenerationConfig(2, None), witness)
     assert [len(response) for response in responses] == [2] * len(LENGTHS)
     assert not witness.activations_of
 
 
 def test_nothing_asked_nothing_answered() -> None:
-    with hooked_model(tiny_model("llama")) as reader:
-        assert generate(reader, [], GenerationConfig(NUM_TOKENS, None)) == []
+    hooked = HookedModel(tiny_model("llama"))
+    assert generate(hooked, [], GenerationConfig(NUM_TOKENS, None)) == []
 
 
 def test_equal_prompts_have_equal_responses() -> None:
     prompt = random_prompts((20,))[0]
-    with hooked_model(tiny_model("mistral")) as reader:
-        responses = generate(reader, [prompt] * 3, GenerationConfig(NUM_TOKENS, None))
+    hooked = HookedModel(tiny_model("mistral"))
+    responses = generate(hooked, [prompt] * 3, GenerationConfig(NUM_TOKENS, None))
     assert responses == [plain_greedy(tiny_model("mistral"), prompt, NUM_TOKENS).tokens] * 3
 
 
@@ -108,8 +108,8 @@ def test_bfloat16_with_eager_attention_decodes() -> None:
     """The additive mask has to be in the model's own format; tokens of a random bfloat16 model can be ties."""
     model = tiny_model("mistral", attention="eager").to(torch.bfloat16)  # type: ignore[arg-type]
     witness = Witness()
-    with hooked_model(model) as reader:
-        generate(reader, PROMPTS["nothing shared"], GenerationConfig(3, None), witness)
+    hooked = HookedModel(model)
+    generate(hooked, PROMPTS["nothing shared"], GenerationConfig(3, None), witness)
     first = witness.logits_of[6][0]
     assert first.dtype == torch.float32
     assert witness.activations_of[6][0].dtype == torch.bfloat16
@@ -120,9 +120,9 @@ def test_bfloat16_with_eager_attention_decodes() -> None:
 def test_a_prompt_that_does_not_fit_the_context_is_refused_with_both_numbers(num_tokens: int) -> None:
     model = tiny_model("llama")
     model.config.max_position_embeddings = 40
-    with hooked_model(model) as reader:
-        if num_tokens == 16:
-            generate(reader, random_prompts((3, 24)), GenerationConfig(num_tokens, None))
-            return
-        with pytest.raises(UserError, match=r"take 41 tokens, the model's context holds 40: lower --max_icl_demos"):
-            generate(reader, random_prompts((3, 24)), GenerationConfig(num_tokens, None))
+    hooked = HookedModel(model)
+    if num_tokens == 16:
+        generate(hooked, random_prompts((3, 24)), GenerationConfig(num_tokens, None))
+        return
+    with pytest.raises(UserError, match=r"take 41 tokens, the model's context holds 40: lower --max_icl_demos"):
+        generate(hooked, random_prompts((3, 24)), GenerationConfig(num_tokens, None))

@@ -13,7 +13,7 @@ from ia2.errors import UserError
 from ia2.methods import Adapter
 from ia2.models.adapters import trainable_parameters
 from ia2.models.generation import check_context
-from ia2.models.hooked_model import ModelOutputs, hooked_model
+from ia2.models.hooked_model import HookedModel, ModelOutputs
 from ia2.prompts.tokenization import TokenizedExample, collate
 
 EXAMPLES = [
@@ -40,8 +40,8 @@ def one_by_one(model: Model) -> ModelOutputs:
 
 @torch.no_grad()
 def batched(model: Model) -> ModelOutputs:
-    with hooked_model(model) as reader:
-        return reader.read(BATCH, activations=True, logits=True)
+    hooked = HookedModel(model)
+    return hooked.outputs(BATCH.input_ids, BATCH.rows, BATCH.columns, activations=True, logits=True)
 
 
 def assert_readings_equal(found: ModelOutputs, expected: ModelOutputs) -> None:
@@ -92,8 +92,12 @@ def test_gradients_are_those_of_pefts_own_forward(shape: str, adapter: Adapter) 
         ]
         return torch.cat(parts)
 
-    with random_adapter(tiny_model(shape), adapter) as adapted, hooked_model(adapted) as reader:
-        found = gradients(adapted, lambda: reader.read(BATCH, activations=False, logits=True).logits)  # type: ignore[arg-type, return-value]
+    with random_adapter(tiny_model(shape), adapter) as adapted:
+        hooked = HookedModel(adapted)
+        found = gradients(
+            adapted,
+            lambda: hooked.outputs(BATCH.input_ids, BATCH.rows, BATCH.columns, activations=False, logits=True).logits,
+        )  # type: ignore[arg-type, return-value]
         expected = gradients(adapted, lambda: plainly(adapted))
     assert len(found) == len(expected) > 0
     for ours, theirs in zip(found, expected, strict=True):
@@ -102,10 +106,10 @@ def test_gradients_are_those_of_pefts_own_forward(shape: str, adapter: Adapter) 
 
 @torch.no_grad()
 def test_only_what_is_asked_for_is_made() -> None:
-    with hooked_model(tiny_model("llama")) as reader:
-        only_logits = reader.read(BATCH, activations=False, logits=True)
-        only_activations = reader.read(BATCH, activations=True, logits=False)
-        both = reader.read(BATCH, activations=True, logits=True)
+    hooked = HookedModel(tiny_model("llama"))
+    only_logits = hooked.outputs(BATCH.input_ids, BATCH.rows, BATCH.columns, activations=False, logits=True)
+    only_activations = hooked.outputs(BATCH.input_ids, BATCH.rows, BATCH.columns, activations=True, logits=False)
+    both = hooked.outputs(BATCH.input_ids, BATCH.rows, BATCH.columns, activations=True, logits=True)
     assert only_logits.activations is None
     assert only_activations.logits is None
     assert torch.equal(only_logits.logits, both.logits)  # type: ignore[arg-type]
@@ -137,8 +141,9 @@ def test_softcapped_logits_stay_below_the_cap() -> None:
 def test_virtual_tokens_take_a_place_in_the_context(adapter: Adapter, num_virtual: int) -> None:
     model = tiny_model("llama")
     model.config.max_position_embeddings = 30
-    with random_adapter(model, adapter) as adapted, hooked_model(adapted) as reader:
-        assert reader.num_virtual_tokens == num_virtual
-        check_context(reader, 30 - num_virtual)
+    with random_adapter(model, adapter) as adapted:
+        hooked = HookedModel(adapted)
+        assert hooked.num_virtual_tokens == num_virtual
+        check_context(hooked, 30 - num_virtual)
         with pytest.raises(UserError, match=r"take 31 tokens, the model's context holds 30"):
-            check_context(reader, 31 - num_virtual)
+            check_context(hooked, 31 - num_virtual)

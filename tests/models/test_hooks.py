@@ -1,11 +1,10 @@
-import weakref
 from typing import Any
 
 import pytest
 import torch
 from oracles import attention_modules
 from tiny import SHAPES, tiny_model
-from torch import Tensor, nn
+from torch import nn
 
 from ia2.errors import UserError
 from ia2.models.architecture import attention_blocks
@@ -13,17 +12,6 @@ from ia2.models.hooks import record_attention
 
 ROWS, COLUMNS = torch.tensor([0, 0, 1, 2]), torch.tensor([1, 8, 4, 0])
 IDS = torch.arange(3, 33).view(3, 10)
-
-
-def test_what_a_pass_recorded_that_failed_is_not_held_beside_the_next() -> None:
-    blocks = [nn.Identity(), nn.Identity()]
-    with record_attention(blocks) as recorder:
-        recorder.at(ROWS, COLUMNS)
-        blocks[0](torch.ones(3, 10, 4))  # and the second does not come to it
-        recorded = weakref.ref(recorder._layers[0])
-        assert recorded() is not None
-        recorder.at(ROWS, COLUMNS)
-        assert recorded() is None
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -38,10 +26,9 @@ def test_activations_are_the_blocks_output_recomputed_from_its_own_inputs(shape:
         )
         for block in blocks
     ]
-    with record_attention(blocks) as recorder:
-        recorder.at(ROWS, COLUMNS)
+    with record_attention(blocks, ROWS, COLUMNS) as recorded:
         model(input_ids=IDS, use_cache=False)
-        taken = recorder.take()
+    taken = torch.stack(recorded)
     for handle in handles:
         handle.remove()
     again = [block.forward(*inputs[block][0], **inputs[block][1])[0][ROWS, COLUMNS] for block in blocks]
@@ -81,14 +68,14 @@ def hooks_of(model: nn.Module) -> int:
 
 def test_hooks_are_gone_afterwards() -> None:
     model = tiny_model("llama")
-    with record_attention(attention_blocks(model)):
+    with record_attention(attention_blocks(model), ROWS, COLUMNS):
         assert hooks_of(model) == model.config.num_hidden_layers
     assert hooks_of(model) == 0
 
 
 def test_hooks_are_gone_after_an_exception() -> None:
     model = tiny_model("llama")
-    with pytest.raises(ZeroDivisionError), record_attention(attention_blocks(model)):
+    with pytest.raises(ZeroDivisionError), record_attention(attention_blocks(model), ROWS, COLUMNS):
         raise ZeroDivisionError
     assert hooks_of(model) == 0
 
@@ -97,35 +84,12 @@ def blocks_of_identity() -> nn.Sequential:
     return nn.Sequential(nn.Identity(), nn.Identity())
 
 
-def test_nothing_is_kept_after_take() -> None:
-    blocks = blocks_of_identity()
-    with record_attention(list(blocks)) as recorder:
-        recorder.at(torch.tensor([0]), torch.tensor([0]))
-        blocks(torch.ones(1, 2, 3))
-        recorder.take()
-        assert not [value for value in vars(recorder).values() if isinstance(value, Tensor)]
-        with pytest.raises(AssertionError, match="before a forward pass"):
-            recorder.take()
-        blocks(torch.ones(1, 2, 3))  # no `at`: not recorded
-        with pytest.raises(AssertionError, match="before a forward pass"):
-            recorder.take()
-
-
 def test_only_the_positions_asked_for_are_kept_and_not_the_whole_output() -> None:
     blocks = blocks_of_identity()
-    with record_attention(list(blocks)) as recorder:
-        recorder.at(torch.tensor([0]), torch.tensor([5]))
+    with record_attention(list(blocks), torch.tensor([0]), torch.tensor([5])) as recorded:
         blocks(torch.randn(1, 1000, 3))
-        kept = recorder.take()
+    kept = torch.stack(recorded)
     assert kept.untyped_storage().nbytes() == 2 * 3 * 4
-
-
-def test_layers_can_be_chosen_in_any_order() -> None:
-    blocks = nn.Sequential(nn.Identity(), nn.ReLU(), nn.Identity())
-    with record_attention(list(blocks)) as recorder:
-        recorder.at(torch.tensor([0]), torch.tensor([0]))
-        blocks(torch.full((1, 1, 2), -1.0))
-        assert recorder.take([2, 0]).tolist() == [[[0.0, 0.0]], [[-1.0, -1.0]]]
 
 
 def test_an_architecture_that_is_not_listed_is_refused_and_told_what_was_found() -> None:

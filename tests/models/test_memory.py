@@ -14,7 +14,7 @@ from ia2.evaluation.label_scores import sequence_log_probabilities
 from ia2.models import generation
 from ia2.models.decoding_state import DecodingState, PrefixCache, read_prefixes
 from ia2.models.generation import GenerationConfig, generate
-from ia2.models.hooked_model import HookedModel, hooked_model
+from ia2.models.hooked_model import HookedModel
 from ia2.models.memory import ran_out_of_memory
 from ia2.models.packing import BatchScheduler, Suffix
 from ia2.models.token_budget import TokenBudget
@@ -65,9 +65,10 @@ def memory(
         limited.run(state)
         return run(state, *arguments, **named)  # type: ignore[arg-type]
 
-    with monkeypatch.context() as patch, hooked_model(tiny_model("llama")) as reader:
+    with monkeypatch.context() as patch:
+        hooked = HookedModel(tiny_model("llama"))
         patch.setattr(DecodingState, "_feed", seen)
-        yield reader, limited
+        yield hooked, limited
 
 
 @pytest.mark.parametrize("kind", ERRORS)
@@ -75,8 +76,8 @@ def memory(
 def test_smaller_batches_give_the_same(kind: str, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     witness, finished = Witness(), list[int]()
     how = GenerationConfig(NUM_TOKENS, None, token_budget=1000, advance=finished.append)
-    with memory(monkeypatch, 2, step, ERRORS[kind]) as (reader, limited):
-        responses = generate(reader, PROMPTS, how, witness)
+    with memory(monkeypatch, 2, step, ERRORS[kind]) as (hooked, limited):
+        responses = generate(hooked, PROMPTS, how, witness)
     assert [size for size in limited.tried if size > 2] == [5, 4, 3]  # long rows, then ever shorter ones
     assert sum(finished) == sum(size for size in limited.tried if size <= 2) == len(PROMPTS)
     for row, prompt in enumerate(PROMPTS):
@@ -86,10 +87,10 @@ def test_smaller_batches_give_the_same(kind: str, step: int, monkeypatch: pytest
 
 def test_targets_hold_every_token_once(monkeypatch: pytest.MonkeyPatch) -> None:
     how = GenerationConfig(NUM_TOKENS, None, token_budget=1000)
-    with hooked_model(tiny_model("llama")) as reader:
-        expected = collect(reader, PROMPTS, how, {"activations", "distributions"})
-    with memory(monkeypatch, 2, step=2) as (reader, _):
-        found = collect(reader, PROMPTS, how, {"activations", "distributions"})
+    hooked = HookedModel(tiny_model("llama"))
+    expected = collect(hooked, PROMPTS, how, {"activations", "distributions"})
+    with memory(monkeypatch, 2, step=2) as (hooked, _):
+        found = collect(hooked, PROMPTS, how, {"activations", "distributions"})
     assert found.responses == expected.responses
     for ours, theirs in zip(
         (found.activations, found.distributions), (expected.activations, expected.distributions), strict=True
@@ -99,20 +100,20 @@ def test_targets_hold_every_token_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_labels_are_scored_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     labels: list[Ids] = [(40, 7), (40, 41, 7), (40,)]
-    with hooked_model(tiny_model("llama")) as reader:
-        expected = sequence_log_probabilities(reader, PROMPTS, labels, 1000)
-    with memory(monkeypatch, 1, step=1) as (reader, limited):
-        found = sequence_log_probabilities(reader, PROMPTS, labels, 1000)
+    hooked = HookedModel(tiny_model("llama"))
+    expected = sequence_log_probabilities(hooked, PROMPTS, labels, 1000)
+    with memory(monkeypatch, 1, step=1) as (hooked, limited):
+        found = sequence_log_probabilities(hooked, PROMPTS, labels, 1000)
     assert max(limited.tried) > 1
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_a_prompt_that_does_not_fit_alone_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with (
-        memory(monkeypatch, 0) as (reader, limited),
+        memory(monkeypatch, 0) as (hooked, limited),
         pytest.raises(MachineError, match=r"out of memory: a single prompt of 20 tokens .* on cpu; lower --max_icl"),
     ):
-        generate(reader, made_up(20, 3, 4), GenerationConfig(NUM_TOKENS, None, token_budget=1000))
+        generate(hooked, made_up(20, 3, 4), GenerationConfig(NUM_TOKENS, None, token_budget=1000))
     assert limited.tried == [3, 1]
 
 
@@ -123,21 +124,21 @@ LONG = [made_up(length, beginning=beginning) for beginning in made_up(50, 40) fo
 def test_beginnings_that_do_not_fit_together_are_read_alone(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[int] = []
 
-    def limited(reader: HookedModel, beginnings: Sequence[Ids]) -> PrefixCache:
+    def limited(hooked: HookedModel, beginnings: Sequence[Ids]) -> PrefixCache:
         tried.append(len(beginnings))
         if len(beginnings) > most:
             raise ERRORS["gpu"]()
-        return read_prefixes(reader, beginnings)
+        return read_prefixes(hooked, beginnings)
 
     prompts = [prompt for (prompt,) in LONG]
-    with hooked_model(tiny_model("llama")) as reader:
-        expected = generate(reader, prompts, GenerationConfig(NUM_TOKENS, None))
-        monkeypatch.setattr(generation, "read_beginnings", limited)
-        if most:
-            assert generate(reader, prompts, GenerationConfig(NUM_TOKENS, None)) == expected
-        else:
-            with pytest.raises(MachineError, match="a single prompt of 50 tokens"):
-                generate(reader, prompts, GenerationConfig(NUM_TOKENS, None))
+    hooked = HookedModel(tiny_model("llama"))
+    expected = generate(hooked, prompts, GenerationConfig(NUM_TOKENS, None))
+    monkeypatch.setattr(generation, "read_prefixes", limited)
+    if most:
+        assert generate(hooked, prompts, GenerationConfig(NUM_TOKENS, None)) == expected
+    else:
+        with pytest.raises(MachineError, match="a single prompt of 50 tokens"):
+            generate(hooked, prompts, GenerationConfig(NUM_TOKENS, None))
     assert tried == [2, 1, 1][: 3 if most else 2]
 
 
@@ -145,13 +146,13 @@ def test_what_prompts_share_is_not_held_for_each() -> None:
     """64 prompts behind 200 shared tokens take the slots of few of them, also when they have grown."""
     rests = [Suffix(row, ids, 0) for row, (ids,) in enumerate(made_up(9) for _ in range(64))]
     queue = BatchScheduler(rests, [200], 3, TokenBudget(2048))
-    with hooked_model(tiny_model("llama")) as reader:
-        beginnings = read_prefixes(reader, made_up(200))
-        lanes = queue.next()
-        state = DecodingState(reader, beginnings, lanes)
-        seen = state.first(activations=False)
-        for _ in range(3):
-            seen = state.next(seen.logits.argmax(-1))
+    hooked = HookedModel(tiny_model("llama"))
+    beginnings = read_prefixes(hooked, made_up(200))
+    lanes = queue.next()
+    state = DecodingState(hooked, beginnings, lanes)
+    seen = state.first(activations=False)
+    for _ in range(3):
+        seen = state.next(seen.logits.argmax(-1))
     keys = state.cache.layers[0].keys
     assert keys is not None
     assert len(state.rows) == 64
@@ -161,9 +162,9 @@ def test_what_prompts_share_is_not_held_for_each() -> None:
 
 def test_other_errors_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     with (
-        memory(monkeypatch, 0, error=lambda: RuntimeError("shapes do not match")) as (reader, limited),
+        memory(monkeypatch, 0, error=lambda: RuntimeError("shapes do not match")) as (hooked, limited),
         pytest.raises(RuntimeError, match="shapes"),
     ):
-        generate(reader, PROMPTS, GenerationConfig(NUM_TOKENS, None))
+        generate(hooked, PROMPTS, GenerationConfig(NUM_TOKENS, None))
     assert len(limited.tried) == 1
     assert not ran_out_of_memory(ValueError("out of memory"))

@@ -22,7 +22,7 @@ from ia2.errors import UserError
 from ia2.methods import Adapter
 from ia2.models.adapters import Beginning, peft_config, restore, snapshot, trainable_adapters, trainable_parameters
 from ia2.models.generation import GenerationConfig, generate
-from ia2.models.hooked_model import Model, hooked_model
+from ia2.models.hooked_model import HookedModel, Model
 from ia2.models.loading import load_model
 from ia2.models.placement import device_of
 from ia2.prompts.tokenization import Ids, TokenizedExample, collate
@@ -58,19 +58,20 @@ def spread(folder: Path, place: str) -> PreTrainedModel:
 @pytest.mark.parametrize(("shape", "place"), [*((shape, IN_PART) for shape in SHAPES), ("gemma3_text", ON_DISK)])
 def test_decoding_is_the_same(folders: dict[str, Path], shape: str, place: str) -> None:
     whole, witness = tiny_model(shape), Witness()
-    with hooked_model(spread(folders[shape], place)) as reader:
-        responses = generate(reader, PROMPTS, GenerationConfig(5, None), witness)
+    hooked = HookedModel(spread(folders[shape], place))
+    responses = generate(hooked, PROMPTS, GenerationConfig(5, None), witness)
     for row, prompt in enumerate(PROMPTS):
         assert_same(witness.plain(row, responses[row]), plain_greedy(whole, prompt, 5))
 
 
 def read(model: Model) -> dict[str, torch.Tensor]:
     """What a model does at answer positions, and the gradients of its adapter."""
-    with hooked_model(model) as reader:
-        found = reader.read(collate(EXAMPLES, reader.device), activations=True, logits=True)
-        assert found.activations is not None
-        assert found.logits is not None
-        (found.activations.square().mean() + found.logits.log_softmax(-1).square().mean()).backward()
+    hooked = HookedModel(model)
+    batch = collate(EXAMPLES, hooked.device)
+    found = hooked.outputs(batch.input_ids, batch.rows, batch.columns, activations=True, logits=True)
+    assert found.activations is not None
+    assert found.logits is not None
+    (found.activations.square().mean() + found.logits.log_softmax(-1).square().mean()).backward()
     gradients = {name: weight.grad for name, weight in trainable_parameters(model).items()}  # type: ignore[arg-type]
     assert all(gradient is not None and gradient.abs().sum() > 0 for gradient in gradients.values())
     return {"activations": found.activations.detach(), "logits": found.logits.detach(), **gradients}  # type: ignore[dict-item]
@@ -109,9 +110,13 @@ def test_several_adapters_at_once_too(folders: dict[str, Path]) -> None:
     seen = []
     for model in (spread(folders["llama"], IN_PART), tiny_model("llama")):
         beginnings = [Beginning(peft_config(model, config_of("lora")), seed) for seed in (3, 4)]
-        with trainable_adapters(model, beginnings) as (adapted, names), hooked_model(adapted) as reader:
+        with trainable_adapters(model, beginnings) as (adapted, names):
+            hooked = HookedModel(adapted)
             of_rows = [names[row % 2] for row in range(len(EXAMPLES))]
-            found = reader.read(collate(EXAMPLES, reader.device), activations=False, logits=True, adapters=of_rows)
+            batch = collate(EXAMPLES, hooked.device)
+            found = hooked.outputs(
+                batch.input_ids, batch.rows, batch.columns, activations=False, logits=True, adapters=of_rows
+            )
             assert found.logits is not None
             found.logits.square().mean().backward()
             seen.append([weight.grad for name in names for weight in trainable_parameters(adapted, name).values()])
@@ -136,9 +141,9 @@ def test_what_is_wrapped_is_not_packed(folders: dict[str, Path]) -> None:
 def test_targets_are_the_same(folders: dict[str, Path]) -> None:
     how, found = GenerationConfig(4, None), []
     for model in (spread(folders["qwen3"], IN_PART), tiny_model("qwen3")):
-        with hooked_model(model) as reader:
-            early = collect(reader, PROMPTS, how, {"tokens", "activations"})
-            found.append(add_kinds(reader, PROMPTS, early, {"distributions"}))
+        hooked = HookedModel(model)
+        early = collect(hooked, PROMPTS, how, {"tokens", "activations"})
+        found.append(add_kinds(hooked, PROMPTS, early, {"distributions"}))
     assert found[0].responses == found[1].responses
     for kind in ("activations", "distributions"):
         assert_close(getattr(found[0], kind), getattr(found[1], kind))

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from ia2.config import StopRule
 from ia2.models.generation import GenerationConfig, Stopper, generate
-from ia2.models.hooked_model import hooked_model
+from ia2.models.hooked_model import HookedModel
 
 
 def worded_tokenizer(*words: str) -> PreTrainedTokenizerFast:
@@ -141,5 +141,5 @@ def test_the_token_that_ends_a_response_is_its_last() -> None:
     words = [f"word{index}" for index in range(3, VOCABULARY)]
     words[tokens[1] - 3], words[tokens[2] - 3] = "x\n", "\ny"
     for stopper in (Stopper(WORDED, "eos", [tokens[2]]), Stopper(worded_tokenizer(*words), "separator", [])):
-        with hooked_model(model) as reader:
-            assert generate(reader, [prompt], GenerationConfig(6, stopper)) == [tokens[:3]]
+        hooked = HookedModel(model)
+        assert generate(hooked, [prompt], GenerationConfig(6, stopper)) == [tokens[:3]]

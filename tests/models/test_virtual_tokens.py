@@ -7,7 +7,7 @@ from tiny import WINDOW, tiny_model, tiny_tokenizer
 
 from ia2.methods import Adapter
 from ia2.models.generation import GenerationConfig, Stopper, generate
-from ia2.models.hooked_model import hooked_model
+from ia2.models.hooked_model import HookedModel
 from ia2.prompts.tokenization import Ids
 
 NUM_TOKENS = 8
@@ -28,9 +28,9 @@ def test_equals_one_by_one(shape: str, adapter: Adapter, prompts: str) -> None:
         expected = [plain_greedy(adapted, prompt, NUM_TOKENS) for prompt in PROMPTS[prompts]]
         ends = {expected[0].tokens[2], expected[1].tokens[5]}
         expected = [response.until(ends) for response in expected]
-        with hooked_model(adapted) as reader:
-            how = GenerationConfig(NUM_TOKENS, Stopper(tiny_tokenizer(), "eos", sorted(ends)))
-            responses = generate(reader, PROMPTS[prompts], how, witness)
+        hooked = HookedModel(adapted)
+        how = GenerationConfig(NUM_TOKENS, Stopper(tiny_tokenizer(), "eos", sorted(ends)))
+        responses = generate(hooked, PROMPTS[prompts], how, witness)
     for row, right in enumerate(expected):
         assert_same(witness.plain(row, responses[row]), right)
 
@@ -40,7 +40,7 @@ def test_adapters_without_virtual_tokens_too(adapter: Adapter) -> None:
     model, witness = tiny_model("qwen2"), Witness()
     with random_adapter(model, adapter) as adapted:
         expected = [plain_greedy(adapted, prompt, NUM_TOKENS) for prompt in PROMPTS["a shared beginning"]]
-        with hooked_model(adapted) as reader:
-            responses = generate(reader, PROMPTS["a shared beginning"], GenerationConfig(NUM_TOKENS, None), witness)
+        hooked = HookedModel(adapted)
+        responses = generate(hooked, PROMPTS["a shared beginning"], GenerationConfig(NUM_TOKENS, None), witness)
     for row, right in enumerate(expected):
         assert_same(witness.plain(row, responses[row]), right)

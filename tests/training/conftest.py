@@ -1,11 +1,9 @@
 """A tiny random Llama, alone and as a teacher."""
 
-from collections.abc import Iterator
-
 import pytest
 from tiny import tiny_model, tiny_tokenizer
 
-from ia2.models.hooked_model import HookedModel, hooked_model
+from ia2.models.hooked_model import HookedModel
 from ia2.models.loading import LanguageModel
 
 
@@ -15,6 +13,5 @@ def lm() -> LanguageModel:
 
 
 @pytest.fixture
-def teacher(lm: LanguageModel) -> Iterator[HookedModel]:
-    with hooked_model(lm.model) as reader:
-        yield reader
+def teacher(lm: LanguageModel) -> HookedModel:
+    return HookedModel(lm.model)

@@ -6,7 +6,7 @@ from made_up_ids import made_up_ids
 
 from ia2.config import TrainConfig
 from ia2.models.adapters import new_adapter, peft_config
-from ia2.models.hooked_model import HookedModel, hooked_model
+from ia2.models.hooked_model import HookedModel
 from ia2.models.loading import LanguageModel
 from ia2.prompts.tokenization import Ids
 from ia2.training.dataset import DistillationDataset, example_losses, from_answers, from_targets, weighted
@@ -51,9 +51,10 @@ def test_act_is_zero_for_a_student_that_sees_what_its_teacher_saw(
     lm: LanguageModel, targets: Targets, lessons: DistillationDataset
 ) -> None:
     config = TrainConfig(training_method="act", lora_r=4)
-    with new_adapter(lm.model, peft_config(lm.model, config), seed=0) as student, hooked_model(student) as reader:
-        prompted = example_losses(reader, from_targets(PROMPTED, targets), range(5), {"act": 1.0})["act"]
-        bare = example_losses(reader, lessons, range(5), {"act": 1.0})["act"]
+    with new_adapter(lm.model, peft_config(lm.model, config), seed=0) as student:
+        hooked = HookedModel(student)
+        prompted = example_losses(hooked, from_targets(PROMPTED, targets), range(5), {"act": 1.0})["act"]
+        bare = example_losses(hooked, lessons, range(5), {"act": 1.0})["act"]
     assert prompted.max() < 1e-9
     assert bare.min() > 1e-2
 
@@ -97,7 +98,7 @@ def test_weights_multiply_each_loss_once() -> None:
 
 
 def test_losses_of_a_bfloat16_model_are_float32(lm: LanguageModel, targets: Targets) -> None:
-    with hooked_model(lm.model.bfloat16()) as reader:
-        losses = example_losses(reader, from_targets(QUERIES, targets), range(5), ALL)
+    hooked = HookedModel(lm.model.bfloat16())
+    losses = example_losses(hooked, from_targets(QUERIES, targets), range(5), ALL)
     assert {loss.dtype for loss in losses.values()} == {torch.float32}
     assert all((loss.bfloat16().float() != loss).any() for loss in losses.values())

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 
 from ia2.config import TrainConfig
 from ia2.models.adapters import new_adapter, peft_config, trainable_parameters
-from ia2.models.hooked_model import hooked_model
+from ia2.models.hooked_model import HookedModel
 from ia2.training.dataset import DistillationDataset, example_losses, from_targets, weighted
 from ia2.training.targets import Targets, add_kinds
 from ia2.training.trainer import Lesson, PhaseArguments, fit
@@ -97,8 +97,8 @@ def targets_of(prompts: list[tuple[int, ...]]) -> list[Tensor]:
 
 
 def lessons() -> DistillationDataset:
-    with hooked_model(tiny_model("llama")) as teacher:
-        return from_targets(QUERIES, add_kinds(teacher, PROMPTED, Targets(RESPONSES), {"activations"}))
+    teacher = HookedModel(tiny_model("llama"))
+    return from_targets(QUERIES, add_kinds(teacher, PROMPTED, Targets(RESPONSES), {"activations"}))
 
 
 def shaken(parameters: Weights) -> None:
@@ -117,11 +117,12 @@ def distance(ours: Tensor, oracle: Tensor) -> float:
 @pytest.mark.parametrize("weights", [{"act": 1.0}, {"tok": 1.0}, {"act": 0.75, "tok": 0.25}], ids=str)
 def test_gradients_are_those_of_float64(weights: dict[Loss, float]) -> None:
     model, lesson = tiny_model("llama"), lessons()
-    with new_adapter(model, peft_config(model, CONFIG), seed=0) as student, hooked_model(student) as reader:
+    with new_adapter(model, peft_config(model, CONFIG), seed=0) as student:
+        hooked = HookedModel(student)
         parameters = trainable_parameters(student)
         shaken(parameters)
         oracle = Oracle({name: parameter.detach().clone() for name, parameter in parameters.items()})
-        loss = weighted(example_losses(reader, lesson, range(5), weights), weights).mean()
+        loss = weighted(example_losses(hooked, lesson, range(5), weights), weights).mean()
         loss.backward()
         gradients = {_plain(name): parameter.grad for name, parameter in parameters.items()}
     expected = sum(
@@ -150,10 +151,11 @@ def test_adam_steps_are_those_of_float64(loss: Loss, num_epochs: int) -> None:
     settings = PhaseArguments(
         lr=LR, batch_size=2, num_train_epochs=num_epochs, patience=5, dev_eval_steps=2, keep="last", seed="7/act"
     )
-    with new_adapter(model, peft_config(model, CONFIG), seed=0) as student, hooked_model(student) as reader:
+    with new_adapter(model, peft_config(model, CONFIG), seed=0) as student:
+        hooked = HookedModel(student)
         shaken(trainable_parameters(student))
         start = {name: parameter.detach().clone() for name, parameter in trainable_parameters(student).items()}
-        fitted = fit(student, reader, lesson, settings, lambda _: None)
+        fitted = fit(student, hooked, lesson, settings, lambda _: None)
         ours = {_plain(name): parameter.detach() for name, parameter in trainable_parameters(student).items()}
     assert fitted.num_steps == 3 * num_epochs
     expected = adam(Oracle(start), loss, batches(num_epochs))

@@ -15,7 +15,7 @@ from torch import Tensor
 from ia2.config import TrainConfig
 from ia2.errors import UserError
 from ia2.models.adapters import ALONE, Beginning, peft_config, snapshot, trainable_adapters
-from ia2.models.hooked_model import HookedModel, hooked_model
+from ia2.models.hooked_model import HookedModel
 from ia2.training.dataset import Matching, Share, exercise_of, from_targets, losses_of
 from ia2.training.passes import Request, drive, passes_of
 from ia2.training.targets import Targets, add_kinds
@@ -36,14 +36,15 @@ def students(shape: str, seeds: list[int]) -> Iterator[tuple[PeftModel, list[str
     model = tiny_model(shape)
     config = TrainConfig(training_method="act", lora_r=4, lora_type="qkvo")
     beginnings = [Beginning(peft_config(model, config), seed) for seed in seeds]
-    with trainable_adapters(model, beginnings) as (adapted, names), hooked_model(adapted) as reader:
-        yield adapted, names, reader
+    with trainable_adapters(model, beginnings) as (adapted, names):
+        hooked = HookedModel(adapted)
+        yield adapted, names, hooked
 
 
 def lesson(shape: str, losses: str, part: int = 0) -> Lesson:
     """Rows of different lengths; another `part` has other rows, and fewer of them."""
-    with hooked_model(tiny_model(shape)) as teacher:
-        targets = add_kinds(teacher, PROMPTED, Targets(ANSWERS), {"activations"})
+    teacher = HookedModel(tiny_model(shape))
+    targets = add_kinds(teacher, PROMPTED, Targets(ANSWERS), {"activations"})
     lessons = from_targets(QUESTIONS, targets)
     return Lesson(lessons.part(part, 5), lessons.part(5, 8), LOSSES[losses])
 
@@ -53,12 +54,12 @@ def fits(
 ) -> list[dict[str, object]]:
     """What each run comes to, all of them in the same passes."""
     histories: list[list[History]] = [[] for _ in runs]
-    with students(shape, [seed for seed, _, _ in runs]) as (adapted, names, reader):
+    with students(shape, [seed for seed, _, _ in runs]) as (adapted, names, hooked):
         made = [
             fitting(Student(adapted, name), one, settings, history.append)
             for name, (_, one, settings), history in zip(names, runs, histories, strict=True)
         ]
-        outcomes = drive(made, passes_of(reader, passes))
+        outcomes = drive(made, passes_of(hooked, passes))
         weights = [
             {key.replace(f".{name}.", "."): value for key, value in snapshot(adapted, name).items()} for name in names
         ]
@@ -120,10 +121,10 @@ def test_a_run_whose_loss_is_no_number_ends_alone() -> None:
 
 def gradients(micro_batch_size: int | None) -> tuple[list[Tensor], dict[Loss, Tensor]]:
     one = lesson("llama", "tna")
-    with students("llama", [0]) as (adapted, names, reader):
+    with students("llama", [0]) as (adapted, names, hooked):
         student = Student(adapted, names[0])
         request = Request(Share(one.train, (4, 0, 3, 1, 2)), one.trained, gradient=True)
-        (answer,) = passes_of(reader, micro_batch_size).answer([request])
+        (answer,) = passes_of(hooked, micro_batch_size).answer([request])
         found = [parameter.grad.clone() for parameter in student.parameters if parameter.grad is not None]
     return found, dict(answer.losses)
 
@@ -148,13 +149,13 @@ def test_a_step_in_micro_batches_has_the_gradient_of_the_whole(micro_batch_size:
 
 def test_what_fills_a_shape_changes_no_loss() -> None:
     one, wanted = lesson("llama", "tna").train, ("act", "tok")
-    with students("llama", [0]) as (_, _, reader), torch.no_grad():
-        exercise = exercise_of([Share(one, (4, 0, 3))], wanted, reader.device)
+    with students("llama", [0]) as (_, _, hooked), torch.no_grad():
+        exercise = exercise_of([Share(one, (4, 0, 3))], wanted, hooked.device)
         num_rows, num_tokens, num_positions = exercise.shape
         filled = exercise.filled(num_tokens + 5, num_positions + 7)
         assert filled.shape == (num_rows, num_tokens + 5, num_positions + 7)
-        expected = losses_of(reader, exercise, wanted)
-        found = losses_of(reader, filled, wanted)
+        expected = losses_of(hooked, exercise, wanted)
+        found = losses_of(hooked, filled, wanted)
     assert expected.keys() == found.keys() == set(wanted)
     for name, values in expected.items():
         torch.testing.assert_close(found[name], values, rtol=1e-4, atol=1e-6)
@@ -164,13 +165,13 @@ def test_what_fills_a_shape_changes_no_loss() -> None:
 def test_what_fills_a_shape_changes_no_gradient(act_norm: Literal["none", "layer"]) -> None:
     own = lesson("llama", "tna").train
     one, wanted = replace(own, matching=Matching(act_norm=act_norm)), ("act", "tok")
-    with students("llama", [0]) as (adapted, names, reader):
-        exercise = exercise_of([Share(one, (4, 0, 3))], wanted, reader.device)
+    with students("llama", [0]) as (adapted, names, hooked):
+        exercise = exercise_of([Share(one, (4, 0, 3))], wanted, hooked.device)
         _, num_tokens, num_positions = exercise.shape
         found = []
         for each in (exercise, exercise.filled(num_tokens + 5, num_positions + 7)):
             adapted.zero_grad(set_to_none=True)
-            torch.stack([values.sum() for values in losses_of(reader, each, wanted).values()]).sum().backward()
+            torch.stack([values.sum() for values in losses_of(hooked, each, wanted).values()]).sum().backward()
             gradients = (parameter.grad for parameter in Student(adapted, names[0]).parameters)
             found.append([gradient for gradient in gradients if gradient is not None])
     assert_same_gradients(found[1], found[0])

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from ia2.models.generation import GenerationConfig
-from ia2.models.hooked_model import hooked_model
+from ia2.models.hooked_model import HookedModel
 from ia2.training.targets import collect
 from ia2.training.tensor_stream import TensorStreamWriter
 
@@ -130,9 +130,9 @@ def test_twenty_times_more_examples_take_no_more_memory(
     for num_examples in (40, 800):
         prompts = made_up_ids("many", *[5] * num_examples)
         gauge.most = 0
-        with hooked_model(wide) as teacher:
-            how = GenerationConfig(NUM_TOKENS, None, token_budget=200)
-            found = collect(teacher, prompts, how, {"activations", "distributions"}, tmp_path)
+        teacher = HookedModel(wide)
+        how = GenerationConfig(NUM_TOKENS, None, token_budget=200)
+        found = collect(teacher, prompts, how, {"activations", "distributions"}, tmp_path)
         assert found.activations is not None
         peaks.append(gauge.most)
         sizes.append(found.activations.nbytes)

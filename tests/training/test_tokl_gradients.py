@@ -18,7 +18,7 @@ from tiny import tiny_model
 from torch import Tensor
 
 from ia2.models.adapters import new_adapter, peft_config, trainable_parameters
-from ia2.models.hooked_model import hooked_model
+from ia2.models.hooked_model import HookedModel
 from ia2.training.dataset import DistillationDataset, Matching, example_losses, from_targets
 from ia2.training.targets import Targets, add_kinds
 from ia2.training.trainer import Lesson, PhaseArguments, fit
@@ -52,19 +52,20 @@ def divergence(oracle: Oracle, index: int, teacher: Tensor) -> Tensor:
 
 
 def lessons(top_k: int | None) -> DistillationDataset:
-    with hooked_model(tiny_model("llama")) as teacher:
-        targets = add_kinds(teacher, PROMPTED, Targets(RESPONSES), {"distributions"})
+    teacher = HookedModel(tiny_model("llama"))
+    targets = add_kinds(teacher, PROMPTED, Targets(RESPONSES), {"distributions"})
     return from_targets(QUERIES, targets, Matching(top_k=top_k))
 
 
 @pytest.mark.parametrize("top_k", TOP_K)
 def test_gradients_are_those_of_float64(top_k: int | None) -> None:
     model = tiny_model("llama")
-    with new_adapter(model, peft_config(model, CONFIG), seed=0) as student, hooked_model(student) as reader:
+    with new_adapter(model, peft_config(model, CONFIG), seed=0) as student:
+        hooked = HookedModel(student)
         parameters = trainable_parameters(student)
         shaken(parameters)
         oracle = Oracle({name: parameter.detach().clone() for name, parameter in parameters.items()})
-        loss = example_losses(reader, lessons(top_k), range(5), {"tokl": 1.0})["tokl"].mean()
+        loss = example_losses(hooked, lessons(top_k), range(5), {"tokl": 1.0})["tokl"].mean()
         loss.backward()
         gradients = {_plain(name): parameter.grad for name, parameter in parameters.items()}
     teachers = distributions(top_k)
@@ -85,11 +86,12 @@ def test_three_adam_steps_are_those_of_float64(top_k: int | None) -> None:
     settings = PhaseArguments(
         lr=LR, batch_size=2, num_train_epochs=1, patience=5, dev_eval_steps=2, keep="last", seed="7/act"
     )
-    with new_adapter(model, peft_config(model, CONFIG), seed=0) as student, hooked_model(student) as reader:
+    with new_adapter(model, peft_config(model, CONFIG), seed=0) as student:
+        hooked = HookedModel(student)
         shaken(trainable_parameters(student))
         oracle = Oracle({name: parameter.detach().clone() for name, parameter in trainable_parameters(student).items()})
         start = {name: weight.detach().clone() for name, weight in oracle.weights.items()}
-        fit(student, reader, Lesson(whole, whole.part(5, 5), {"tokl": 1.0}), settings, lambda _: None)
+        fit(student, hooked, Lesson(whole, whole.part(5, 5), {"tokl": 1.0}), settings, lambda _: None)
         ours = {_plain(name): parameter.detach().double() for name, parameter in trainable_parameters(student).items()}
     teachers = distributions(top_k)
     first, second = ({name: torch.zeros_like(weight) for name, weight in start.items()} for _ in range(2))

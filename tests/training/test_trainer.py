@@ -15,11 +15,11 @@ from torch import Tensor
 from ia2.config import TrainConfig
 from ia2.errors import UserError
 from ia2.models.adapters import new_adapter, peft_config, restore, save_adapter, saved_adapter, snapshot
-from ia2.models.hooked_model import HookedModel, hooked_model
+from ia2.models.hooked_model import HookedModel
 from ia2.training import trainer as fitting
 from ia2.training.dataset import from_answers, from_targets
 from ia2.training.targets import Targets, add_kinds
-from ia2.training.trainer import DevLoss, History, Lesson, PhaseArguments, TrainOutput, dev_loss, trainer
+from ia2.training.trainer import DevLoss, History, Lesson, PhaseArguments, TrainOutput, dev_loss, fit
 from ia2.training.variants import Loss
 
 QUESTIONS, ANSWERS = (
@@ -40,14 +40,14 @@ EVALUATED = (0, 2, 3, 4, 6, 8, 9, 10, 12, 14, 15, 16, 18)
 @dataclass
 class Outcome:
     student: PeftModel
-    reader: HookedModel
+    hooked: HookedModel
     fitted: TrainOutput
     history: list[History]
     evaluated: dict[int, dict[str, Tensor]]
     """The weights at each evaluation, by step."""
 
     def dev_loss(self) -> float:
-        return dev_loss(self.reader, LESSON, 4096).weighted
+        return dev_loss(self.hooked, LESSON, 4096).weighted
 
     def weights(self) -> dict[str, Tensor]:
         return snapshot(self.student)
@@ -70,9 +70,9 @@ def run(student: PeftModel, settings: PhaseArguments, lesson: Lesson = LESSON) -
         if "dev_loss" in entry:
             evaluated[int(entry["step"])] = snapshot(student)
 
-    with hooked_model(student) as reader:
-        fitted = trainer(student, reader, lesson, settings, note)
-    return Outcome(student, reader, fitted, history, evaluated)
+    hooked = HookedModel(student)
+    fitted = fit(student, hooked, lesson, settings, note)
+    return Outcome(student, hooked, fitted, history, evaluated)
 
 
 def fresh_run(settings: PhaseArguments, seed: int = 0) -> dict[str, Tensor]:
@@ -114,8 +114,9 @@ def test_the_student_is_left_with_the_weights_of_that_dev_loss(
 def test_the_saved_adapter_gives_the_best_dev_loss(student: PeftModel, tmp_path: Path) -> None:
     outcome = run(student, BRISK)
     save_adapter(student, tmp_path, "tiny")
-    with saved_adapter(tiny_model("llama"), tmp_path) as loaded, hooked_model(loaded) as reader:
-        assert dev_loss(reader, LESSON, 4096).weighted == pytest.approx(outcome.fitted.best_dev_loss, rel=1e-5)
+    with saved_adapter(tiny_model("llama"), tmp_path) as loaded:
+        hooked = HookedModel(loaded)
+        assert dev_loss(hooked, LESSON, 4096).weighted == pytest.approx(outcome.fitted.best_dev_loss, rel=1e-5)
 
 
 @pytest.mark.parametrize("keep", ["best", "last"])
@@ -215,23 +216,23 @@ def test_history(student: PeftModel) -> None:
 
 def test_the_first_train_loss_is_that_of_the_first_batch(student: PeftModel) -> None:
     settings = replace(BRISK, batch_size=5, num_train_epochs=1)
-    with hooked_model(student) as reader:
-        expected = dev_loss(reader, replace(LESSON, dev=LESSON.train), 4096).weighted
+    hooked = HookedModel(student)
+    expected = dev_loss(hooked, replace(LESSON, dev=LESSON.train), 4096).weighted
     assert run(student, settings).history[1]["train_loss"] == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("token_budget", [1, 12, 4096])
 def test_dev_loss_is_the_same_whatever_the_batches(student: PeftModel, token_budget: int) -> None:
-    with hooked_model(student) as reader:
-        apart = [replace(LESSON, dev=LESSON.dev.part(index, index + 1)) for index in range(3)]
-        alone = [dev_loss(reader, one, 4096).weighted for one in apart]
-        assert dev_loss(reader, LESSON, token_budget).weighted == pytest.approx(sum(alone) / 3, rel=1e-5)
+    hooked = HookedModel(student)
+    apart = [replace(LESSON, dev=LESSON.dev.part(index, index + 1)) for index in range(3)]
+    alone = [dev_loss(hooked, one, 4096).weighted for one in apart]
+    assert dev_loss(hooked, LESSON, token_budget).weighted == pytest.approx(sum(alone) / 3, rel=1e-5)
 
 
 def joint(student: PeftModel, weights: dict[Loss, float]) -> Lesson:
     """A lesson of activations and tokens together; what it matches is the student's own base model."""
-    with hooked_model(student) as reader:
-        targets = add_kinds(reader, PROMPTED, Targets(ANSWERS), {"activations"})
+    hooked = HookedModel(student)
+    targets = add_kinds(hooked, PROMPTED, Targets(ANSWERS), {"activations"})
     lessons = from_targets(QUESTIONS, targets)
     return Lesson(lessons.part(0, 5), lessons.part(5, 8), weights)
 
@@ -240,11 +241,11 @@ def test_the_dev_loss_is_the_weighted_sum_of_its_parts_and_they_do_not_know_the_
     losses = {}
     for w in (0.25, 0.75):
         lesson = joint(student, {"act": 1 - w, "tok": w})
-        with hooked_model(student) as reader:
-            losses[w] = dev_loss(reader, lesson, 4096)
-            apart = {
-                name: dev_loss(reader, replace(lesson, weights={name: 1.0}), 4096).weighted for name in losses[w].parts
-            }
+        hooked = HookedModel(student)
+        losses[w] = dev_loss(hooked, lesson, 4096)
+        apart = {
+            name: dev_loss(hooked, replace(lesson, weights={name: 1.0}), 4096).weighted for name in losses[w].parts
+        }
         assert losses[w].parts == pytest.approx(apart, rel=1e-6)
         assert losses[w].weighted == pytest.approx((1 - w) * apart["act"] + w * apart["tok"], rel=1e-6)
     assert losses[0.25].parts == losses[0.75].parts

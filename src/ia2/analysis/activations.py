@@ -18,12 +18,12 @@ from ia2.prompts.tokenization import TokenizedExample
 
 
 @torch.no_grad()
-def forced_activations(reader: HookedModel, examples: Sequence[TokenizedExample], token_budget: int | None) -> Tensor:
+def forced_activations(hooked: HookedModel, examples: Sequence[TokenizedExample], token_budget: int | None) -> Tensor:
     """Activations [L, M, D] at the M answer positions of all examples, in their order and in the model's dtype.
 
     UserError where an example does not fit the model's context.
     """
-    check_context(reader, max(map(len, examples)))
+    check_context(hooked, max(map(len, examples)))
     found: dict[int, Tensor] = {}
 
     def read(state: DecodingState) -> None:
@@ -33,7 +33,7 @@ def forced_activations(reader: HookedModel, examples: Sequence[TokenizedExample]
         found.update(zip(state.rows, activations.split(lengths, dim=1), strict=True))
 
     prompts = [example.prompt for example in examples]
-    for_each_batch(reader, prompts, Feeding(token_budget, after=[example.response[:-1] for example in examples]), read)
+    for_each_batch(hooked, prompts, Feeding(token_budget, after=[example.response[:-1] for example in examples]), read)
     return torch.cat([found[row] for row in range(len(examples))], dim=1)
 
 

@@ -17,7 +17,7 @@ from ia2.errors import UserError
 from ia2.evaluation.evaluation_set import EvaluationSpec, read_evaluation_set, with_demonstrations
 from ia2.methods import BASE, OTHER_DEMONSTRATIONS, TEACHER
 from ia2.models.generation import GenerationConfig, generate
-from ia2.models.hooked_model import hooked_model
+from ia2.models.hooked_model import HookedModel
 from ia2.models.loading import LanguageModel
 from ia2.prompts.tokenization import Ids, TokenizedExample
 from ia2.training.targets import Targets, load_usable, save_targets
@@ -115,7 +115,8 @@ def _decoded(
     asked: EvaluationSpec, lm: LanguageModel, prompts: Sequence[Ids], token_budget: int | None
 ) -> tuple[Ids, ...]:
     bar = tqdm(total=len(prompts), desc="responses", unit="example", leave=False, disable=None)
-    with hooked_model(lm.model) as teacher, bar:
+    with bar:
+        teacher = HookedModel(lm.model)
         how = GenerationConfig(
             asked.num_generated_tokens_eval, lm.stopper(asked.stop, asked.chat_template), token_budget, bar.update
         )

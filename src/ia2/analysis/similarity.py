@@ -31,7 +31,7 @@ from ia2.config import absolute_model_id
 from ia2.errors import UserError
 from ia2.evaluation.evaluation_set import EvaluationSpec
 from ia2.models.adapters import saved_adapter
-from ia2.models.hooked_model import hooked_model
+from ia2.models.hooked_model import HookedModel
 from ia2.models.loading import LanguageModel, parts_on_disk
 from ia2.models.model_files import changed_parts
 from ia2.report.reading import Problem
@@ -159,8 +159,8 @@ class _Pass:
         side, model = self.sides[turn.model], self.how.lm.model
         with ExitStack() as stack:
             attached = stack.enter_context(saved_adapter(model, side.trained.folder)) if side.trained else model
-            reader = stack.enter_context(hooked_model(attached))
-            return forced_activations(reader, self.scene.examples(side, part), self.how.token_budget)
+            hooked = HookedModel(attached)
+            return forced_activations(hooked, self.scene.examples(side, part), self.how.token_budget)
 
 
 # What is written

@@ -32,7 +32,7 @@ from ia2.evaluation.evaluation_set import (
 from ia2.evaluation.metrics import Labels, Scored
 from ia2.evaluation.passes import PASSES, numbers_of_passes
 from ia2.models.adapters import saved_adapter
-from ia2.models.hooked_model import Model, hooked_model
+from ia2.models.hooked_model import HookedModel, Model
 from ia2.models.loading import LanguageModel, parts_on_disk
 from ia2.models.model_files import changed_parts
 from ia2.report.reading import Problem
@@ -152,8 +152,9 @@ def evaluate_run(root: Path, asked: Evaluation, model: Answering, passes: Sequen
     attached: AbstractContextManager[Model] = (
         nullcontext(lm.model) if trained is None else saved_adapter(lm.model, trained.folder)
     )
-    with attached as attached_model, hooked_model(attached_model) as reader:
-        answers = {PASSES[with_icl]: answer(reader, lm, asks, how) for with_icl, asks in questions.items()}
+    with attached as attached_model:
+        hooked = HookedModel(attached_model)
+        answers = {PASSES[with_icl]: answer(hooked, lm, asks, how) for with_icl, asks in questions.items()}
     made = {name: _Pass(bare, grade(bare, said.responses), said) for name, said in answers.items()}
     if True not in passes:
         rests_on["split_sha256"] = None

@@ -20,7 +20,7 @@ from ia2.evaluation.label_scores import score_labels
 from ia2.evaluation.scoring import FirstTokenScores
 from ia2.models.adapters import saved_adapter
 from ia2.models.generation import GenerationConfig, context_of, generate
-from ia2.models.hooked_model import hooked_model
+from ia2.models.hooked_model import HookedModel
 from ia2.models.model_cache import ModelCache
 from ia2.prompts.prompt import Prompt
 from ia2.sources import FILE_TYPES, iterate_rows
@@ -72,16 +72,17 @@ def predict(trained: TrainedRun, rows: Sequence[Row], model: ModelConfig, models
     labels = [prompt_tokenizer.answer(label, ENDED, trained.stop) for label in label_answers(trained.spec)]
     how = GenerationConfig(trained.num_generated_tokens, lm.stopper(trained.stop, trained.config.chat_template))
     longest = max(how.num_generated_tokens, *map(len, labels), 0)
-    with saved_adapter(lm.model, trained.folder) as adapted, hooked_model(adapted) as reader:
-        limit = context_of(reader.base.config) or math.inf
-        needed = [len(prompt) + longest + reader.num_virtual_tokens for prompt in prompts]
+    with saved_adapter(lm.model, trained.folder) as adapted:
+        hooked = HookedModel(adapted)
+        limit = context_of(hooked.base.config) or math.inf
+        needed = [len(prompt) + longest + hooked.num_virtual_tokens for prompt in prompts]
         short = [prompt for prompt, length in zip(prompts, needed, strict=True) if length <= limit]
         scores = FirstTokenScores(gold=[0] * len(short), labels=[label[0] for label in labels])
-        texts = [prompt_tokenizer.text(ids) for ids in generate(reader, short, how, scores)] if short else []
+        texts = [prompt_tokenizer.text(ids) for ids in generate(hooked, short, how, scores)] if short else []
         answers = [parse(text, trained.spec) for text in texts]
         confidence: Sequence[float | None] = scores.confidence.tolist() if short else []
         if labels and short:
-            by_label = score_labels(reader, short, labels, scores, how.token_budget)
+            by_label = score_labels(hooked, short, labels, scores, how.token_budget)
             confidence = by_label.confidence(given_labels(trained.spec, answers))
     answered = iter(
         [

@@ -1,6 +1,6 @@
-"""A record read again: another reader over the responses that are stored, without a model.
+"""A record read again: another parser over the responses that are stored, without a model.
 
-Gold answers and responses go through the same reader, and what follows from reading (accuracy, parse rate, which labels
+Gold answers and responses go through the same parser, and what follows from reading (accuracy, parse rate, which labels
 were given) is computed by the functions that evaluation uses. What a model's probabilities say stays as it was. The
 responses are those that were stored, up to the blank line at which they were ended: what came after is not known.
 
@@ -39,7 +39,7 @@ class Reading:
     usual: bool
 
     @property
-    def reader(self) -> str:
+    def parser(self) -> str:
         """The parser, with what it looks for."""
         sought = {"after_marker": self.spec.marker, "regex": self.spec.pattern}.get(self.spec.parser)
         return self.spec.parser if sought is None else f"{self.spec.parser} {sought!r}"
@@ -116,7 +116,7 @@ def reread(path: Path, reading: Reading, command: str) -> Reread:
         "eval": _settings(stands["eval"], reading),
         "metrics": {**stands["metrics"], **numbers},
         **{key: value for key, value in _beside_metrics(passes, stands).items() if key in stands},
-        "reparsed": {"reader": reading.reader, "command": command},
+        "reparsed": {"reader": reading.parser, "command": command},
     }
     changed = _plain(examples[columns.columns]) != _plain(columns)
     return Reread(path, stands, record, examples.assign(**columns), numbers, int(changed.any(axis=1).sum()))
@@ -139,9 +139,9 @@ def _read(path: Path, names: list[str] | None, rows: pd.DataFrame, spec: TaskSpe
 
 
 def _settings(settings: Mapping[str, Any], reading: Reading) -> dict[str, Any]:
-    """The `eval` part, with the reader where it is not the dataset's own: a report then keeps such records apart."""
+    """The `eval` part, with the parser where it is not the dataset's own: a report then keeps such records apart."""
     kept = {key: value for key, value in settings.items() if key != "reader"}
-    return kept if reading.usual else {**kept, "reader": reading.reader}
+    return kept if reading.usual else {**kept, "reader": reading.parser}
 
 
 def _beside_metrics(passes: Mapping[str, _Pass], stands: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,7 +158,7 @@ def _beside_metrics(passes: Mapping[str, _Pass], stands: Mapping[str, Any]) -> d
 
 
 def _plain(frame: pd.DataFrame) -> pd.DataFrame:
-    """The values as they compare: no answer is the same as no answer, and is no text that a reader could give."""
+    """The values as they compare: no answer is the same as no answer, and is no text that a parser could give."""
     return frame.astype(object).where(frame.notna(), False)
 
 

@@ -21,7 +21,7 @@ from ia2.config import TrainConfig, absolute_model_id
 from ia2.errors import UserError
 from ia2.models.adapters import ALONE, Beginning, peft_config, save_adapter, saved_config, trainable_adapters
 from ia2.models.generation import check_context
-from ia2.models.hooked_model import HookedModel, hooked_model
+from ia2.models.hooked_model import HookedModel
 from ia2.models.loading import parts_on_disk
 from ia2.models.model_cache import ModelCache
 from ia2.models.model_files import changed_parts
@@ -93,12 +93,10 @@ def _trained(root: Path, assignments: Sequence[Assignment], models: ModelCache) 
         check_tracker(one.config.tracker)
     pupils = [_pupil(read_run_inputs(root, one.config, models), one) for one in assignments]
     lm, config = pupils[0].material.lm, assignments[0].config
-    with (
-        trainable_adapters(lm.model, [pupil.beginning for pupil in pupils]) as (adapted, names),
-        hooked_model(adapted) as reader,
-    ):
-        fits = [_learning(pupil, Student(adapted, name), reader) for pupil, name in zip(pupils, names, strict=True)]
-        return drive(fits, passes_of(reader, config.micro_batch_size))
+    with trainable_adapters(lm.model, [pupil.beginning for pupil in pupils]) as (adapted, names):
+        hooked = HookedModel(adapted)
+        fits = [_learning(pupil, Student(adapted, name), hooked) for pupil, name in zip(pupils, names, strict=True)]
+        return drive(fits, passes_of(hooked, config.micro_batch_size))
 
 
 @dataclass(frozen=True)
@@ -131,14 +129,14 @@ def _pupil(material: RunInputs, assignment: Assignment) -> _Pupil:
     return _Pupil(material, assignment, {phase: lesson_of(material, phase) for phase in phases}, beginning)
 
 
-def _learning(pupil: _Pupil, student: Student, reader: HookedModel) -> Fit[Path]:
+def _learning(pupil: _Pupil, student: Student, hooked: HookedModel) -> Fit[Path]:
     """A run under way: its phases one after the other, and its folder, complete or absent."""
     config, start = pupil.config, pupil.assignment.start
     with store.file_lock(pupil.folder):
         if not config.retrain and is_trained(pupil.material.root, config, start):
             return pupil.folder
         for lesson in pupil.lessons.values():
-            check_context(reader, max(map(len, (*lesson.train.examples, *lesson.dev.examples))))
+            check_context(hooked, max(map(len, (*lesson.train.examples, *lesson.dev.examples))))
         with store.atomic_write(pupil.folder) as temporary:
             temporary.mkdir()
             fitted: dict[str, TrainOutput] = {}

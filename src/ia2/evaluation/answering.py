@@ -56,7 +56,7 @@ class Answers:
     seconds: float
 
 
-def answer(reader: HookedModel, lm: LanguageModel, questions: EvaluationSet, asking: Asking) -> Answers:
+def answer(hooked: HookedModel, lm: LanguageModel, questions: EvaluationSet, asking: Asking) -> Answers:
     """Put every question to the model; UserError where a prompt does not fit its context."""
     started, prompt_tokenizer = time.perf_counter(), lm.prompt_tokenizer(asking.chat_template)
     prompts = [prompt_tokenizer.prompt(prompt) for prompt in questions.prompts]
@@ -72,8 +72,8 @@ def answer(reader: HookedModel, lm: LanguageModel, questions: EvaluationSet, ask
         how = GenerationConfig(
             asking.num_generated_tokens, lm.stopper(rule, asking.chat_template), asking.token_budget, advance
         )
-        responses = generate(reader, prompts, how, observer)
-    by_label = score_labels(reader, prompts, labels, first, asking.token_budget) if labels else None
+        responses = generate(hooked, prompts, how, observer)
+    by_label = score_labels(hooked, prompts, labels, first, asking.token_budget) if labels else None
     texts = [prompt_tokenizer.text(ids) for ids in responses]
     seconds = time.perf_counter() - started
     return Answers(texts, first, _token_scores(prompt_tokenizer, observer), by_label, seconds)

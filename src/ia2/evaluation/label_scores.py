@@ -41,7 +41,7 @@ class LabelScores:
 
 
 def score_labels(
-    reader: HookedModel,
+    hooked: HookedModel,
     prompts: Sequence[Ids],
     labels: Sequence[Ids],
     first: FirstTokenScores,
@@ -53,24 +53,24 @@ def score_labels(
     """
     if len({label[0] for label in labels}) == len(labels):
         return LabelScores("first_token", first.label_log_probabilities)
-    return LabelScores("full_sequence", sequence_log_probabilities(reader, prompts, labels, token_budget))
+    return LabelScores("full_sequence", sequence_log_probabilities(hooked, prompts, labels, token_budget))
 
 
 @torch.no_grad()
 def sequence_log_probabilities(
-    reader: HookedModel, prompts: Sequence[Ids], labels: Sequence[Ids], token_budget: int | None
+    hooked: HookedModel, prompts: Sequence[Ids], labels: Sequence[Ids], token_budget: int | None
 ) -> Floats:
     """log P(label | prompt), summed over the label's tokens, for every pair [n, K]; UserError where one is too long.
 
     A prompt is read once: each label is fed after it and forgotten again.
     """
-    check_context(reader, max(map(len, prompts)) + max(map(len, labels)))
+    check_context(hooked, max(map(len, prompts)) + max(map(len, labels)))
     scores = np.full((len(prompts), len(labels)), np.nan)
 
     def score(state: DecodingState) -> None:
         scores[state.rows] = _scored(state, labels).cpu().numpy()
 
-    for_each_batch(reader, prompts, Feeding(token_budget, max(map(len, labels)) - 1), score)
+    for_each_batch(hooked, prompts, Feeding(token_budget, max(map(len, labels)) - 1), score)
     return scores
 
 

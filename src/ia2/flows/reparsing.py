@@ -64,12 +64,12 @@ def _reading(root: Path, dataset: str, config: ReparseConfig) -> Reading:
     """
     name = name_of(dataset)
     own = load_pool(root, name).spec if store.pool_path(root, name).exists() else task(dataset).spec
-    spec = _with_reader(own if name == dataset else task(dataset).spec, config)
-    return Reading(spec, usual=Reading(spec, True).reader == Reading(own, True).reader)
+    spec = _with_parser(own if name == dataset else task(dataset).spec, config)
+    return Reading(spec, usual=Reading(spec, True).parser == Reading(own, True).parser)
 
 
-def _with_reader(spec: TaskSpec, config: ReparseConfig) -> TaskSpec:
-    """The spec with the reader of the flags; UserError where they do not make one."""
+def _with_parser(spec: TaskSpec, config: ReparseConfig) -> TaskSpec:
+    """The spec with the parser of the flags; UserError where they do not make one."""
     implied = "regex" if config.pattern else "after_marker" if config.marker else spec.parser
     parser = config.parser or implied
     if parser not in PARSERS:
@@ -109,7 +109,7 @@ def _mend_card(root: Path, record: Record) -> None:
 
 def _told(new: Reread, reading: Reading) -> list[str]:
     """A line on the record, and its old and new numbers where it changes."""
-    title = f"{new.path}, read by {reading.reader}"
+    title = f"{new.path}, read by {reading.parser}"
     if not new.changes:
         return [f"{title}: the same"]
     width = max(map(len, new.numbers))

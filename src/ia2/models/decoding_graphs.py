@@ -27,7 +27,7 @@ NEVER = 2**62
 
 def steps_after(state: DecodingState, num_steps: int) -> Steps:
     """What goes on from `state`, by so many steps at most: on a single GPU a replay, else the state itself."""
-    if state.reader.on_one_gpu and num_steps >= FEWEST_STEPS:
+    if state.hooked.on_one_gpu and num_steps >= FEWEST_STEPS:
         return Replay(state, num_steps)
     return state
 
@@ -50,7 +50,7 @@ class Replay:
     def __init__(self, state: DecodingState, num_steps: int) -> None:
         self.rows = state.rows
         self._begun, self._fed = state.step, 0
-        self._reader, self._activations = state.reader, state.activations
+        self._reader, self._activations = state.hooked, state.activations
         spots = state.spots(torch.ones_like(state.owner))
         self._lane, self._column = spots.lane.to(self._reader.device), spots.column.to(self._reader.device)
         self._tokens, self._queries = spots.table(torch.zeros_like(state.owner)), spots.places
@@ -87,14 +87,19 @@ class Replay:
 
     def _computed(self) -> _Shown:
         """One step from where all rows stand to the next, in place."""
-        reader, queries = self._reader, self._queries
-        masks = attention_masks(reader, self._slots, queries)
-        if self._activations:
-            reader.recorder.at(self._lane, self._column)
+        hooked, queries = self._reader, self._queries
+        masks = attention_masks(hooked, self._slots, queries)
         inputs = {"input_ids": self._tokens, "position_ids": queries.positions, "attention_mask": masks}
-        hidden = reader.hidden(self._lane, self._column, past_key_values=self._cache, use_cache=True, **inputs)
+        found = hooked.outputs_at(
+            self._lane,
+            self._column,
+            activations=self._activations,
+            past_key_values=self._cache,
+            use_cache=True,
+            **inputs,
+        )
         queries.positions.add_(1)
-        return _Shown(hidden, reader.logits(hidden), reader.recorder.take() if self._activations else None)
+        return _Shown(found.hidden, hooked.logits(found.hidden), found.activations)
 
 
 def _with_those_to_come(slots: SlotLayout, queries: SlotLayout, num_steps: int) -> SlotLayout:

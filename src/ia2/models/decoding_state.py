@@ -76,12 +76,12 @@ class PrefixCache:
     lengths: list[int]
 
 
-def read_prefixes(reader: HookedModel, beginnings: Sequence[Ids]) -> PrefixCache:
+def read_prefixes(hooked: HookedModel, beginnings: Sequence[Ids]) -> PrefixCache:
     """Read all of them in one forward pass."""
-    cache = reader.virtual_cache(len(beginnings)) or DynamicCache()
+    cache = hooked.virtual_cache(len(beginnings)) or DynamicCache()
     if any(beginnings):
-        reader.run(input_ids=_padded(beginnings).to(reader.device), past_key_values=cache, use_cache=True)
-    return PrefixCache(cache, [reader.num_virtual_tokens + len(ids) for ids in beginnings])
+        hooked.run(input_ids=_padded(beginnings).to(hooked.device), past_key_values=cache, use_cache=True)
+    return PrefixCache(cache, [hooked.num_virtual_tokens + len(ids) for ids in beginnings])
 
 
 def _padded(rows: Sequence[Sequence[int]], pad: int = 0) -> Tensor:
@@ -96,11 +96,11 @@ class DecodingState:
     (of its next token) are of the R that are still going, in the order of the lanes.
     """
 
-    def __init__(self, reader: HookedModel, beginnings: PrefixCache, lanes: Sequence[PackedRow]) -> None:
+    def __init__(self, hooked: HookedModel, beginnings: PrefixCache, lanes: Sequence[PackedRow]) -> None:
         rests = [rest for lane in lanes for rest in lane]
         chosen = torch.tensor([lane[0].beginning for lane in lanes])
         shared = torch.tensor(beginnings.lengths)[chosen]
-        self.reader = reader
+        self.hooked = hooked
         self.rows = [rest.row for rest in rests]
         self.step = 0
         self.activations = False
@@ -114,7 +114,7 @@ class DecodingState:
         self._ordinary = len(rests) == len(lanes) and len(shared.unique()) == 1
         slots = torch.arange(width).expand(len(lanes), -1)
         owners = torch.where(slots < shared[:, None], SHARED, NOBODY)
-        self.slots = SlotLayout(owners.to(reader.device), slots.to(reader.device))
+        self.slots = SlotLayout(owners.to(hooked.device), slots.to(hooked.device))
 
     def first(self, activations: bool) -> StepOutput:
         """Read the prompts, and see what their last tokens show: activations too, here and later, if so said."""
@@ -142,15 +142,14 @@ class DecodingState:
         """Feed each row its next tokens, as many as `lengths` [R] says; `tokens` holds them end to end."""
         fed = self._laid_out(tokens, lengths)
         seen = self._read(fed, fed.spots.ends - 1, self.activations)
-        return StepOutput(self.step, self.rows, seen.hidden, self.reader.logits(seen.hidden), seen.activations)
+        return StepOutput(self.step, self.rows, seen.hidden, self.hooked.logits(seen.hidden), seen.activations)
 
     def _read(self, fed: "_Fed", wanted: Tensor, activations: bool) -> ModelOutputs:
         """Run the model, and see what these of the tokens show."""
-        rows, columns = (one[wanted].to(self.reader.device) for one in (fed.spots.lane, fed.spots.column))
-        if activations:
-            self.reader.recorder.at(rows, columns)
-        hidden = self.reader.hidden(rows, columns, past_key_values=self.cache, use_cache=True, **fed.inputs)
-        return ModelOutputs(self.reader.recorder.take() if activations else None, hidden, logits=None)
+        rows, columns = (one[wanted].to(self.hooked.device) for one in (fed.spots.lane, fed.spots.column))
+        return self.hooked.outputs_at(
+            rows, columns, activations=activations, past_key_values=self.cache, use_cache=True, **fed.inputs
+        )
 
     def spots(self, lengths: Tensor) -> NextSlots:
         """Where the next `lengths` [R] tokens of the rows go."""
@@ -163,7 +162,7 @@ class DecodingState:
         owners = _table(shape, lane, column, self.owner[row], NOBODY)
         positions = _table(shape, lane, column, position, 0)
         return NextSlots(
-            lane, column, ends, SlotLayout(owners.to(self.reader.device), positions.to(self.reader.device))
+            lane, column, ends, SlotLayout(owners.to(self.hooked.device), positions.to(self.hooked.device))
         )
 
     def _laid_out(self, tokens: Tensor, lengths: Tensor) -> "_Fed":
@@ -172,7 +171,7 @@ class DecodingState:
         self.slots = self.slots.then(spots.places)
         inputs: dict[str, Any] = {"input_ids": spots.table(tokens)}
         if self._widths or not self._ordinary:
-            masks = attention_masks(self.reader, self.slots, spots.places)
+            masks = attention_masks(self.hooked, self.slots, spots.places)
             inputs |= {"position_ids": spots.places.positions, "attention_mask": masks}
         self._widths.append(spots.places.owners.shape[1])
         self.position = self.position + lengths
@@ -193,7 +192,7 @@ class DecodingState:
         self.owner, self.position = self.owner[indices], self.position[indices]
         lanes, self.lane = self.lane[indices].unique(return_inverse=True)
         if len(lanes) < len(self.slots.owners):
-            self.slots = self.slots.of(lanes.to(self.reader.device))
+            self.slots = self.slots.of(lanes.to(self.hooked.device))
             for layer in cast(list[DynamicLayer], self.cache.layers):
                 layer.batch_select_indices(lanes.to(layer.device))
 

@@ -92,12 +92,12 @@ class GenerationConfig:
 
 @torch.no_grad()
 def generate(
-    reader: HookedModel, prompts: Sequence[Ids], how: GenerationConfig, observer: Observer | None = None
+    hooked: HookedModel, prompts: Sequence[Ids], how: GenerationConfig, observer: Observer | None = None
 ) -> list[Ids]:
     """The greedy response to each prompt, in the order given; UserError where one does not fit the context."""
     if not prompts:
         return []
-    check_context(reader, max(map(len, prompts)) + how.num_generated_tokens)
+    check_context(hooked, max(map(len, prompts)) + how.num_generated_tokens)
     responses: dict[int, list[int]] = {}
 
     def answer(state: DecodingState) -> None:
@@ -105,7 +105,7 @@ def generate(
         responses.update(answered)
         how.advance(len(answered))
 
-    for_each_batch(reader, prompts, Feeding(how.token_budget, how.num_generated_tokens), answer)
+    for_each_batch(hooked, prompts, Feeding(how.token_budget, how.num_generated_tokens), answer)
     return [tuple(responses[index]) for index in range(len(prompts))]
 
 
@@ -121,7 +121,7 @@ class Feeding:
 
 
 def for_each_batch(
-    reader: HookedModel, prompts: Sequence[Ids], feeding: Feeding, work: Callable[[DecodingState], object]
+    hooked: HookedModel, prompts: Sequence[Ids], feeding: Feeding, work: Callable[[DecodingState], object]
 ) -> None:
     """`work` on every prompt once, in batches that have read what their rows share and nothing else yet.
 
@@ -129,15 +129,15 @@ def for_each_batch(
     single prompt does not fit.
     """
     told, after = feeding.token_budget, feeding.after
-    budget = affordable(reader.base, feeding.num_new_tokens) if told is None else TokenBudget(told)
+    budget = affordable(hooked.base, feeding.num_new_tokens) if told is None else TokenBudget(told)
     waiting = list(read_together(prefix_groups(prompts), budget.tokens))
     while waiting:
         groups = waiting.pop(0)
         shared = [prompts[group.rows[0]][: group.length] for group in groups]
-        beginnings = attempted(partial(read_prefixes, reader, shared))
+        beginnings = attempted(partial(read_prefixes, hooked, shared))
         if beginnings is None:
             half = len(groups) // 2
-            _tell_smaller(reader, len(groups), len(shared[0]))
+            _tell_smaller(hooked, len(groups), len(shared[0]))
             waiting[:0] = [groups[:half], groups[half:]]
             continue
         rests = [
@@ -146,33 +146,33 @@ def for_each_batch(
             for row in group.rows
         ]
         queue = BatchScheduler(rests, beginnings.lengths, feeding.num_new_tokens, budget)
-        _work_off(queue, reader, partial(_begin, work, reader, beginnings))
+        _work_off(queue, hooked, partial(_begin, work, hooked, beginnings))
         budget = queue.budget
 
 
 def _begin(
-    work: Callable[[DecodingState], object], reader: HookedModel, beginnings: PrefixCache, lanes: Sequence[PackedRow]
+    work: Callable[[DecodingState], object], hooked: HookedModel, beginnings: PrefixCache, lanes: Sequence[PackedRow]
 ) -> None:
-    work(DecodingState(reader, beginnings, lanes))
+    work(DecodingState(hooked, beginnings, lanes))
 
 
-def _work_off(queue: BatchScheduler, reader: HookedModel, work: Callable[[Sequence[PackedRow]], object]) -> None:
+def _work_off(queue: BatchScheduler, hooked: HookedModel, work: Callable[[Sequence[PackedRow]], object]) -> None:
     while queue.lanes:
         lanes = queue.next()
         if fits(partial(work, lanes)):
             queue.drop(lanes)
         else:
             rest = lanes[0][0]
-            _tell_smaller(reader, sum(map(len, lanes)), queue.shared[rest.beginning] + len(rest.ids))
+            _tell_smaller(hooked, sum(map(len, lanes)), queue.shared[rest.beginning] + len(rest.ids))
             queue.halve(lanes)
 
 
-def _tell_smaller(reader: HookedModel, num_rows: int, num_tokens: int) -> None:
+def _tell_smaller(hooked: HookedModel, num_rows: int, num_tokens: int) -> None:
     """Say that memory did not hold so many rows at once; MachineError where it was one of so many tokens."""
     if num_rows == 1:
         raise MachineError(
             f"out of memory: a single prompt of {num_tokens} tokens and its response do not fit on "
-            f"{reader.device}; lower --max_icl_demos or --icl_max_demos, or use another --device"
+            f"{hooked.device}; lower --max_icl_demos or --icl_max_demos, or use another --device"
         )
     log.warning("memory does not hold %d prompts at once; going on with fewer", num_rows)
 
@@ -183,10 +183,10 @@ def context_of(config: PreTrainedConfig) -> int | None:
     return limit
 
 
-def check_context(reader: HookedModel, num_tokens: int) -> None:
+def check_context(hooked: HookedModel, num_tokens: int) -> None:
     """UserError where a sequence of `num_tokens` is longer than the model can take; nothing is ever cut."""
-    limit = context_of(reader.base.config)
-    needed = num_tokens + reader.num_virtual_tokens
+    limit = context_of(hooked.base.config)
+    needed = num_tokens + hooked.num_virtual_tokens
     if limit is not None and needed > limit:
         raise UserError(
             f"a prompt and its response take {needed} tokens, the model's context holds {limit}: "

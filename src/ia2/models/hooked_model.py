@@ -5,8 +5,8 @@ tuning enter as the beginning of the key-value cache, computed once and shared b
 as PEFT's own forward, and it leaves positions within a batch what they are without an adapter.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -17,31 +17,30 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from ia2.models.architecture import architecture_of, attention_blocks, decoder_of
-from ia2.models.hooks import ActivationRecorder, record_attention
+from ia2.models.hooks import record_attention
 from ia2.models.placement import device_of, is_spread
 from ia2.models.virtual_tokens import prefix_cache, prompt_embeddings
-from ia2.prompts.tokenization import Batch
 
 Model = PreTrainedModel | PeftModel
 
 
 @dataclass(frozen=True)
 class ModelOutputs:
-    """What a model did at the M answer positions of a batch, activations and logits where asked for."""
+    """Outputs of a model at M positions, activations and logits where requested."""
 
-    activations: Tensor | None  # [L, M, D]; in float32 where they are to be learned from, else in the model's dtype
     hidden: Tensor  # [M, D], the decoder's last hidden states, in the model's dtype
-    logits: Tensor | None  # [M, V], in float32
+    activations: Tensor | None = None  # [L, M, D]; in float32 where they are learned from, else in the model's dtype
+    logits: Tensor | None = None  # [M, V], in float32
 
 
 class HookedModel:
-    """A model with its attention blocks recorded; made by `hooked_model`."""
+    """A model, with an adapter or without, that gives its attention outputs and hidden states at chosen positions."""
 
-    def __init__(self, model: Model, recorder: ActivationRecorder) -> None:
+    def __init__(self, model: Model) -> None:
         self.model = model
         self.base = base_of(model)
-        self.recorder = recorder
         self.architecture = architecture_of(self.base)
+        self._blocks = attention_blocks(self.base)
         self._decoder = decoder_of(self.base)
         self._head = cast(nn.Module, self.base.get_output_embeddings())
 
@@ -55,23 +54,28 @@ class HookedModel:
         """Whether the whole model is on a single GPU, so that its kernels can be recorded as a CUDA graph."""
         return self.device.type == "cuda" and not is_spread(self.base.get_input_embeddings())
 
-    def read(
-        self, batch: Batch, *, activations: bool, logits: bool, adapters: Sequence[str] | None = None
+    def outputs(  # noqa: PLR0913 - what a batch is fed as, and what is wanted of it
+        self,
+        input_ids: Tensor,
+        rows: Tensor,
+        columns: Tensor,
+        *,
+        activations: bool,
+        logits: bool,
+        adapters: Sequence[str] | None = None,
     ) -> ModelOutputs:
-        """Teacher-force a batch. Rows are padded on the right, so causal attention alone keeps padding out.
+        """Run input_ids [B, S], padded on the right: causal attention alone then keeps padding out.
 
         `adapters` names each row's own adapter, where the model has several.
         """
-        cache = self.virtual_cache(len(batch))
-        if activations:
-            self.recorder.at(batch.rows, batch.columns)
-        inputs = {"input_ids": batch.input_ids, "past_key_values": cache, "use_cache": cache is not None}
+        cache = self.virtual_cache(len(input_ids))
+        inputs = {"input_ids": input_ids, "past_key_values": cache, "use_cache": cache is not None}
         with self._adapted_by(adapters):
-            hidden = self.hidden(batch.rows, batch.columns, **inputs)
+            found = self.outputs_at(rows, columns, activations=activations, **inputs)
         return ModelOutputs(
-            activations=self.recorder.take().float() if activations else None,
-            hidden=hidden,
-            logits=self.logits(hidden) if logits else None,
+            hidden=found.hidden,
+            activations=None if found.activations is None else found.activations.float(),
+            logits=self.logits(found.hidden) if logits else None,
         )
 
     def _adapted_by(self, names: Sequence[str] | None) -> AbstractContextManager[Any]:
@@ -85,10 +89,12 @@ class HookedModel:
         """The decoder's last hidden states [B, S, D]; inputs are those of a transformers decoder."""
         return cast(Tensor, self._decoder(**inputs).last_hidden_state)
 
-    def hidden(self, rows: Tensor, columns: Tensor, **inputs: Any) -> Tensor:
-        """The last hidden states [M, D] at the positions (rows, columns) of the input."""
-        states = self.run(**inputs)
-        return states[rows.to(states.device), columns.to(states.device)].to(self.device)
+    def outputs_at(self, rows: Tensor, columns: Tensor, *, activations: bool, **inputs: Any) -> ModelOutputs:
+        """Run the decoder, and take its last hidden states and attention outputs at the positions (rows, columns)."""
+        with record_attention(self._blocks if activations else (), rows, columns) as recorded:
+            states = self.run(**inputs)
+        hidden = states[rows.to(states.device), columns.to(states.device)].to(self.device)
+        return ModelOutputs(hidden, torch.stack([one.to(rows.device) for one in recorded]) if activations else None)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits [..., V] in float32 of hidden states [..., D]."""
@@ -111,13 +117,6 @@ class HookedModel:
     def num_virtual_tokens(self) -> int:
         config = self.model.active_peft_config if isinstance(self.model, PeftModel) else None
         return int(config.num_virtual_tokens) if config is not None and config.is_prompt_learning else 0
-
-
-@contextmanager
-def hooked_model(model: Model) -> Iterator[HookedModel]:
-    """Hook `model` for reading; the hooks are gone when the context ends."""
-    with record_attention(attention_blocks(base_of(model))) as recorder:
-        yield HookedModel(model, recorder)
 
 
 def base_of(model: Model) -> PreTrainedModel:

@@ -37,30 +37,30 @@ class SlotLayout:
         return SlotLayout(self.owners[lanes], self.positions[lanes])
 
 
-def attention_masks(reader: HookedModel, slots: SlotLayout, queries: SlotLayout) -> Tensor | dict[str, Tensor]:
+def attention_masks(hooked: HookedModel, slots: SlotLayout, queries: SlotLayout) -> Tensor | dict[str, Tensor]:
     """Which of the cache's K slots each of Q queries may see: its own prompt's and the shared ones, not after it.
 
     Padding sees padding, since a query that sees nothing would come out as no number, and nothing else does. In the
     form the model takes: [N, 1, Q, K], bool for sdpa and additive for eager attention, and for architectures with
     several kinds of layer one mask for each kind.
     """
-    config = reader.base.config
+    config = hooked.base.config
     owners = slots.owners[:, None, :]
     distance = queries.positions[:, :, None] - slots.positions[:, None, :]
     causal = ((owners == queries.owners[:, :, None]) | (owners == SHARED)) & (distance >= 0)
     window = getattr(config, "sliding_window", None)
     windowed = causal if window is None else causal & (distance < window)
-    if reader.architecture.masks == "by_layer_type":
+    if hooked.architecture.masks == "by_layer_type":
         return {
-            "full_attention": _as_taken(causal, reader),
-            "sliding_attention": _as_taken(windowed, reader),
+            "full_attention": _as_taken(causal, hooked),
+            "sliding_attention": _as_taken(windowed, hooked),
         }
-    return _as_taken(windowed, reader)
+    return _as_taken(windowed, hooked)
 
 
-def _as_taken(allowed: Tensor, reader: HookedModel) -> Tensor:
+def _as_taken(allowed: Tensor, hooked: HookedModel) -> Tensor:
     allowed = allowed[:, None]
-    if reader.base.config._attn_implementation == "sdpa":
+    if hooked.base.config._attn_implementation == "sdpa":
         return allowed
-    dtype = reader.base.dtype
+    dtype = hooked.base.dtype
     return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill(~allowed, torch.finfo(dtype).min)

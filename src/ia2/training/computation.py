@@ -26,13 +26,13 @@ class Computation(Protocol):
 class Plainly(Computation):
     """One forward pass, and one backward pass where gradients are wanted."""
 
-    reader: HookedModel
+    hooked: HookedModel
 
     @torch.no_grad()
     def losses(self, exercise: Exercise, wanted: Collection[Loss]) -> Mapping[Loss, Tensor]:
-        return losses_of(self.reader, exercise, wanted)
+        return losses_of(self.hooked, exercise, wanted)
 
     def gradients(self, exercise: Exercise, coefficients: Mapping[Loss, Tensor]) -> Mapping[Loss, Tensor]:
-        losses = losses_of(self.reader, exercise, coefficients)
+        losses = losses_of(self.hooked, exercise, coefficients)
         torch.stack([(coefficients[loss] * values).sum() for loss, values in losses.items()]).sum().backward()
         return {loss: values.detach() for loss, values in losses.items()}

@@ -33,7 +33,7 @@ Key = tuple[object, ...]
 class Graphs(Computation):
     """Computes as `plainly` does, with its kernels recorded for each shape that comes again."""
 
-    reader: HookedModel
+    hooked: HookedModel
     plainly: Computation
     _seen: Counter[Key] = field(default_factory=Counter)
     _recorded: dict[Key, "_Recorded"] = field(default_factory=dict)
@@ -69,7 +69,7 @@ class Graphs(Computation):
     def _record(self, exercise: Exercise, wanted: tuple[Loss, ...], coefficients: Mapping[Loss, Tensor]) -> "_Recorded":
         """Record the kernels of one computation, on copies of its inputs that stay where they are."""
         given = exercise.copied(), {loss: values.clone() for loss, values in coefficients.items()}
-        learning = [one for one in self.reader.model.parameters() if one.requires_grad] if coefficients else []
+        learning = [one for one in self.hooked.model.parameters() if one.requires_grad] if coefficients else []
         _forget(learning)  # the recorded backward pass makes gradients of its own
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._pool):

@@ -158,11 +158,16 @@ def _joined(shares: Sequence[Share], kind: Literal["activations", "distributions
     return torch.cat(parts).to(device)
 
 
-def losses_of(reader: HookedModel, exercise: Exercise, losses: Collection[Loss]) -> dict[Loss, Tensor]:
+def losses_of(hooked: HookedModel, exercise: Exercise, losses: Collection[Loss]) -> dict[Loss, Tensor]:
     """Each loss of the examples, unweighted: [B] each, in float32 and differentiable; one forward pass."""
     batch, rows, size = exercise.batch, exercise.owners, len(exercise.batch) + 1  # one for what fills a shape
-    reading = reader.read(
-        batch, activations="act" in losses, logits=bool({"tok", "tokl"} & set(losses)), adapters=exercise.adapters
+    reading = hooked.outputs(
+        batch.input_ids,
+        batch.rows,
+        batch.columns,
+        activations="act" in losses,
+        logits=bool({"tok", "tokl"} & set(losses)),
+        adapters=exercise.adapters,
     )
     found: dict[Loss, Tensor] = {}
     if reading.activations is not None and exercise.activations is not None:
@@ -170,16 +175,16 @@ def losses_of(reader: HookedModel, exercise: Exercise, losses: Collection[Loss])
     if reading.logits is not None and "tok" in losses:
         found["tok"] = tok_loss(reading.logits, batch.tokens, rows, size)
     if reading.logits is not None and exercise.distributions is not None:
-        teacher = _teacher(reader, exercise.distributions, exercise.matching.top_k)
+        teacher = _teacher(hooked, exercise.distributions, exercise.matching.top_k)
         found["tokl"] = tokl_loss(reading.logits, teacher, rows, size)
     return {loss: values[:-1] for loss, values in found.items()}
 
 
 def example_losses(
-    reader: HookedModel, lessons: DistillationDataset, indices: Sequence[int], losses: Collection[Loss]
+    hooked: HookedModel, lessons: DistillationDataset, indices: Sequence[int], losses: Collection[Loss]
 ) -> dict[Loss, Tensor]:
     """Each loss of a phase for some examples, unweighted: [B] each, in float32 and differentiable."""
-    return losses_of(reader, exercise_of([Share(lessons, indices)], losses, reader.device), losses)
+    return losses_of(hooked, exercise_of([Share(lessons, indices)], losses, hooked.device), losses)
 
 
 def _act(student: Tensor, exercise: Exercise, size: int) -> Tensor:
@@ -193,9 +198,9 @@ def _act(student: Tensor, exercise: Exercise, size: int) -> Tensor:
 
 
 @torch.no_grad()
-def _teacher(reader: HookedModel, hidden: Tensor, top_k: int | None) -> Tensor:
+def _teacher(hooked: HookedModel, hidden: Tensor, top_k: int | None) -> Tensor:
     """The teacher's log-probabilities [M, V] from its hidden states, all of them or the k greatest."""
-    everything = reader.logits(hidden.to(reader.base.dtype)).log_softmax(dim=-1)
+    everything = hooked.logits(hidden.to(hooked.base.dtype)).log_softmax(dim=-1)
     if top_k is None or top_k >= everything.shape[-1]:
         return everything
     top = everything.topk(top_k, dim=-1)

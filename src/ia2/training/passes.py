@@ -56,13 +56,13 @@ Parts = Mapping[int, Sequence[int]]
 
 @dataclass(frozen=True)
 class Passes:
-    """Answers requests with forward and backward passes of `reader`.
+    """Answers requests with forward and backward passes of `hooked`.
 
     `token_budget` is of padded tokens in a batch of dev examples, `micro_batch_size` of examples in a backward pass
     (None: the whole batch of a step); both change speed and memory only.
     """
 
-    reader: HookedModel
+    hooked: HookedModel
     computation: Computation
     token_budget: int = 4096
     micro_batch_size: int | None = None
@@ -102,7 +102,7 @@ class Passes:
         wanted = requests[0].weights.keys()
         assert all(request.weights.keys() == wanted for request in requests), "stacked runs have the same losses"
         shares = [replace(requests[place].share, indices=indices) for place, indices in parts.items()]
-        exercise, sizes = exercise_of(shares, wanted, self.reader.device), list(map(len, parts.values()))
+        exercise, sizes = exercise_of(shares, wanted, self.hooked.device), list(map(len, parts.values()))
         if gradient:
             losses = self.computation.gradients(exercise, self._coefficients(requests, parts))
         else:
@@ -115,17 +115,17 @@ class Passes:
         return {
             loss: torch.tensor(
                 [requests[place].weights[loss] / len(requests[place]) for place, own in parts.items() for _ in own],
-                device=self.reader.device,
+                device=self.hooked.device,
             )
             for loss in requests[0].weights
         }
 
 
-def passes_of(reader: HookedModel, micro_batch_size: int | None = None) -> Passes:
+def passes_of(hooked: HookedModel, micro_batch_size: int | None = None) -> Passes:
     """The passes that suit the reader's device: on a GPU, shapes that come again are replayed as CUDA graphs."""
-    graphed = reader.on_one_gpu and micro_batch_size is None
-    computation: Computation = Graphs(reader, Plainly(reader)) if graphed else Plainly(reader)
-    return Passes(reader, computation, micro_batch_size=micro_batch_size)
+    graphed = hooked.on_one_gpu and micro_batch_size is None
+    computation: Computation = Graphs(hooked, Plainly(hooked)) if graphed else Plainly(hooked)
+    return Passes(hooked, computation, micro_batch_size=micro_batch_size)
 
 
 def _concatenated(parts: Sequence[Mapping[Loss, Tensor]]) -> dict[Loss, Tensor]:

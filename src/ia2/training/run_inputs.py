@@ -18,7 +18,7 @@ from ia2 import store
 from ia2.config import TrainConfig
 from ia2.models.architecture import select_layers
 from ia2.models.generation import GenerationConfig
-from ia2.models.hooked_model import hooked_model
+from ia2.models.hooked_model import HookedModel
 from ia2.models.loading import LanguageModel
 from ia2.models.model_cache import ModelCache
 from ia2.prompts.prompt import Prompt
@@ -177,11 +177,11 @@ def _seconds_so_far(folder: Path) -> float:
 
 def _collect(material: RunInputs, known: Targets | None, kinds: frozenset[Kind], folder: Path) -> Targets:
     prompts = [material.prompt_tokenizer.prompt(prompt) for prompt in material.prompts]
-    with hooked_model(material.lm.model) as teacher:
-        if known is not None:
-            return add_kinds(teacher, prompts, known, kinds - known.kinds, folder)
-        stop = material.config.stop
-        stopper = material.lm.stopper("eos" if stop == "published" else stop, material.config.chat_template)
-        with tqdm(total=len(prompts), desc="targets", unit="example", leave=False, disable=None) as bar:
-            how = GenerationConfig(material.num_tokens, stopper, advance=bar.update)
-            return collect(teacher, prompts, how, kinds, folder)
+    teacher = HookedModel(material.lm.model)
+    if known is not None:
+        return add_kinds(teacher, prompts, known, kinds - known.kinds, folder)
+    stop = material.config.stop
+    stopper = material.lm.stopper("eos" if stop == "published" else stop, material.config.chat_template)
+    with tqdm(total=len(prompts), desc="targets", unit="example", leave=False, disable=None) as bar:
+        how = GenerationConfig(material.num_tokens, stopper, advance=bar.update)
+        return collect(teacher, prompts, how, kinds, folder)

@@ -93,7 +93,7 @@ def _recording(kinds: Collection[Kind], folder: Path | None) -> Iterator[_Record
 
 
 def collect(
-    reader: HookedModel,
+    hooked: HookedModel,
     prompts: Sequence[Ids],
     how: GenerationConfig,
     kinds: Collection[Kind],
@@ -105,12 +105,12 @@ def collect(
     that vanish with the targets).
     """
     with _recording(kinds, folder) as recording:
-        return recording.targets(generate(reader, prompts, how, recording))
+        return recording.targets(generate(hooked, prompts, how, recording))
 
 
 @torch.no_grad()
 def add_kinds(
-    reader: HookedModel, prompts: Sequence[Ids], targets: Targets, kinds: Collection[Kind], folder: Path | None = None
+    hooked: HookedModel, prompts: Sequence[Ids], targets: Targets, kinds: Collection[Kind], folder: Path | None = None
 ) -> Targets:
     """Targets that hold `kinds` too, by teacher-forcing the stored responses; `folder` as in `collect`."""
     responses = targets.responses
@@ -124,7 +124,7 @@ def add_kinds(
 
     feeding = Feeding(None, after=[response[:-1] for response in responses])
     with _recording(kinds, folder) as recording:
-        for_each_batch(reader, prompts, feeding, read)
+        for_each_batch(hooked, prompts, feeding, read)
         more = recording.targets(responses)
     return Targets(
         responses=responses,

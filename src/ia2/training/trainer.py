@@ -96,13 +96,13 @@ class Student:
 
 
 def fit(
-    student: PeftModel, reader: HookedModel, lesson: Lesson, settings: PhaseArguments, note: Callable[[History], None]
+    student: PeftModel, hooked: HookedModel, lesson: Lesson, settings: PhaseArguments, note: Callable[[History], None]
 ) -> TrainOutput:
-    """Train `student` (which `reader` reads) in place; `note` is told of every step and evaluation.
+    """Train `student` (which `hooked` reads) in place; `note` is told of every step and evaluation.
 
     Raises UserError where a loss is not a number: the weights are worthless then.
     """
-    (fitted,) = drive([fitting(Student(student), lesson, settings, note)], passes_of(reader))
+    (fitted,) = drive([fitting(Student(student), lesson, settings, note)], passes_of(hooked))
     if isinstance(fitted, UserError):
         raise fitted
     return fitted
@@ -172,9 +172,9 @@ def _number(which: str, loss: float, step: int, settings: PhaseArguments) -> flo
     return loss
 
 
-def dev_loss(reader: HookedModel, lesson: Lesson, token_budget: int) -> DevLoss:
+def dev_loss(hooked: HookedModel, lesson: Lesson, token_budget: int) -> DevLoss:
     """The phase's loss on the dev examples, each weighing the same whatever the batches."""
-    (answer,) = Passes(reader, Plainly(reader), token_budget).answer([_dev_request(lesson, ALONE)])
+    (answer,) = Passes(hooked, Plainly(hooked), token_budget).answer([_dev_request(lesson, ALONE)])
     return _judged(answer, lesson)
 
 
