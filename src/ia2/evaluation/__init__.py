@@ -1,1 +1,5 @@
-"""What came out: evaluation sets, the answers of a model to them, metrics, calibration and statistics."""
+"""Evaluation metrics and their statistics: arrays in, numbers out.
+
+Each function is one estimator, and its docstring is the definition. Nothing here imports models or files, so that
+training, stages and reports call the same function for the same quantity.
+"""
