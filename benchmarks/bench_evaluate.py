@@ -27,7 +27,8 @@ from running import Bench, evenly, main
 from ia2.lm.decoding import Decoding, decode
 from ia2.lm.forward import Reader, reading
 from ia2.lm.prefixes import PrefixGroup
-from ia2.lm.scoring import FirstTokenScores
+from ia2.lm.scoring import FirstTokenScorer
+from ia2.measure.calibration import FirstTokenScores
 
 ONE_BATCH = 10**9
 """A token budget that every prompt fits into."""
@@ -87,9 +88,9 @@ class EvaluateRow:
 
 
 def _ours(reader: Reader, prompts: Sequence[Ids], gold: Sequence[int], how: Decoding) -> FirstTokenScores:
-    scores = FirstTokenScores(gold)
-    decode(reader, prompts, how, scores)
-    return scores
+    scorer = FirstTokenScorer(gold)
+    decode(reader, prompts, how, scorer)
+    return scorer.scores
 
 
 def _compared(

@@ -18,7 +18,7 @@ from ia2.errors import UserError
 from ia2.flows.evaluation import evaluate
 from ia2.flows.reparsing import reparse
 from ia2.lm.shelf import Models
-from ia2.measure.accuracy import accuracy
+from ia2.measure.metrics import accuracy
 from ia2.report.results import read_results
 from ia2.stages.reparse import original_of
 

@@ -16,7 +16,7 @@ from ia2.lm.answer_table import answer_table
 from ia2.lm.answering import Answers, Asking, answer
 from ia2.lm.forward import reading
 from ia2.lm.loading import LanguageModel
-from ia2.lm.scoring import FirstTokenScores
+from ia2.lm.scoring import FirstTokenScorer
 from ia2.lm.state import Seen
 from ia2.tasks.base import Example, TaskSpec
 
@@ -112,7 +112,7 @@ def test_the_time_of_a_batch_is_shared_among_its_rows(monkeypatch: pytest.Monkey
     """A batch of two rows, 6 seconds; then one begun anew in halves, which count as batches of 3 seconds and 1."""
     clock = iter([0.0, 6.0, 9.0, 10.0])
     monkeypatch.setattr(answering, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
-    timed, told = answering._Timed(FirstTokenScores(gold=[0] * 4), 4), []
+    timed, told = answering._Timed(FirstTokenScorer(gold=[0] * 4), 4), []
 
     def shows(step: int, *rows: int) -> None:
         timed.see(Seen(step, rows, torch.zeros(len(rows), 1), torch.zeros(len(rows), 3), None))

@@ -14,8 +14,9 @@ from ia2.errors import UserError
 from ia2.icl.encoding import Encoder, Ids
 from ia2.lm.forward import Reader, reading
 from ia2.lm.label_scores import score_labels, sequence_log_probabilities
-from ia2.lm.scoring import FirstTokenScores, Floats
+from ia2.lm.scoring import FirstTokenScorer
 from ia2.lm.state import Seen
+from ia2.measure.calibration import FirstTokenScores, Floats
 from ia2.methods import Adapter
 
 LABELS: list[Ids] = [(40, 7), (40, 41, 7), (40,), (55, 3, 40, 41, 90), (40, 41, 7)]
@@ -105,10 +106,10 @@ def test_a_label_that_begins_another_is_told_apart() -> None:
 
 def first_tokens(labels: Sequence[Ids], num_prompts: int) -> FirstTokenScores:
     """What decoding has seen of a made-up distribution."""
-    first = FirstTokenScores(gold=[0] * num_prompts, labels=[label[0] for label in labels])
+    first = FirstTokenScorer(gold=[0] * num_prompts, labels=[label[0] for label in labels])
     logits = torch.randn(num_prompts, 328, generator=torch.Generator().manual_seed(0))
     first.see(Seen(0, range(num_prompts), torch.zeros(num_prompts, 1), logits, None))
-    return first
+    return first.scores
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ from ia2.lm.decoding import Decoding, decode
 from ia2.lm.forward import Reader
 from ia2.lm.label_scores import LabelScores, score_labels
 from ia2.lm.loading import LanguageModel
-from ia2.lm.scoring import FirstTokenScores, Floats, ResponseScores
+from ia2.lm.scoring import FirstTokenScorer, ResponseScorer
 from ia2.lm.state import Seen
+from ia2.measure.calibration import FirstTokenScores, Floats, ResponseScores
 
 ENDED = 2
 """A number of tokens (T) above 1, with which the ids of an answer hold what ends it."""
@@ -62,20 +63,20 @@ def answer(reader: Reader, lm: LanguageModel, questions: Questions, asking: Aski
     prompts = [encoder.prompt(episode) for episode in questions.episodes]
     rule: StopRule = "eos" if asking.stop == "eos" else "separator"
     labels = [encoder.answer(label, ENDED, rule) for label in questions.labels]
-    first = FirstTokenScores(
+    first = FirstTokenScorer(
         gold=[encoder.answer_ids(query.answer)[0] for query in questions.queries], labels=[label[0] for label in labels]
     )
-    observer = _Timed(ResponseScores(first) if asking.every_token else first, len(prompts))
+    observer = _Timed(ResponseScorer(first) if asking.every_token else first, len(prompts))
     with tqdm(total=len(prompts), desc=questions.dataset, unit="query", leave=False, disable=None) as bar:
         advance = observer.then(bar.update)
         how = Decoding(
             asking.num_generated_tokens, lm.stopper(rule, asking.chat_template), asking.token_budget, advance
         )
         responses = decode(reader, prompts, how, observer)
-    by_label = score_labels(reader, prompts, labels, first, asking.token_budget) if labels else None
+    by_label = score_labels(reader, prompts, labels, first.scores, asking.token_budget) if labels else None
     texts = [encoder.text(ids) for ids in responses]
     seconds = time.perf_counter() - started
-    return Answers(texts, first, _token_scores(encoder, observer), by_label, seconds)
+    return Answers(texts, first.scores, _token_scores(encoder, observer), by_label, seconds)
 
 
 class _Timed:
@@ -83,8 +84,8 @@ class _Timed:
 
     activations = False
 
-    def __init__(self, scores: FirstTokenScores | ResponseScores, size: int) -> None:
-        self.scores = scores
+    def __init__(self, scorer: FirstTokenScorer | ResponseScorer, size: int) -> None:
+        self.scorer = scorer
         self.seconds = np.full(size, np.nan)
         self._rows: list[int] = []
         self._since = time.perf_counter()
@@ -92,7 +93,7 @@ class _Timed:
     def see(self, seen: Seen) -> None:
         if not seen.step:
             self._rows = list(seen.rows)
-        self.scores.see(seen)
+        self.scorer.see(seen)
 
     def then(self, advance: Callable[[int], object]) -> Callable[[int], None]:
         """What is to be told that a batch is done: takes its time, and tells `advance`."""
@@ -107,10 +108,10 @@ class _Timed:
 
 
 def _token_scores(encoder: Encoder, observer: _Timed) -> TokenScores | None:
-    if not isinstance(observer.scores, ResponseScores):
+    if not isinstance(observer.scorer, ResponseScorer):
         return None
-    tokens = observer.scores.first.top_tokens
+    tokens = observer.scorer.first.scores.top_tokens
     known = np.unique(tokens[tokens >= 0]).tolist()
     texts = dict(zip(known, encoder.decode([[token] for token in known]), strict=True))
     top = [[texts[token] for token in row if token in texts] for row in tokens.tolist()]
-    return TokenScores(observer.scores, observer.seconds, top)
+    return TokenScores(observer.scorer.scores, observer.seconds, top)

@@ -12,13 +12,14 @@ from typing import Literal
 
 import numpy as np
 import torch
+from scipy.special import log_softmax
 from torch import Tensor
 
 from ia2.icl.encoding import Ids
 from ia2.lm.decoding import Feeding, check_context, over_batches
 from ia2.lm.forward import Reader
-from ia2.lm.scoring import FirstTokenScores, Floats
 from ia2.lm.state import State
+from ia2.measure.calibration import FirstTokenScores, Floats
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,7 @@ class LabelScores:
     @property
     def log_shares(self) -> Floats:
         """The same of the labels alone: log p_k / sum_j p_j."""
-        logs = self.log_probabilities
-        return np.asarray(logs - np.logaddexp.reduce(logs, axis=1, keepdims=True))
+        return np.asarray(log_softmax(self.log_probabilities, axis=1))
 
     def confidence(self, given: Sequence[int]) -> list[float | None]:
         """The probability among all labels of the `given` one (its index) for each query; None for a negative index."""
@@ -43,7 +43,7 @@ class LabelScores:
 def score_labels(
     reader: Reader, prompts: Sequence[Ids], labels: Sequence[Ids], first: FirstTokenScores, token_budget: int | None
 ) -> LabelScores:
-    """By the first tokens of `labels` (with their ends), as `first` has seen them, where no two share one; else by all.
+    """By the first tokens of `labels` (with their ends), as in `first`, where no two share one; else by all tokens.
 
     One rule holds for all labels of a task: probabilities of one token and of several are not to be compared.
     """

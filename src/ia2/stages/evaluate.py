@@ -24,9 +24,7 @@ from ia2.lm.answering import Answers, Asking, answer
 from ia2.lm.folders import changed_parts
 from ia2.lm.forward import Model, reading
 from ia2.lm.loading import LanguageModel, parts_on_disk
-from ia2.measure.accuracy import majority_class_accuracy
-from ia2.measure.metrics import Labels, Scored
-from ia2.measure.passes import PASSES, numbers_of_passes
+from ia2.measure.metrics import CONDITIONS, Labels, ScoredExamples, majority_class_accuracy, record_metrics
 from ia2.report.reading import Problem
 from ia2.report.results import SCHEMA, read_record
 from ia2.training.trained import Trained
@@ -45,11 +43,11 @@ class Evaluation(Prompting):
 
     @property
     def demonstrations(self) -> Demonstrations:
-        """What the pass with demonstrations shows."""
+        """Demonstrations that the few-shot condition shows."""
         return dataclasses.replace(super().demonstrations, control=self.control)
 
     def asking(self, token_budget: int | None) -> Asking:
-        """How a pass puts its questions."""
+        """Settings with which a condition puts its questions."""
         return Asking(
             num_generated_tokens=self.num_generated_tokens_eval,
             stop=self.stop,
@@ -73,8 +71,8 @@ def record_path(root: Path, asked: Evaluation, trained: Trained | None) -> Path:
     return asked.standing(folder / f"{name}.json")
 
 
-def is_recorded(root: Path, asked: Evaluation, trained: Trained | None, passes: Sequence[bool]) -> bool:
-    """Whether the record stands with these passes, of the run, evaluation set and split as they are now.
+def is_recorded(root: Path, asked: Evaluation, trained: Trained | None, conditions: Sequence[bool]) -> bool:
+    """Whether the record exists with these conditions, of the run, evaluation set and split as they are now.
 
     One that is damaged, or rests on what has changed since, is made again. UserError where the record of something
     else has the name, since two models can be called the same.
@@ -90,7 +88,7 @@ def is_recorded(root: Path, asked: Evaluation, trained: Trained | None, passes: 
         changed = [name for name, digest in _rests_on(root, asked, trained).items() if record.get(name) != digest]
         if record["split_sha256"] is None:
             changed = [name for name in changed if name != "split_sha256"]
-        whole = all(f"{PASSES[with_icl]}_accuracy" in record["metrics"] for with_icl in passes)
+        whole = all(f"{CONDITIONS[with_icl]}_accuracy" in record["metrics"] for with_icl in conditions)
         was, given = absolute_model_id(record["eval"]["model_id"]), asked.model_id
         base = record.get("base", {}).get("parts")
     except (UserError, KeyError, TypeError, AttributeError):
@@ -127,44 +125,44 @@ class Answering:
     token_budget: int | None = None
 
 
-def evaluate_run(root: Path, asked: Evaluation, model: Answering, passes: Sequence[bool]) -> dict[str, Any]:
+def evaluate_run(root: Path, asked: Evaluation, model: Answering, conditions: Sequence[bool]) -> dict[str, Any]:
     """The record (without its command) of one model on one evaluation set, and its examples under `examples`.
 
-    `passes` says which to make: False without demonstrations, True with. UserError where the adapter belongs to
-    another base model.
+    `conditions`: False for zero-shot, True for few-shot. UserError where the adapter belongs to another base model.
     """
     lm, trained = model.lm, model.trained
     if trained is not None:
         trained.check_base(lm)
     bare = read_questions(root, asked.eval_dataset, asked.num_eval_examples)
     questions = {
-        with_icl: after_demonstrations(root, bare, asked.demonstrations) if with_icl else bare for with_icl in passes
+        with_icl: after_demonstrations(root, bare, asked.demonstrations) if with_icl else bare
+        for with_icl in conditions
     }
     rests_on, how = _rests_on(root, asked, trained), asked.asking(model.token_budget)
     attached: AbstractContextManager[Model] = (
         nullcontext(lm.model) if trained is None else saved_adapter(lm.model, trained.folder)
     )
     with attached as attached_model, reading(attached_model) as reader:
-        answers = {PASSES[with_icl]: answer(reader, lm, asks, how) for with_icl, asks in questions.items()}
-    made = {name: _Pass(bare, mark(bare, said.responses), said) for name, said in answers.items()}
-    if True not in passes:
+        answers = {CONDITIONS[with_icl]: answer(reader, lm, asks, how) for with_icl, asks in questions.items()}
+    made = {name: _Condition(bare, mark(bare, said.responses), said) for name, said in answers.items()}
+    if True not in conditions:
         rests_on["split_sha256"] = None
-    described = {**_described(asked, trained, passes), "base": lm.description}
+    described = {**_described(asked, trained, conditions), "base": lm.description}
     return {**described, **_outcome(made, asked), **rests_on}
 
 
 @dataclass(frozen=True)
-class _Pass:
-    """One pass over the evaluation set, its responses read."""
+class _Condition:
+    """The evaluation set under one condition, its responses read."""
 
     questions: Questions
     marks: Marks
     answers: Answers
 
-    def scored(self, num_generated_tokens: int) -> Scored:
-        """In the form that is measured."""
+    def scored(self, num_generated_tokens: int) -> ScoredExamples:
+        """Examples as `condition_metrics` takes them."""
         labels, tokens, gold = self.answers.labels, self.answers.tokens, self.questions.gold_labels
-        return Scored(
+        return ScoredExamples(
             correct=self.marks.correct,
             anywhere=self.marks.anywhere,
             parsed=self.marks.parsed,
@@ -174,9 +172,9 @@ class _Pass:
         )
 
 
-def _described(asked: Evaluation, trained: Trained | None, passes: Sequence[bool]) -> dict[str, Any]:
+def _described(asked: Evaluation, trained: Trained | None, conditions: Sequence[bool]) -> dict[str, Any]:
     """Who was asked what."""
-    shown = {"train": min(asked.num_shown, asked.num_train_examples) if True in passes else 0, "dev": 0}
+    shown = {"train": min(asked.num_shown, asked.num_train_examples) if True in conditions else 0, "dev": 0}
     return {
         "schema": SCHEMA,
         "kind": "base" if trained is None else "adapter",
@@ -196,18 +194,18 @@ def _training(folder: Path) -> dict[str, Any]:
     return {**whole, "dev_losses": statistics.get("dev_losses")}
 
 
-def _outcome(made: Mapping[str, _Pass], asked: Evaluation) -> dict[str, Any]:
-    """What came out of the passes, by their names."""
+def _outcome(made: Mapping[str, _Condition], asked: Evaluation) -> dict[str, Any]:
+    """Results of the conditions, by their names."""
     scored = {name: each.scored(asked.num_generated_tokens_eval) for name, each in made.items()}
     one = next(iter(made.values()))
     tables = [
-        answer_table(each.questions, each.marks, each.answers).assign(with_icl=name == PASSES[True])
+        answer_table(each.questions, each.marks, each.answers).assign(with_icl=name == CONDITIONS[True])
         for name, each in made.items()
     ]
     return {
         "num_examples": len(one.questions.episodes),
         "label_scores": one.answers.labels.rule if one.answers.labels else None,
-        **numbers_of_passes(scored, list(one.questions.spec.labels), asked.uncertainty_analysis),
+        **record_metrics(scored, list(one.questions.spec.labels), asked.uncertainty_analysis),
         "undecided": {name: each.marks.num_undecided for name, each in made.items()},
         "majority_class_accuracy": majority_class_accuracy([query.answer for query in one.questions.queries]),
         "timings": {f"{name}_seconds": round(each.answers.seconds, 3) for name, each in made.items()},

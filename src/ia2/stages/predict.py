@@ -21,7 +21,7 @@ from ia2.lm.answering import ENDED
 from ia2.lm.decoding import Decoding, context_of, decode
 from ia2.lm.forward import reading
 from ia2.lm.label_scores import score_labels
-from ia2.lm.scoring import FirstTokenScores
+from ia2.lm.scoring import FirstTokenScorer
 from ia2.lm.shelf import Models
 from ia2.sources import FILE_TYPES, iterate_rows
 from ia2.tasks.answers import parse, same
@@ -76,12 +76,12 @@ def predict(trained: Trained, rows: Sequence[Row], model: ModelConfig, models: M
         limit = context_of(reader.base.config) or math.inf
         needed = [len(prompt) + longest + reader.num_virtual_tokens for prompt in prompts]
         short = [prompt for prompt, length in zip(prompts, needed, strict=True) if length <= limit]
-        scores = FirstTokenScores(gold=[0] * len(short), labels=[label[0] for label in labels])
-        texts = [encoder.text(ids) for ids in decode(reader, short, how, scores)] if short else []
+        first = FirstTokenScorer(gold=[0] * len(short), labels=[label[0] for label in labels])
+        texts = [encoder.text(ids) for ids in decode(reader, short, how, first)] if short else []
         answers = [parse(text, trained.spec) for text in texts]
-        confidence: Sequence[float | None] = scores.confidence.tolist() if short else []
+        confidence: Sequence[float | None] = first.scores.confidence.tolist() if short else []
         if labels and short:
-            by_label = score_labels(reader, short, labels, scores, how.token_budget)
+            by_label = score_labels(reader, short, labels, first.scores, how.token_budget)
             confidence = by_label.confidence(given_labels(trained.spec, answers))
     answered = iter(
         [
