@@ -294,13 +294,20 @@ def test_runs_that_differ_make_a_difference_less_certain() -> None:
     assert paired_permutation_test(even, theirs) == mean
 
 
-def test_p_of_two_levels_by_hand() -> None:
-    """Two runs, two examples: one run 1 and 1 ahead, the other not. Examples: 0.5 and 0.5, whose sum is 1. Runs: 0.5
-    from their mean, times 2 / sqrt(2): 0.71 and -0.71. Sums of the examples' signs are 1, 0, 0, -1, of the runs' 1.41,
-    0, 0, -1.41: together at least 1 from 0 are 3 of the 4 with 1, 2 of the 4 with each 0, 3 of the 4 with -1.
-    """
-    assert paired_permutation_test([[1, 1], [0, 0]], np.zeros((2, 2))) == 10 / 16
-    assert paired_permutation_test([0.5, 0.5], [0, 0]) == 2 / 4
+@pytest.mark.parametrize(
+    ("runs", "p"),
+    [
+        # Two examples, on which both runs are ahead alike: their mean is 1, the sums of its signs 2, 0, 0, -2, so alone
+        # p is 2/4. Runs 0.8 from their mean, times 2 / sqrt(2), add 2.26, 0, 0, -2.26: at least 2 from 0 are 3 of the
+        # 4 with 2, 2 of the 4 with each 0, 3 of the 4 with -2. Without the correction 1.6 would lift no 0.
+        ((1.8, 0.2), 10 / 16),
+        # 0.1 from their mean they lift no 0, and 6 of 16 would be less than with the examples alone.
+        ((1.1, 0.9), 2 / 4),
+    ],
+)
+def test_p_of_two_levels_by_hand(runs: tuple[float, float], p: float) -> None:
+    assert paired_permutation_test([[run, run] for run in runs], np.zeros((2, 2))) == p
+    assert paired_permutation_test([1, 1], [0, 0]) == 2 / 4
 
 
 def test_the_level_is_kept_where_runs_differ() -> None:

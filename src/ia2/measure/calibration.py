@@ -45,7 +45,7 @@ class FirstTokenScores:
 
     @property
     def correct(self) -> npt.NDArray[np.bool_]:
-        """True where the predicted token is the gold answer's first: the outcome that confidence is about."""
+        """Outcome that confidence is about: the predicted token is the gold answer's first."""
         return np.asarray(self.token == self.gold)
 
     @property

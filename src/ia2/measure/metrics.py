@@ -170,7 +170,7 @@ class Labels:
 
     @property
     def correct(self) -> Booleans:
-        """True where the most probable label, the first of equal ones, is the gold one [n], whatever was answered."""
+        """Outcome [n]: the most probable label, the first of equal ones, is the gold one, whatever the response is."""
         return np.asarray(self.log_shares.argmax(axis=1) == np.asarray(self.gold))
 
 

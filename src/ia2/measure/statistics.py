@@ -31,7 +31,7 @@ MIN_POINTS = 3
 
 @dataclass(frozen=True)
 class Interval:
-    """From `low` to `high`, in the unit of the mean."""
+    """Interval from `low` to `high`, in the unit of the mean."""
 
     low: float
     high: float
