@@ -15,8 +15,7 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from ia2 import store
-from ia2.config import Control, absolute_model_id
-from ia2.errors import UserError
+from ia2.config import Control
 from ia2.evaluation.accuracy import majority_class_accuracy
 from ia2.evaluation.answer_table import answer_table
 from ia2.evaluation.answering import Answers, Asking, answer
@@ -34,9 +33,8 @@ from ia2.evaluation.passes import PASSES, numbers_of_passes
 from ia2.models.adapters import saved_adapter
 from ia2.models.hooked_model import HookedModel, Model
 from ia2.models.loading import LanguageModel, parts_on_disk
-from ia2.models.model_files import changed_parts
-from ia2.report.reading import Problem
-from ia2.report.results import SCHEMA, read_record
+from ia2.report.reading import why_stale, write_measured
+from ia2.report.results import SCHEMA, Record, read_record
 from ia2.training.trained_run import TrainedRun
 
 log = logging.getLogger(__name__)
@@ -82,34 +80,26 @@ def record_path(root: Path, asked: Evaluation, trained: TrainedRun | None) -> Pa
 
 
 def is_recorded(root: Path, asked: Evaluation, trained: TrainedRun | None, passes: Sequence[bool]) -> bool:
-    """Whether the record stands with these passes, of the run, evaluation set and split as they are now.
+    """Whether the record has these passes, of the run, evaluation set, split and base model as they are now.
 
-    One that is damaged, or rests on what has changed since, is made again. UserError where the record of something
+    A record that is damaged, or rests on what has changed since, is made again. UserError where the record of something
     else has the name, since two models can be called the same.
     """
     path = record_path(root, asked, trained)
     if not path.exists():
         return False
-    if isinstance(found := read_record(path), Problem):
-        log.warning("%s is damaged and is made again: %s", path, found.reason)
+
+    def digests(content: dict[str, Any]) -> dict[str, str | None]:
+        found = _rests_on(root, asked, trained)
+        if content.get("split_sha256", "") is None:  # nothing was shown, so the split has no part in it
+            del found["split_sha256"]
+        return found
+
+    found = read_record(path)
+    if reason := why_stale(path, found, digests, asked.model_id, parts_on_disk):
+        log.warning("%s is made again: %s", path, reason)
         return False
-    try:
-        record = store.read_object(path)
-        changed = [name for name, digest in _rests_on(root, asked, trained).items() if record.get(name) != digest]
-        if record["split_sha256"] is None:
-            changed = [name for name in changed if name != "split_sha256"]
-        whole = all(f"{PASSES[with_icl]}_accuracy" in record["metrics"] for with_icl in passes)
-        was, given = absolute_model_id(record["eval"]["model_id"]), asked.model_id
-        base = record.get("base", {}).get("parts")
-    except (UserError, KeyError, TypeError, AttributeError):
-        log.warning("%s is damaged and is made again", path)
-        return False
-    if was != given:
-        raise UserError(f"{path} is of model_id={was!r}, not {given!r}; rename one of them, or use another --root")
-    changed += [f"the base model's {part}" for part in changed_parts(base, parts_on_disk(given))]
-    if changed:
-        log.warning("%s is made again: %s is not that of the files that are there", path, ", ".join(changed))
-    return whole and not changed
+    return isinstance(found, Record) and all(f"{PASSES[with_icl]}_accuracy" in found.metrics for with_icl in passes)
 
 
 def _rests_on(root: Path, asked: Evaluation, trained: TrainedRun | None) -> dict[str, str | None]:
@@ -226,12 +216,6 @@ def _outcome(made: Mapping[str, _Pass], asked: Evaluation) -> dict[str, Any]:
 
 
 def write_record(path: Path, record: dict[str, Any], command: str) -> None:
-    """Write the examples and then the record; one that stood before must not stand beside the new examples."""
-    examples: pd.DataFrame = record["examples"]
-    path.unlink(missing_ok=True)
-    with store.atomic_write(path.with_suffix(".parquet")) as temporary:
-        examples.to_parquet(temporary, index=False)
-    rest = {key: value for key, value in record.items() if key != "examples"}
-    store.write_object(
-        path, {**rest, "examples_sha256": store.file_digest(path.with_suffix(".parquet")), "command": command}
-    )
+    """Write the examples and then the record."""
+    content = {key: value for key, value in record.items() if key != "examples"} | {"command": command}
+    write_measured(path, content, "examples_sha256", lambda rows: record["examples"].to_parquet(rows, index=False))

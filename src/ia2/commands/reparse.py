@@ -24,6 +24,7 @@ from ia2.evaluation.evaluation_set import EvaluationSet, Grades, grade, label_an
 from ia2.evaluation.metrics import Numbers, class_metrics
 from ia2.evaluation.passes import PASSES
 from ia2.prompts.prompt import Prompt
+from ia2.report.reading import write_measured
 from ia2.report.results import SCHEMA
 from ia2.tasks.base import Example, TaskSpec
 
@@ -174,10 +175,8 @@ def replace_record(new: Reread) -> None:
     if "reparsed" not in new.stands:
         for file in (table, new.path):
             _copy(file, original_of(file))
-    new.path.unlink()
-    with store.atomic_write(table) as temporary:
-        new.examples.to_parquet(temporary, index=False)
-    store.write_object(new.path, {**new.record, "schema": SCHEMA, "examples_sha256": store.file_digest(table)})
+    content = {**new.record, "schema": SCHEMA}
+    write_measured(new.path, content, "examples_sha256", lambda rows: new.examples.to_parquet(rows, index=False))
 
 
 def original_of(file: Path) -> Path:
