@@ -5,16 +5,20 @@ their split and seed, which is the control: how alike are two runs anyway? Field
 that only one of two methods has is no difference.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ia2 import store
 from ia2.config import METHOD_FIELDS
 from ia2.methods import METHODS
-from ia2.training.trained_run import TrainedRun
+
+if TYPE_CHECKING:  # which imports torch
+    from ia2.training.trained_run import TrainedRun
 
 Relation = Literal["methods", "runs"]
 

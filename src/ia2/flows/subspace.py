@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from ia2 import store
 from ia2.analysis.pairing import Pair, pairs
-from ia2.analysis.subspace import is_overlapped, pair_path, read_updates, write_overlap
+from ia2.analysis.subspace import SCHEMA, Overlap, is_overlapped, pair_path, read_updates, write_overlap
 from ia2.config import SubspaceConfig
 from ia2.errors import UserError
 from ia2.flows.data import name_of
@@ -20,7 +20,7 @@ from ia2.flows.failures import Failure, raise_failures
 from ia2.flows.selection import Selection, select_some
 from ia2.methods import parse_method
 from ia2.report.overlap_table import overlap_table
-from ia2.report.overlaps import Overlap, read_overlap
+from ia2.report.reading import read_whole
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def subspace(config: SubspaceConfig) -> list[Path]:
     failures += _compare(root, wanted, config.command("subspace"))
     failed = {failure.what for failure in failures}
     paths = [path for path in (pair_path(root, pair) for pair in wanted) if path not in failed]
-    found = [one for one in map(read_overlap, paths) if isinstance(one, Overlap)]
+    found = [one for path in paths if isinstance(one := read_whole(path, Overlap, SCHEMA), Overlap)]
     if found:
         print(f"{overlap_table(found)}\n\n{len(found)} pairs below {root / 'outputs' / 'subspace'}")
     raise_failures(failures, len(failures) + len(paths), f"{len(failures)} runs or pairs could not be compared")

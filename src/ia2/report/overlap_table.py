@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from ia2.analysis.subspace import Overlap
 from ia2.methods import METHODS
 from ia2.report.captions import number
-from ia2.report.overlaps import Overlap
 from ia2.report.text import aligned, mean_and_sd, settings_of, told_apart
 from ia2.store import short_model_name
 
@@ -60,7 +60,7 @@ def _lines(found: Sequence[Overlap]) -> list[list[str]]:
     names = told_apart(names, [settings_of(one.config_a, one.config_b) for one in found])
     means: dict[str, list[pd.DataFrame]] = {name: [] for name in names}
     for one, name in zip(found, names, strict=True):
-        means[name].append(one.rows()[list(SHOWN)].mean().to_frame().T)
+        means[name].append(one.frame()[list(SHOWN)].mean().to_frame().T)
     return [[name, *_cells(pd.concat(rows)), str(len(rows))] for name, rows in means.items()]
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from ia2.analysis.similarity import Similarity
 from ia2.methods import BASE, METHODS, OTHER_DEMONSTRATIONS, TEACHER
-from ia2.report.similarities import Similarity, overall
 from ia2.report.text import aligned, mean_and_sd, settings_of, told_apart
 from ia2.store import short_model_name
 
@@ -38,7 +38,7 @@ def _section(title: str, found: Sequence[Similarity]) -> str:
     rows: dict[str, dict[str, list[float]]] = {}
     beside: dict[str, list[float]] = {}
     for one, name in sorted(zip(found, names, strict=True), key=lambda pair: _place(pair[0])):
-        mean = overall(one).mean
+        mean = one.mean
         if one.reference in CONTROLS:
             rows.setdefault(name, {}).setdefault(one.reference, []).append(mean)
         else:

@@ -5,9 +5,9 @@ from typing import Any
 
 import pandas as pd
 
+from ia2.analysis.similarity import ROWS as COLUMNS
+from ia2.analysis.subspace import MEASURES, ROW_COLUMNS
 from ia2.config import TrainConfig
-from ia2.report.overlaps import MEASURES, ROW_COLUMNS
-from ia2.report.similarities import COLUMNS
 from ia2.store import write_json
 
 ROWS = [
@@ -43,7 +43,7 @@ def write_similarity(root: Path, name: str = "one", rows: list[tuple[Any, ...]] 
     path = root / "outputs" / "similarity" / written["method"] / written["trained_dataset"] / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     kinds = {"idx": "int64", "layer": "int32", "token": "int32", "cosine": "float32"}
-    pd.DataFrame(rows, columns=list(COLUMNS)).astype(kinds).to_parquet(path.with_suffix(".parquet"))
+    pd.DataFrame(rows, columns=COLUMNS.names).astype(kinds).to_parquet(path.with_suffix(".parquet"))
     write_json(path, written)
     return path
 
