@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from ia2.analysis.similarity import ROWS as COLUMNS
-from ia2.analysis.subspace import MEASURES, ROW_COLUMNS
+from ia2.analysis.subspace import ROW_COLUMNS
 from ia2.config import TrainConfig
 from ia2.store import write_json
 
@@ -57,7 +57,13 @@ def write_overlap(root: Path, name: str, value: float = 0.5, num_rows: int = 2, 
     path = root / "outputs" / "subspace" / "capitals" / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [
-        {"layer": layer, "projection": "self_attn.q_proj", "rank_a": 8, "rank_b": 7, **dict.fromkeys(MEASURES, value)}
+        {
+            "layer": layer,
+            "projection": "self_attn.q_proj",
+            "rank_a": 8,
+            "rank_b": 7,
+            **dict.fromkeys(ROW_COLUMNS[4:], value),
+        }
         for layer in range(num_rows)
     ]
     pd.DataFrame(rows, columns=list(ROW_COLUMNS)).to_parquet(path.with_suffix(".parquet"))

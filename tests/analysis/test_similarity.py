@@ -21,10 +21,9 @@ from ia2.analysis.similarity import (
     examine_similarities,
     forced_activations,
     last_turns,
-    mean_over_examples,
-    mean_over_layers,
     mean_over_tokens,
     most_held,
+    summary,
 )
 from ia2.errors import UserError
 from ia2.methods import ADAPTERS, Adapter
@@ -166,16 +165,21 @@ def test_tokens_are_averaged_within_each_example() -> None:
 
 def test_a_long_response_counts_as_much_as_a_short_one() -> None:
     """0.5 of three tokens and 0.2 of one: 0.35, where a mean over all tokens would be 0.425."""
-    of_examples = mean_over_layers(mean_over_tokens(COSINES, [3, 1]))
-    np.testing.assert_allclose(of_examples, [0.5, 0.2])
-    assert mean_over_examples(of_examples) == (pytest.approx(0.35), pytest.approx(0.3 / math.sqrt(2)), 2)
+    found = summary(mean_over_tokens(COSINES, [3, 1]))
+    assert (found["mean"], found["sd"]) == (pytest.approx(0.35), pytest.approx(0.3 / math.sqrt(2)))
+    assert found["layers"][0] == {"layer": 0, "cosine": pytest.approx(0.35), "sd": pytest.approx(0.212132), "n": 2}
 
 
 def test_what_is_not_defined_enters_no_average_and_is_never_0() -> None:
-    assert math.isnan(mean_over_layers([[NAN, NAN]])[0])
-    assert mean_over_examples([NAN, 0.4, NAN, 0.6]) == (0.5, pytest.approx(0.1 * math.sqrt(2)), 2)
-    assert mean_over_examples([NAN]) == (None, None, 0)
-    assert mean_over_examples([0.5]) == (0.5, None, 1)
+    found = summary([[NAN, NAN, NAN], [0.4, NAN, NAN], [NAN, NAN, 0.3], [0.6, NAN, 0.8]])
+    assert (found["mean"], found["num_layers"]) == (pytest.approx((0.4 + 0.3 + 0.7) / 3), 3)
+    assert found["layers"] == [
+        {"layer": 0, "cosine": pytest.approx(0.5), "sd": pytest.approx(0.1 * math.sqrt(2)), "n": 2},
+        {"layer": 1, "cosine": None, "sd": None, "n": 0},
+        {"layer": 2, "cosine": pytest.approx(0.55), "sd": pytest.approx(0.25 * math.sqrt(2)), "n": 2},
+    ]
+    assert summary([[0.5]])["layers"] == [{"layer": 0, "cosine": 0.5, "sd": None, "n": 1}]
+    assert (summary([[NAN]])["mean"], summary([[NAN]])["sd"]) == (None, None)
 
 
 @pytest.mark.parametrize("lengths", [[3], [3, 2], [4, 0], []])

@@ -177,11 +177,6 @@ class ComparedModel:
         """The same for equal models alone."""
         return str(self.trained.folder) if self.trained else self.name
 
-    @property
-    def adapter_digest(self) -> str | None:
-        """sha256 of the run's weights; None for the base model."""
-        return store.file_digest(self.trained.folder / "adapter_model.safetensors") if self.trained else None
-
 
 @dataclass(frozen=True)
 class Comparison:
@@ -210,19 +205,16 @@ class Comparison:
 
     def rests_on(self, root: Path) -> dict[str, str | None]:
         """sha256 of the files that decide it, but for the responses, which follow from them; None for no adapter."""
-        return {
-            "adapter_sha256": self.student.adapter_digest,
-            "reference_adapter_sha256": self.reference.adapter_digest,
-            **data_digests(root, self.asked),
-        }
+        adapters = [one.trained.folder / "adapter_model.safetensors" if one.trained else None for one in self.models]
+        digests = [store.file_digest(file) if file else None for file in adapters]
+        data = data_digests(root, self.asked)
+        return {"adapter_sha256": digests[0], "reference_adapter_sha256": digests[1], **data}
 
     def description(self, root: Path) -> dict[str, Any]:
         """The part of its record that is known before anything is computed."""
         runs = [dict(one.trained.description["config"]) if one.trained else None for one in self.models]
         return {
-            "schema": SCHEMA,
-            "method": self.student.name,
-            "reference": self.reference.name,
+            **{"schema": SCHEMA, "method": self.student.name, "reference": self.reference.name},
             "trained_dataset": self.trained_dataset,
             **dataclasses.asdict(self.asked),
             **{"run": runs[0], "reference_run": runs[1]},
@@ -243,8 +235,7 @@ class Comparison:
                 kept = {"responses_sha256": store.file_digest(folder / TOKENS)} if (folder / TOKENS).exists() else {}
             return {**self.rests_on(root), "base_revision": revision, **kept}
 
-        path = self.path(root)
-        if not path.exists():
+        if not (path := self.path(root)).exists():
             return MISSING
         found = read_whole(path, Similarity, SCHEMA)
         return why_stale(path, found, digests, self.asked.model_id, parts_on_disk)
@@ -442,35 +433,21 @@ def mean_over_tokens(cosines: npt.ArrayLike, lengths: Sequence[int]) -> Floats:
     array = np.asarray(cosines, dtype=np.float64)
     if array.ndim != 2 or array.shape[1] != sum(lengths) or min(lengths, default=0) < 1:
         raise ValueError(f"cosines: want [L, {sum(lengths)}] and no empty response, got {list(array.shape)}")
-    starts = np.cumsum([0, *lengths[:-1]])
-    known = ~np.isnan(array)
-    sums = np.add.reduceat(np.where(known, array, 0.0), starts, axis=1)
-    counts = np.add.reduceat(known.astype(np.float64), starts, axis=1)
-    means: Floats = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0).T
+    means: Floats = pd.DataFrame(array.T).groupby(np.repeat(np.arange(len(lengths)), lengths)).mean().to_numpy()
     return means
 
 
-def mean_over_layers(means: npt.ArrayLike) -> Floats:
-    """Mean [n] of each example over its layers, of `mean_over_tokens` [n, L]."""
-    whole: Floats = np.ma.masked_invalid(np.asarray(means, dtype=np.float64)).mean(axis=1).filled(np.nan)
-    return whole
+def summary(means: npt.ArrayLike) -> dict[str, Any]:
+    """Numbers of a record, of `mean_over_tokens` [n, L] of all examples; None where there is none.
 
-
-def mean_over_examples(values: npt.ArrayLike) -> tuple[float | None, float | None, int]:
-    """Mean, sd and n of one value for each example, over those that have one; None where there is none."""
-    array = np.asarray(values, dtype=np.float64)
-    known = array[~np.isnan(array)]
-    return float(known.mean()) if known.size else None, float(known.std(ddof=1)) if known.size > 1 else None, known.size
-
-
-def summary(means: Floats) -> dict[str, Any]:
-    """The numbers of a record, of `mean_over_tokens` [n, L] of all examples."""
-    mean, sd, _ = mean_over_examples(mean_over_layers(means))
-    layers = [dict(zip(("cosine", "sd", "n"), mean_over_examples(values), strict=True)) for values in means.T]
-    return {
-        **{"num_layers": len(layers), "mean": mean, "sd": sd},
-        "layers": [{"layer": number, **layer} for number, layer in enumerate(layers)],
-    }
+    `mean` is over the layers of each example, then over examples; those of `layers` are over examples.
+    """
+    of_layers = pd.DataFrame(np.asarray(means, dtype=np.float64))
+    values = of_layers.assign(whole=of_layers.mean(axis=1))
+    over = pd.DataFrame({"cosine": values.mean(), "sd": values.std(ddof=1), "n": values.count()}).astype(object)
+    *layers, whole = over.where(over.notna(), None).to_dict("records")
+    numbers = {"num_layers": len(layers), "mean": whole["cosine"], "sd": whole["sd"]}
+    return {**numbers, "layers": [{"layer": number, **layer} for number, layer in enumerate(layers)]}
 
 
 # On disk

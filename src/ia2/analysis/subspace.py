@@ -16,7 +16,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,24 +29,21 @@ from ia2.config import StoredRun, path_part
 from ia2.errors import UserError
 from ia2.report.reading import Examined, Measured, examine, read_rows, read_whole, why_stale, write_measured
 
-if TYPE_CHECKING:
-    from ia2.training.trained_run import TrainedRun
-
 log = logging.getLogger(__name__)
 
 SCHEMA = 2
-MEASURES = (
+ROW_COLUMNS = (
+    *("layer", "projection", "rank_a", "rank_b"),
     *("left_overlap", "right_overlap", "left_energy_overlap", "right_energy_overlap"),
     *("effective_rank_a", "effective_rank_b", "cosine"),
     *("chance_left", "chance_right", "chance_left_energy", "chance_right_energy"),
 )
-ROW_COLUMNS = ("layer", "projection", "rank_a", "rank_b", *MEASURES)
 """Columns of a parquet file."""
 PAIR_COLUMNS = (
     *("run_a", "run_b", "method_a", "method_b", "dataset", "relation"),
     *("model_id", "num_train_examples", "lr", "run_idx_a", "run_idx_b"),
 )
-"""Columns that say of each row of the frame which pair it is of; runs are called {method}/{dataset}/{name}."""
+"""Columns of the frame that describe the pair of a row; runs are called {method}/{dataset}/{name}."""
 FACTOR = re.compile(r"\.(?P<layer>\d+)\.(?P<projection>.+)\.lora_(?P<factor>[AB])\.weight$")
 """A name in adapter_model.safetensors: the first number is the layer, what follows it the module within the layer."""
 
@@ -82,13 +79,9 @@ class Overlap(Measured):
         """One row for each layer and projection: PAIR_COLUMNS and ROW_COLUMNS."""
         a, b = self.config_a, self.config_b
         rows: pd.DataFrame = read_rows(self.parquet, ROW_COLUMNS).to_pandas()
-        described = rows.assign(
-            **{"run_a": self.run_a, "run_b": self.run_b, "relation": self.relation},
-            **{"method_a": a.training_method, "method_b": b.training_method, "dataset": a.dataset},
-            **{"model_id": a.model_id, "num_train_examples": a.num_labels, "lr": a.lr},
-            **{"run_idx_a": a.run_idx, "run_idx_b": b.run_idx},
-        )
-        return described[[*PAIR_COLUMNS, *ROW_COLUMNS]]
+        pair = [self.run_a, self.run_b, a.training_method, b.training_method, a.dataset, self.relation]
+        pair += [a.model_id, a.num_labels, a.lr, a.run_idx, b.run_idx]
+        return rows.assign(**dict(zip(PAIR_COLUMNS, pair, strict=True)))[[*PAIR_COLUMNS, *ROW_COLUMNS]]
 
 
 def examine_overlaps(root: Path) -> Examined[Overlap]:
@@ -101,15 +94,11 @@ def examine_overlaps(root: Path) -> Examined[Overlap]:
 
 @dataclass(frozen=True)
 class Update:
-    """The thin singular value decomposition of an update of rank r; values descend and are above 0."""
+    """Thin singular value decomposition of an update of rank r; values descend and are above 0."""
 
     left: Floats  # [d_out, r]
     values: Floats  # [r]
     right: Floats  # [d_in, r]
-
-    @property
-    def rank(self) -> int:
-        return len(self.values)
 
 
 Updates = Mapping[tuple[int, str], Update | None]
@@ -223,7 +212,8 @@ def overlap_rows(one: Updates, other: Updates) -> pd.DataFrame:
         a, b = one[layer, projection], other[layer, projection]
         if a is None or b is None:
             continue
-        row = {"layer": layer, "projection": projection, "rank_a": a.rank, "rank_b": b.rank, "cosine": cosine(a, b)}
+        row = {"layer": layer, "projection": projection, "cosine": cosine(a, b)}
+        row |= {"rank_a": len(a.values), "rank_b": len(b.values)}
         row |= {"effective_rank_a": effective_rank(a), "effective_rank_b": effective_rank(b)}
         energies = energy_shares(a), energy_shares(b)
         for side, bases in (("left", (a.left, b.left)), ("right", (a.right, b.right))):
@@ -244,26 +234,21 @@ def pair_path(root: Path, pair: Pair) -> Path:
     return root / "outputs" / "subspace" / path_part(one.config.dataset) / f"{name}.json"
 
 
-def is_overlapped(root: Path, pair: Pair) -> bool:
+def is_current(root: Path, pair: Pair) -> bool:
     """True where the pair was compared, of the adapters as they are now; one that is damaged is made again."""
     path = pair_path(root, pair)
-    if not path.exists():
-        return False
-    if reason := why_stale(path, read_whole(path, Overlap, SCHEMA), lambda _: _digests(pair)):
+    reason = path.exists() and why_stale(path, read_whole(path, Overlap, SCHEMA), lambda _: _digests(pair))
+    if reason:
         log.warning("%s is made again: %s", path, reason)
-        return False
-    return True
+    return reason is None
 
 
 def write_overlap(root: Path, pair: Pair, updates: tuple[Updates, Updates], command: str) -> None:
     """Compare the updates of two runs, and write the record."""
     rows = overlap_rows(*updates)
-
-    def name(run: TrainedRun) -> str:
-        return run.folder.relative_to(root / "outputs").as_posix()
-
+    names = [run.folder.relative_to(root / "outputs").as_posix() for run in (pair.one, pair.other)]
     content = {
-        **{"schema": SCHEMA, "relation": pair.relation, "run_a": name(pair.one), "run_b": name(pair.other)},
+        **{"schema": SCHEMA, "relation": pair.relation, "run_a": names[0], "run_b": names[1]},
         **{"config_a": pair.one.description["config"], "config_b": pair.other.description["config"]},
         **{"num_rows": len(rows), "num_absent": len(updates[0].keys() | updates[1].keys()) - len(rows)},
         **_digests(pair),
@@ -273,8 +258,5 @@ def write_overlap(root: Path, pair: Pair, updates: tuple[Updates, Updates], comm
 
 
 def _digests(pair: Pair) -> dict[str, str]:
-    files = {"a": pair.one.folder, "b": pair.other.folder}
-    return {
-        f"adapter_sha256_{end}": store.file_digest(folder / "adapter_model.safetensors")
-        for end, folder in files.items()
-    }
+    digests = [store.file_digest(run.folder / "adapter_model.safetensors") for run in (pair.one, pair.other)]
+    return {"adapter_sha256_a": digests[0], "adapter_sha256_b": digests[1]}

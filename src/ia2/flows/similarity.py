@@ -1,9 +1,9 @@
-"""`ia2 similarity`: how alike the activations of trained runs are to their teacher's, and to each other's.
+"""`ia2 similarity`: activations of trained runs beside their teacher's, and beside each other's.
 
 Every run is compared with its teacher, with a teacher that is shown other demonstrations, and with the runs that differ
-from it in their method alone. The controls are compared in the same way: the base model without demonstrations says
-where students start, the two teachers beside each other how alike another draw of demonstrations would be. All that
-rests on one teacher is made together; a stopped command goes on with the next teacher.
+from it in their method alone. The controls are compared in the same way: the base model without demonstrations is where
+students start, the two teachers beside each other show the effect of another draw of demonstrations. All that rests on
+one teacher is made together; a stopped command goes on with the next teacher.
 """
 
 import logging
@@ -14,15 +14,7 @@ from pathlib import Path
 
 from ia2 import store
 from ia2.analysis.pairing import together
-from ia2.analysis.similarity import (
-    MISSING,
-    SCHEMA,
-    ComparedModel,
-    Similarity,
-    compare,
-    comparisons_with,
-    lock_path,
-)
+from ia2.analysis.similarity import MISSING, SCHEMA, Comparison, Similarity, compare, comparisons_with, lock_path
 from ia2.config import ModelConfig, SimilarityConfig
 from ia2.errors import MachineError, UserError
 from ia2.evaluation.evaluation_set import EvaluationSpec
@@ -33,8 +25,8 @@ from ia2.flows.selection import select_some
 from ia2.models.adapters import saved_adapter
 from ia2.models.loading import LanguageModel
 from ia2.models.model_cache import ModelCache
+from ia2.report.analysis_tables import similarity_table
 from ia2.report.reading import read_whole
-from ia2.report.similarity_table import similarity_table
 from ia2.training.trained_run import TrainedRun
 
 log = logging.getLogger(__name__)
@@ -71,32 +63,31 @@ def similarity(config: SimilarityConfig, models: ModelCache | None = None) -> li
 
 
 def _teachers(config: SimilarityConfig, runs: Sequence[TrainedRun]) -> dict[EvaluationSpec, list[TrainedRun]]:
-    """Every teacher that is asked for, with the runs that are compared with it; one base model after the other."""
+    """Every teacher that is requested, with the runs that are compared with it; one base model after the other.
+
+    A teacher shows demonstrations of a run's own N and index, and responds with its T and stop rule.
+    """
     models = list(dict.fromkeys(run.config.model_id for run in runs))
     teachers: dict[EvaluationSpec, list[TrainedRun]] = {}
     for run in sorted(runs, key=lambda run: (models.index(run.config.model_id), run.config.run_idx, together(run))):
-        dataset = run.config.dataset
-        for pair in product(config.eval_datasets or (dataset,), config.icl_source_datasets or (dataset,)):
-            teachers.setdefault(_asked(config, run, *pair), []).append(run)
+        own = (run.config.dataset,)
+        for eval_dataset, source in product(config.eval_datasets or own, config.icl_source_datasets or own):
+            asked = EvaluationSpec(
+                eval_dataset=eval_dataset,
+                icl_source_dataset=source,
+                icl_max_demos=config.icl_max_demos,
+                num_train_examples=run.config.num_labels,
+                run_idx=run.config.run_idx,
+                num_generated_tokens_eval=config.num_generated_tokens_eval or run.num_generated_tokens,
+                model_id=run.config.model_id,
+                torch_dtype=config.torch_dtype,
+                icl_pool=config.icl_pool,
+                stop=run.stop,
+                num_eval_examples=config.num_eval_examples,
+                chat_template=run.config.chat_template,
+            )
+            teachers.setdefault(asked, []).append(run)
     return teachers
-
-
-def _asked(config: SimilarityConfig, run: TrainedRun, eval_dataset: str, source: str) -> EvaluationSpec:
-    """What the teacher of a run is asked: demonstrations of its N and run, responses of its T and stop rule."""
-    return EvaluationSpec(
-        eval_dataset=eval_dataset,
-        icl_source_dataset=source,
-        icl_max_demos=config.icl_max_demos,
-        num_train_examples=run.config.num_labels,
-        run_idx=run.config.run_idx,
-        num_generated_tokens_eval=config.num_generated_tokens_eval or run.num_generated_tokens,
-        model_id=run.config.model_id,
-        torch_dtype=config.torch_dtype,
-        icl_pool=config.icl_pool,
-        stop=run.stop,
-        num_eval_examples=config.num_eval_examples,
-        chat_template=run.config.chat_template,
-    )
 
 
 def _compare_with(
@@ -114,7 +105,7 @@ def _compare_with(
         return [one.path(root) for one in wanted], {}
     with telling_memory(config.device):
         lm = models.load(ModelConfig(model_id=asked.model_id, torch_dtype=config.torch_dtype, **config.placement()))
-        failing = _failing([model for one in missing for model in one.models], lm)
+        failing = _failing(missing, lm)
         usable = [one for one in wanted if not failing.keys() & {model.key for model in one.models}]
         with store.file_lock(lock_path(root, asked)):
             left = [one for one in missing if one in usable and one.reason_to_make(root, lm.revision)]
@@ -123,10 +114,11 @@ def _compare_with(
     return [one.path(root) for one in usable], failing
 
 
-def _failing(models: Sequence[ComparedModel], lm: LanguageModel) -> dict[str, UserError | MachineError]:
-    """Models whose adapters belong to another base model or cannot be loaded, by their keys."""
+def _failing(comparisons: Sequence[Comparison], lm: LanguageModel) -> dict[str, UserError | MachineError]:
+    """Runs whose adapters belong to another base model or cannot be loaded, by the keys of their models."""
     errors: dict[str, UserError | MachineError] = {}
-    for key, run in {model.key: model.trained for model in models if model.trained}.items():
+    runs = {model.key: model.trained for one in comparisons for model in one.models if model.trained}
+    for key, run in runs.items():
         try:
             run.check_base(lm)
             with saved_adapter(lm.model, run.folder):
