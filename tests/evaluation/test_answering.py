@@ -13,7 +13,7 @@ from ia2.evaluation import answering
 from ia2.evaluation.answer_table import answer_table
 from ia2.evaluation.answering import Answers, Asking, answer
 from ia2.evaluation.evaluation_set import EvaluationSet, grade
-from ia2.evaluation.scoring import FirstTokenScores
+from ia2.evaluation.scoring import FirstTokenScorer
 from ia2.models.decoding_state import StepOutput
 from ia2.models.hooked_model import HookedModel
 from ia2.models.loading import LanguageModel
@@ -112,7 +112,7 @@ def test_the_time_of_a_batch_is_shared_among_its_rows(monkeypatch: pytest.Monkey
     """A batch of two rows, 6 seconds; then one begun anew in halves, which count as batches of 3 seconds and 1."""
     clock = iter([0.0, 6.0, 9.0, 10.0])
     monkeypatch.setattr(answering, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
-    timed, told = answering._Timed(FirstTokenScores(gold=[0] * 4), 4), []
+    timed, told = answering._Timed(FirstTokenScorer(gold=[0] * 4), 4), []
 
     def shows(step: int, *rows: int) -> None:
         timed.see(StepOutput(step, rows, torch.zeros(len(rows), 1), torch.zeros(len(rows), 3), None))

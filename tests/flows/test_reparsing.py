@@ -16,7 +16,7 @@ from ia2 import store
 from ia2.commands.reparse import original_of
 from ia2.config import ReparseConfig
 from ia2.errors import UserError
-from ia2.evaluation.accuracy import accuracy
+from ia2.evaluation.metrics import accuracy
 from ia2.flows.evaluation import evaluate
 from ia2.flows.reparsing import reparse
 from ia2.models.model_cache import ModelCache

@@ -16,7 +16,6 @@ import pandas as pd
 
 from ia2 import store
 from ia2.config import Control
-from ia2.evaluation.accuracy import majority_class_accuracy
 from ia2.evaluation.answer_table import answer_table
 from ia2.evaluation.answering import Answers, Asking, answer
 from ia2.evaluation.evaluation_set import (
@@ -28,8 +27,7 @@ from ia2.evaluation.evaluation_set import (
     read_evaluation_set,
     with_demonstrations,
 )
-from ia2.evaluation.metrics import Labels, Scored
-from ia2.evaluation.passes import PASSES, numbers_of_passes
+from ia2.evaluation.metrics import CONDITIONS, Labels, ScoredExamples, majority_class_accuracy, record_metrics
 from ia2.models.adapters import saved_adapter
 from ia2.models.hooked_model import HookedModel, Model
 from ia2.models.loading import LanguageModel, parts_on_disk
@@ -51,11 +49,11 @@ class Evaluation(EvaluationSpec):
 
     @property
     def demonstrations(self) -> DemonstrationSpec:
-        """What the pass with demonstrations shows."""
+        """Demonstrations that the few-shot condition shows."""
         return dataclasses.replace(super().demonstrations, control=self.control)
 
     def asking(self, token_budget: int | None) -> Asking:
-        """How a pass puts its questions."""
+        """Settings with which a condition puts its questions."""
         return Asking(
             num_generated_tokens=self.num_generated_tokens_eval,
             stop=self.stop,
@@ -79,8 +77,8 @@ def record_path(root: Path, asked: Evaluation, trained: TrainedRun | None) -> Pa
     return asked.existing_path(folder / f"{name}.json")
 
 
-def is_recorded(root: Path, asked: Evaluation, trained: TrainedRun | None, passes: Sequence[bool]) -> bool:
-    """Whether the record has these passes, of the run, evaluation set, split and base model as they are now.
+def is_recorded(root: Path, asked: Evaluation, trained: TrainedRun | None, conditions: Sequence[bool]) -> bool:
+    """Whether the record has these conditions, of the run, evaluation set, split and base model as they are now.
 
     A record that is damaged, or rests on what has changed since, is made again. UserError where the record of something
     else has the name, since two models can be called the same.
@@ -99,7 +97,7 @@ def is_recorded(root: Path, asked: Evaluation, trained: TrainedRun | None, passe
     if reason := why_stale(path, found, digests, asked.model_id, parts_on_disk):
         log.warning("%s is made again: %s", path, reason)
         return False
-    return isinstance(found, Record) and all(f"{PASSES[with_icl]}_accuracy" in found.metrics for with_icl in passes)
+    return isinstance(found, Record) and all(f"{CONDITIONS[one]}_accuracy" in found.metrics for one in conditions)
 
 
 def _rests_on(root: Path, asked: Evaluation, trained: TrainedRun | None) -> dict[str, str | None]:
@@ -125,18 +123,17 @@ class Answering:
     token_budget: int | None = None
 
 
-def evaluate_run(root: Path, asked: Evaluation, model: Answering, passes: Sequence[bool]) -> dict[str, Any]:
+def evaluate_run(root: Path, asked: Evaluation, model: Answering, conditions: Sequence[bool]) -> dict[str, Any]:
     """The record (without its command) of one model on one evaluation set, and its examples under `examples`.
 
-    `passes` says which to make: False without demonstrations, True with. UserError where the adapter belongs to
-    another base model.
+    `conditions`: False for zero-shot, True for few-shot. UserError where the adapter belongs to another base model.
     """
     lm, trained = model.lm, model.trained
     if trained is not None:
         trained.check_base(lm)
     bare = read_evaluation_set(root, asked.eval_dataset, asked.num_eval_examples)
     questions = {
-        with_icl: with_demonstrations(root, bare, asked.demonstrations) if with_icl else bare for with_icl in passes
+        with_icl: with_demonstrations(root, bare, asked.demonstrations) if with_icl else bare for with_icl in conditions
     }
     rests_on, how = _rests_on(root, asked, trained), asked.asking(model.token_budget)
     attached: AbstractContextManager[Model] = (
@@ -144,26 +141,26 @@ def evaluate_run(root: Path, asked: Evaluation, model: Answering, passes: Sequen
     )
     with attached as attached_model:
         hooked = HookedModel(attached_model)
-        answers = {PASSES[with_icl]: answer(hooked, lm, asks, how) for with_icl, asks in questions.items()}
-    made = {name: _Pass(bare, grade(bare, said.responses), said) for name, said in answers.items()}
-    if True not in passes:
+        answers = {CONDITIONS[with_icl]: answer(hooked, lm, asks, how) for with_icl, asks in questions.items()}
+    made = {name: _Condition(bare, grade(bare, said.responses), said) for name, said in answers.items()}
+    if True not in conditions:
         rests_on["split_sha256"] = None
-    described = {**_described(asked, trained, passes), "base": lm.description}
+    described = {**_described(asked, trained, conditions), "base": lm.description}
     return {**described, **_outcome(made, asked), **rests_on}
 
 
 @dataclass(frozen=True)
-class _Pass:
-    """One pass over the evaluation set, its responses read."""
+class _Condition:
+    """The evaluation set under one condition, its responses read."""
 
     questions: EvaluationSet
     marks: Grades
     answers: Answers
 
-    def scored(self, num_generated_tokens: int) -> Scored:
-        """In the form that is measured."""
+    def scored(self, num_generated_tokens: int) -> ScoredExamples:
+        """Examples as `condition_metrics` takes them."""
         labels, tokens, gold = self.answers.labels, self.answers.tokens, self.questions.gold_labels
-        return Scored(
+        return ScoredExamples(
             correct=self.marks.correct,
             anywhere=self.marks.anywhere,
             parsed=self.marks.parsed,
@@ -173,9 +170,9 @@ class _Pass:
         )
 
 
-def _described(asked: Evaluation, trained: TrainedRun | None, passes: Sequence[bool]) -> dict[str, Any]:
+def _described(asked: Evaluation, trained: TrainedRun | None, conditions: Sequence[bool]) -> dict[str, Any]:
     """Who was asked what."""
-    shown = {"train": min(asked.num_shown, asked.num_train_examples) if True in passes else 0, "dev": 0}
+    shown = {"train": min(asked.num_shown, asked.num_train_examples) if True in conditions else 0, "dev": 0}
     return {
         "schema": SCHEMA,
         "kind": "base" if trained is None else "adapter",
@@ -195,18 +192,18 @@ def _training(folder: Path) -> dict[str, Any]:
     return {**whole, "dev_losses": statistics.get("dev_losses")}
 
 
-def _outcome(made: Mapping[str, _Pass], asked: Evaluation) -> dict[str, Any]:
-    """What came out of the passes, by their names."""
+def _outcome(made: Mapping[str, _Condition], asked: Evaluation) -> dict[str, Any]:
+    """Results of the conditions, by their names."""
     scored = {name: each.scored(asked.num_generated_tokens_eval) for name, each in made.items()}
     one = next(iter(made.values()))
     tables = [
-        answer_table(each.questions, each.marks, each.answers).assign(with_icl=name == PASSES[True])
+        answer_table(each.questions, each.marks, each.answers).assign(with_icl=name == CONDITIONS[True])
         for name, each in made.items()
     ]
     return {
         "num_examples": len(one.questions.prompts),
         "label_scores": one.answers.labels.rule if one.answers.labels else None,
-        **numbers_of_passes(scored, list(one.questions.spec.labels), asked.uncertainty_analysis),
+        **record_metrics(scored, list(one.questions.spec.labels), asked.uncertainty_analysis),
         "undecided": {name: each.marks.num_undecided for name, each in made.items()},
         "majority_class_accuracy": majority_class_accuracy([query.answer for query in one.questions.queries]),
         "timings": {f"{name}_seconds": round(each.answers.seconds, 3) for name, each in made.items()},

@@ -17,7 +17,7 @@ from ia2.errors import UserError
 from ia2.evaluation.answering import ENDED
 from ia2.evaluation.evaluation_set import given_labels, label_answers
 from ia2.evaluation.label_scores import score_labels
-from ia2.evaluation.scoring import FirstTokenScores
+from ia2.evaluation.scoring import FirstTokenScorer
 from ia2.models.adapters import saved_adapter
 from ia2.models.generation import GenerationConfig, context_of, generate
 from ia2.models.hooked_model import HookedModel
@@ -77,12 +77,12 @@ def predict(trained: TrainedRun, rows: Sequence[Row], model: ModelConfig, models
         limit = context_of(hooked.base.config) or math.inf
         needed = [len(prompt) + longest + hooked.num_virtual_tokens for prompt in prompts]
         short = [prompt for prompt, length in zip(prompts, needed, strict=True) if length <= limit]
-        scores = FirstTokenScores(gold=[0] * len(short), labels=[label[0] for label in labels])
-        texts = [prompt_tokenizer.text(ids) for ids in generate(hooked, short, how, scores)] if short else []
+        first = FirstTokenScorer(gold=[0] * len(short), labels=[label[0] for label in labels])
+        texts = [prompt_tokenizer.text(ids) for ids in generate(hooked, short, how, first)] if short else []
         answers = [parse(text, trained.spec) for text in texts]
-        confidence: Sequence[float | None] = scores.confidence.tolist() if short else []
+        confidence: Sequence[float | None] = first.scores.confidence.tolist() if short else []
         if labels and short:
-            by_label = score_labels(hooked, short, labels, scores, how.token_budget)
+            by_label = score_labels(hooked, short, labels, first.scores, how.token_budget)
             confidence = by_label.confidence(given_labels(trained.spec, answers))
     answered = iter(
         [

@@ -10,7 +10,7 @@ leaves no record instead of one whose numbers are not those of its examples, and
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,17 @@ import pandas as pd
 
 from ia2 import store
 from ia2.errors import UserError
-from ia2.evaluation.accuracy import accuracy, agreement, parse_rate
-from ia2.evaluation.classes import Confusion, confusion, named_counts, named_recalls
 from ia2.evaluation.evaluation_set import EvaluationSet, Grades, grade, label_answers
-from ia2.evaluation.metrics import Numbers, class_metrics
-from ia2.evaluation.passes import PASSES
+from ia2.evaluation.metrics import (
+    CONDITIONS,
+    Numbers,
+    accuracy,
+    agreement,
+    class_metrics,
+    confusion,
+    parse_rate,
+    recalls,
+)
 from ia2.prompts.prompt import Prompt
 from ia2.report.reading import write_measured
 from ia2.report.results import SCHEMA
@@ -68,8 +74,8 @@ class Reread:
 
 
 @dataclass(frozen=True)
-class _Pass:
-    """The stored rows of one pass, and what their responses come to."""
+class _Condition:
+    """The stored rows of one condition, their responses read."""
 
     rows: pd.DataFrame
     gold_labels: tuple[int, ...]
@@ -77,17 +83,13 @@ class _Pass:
     marks: Grades
 
     @property
-    def counts(self) -> Confusion | None:
-        """Gold against given labels; None for free text."""
-        return confusion(self.gold_labels, self.marks.labels, self.num_labels) if self.num_labels else None
-
-    @property
     def numbers(self) -> Numbers:
         """The metrics that follow from reading."""
-        marks, counts = self.marks, self.counts
+        marks = self.marks
         numbers = {"accuracy": accuracy(marks.correct), "parse_rate": parse_rate(marks.parsed)}
-        numbers |= {"anywhere_accuracy": accuracy(marks.anywhere)} if counts is None else class_metrics(counts)
-        return numbers
+        if self.num_labels:
+            return numbers | class_metrics(self.gold_labels, marks.labels, self.num_labels)
+        return numbers | {"anywhere_accuracy": accuracy(marks.anywhere)}
 
     @property
     def columns(self) -> pd.DataFrame:
@@ -99,32 +101,32 @@ class _Pass:
 def reread(path: Path, reading: Reading, command: str) -> Reread:
     """The record at `path`, read again. UserError where its labels are not those of the task that reads."""
     stands, examples = store.read_object(path), pd.read_parquet(path.with_suffix(".parquet"))
-    passes = {
-        PASSES[bool(with_icl)]: _read(path, stands.get("labels"), rows, reading.spec)
+    conditions = {
+        CONDITIONS[bool(with_icl)]: _read(path, stands.get("labels"), rows, reading.spec)
         for with_icl, rows in examples.groupby("with_icl", sort=False)
     }
     numbers = {
         f"{name}_{key}": value
-        for name, one in passes.items()
+        for name, one in conditions.items()
         for key, value in one.numbers.items()
         if f"{name}_{key}" in stands["metrics"]
     }
     if "accuracy_delta" in stands["metrics"]:
         numbers["accuracy_delta"] = numbers["with_icl_accuracy"] - numbers["without_icl_accuracy"]
-    columns = pd.concat([one.columns for one in passes.values()]).sort_index()
+    columns = pd.concat([one.columns for one in conditions.values()]).sort_index()
     record = {
         **stands,
         "eval": _settings(stands["eval"], reading),
         "metrics": {**stands["metrics"], **numbers},
-        **{key: value for key, value in _beside_metrics(passes, stands).items() if key in stands},
+        **{key: value for key, value in _beside_metrics(conditions, stands).items() if key in stands},
         "reparsed": {"reader": reading.parser, "command": command},
     }
     changed = _plain(examples[columns.columns]) != _plain(columns)
     return Reread(path, stands, record, examples.assign(**columns), numbers, int(changed.any(axis=1).sum()))
 
 
-def _read(path: Path, names: list[str] | None, rows: pd.DataFrame, spec: TaskSpec) -> _Pass:
-    """The rows of one pass, read; `names` are the labels that the record was evaluated with, None for free text."""
+def _read(path: Path, names: list[str] | None, rows: pd.DataFrame, spec: TaskSpec) -> _Condition:
+    """The rows of one condition, read; `names` are the labels that the record was made with, None for free text."""
     labels = label_answers(spec) if names else ()
     golds = rows["gold"].tolist()
     if names and (list(spec.labels) != names or not {*golds} <= {*labels}):
@@ -136,7 +138,7 @@ def _read(path: Path, names: list[str] | None, rows: pd.DataFrame, spec: TaskSpe
     queries = tuple(Prompt((), Example(int(idx), question, gold)) for idx, question, gold in stored)
     gold_labels = tuple(labels.index(gold) for gold in golds) if labels else ()
     questions = EvaluationSet(spec.name, spec, queries, labels, gold_labels)
-    return _Pass(rows, gold_labels, len(labels), grade(questions, rows["response"].tolist()))
+    return _Condition(rows, gold_labels, len(labels), grade(questions, rows["response"].tolist()))
 
 
 def _settings(settings: Mapping[str, Any], reading: Reading) -> dict[str, Any]:
@@ -145,16 +147,15 @@ def _settings(settings: Mapping[str, Any], reading: Reading) -> dict[str, Any]:
     return kept if reading.usual else {**kept, "reader": reading.parser}
 
 
-def _beside_metrics(passes: Mapping[str, _Pass], stands: Mapping[str, Any]) -> dict[str, Any]:
+def _beside_metrics(conditions: Mapping[str, _Condition], stands: Mapping[str, Any]) -> dict[str, Any]:
     """What a record says of reading beside its metrics."""
-    counts = {name: one.counts for name, one in passes.items()}
-    labelled = {name: one for name, one in counts.items() if one is not None}
-    both = [passes[name].marks.correct for name in (PASSES[True], PASSES[False]) if name in passes]
+    given = {name: (one.gold_labels, one.marks.labels) for name, one in conditions.items() if one.num_labels}
+    both = [conditions[name].marks.correct for name in (CONDITIONS[True], CONDITIONS[False]) if name in conditions]
     return {
-        "undecided": {name: one.marks.num_undecided for name, one in passes.items()},
-        "agreement": asdict(agreement(*both)) if len(both) == len(PASSES) else None,
-        "recall": {name: named_recalls(one, stands["labels"]) for name, one in labelled.items()} or None,
-        "confusion": {name: named_counts(one, stands["labels"]) for name, one in labelled.items()} or None,
+        "undecided": {name: one.marks.num_undecided for name, one in conditions.items()},
+        "agreement": agreement(*both) if len(both) == len(CONDITIONS) else None,
+        "recall": {name: recalls(*one, stands["labels"]) for name, one in given.items()} or None,
+        "confusion": {name: confusion(*one, stands["labels"]) for name, one in given.items()} or None,
     }
 
 

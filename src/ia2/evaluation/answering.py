@@ -8,9 +8,10 @@ import numpy as np
 from tqdm import tqdm
 
 from ia2.config import StopRule
+from ia2.evaluation.calibration import FirstTokenScores, Floats, ResponseScores
 from ia2.evaluation.evaluation_set import EvaluationSet
 from ia2.evaluation.label_scores import LabelScores, score_labels
-from ia2.evaluation.scoring import FirstTokenScores, Floats, ResponseScores
+from ia2.evaluation.scoring import FirstTokenScorer, ResponseScorer
 from ia2.models.decoding_state import StepOutput
 from ia2.models.generation import GenerationConfig, generate
 from ia2.models.hooked_model import HookedModel
@@ -62,21 +63,21 @@ def answer(hooked: HookedModel, lm: LanguageModel, questions: EvaluationSet, ask
     prompts = [prompt_tokenizer.prompt(prompt) for prompt in questions.prompts]
     rule: StopRule = "eos" if asking.stop == "eos" else "separator"
     labels = [prompt_tokenizer.answer(label, ENDED, rule) for label in questions.labels]
-    first = FirstTokenScores(
+    first = FirstTokenScorer(
         gold=[prompt_tokenizer.answer_ids(query.answer)[0] for query in questions.queries],
         labels=[label[0] for label in labels],
     )
-    observer = _Timed(ResponseScores(first) if asking.every_token else first, len(prompts))
+    observer = _Timed(ResponseScorer(first) if asking.every_token else first, len(prompts))
     with tqdm(total=len(prompts), desc=questions.dataset, unit="query", leave=False, disable=None) as bar:
         advance = observer.then(bar.update)
         how = GenerationConfig(
             asking.num_generated_tokens, lm.stopper(rule, asking.chat_template), asking.token_budget, advance
         )
         responses = generate(hooked, prompts, how, observer)
-    by_label = score_labels(hooked, prompts, labels, first, asking.token_budget) if labels else None
+    by_label = score_labels(hooked, prompts, labels, first.scores, asking.token_budget) if labels else None
     texts = [prompt_tokenizer.text(ids) for ids in responses]
     seconds = time.perf_counter() - started
-    return Answers(texts, first, _token_scores(prompt_tokenizer, observer), by_label, seconds)
+    return Answers(texts, first.scores, _token_scores(prompt_tokenizer, observer), by_label, seconds)
 
 
 class _Timed:
@@ -84,8 +85,8 @@ class _Timed:
 
     activations = False
 
-    def __init__(self, scores: FirstTokenScores | ResponseScores, size: int) -> None:
-        self.scores = scores
+    def __init__(self, scorer: FirstTokenScorer | ResponseScorer, size: int) -> None:
+        self.scorer = scorer
         self.seconds = np.full(size, np.nan)
         self._rows: list[int] = []
         self._since = time.perf_counter()
@@ -93,7 +94,7 @@ class _Timed:
     def see(self, seen: StepOutput) -> None:
         if not seen.step:
             self._rows = list(seen.rows)
-        self.scores.see(seen)
+        self.scorer.see(seen)
 
     def then(self, advance: Callable[[int], object]) -> Callable[[int], None]:
         """What is to be told that a batch is done: takes its time, and tells `advance`."""
@@ -108,10 +109,10 @@ class _Timed:
 
 
 def _token_scores(prompt_tokenizer: PromptTokenizer, observer: _Timed) -> TokenScores | None:
-    if not isinstance(observer.scores, ResponseScores):
+    if not isinstance(observer.scorer, ResponseScorer):
         return None
-    tokens = observer.scores.first.top_tokens
+    tokens = observer.scorer.first.scores.top_tokens
     known = np.unique(tokens[tokens >= 0]).tolist()
     texts = dict(zip(known, prompt_tokenizer.decode([[token] for token in known]), strict=True))
     top = [[texts[token] for token in row if token in texts] for row in tokens.tolist()]
-    return TokenScores(observer.scores, observer.seconds, top)
+    return TokenScores(observer.scorer.scores, observer.seconds, top)

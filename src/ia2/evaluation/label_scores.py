@@ -12,9 +12,10 @@ from typing import Literal
 
 import numpy as np
 import torch
+from scipy.special import log_softmax
 from torch import Tensor
 
-from ia2.evaluation.scoring import FirstTokenScores, Floats
+from ia2.evaluation.calibration import FirstTokenScores, Floats
 from ia2.models.decoding_state import DecodingState
 from ia2.models.generation import Feeding, check_context, for_each_batch
 from ia2.models.hooked_model import HookedModel
@@ -31,8 +32,7 @@ class LabelScores:
     @property
     def log_shares(self) -> Floats:
         """The same of the labels alone: log p_k / sum_j p_j."""
-        logs = self.log_probabilities
-        return np.asarray(logs - np.logaddexp.reduce(logs, axis=1, keepdims=True))
+        return np.asarray(log_softmax(self.log_probabilities, axis=1))
 
     def confidence(self, given: Sequence[int]) -> list[float | None]:
         """The probability among all labels of the `given` one (its index) for each query; None for a negative index."""
@@ -47,7 +47,7 @@ def score_labels(
     first: FirstTokenScores,
     token_budget: int | None,
 ) -> LabelScores:
-    """By the first tokens of `labels` (with their ends), as `first` has seen them, where no two share one; else by all.
+    """By the first tokens of `labels` (with their ends), as in `first`, where no two share one; else by all tokens.
 
     One rule holds for all labels of a task: probabilities of one token and of several are not to be compared.
     """
