@@ -3,7 +3,6 @@
 The responses are decoded once for all that rest on them, and kept: outputs/responses/{digest}, laid out as targets are.
 """
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,8 +63,7 @@ def responses_folder(root: Path, digest: str) -> Path:
 
 def check_other_demonstrations(root: Path, asked: EvaluationSpec) -> None:
     """UserError where the split leaves too few examples to show other demonstrations."""
-    others = dataclasses.replace(asked.demonstrations, control=OTHER_DEMONSTRATIONS)
-    with_demonstrations(root, read_evaluation_set(root, asked.eval_dataset, 1), others)
+    with_demonstrations(root, read_evaluation_set(root, asked.eval_dataset, 1), asked, others=True)
 
 
 def read_shared_prompts(
@@ -78,10 +76,9 @@ def read_shared_prompts(
         raise UserError(
             f"{store.pool_path(root, asked.eval_dataset)}: two val_examples share an idx; give each its own"
         )
-    shown = {BASE: bare, TEACHER: with_demonstrations(root, bare, asked.demonstrations)}
+    shown = {BASE: bare, TEACHER: with_demonstrations(root, bare, asked)}
     if OTHER_DEMONSTRATIONS in names:
-        others = dataclasses.replace(asked.demonstrations, control=OTHER_DEMONSTRATIONS)
-        shown[OTHER_DEMONSTRATIONS] = with_demonstrations(root, bare, others)
+        shown[OTHER_DEMONSTRATIONS] = with_demonstrations(root, bare, asked, others=True)
     prompt_tokenizer = lm.prompt_tokenizer(asked.chat_template)
     prompts = {name: [prompt_tokenizer.prompt(prompt) for prompt in asks.prompts] for name, asks in shown.items()}
     folder = responses_folder(root, store.value_digest(_identity(root, asked, lm)))
@@ -97,7 +94,7 @@ def read_shared_prompts(
 
 def _identity(root: Path, asked: EvaluationSpec, lm: LanguageModel) -> dict[str, object]:
     """What the responses depend on: equal identities, equal responses."""
-    settings = dataclasses.asdict(asked)
+    settings = asked.response_fields
     del settings["torch_dtype"]  # as it was asked for; `dtype` is what it came to
     return {
         "format": FORMAT,

@@ -5,7 +5,6 @@ them are made once, and held only while a comparison needs them. Cosines go to d
 grow with the number of examples. A comparison's JSON is written last: one that can be found is whole.
 """
 
-import dataclasses
 import math
 import os
 import tempfile
@@ -98,7 +97,7 @@ def check_student(side: ComparedModel, lm: LanguageModel) -> None:
 
 def place_of(root: Path, asked: EvaluationSpec) -> Path:
     """What is locked while comparisons with one teacher are made; nothing ever lies there."""
-    return root / "outputs" / "similarity" / store.value_digest(dataclasses.asdict(asked))
+    return root / "outputs" / "similarity" / store.value_digest(asked.response_fields)
 
 
 def compare(root: Path, comparisons: Sequence[Comparison], how: Comparing) -> None:
@@ -218,13 +217,12 @@ def _table(path: Path) -> Iterator[_Table]:
 def _described(root: Path, comparison: Comparison) -> dict[str, Any]:
     """Who was compared with whom, on what."""
     student, reference = comparison.sides
-    asked = dataclasses.asdict(comparison.asked)
     return {
         "schema": SCHEMA,
         "method": student.name,
         "reference": reference.name,
         "trained_dataset": comparison.trained_dataset,
-        **asked,
+        **comparison.asked.response_fields,
         "run": _config(student),
         "reference_run": _config(reference),
         "shows_demonstrations": student.shows_demonstrations,
