@@ -135,7 +135,7 @@ def test_batched_equals_one_by_one(
         one_by_one.append(1)
         return GenerationConfig(num_generated_tokens, stopper, 1, advance)
 
-    monkeypatch.setattr("ia2.evaluation.answering.GenerationConfig", single)
+    monkeypatch.setattr("ia2.evaluation.scoring.GenerationConfig", single)
     for path, (record, examples) in zip(evaluate(config, models), batched, strict=True):
         alone, alone_examples = read(path)
         pd.testing.assert_frame_equal(alone_examples, examples, rtol=1e-4, atol=1e-6)

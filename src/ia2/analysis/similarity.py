@@ -13,7 +13,6 @@ it enters no average.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -216,7 +215,7 @@ class Comparison:
         return {
             **{"schema": SCHEMA, "method": self.student.name, "reference": self.reference.name},
             "trained_dataset": self.trained_dataset,
-            **dataclasses.asdict(self.asked),
+            **self.asked.response_fields,
             **{"run": runs[0], "reference_run": runs[1]},
             "shows_demonstrations": self.student.name in (TEACHER, OTHER_DEMONSTRATIONS),
             **self.rests_on(root),
@@ -258,8 +257,7 @@ def comparisons_with(root: Path, asked: EvaluationSpec, runs: Sequence[TrainedRu
     teacher, others = ComparedModel(TEACHER), ComparedModel(OTHER_DEMONSTRATIONS)
     references, found = [teacher, others], [(teacher, others)]
     try:
-        others_shown = dataclasses.replace(asked.demonstrations, control=OTHER_DEMONSTRATIONS)
-        with_demonstrations(root, read_evaluation_set(root, asked.eval_dataset, 1), others_shown)
+        with_demonstrations(root, read_evaluation_set(root, asked.eval_dataset, 1), asked, others=True)
     except UserError as error:
         log.warning("the control of other demonstrations is left out: %s", error)
         references, found = [teacher], []
@@ -317,13 +315,12 @@ def read_shared_prompts(
         raise UserError(
             f"{store.pool_path(root, asked.eval_dataset)}: two val_examples share an idx; give each its own"
         )
-    shown = {BASE: bare, TEACHER: with_demonstrations(root, bare, asked.demonstrations)}
+    shown = {BASE: bare, TEACHER: with_demonstrations(root, bare, asked)}
     if OTHER_DEMONSTRATIONS in names:
-        others = dataclasses.replace(asked.demonstrations, control=OTHER_DEMONSTRATIONS)
-        shown[OTHER_DEMONSTRATIONS] = with_demonstrations(root, bare, others)
+        shown[OTHER_DEMONSTRATIONS] = with_demonstrations(root, bare, asked, others=True)
     prompt_tokenizer = lm.prompt_tokenizer(asked.chat_template)
     prompts = {name: [prompt_tokenizer.prompt(prompt) for prompt in asks.prompts] for name, asks in shown.items()}
-    identity: dict[str, object] = {"format": RESPONSE_FORMAT, **dataclasses.asdict(asked)}
+    identity: dict[str, object] = {"format": RESPONSE_FORMAT, **asked.response_fields}
     del identity["torch_dtype"]  # as it was requested; `dtype` is the one that was loaded
     identity |= {"icl_max_demos": asked.num_shown, "model_id": store.short_model_name(asked.model_id)}
     identity |= {"model_revision": lm.revision, "base": {"parts": lm.parts}, "dtype": lm.dtype}
@@ -455,7 +452,7 @@ def summary(means: npt.ArrayLike) -> dict[str, Any]:
 
 def lock_path(root: Path, asked: EvaluationSpec) -> Path:
     """Path that is locked while comparisons with one teacher are made; nothing is ever written there."""
-    return root / "outputs" / "similarity" / store.value_digest(dataclasses.asdict(asked))
+    return root / "outputs" / "similarity" / store.value_digest(asked.response_fields)
 
 
 def compare(
