@@ -25,7 +25,7 @@ from results import Result, side
 from running import Bench, evenly, main
 
 from ia2.evaluation.calibration import FirstTokenScores
-from ia2.evaluation.scoring import FirstTokenScorer
+from ia2.evaluation.scoring import ScoreRecorder
 from ia2.models.generation import GenerationConfig, generate
 from ia2.models.hooked_model import HookedModel
 from ia2.models.prefixes import PrefixGroup
@@ -88,9 +88,9 @@ class EvaluateRow:
 
 
 def _ours(hooked: HookedModel, prompts: Sequence[Ids], gold: Sequence[int], how: GenerationConfig) -> FirstTokenScores:
-    scorer = FirstTokenScorer(gold)
-    generate(hooked, prompts, how, scorer)
-    return scorer.scores
+    recorder = ScoreRecorder(gold)
+    generate(hooked, prompts, how, recorder)
+    return recorder.first
 
 
 def _compared(

@@ -16,7 +16,11 @@ from tiny_runs import evaluation, files_of
 from ia2 import store
 from ia2.config import ModelConfig
 from ia2.errors import UserError
-from ia2.evaluation.calibration import expected_calibration_error, expected_ece_if_calibrated, reliability_bins
+from ia2.evaluation.calibration import (
+    expected_calibration_error,
+    expected_ece_if_calibrated,
+    reliability_bins,
+)
 from ia2.flows.evaluation import evaluate
 from ia2.models.loading import LanguageModel
 from ia2.models.model_cache import ModelCache
@@ -119,7 +123,7 @@ def test_demonstrations_are_before_whole_labels_too(
 def test_distinct_first_tokens_cost_no_further_reading(
     tmp_path: Path, tiny_model_folder: Path, models: ModelCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr("ia2.evaluation.label_scores.sequence_log_probabilities")
+    monkeypatch.delattr("ia2.evaluation.scoring.sequence_log_probabilities")
     write_task(tmp_path, APART, [APART[1][index % 3] for index in range(len(TEXTS))])
     assert record_of(tmp_path, tiny_model_folder, models)["label_scores"] == "first_token"
 
