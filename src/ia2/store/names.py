@@ -51,15 +51,10 @@ def _adapter_part(config: TrainConfig) -> list[Any]:
 
 
 def _variant_part(config: TrainConfig) -> list[Any]:
-    match config.method.variant:
-        case "act":
-            return []
-        case "tna":
-            return [config.ce_loss_weight]
-        case "tokl":
-            return ["icl_outputs"] + ([f"topk{config.tokl_top_k}"] if config.tokl_top_k != "all" else [])
-        case _:
-            return [config.label_type]
+    applies = config.method.fields
+    labels = [config.label_type] if applies & {"label_type", "tokl_top_k"} else []
+    most = [f"topk{config.tokl_top_k}"] if "tokl_top_k" in applies and config.tokl_top_k != "all" else []
+    return labels + most + ([config.ce_loss_weight] if "ce_loss_weight" in applies else [])
 
 
 NAMED_FIELDS = LOW_DATA_FIELDS | {
