@@ -18,13 +18,8 @@ def path_of(root: Path, dataset: str, draw: SplitSpec | LowDataSplitSpec) -> Pat
     """Where the split of a draw lies."""
     if isinstance(draw, LowDataSplitSpec):
         return store.low_data_path(root, dataset, draw.sizes, draw.run_idx)
-    match draw.demo_type:
-        case "fixed":
-            return store.fixed_path(root, dataset, draw.num_train_examples, draw.run_idx)
-        case "shuffled":
-            return store.shuffled_path(root, dataset, (draw.num_train_examples, draw.run_idx), draw.num_shuffles)
-        case "unique":
-            return store.split_path(root, dataset, draw.num_train_examples, draw.run_idx)
+    demos = {"unique": "", "fixed": "fixed", "shuffled": f"shuffled_{draw.num_shuffles}"}[draw.demo_type]
+    return store.split_path(root, dataset, draw.num_train_examples, draw.run_idx, demos)
 
 
 def create(root: Path, dataset: str, draw: SplitSpec | LowDataSplitSpec, overwrite: bool = False) -> Path:
