@@ -6,8 +6,7 @@ from pathlib import Path
 
 from ia2 import store
 from ia2.errors import UserError
-from ia2.prompts.low_data import LowDataSplitSpec, draw_low_data_split, low_data_to_json
-from ia2.prompts.splits import SplitSpec, draw_split, split_to_json
+from ia2.prompts.splits import LowDataSplitSpec, SplitSpec, draw_low_data_split, draw_split, split_to_json
 from ia2.tasks.base import Example
 from ia2.tasks.pool import load_pool
 
@@ -36,12 +35,8 @@ def create(root: Path, dataset: str, draw: SplitSpec | LowDataSplitSpec, overwri
             log.info("%s is there", path)
             return path
         pool = _pool(root, dataset)
-        if isinstance(draw, LowDataSplitSpec):
-            split = draw_low_data_split(pool, draw)
-            store.write_object(path, low_data_to_json(split, draw))
-        else:
-            split = draw_split(pool, draw)
-            store.write_object(path, split_to_json(split, draw))
+        split = draw_low_data_split(pool, draw) if isinstance(draw, LowDataSplitSpec) else draw_split(pool, draw)
+        store.write_object(path, split_to_json(split, draw))
     log.info("wrote %s: %d rows", path, len(split.train))
     return path
 
