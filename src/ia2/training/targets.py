@@ -19,12 +19,12 @@ from torch import Tensor
 
 from ia2 import store
 from ia2.errors import UserError
+from ia2.methods import Kind
 from ia2.models.decoding_state import DecodingState, StepOutput
 from ia2.models.generation import Feeding, GenerationConfig, for_each_batch, generate
 from ia2.models.hooked_model import HookedModel
 from ia2.prompts.tokenization import Ids
 from ia2.training.tensor_stream import TensorStreamWriter
-from ia2.training.variants import Kind
 
 log = logging.getLogger(__name__)
 
