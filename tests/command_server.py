@@ -18,9 +18,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import ia2.commands.merge
 import ia2.flows.evaluation
 import ia2.flows.fitting
-import ia2.flows.merging
 import ia2.flows.prediction
 import ia2.flows.reparsing
 import ia2.flows.similarity

@@ -1,3 +1,4 @@
+from .commands.merge import merge_adapter as merge_adapter
 from .commands.predict import Prediction as Prediction
 from .config import CreateConfig as CreateConfig
 from .config import DemoConfig as DemoConfig
@@ -22,7 +23,6 @@ from .flows.demo import demo as demo
 from .flows.evaluation import evaluate as evaluate
 from .flows.fitting import Adapter as Adapter
 from .flows.fitting import fit as fit
-from .flows.merging import merge_adapter as merge_adapter
 from .flows.plotting import plot as plot
 from .flows.plotting import plot_all as plot_all
 from .flows.prediction import predict_from as predict_from
