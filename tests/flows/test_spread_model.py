@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from tiny_runs import evaluation, files_of, leftovers, results, training
+from undrawn import draw_nothing
 
 from ia2.commands.merge import MERGED, merge_adapter
 from ia2.config import DemoConfig, Dtype, FitConfig, MergeConfig, ModelConfig, PredictConfig
@@ -76,6 +77,7 @@ def test_fit_and_demo_tell_their_model_where_to_compute(
         return loading.load_model(config)
 
     monkeypatch.setattr(model_cache, "load_model", load)
+    draw_nothing(monkeypatch.setattr)
     rows = tmp_path / "rows.csv"
     rows.write_text("text,label\n" + "".join(f"sentence {i},{'good' if i % 2 else 'bad'}\n" for i in range(16)))
     small: dict[str, Any] = {"model_id": str(tiny_model_folder), "num_train_epochs": 1, "lrs": (1e-2,), "num_runs": 1}
