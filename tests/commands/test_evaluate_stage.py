@@ -24,7 +24,7 @@ from ia2.flows.records import readable_records
 from ia2.flows.selection import select_runs
 from ia2.flows.training import train
 from ia2.models.generation import GenerationConfig
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache
 from ia2.report.selection import select
 from ia2.report.summary import summarise
 

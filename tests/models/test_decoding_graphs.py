@@ -49,8 +49,8 @@ def test_equals_one_by_one_when_rows_end_at_different_steps(shape: str, attentio
 def test_only_steps_on_a_gpu_are_replayed_and_only_enough_of_them(
     on_one_gpu: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(HookedModel, "on_one_gpu", on_one_gpu)
     hooked = HookedModel(tiny_model("qwen3").to(DEVICE))
+    monkeypatch.setattr(hooked, "on_one_gpu", on_one_gpu)
     prompt = random_prompts((5,))[0]
     state = DecodingState(hooked, read_prefixes(hooked, [()]), [[Suffix(0, prompt, 0)]])
     state.first(activations=False)

@@ -15,8 +15,8 @@ from ia2.models import generation
 from ia2.models.decoding_state import DecodingState, PrefixCache, read_prefixes
 from ia2.models.generation import GenerationConfig, generate
 from ia2.models.hooked_model import HookedModel
-from ia2.models.memory import ran_out_of_memory
 from ia2.models.packing import BatchScheduler, Suffix
+from ia2.models.placement import ran_out_of_memory
 from ia2.models.token_budget import TokenBudget
 from ia2.prompts.tokenization import Ids
 from ia2.training.targets import collect

@@ -21,7 +21,7 @@ from ia2.evaluation.scoring import FirstTokenScores
 from ia2.models.adapters import saved_adapter
 from ia2.models.generation import GenerationConfig, context_of, generate
 from ia2.models.hooked_model import HookedModel
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache
 from ia2.prompts.prompt import Prompt
 from ia2.sources import FILE_TYPES, iterate_rows
 from ia2.tasks.answers import parse, same

@@ -26,8 +26,7 @@ from ia2.flows.evaluation_plan import by_name
 from ia2.flows.failures import Failure, raise_failures, telling_memory
 from ia2.flows.selection import select_some
 from ia2.methods import BASE, OTHER_DEMONSTRATIONS, TEACHER
-from ia2.models.loading import LanguageModel
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import LanguageModel, ModelCache
 from ia2.report.similarities import Similarity, read_similarity
 from ia2.report.similarity_table import similarity_table
 from ia2.training.trained_run import TrainedRun

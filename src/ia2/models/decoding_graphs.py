@@ -36,7 +36,7 @@ def steps_after(state: DecodingState, num_steps: int) -> Steps:
 class _Shown:
     """What a step shows of all R rows that the batch began with; each as in `StepOutput`."""
 
-    hidden: Tensor
+    hidden_states: Tensor
     logits: Tensor
     activations: Tensor | None
 
@@ -67,7 +67,9 @@ class Replay:
         shown = self._replayed() if recordable else self._computed()
         self._fed += 1
         activations = None if shown.activations is None else shown.activations[:, going]
-        return StepOutput(self._begun + self._fed, self.rows, shown.hidden[going], shown.logits[going], activations)
+        return StepOutput(
+            self._begun + self._fed, self.rows, shown.hidden_states[going], shown.logits[going], activations
+        )
 
     def keep(self, going: Tensor) -> None:
         """Let the rows leave that are not `going` [R]."""
@@ -99,7 +101,7 @@ class Replay:
             **inputs,
         )
         queries.positions.add_(1)
-        return _Shown(found.hidden, hooked.logits(found.hidden), found.activations)
+        return _Shown(found.hidden_states, hooked.logits(found.hidden_states), found.activations)
 
 
 def _with_those_to_come(slots: SlotLayout, queries: SlotLayout, num_steps: int) -> SlotLayout:

@@ -21,7 +21,7 @@ class StepOutput:
 
     step: int
     rows: Sequence[int]  # which prompts, by index
-    hidden: Tensor  # [R, D], the decoder's last hidden states
+    hidden_states: Tensor  # [R, D], the decoder's last hidden states
     logits: Tensor  # [R, V], in float32
     activations: Tensor | None  # [L, R, D], as the model made them; None where the observer wants none
 
@@ -142,7 +142,9 @@ class DecodingState:
         """Feed each row its next tokens, as many as `lengths` [R] says; `tokens` holds them end to end."""
         fed = self._laid_out(tokens, lengths)
         seen = self._read(fed, fed.spots.ends - 1, self.activations)
-        return StepOutput(self.step, self.rows, seen.hidden, self.hooked.logits(seen.hidden), seen.activations)
+        return StepOutput(
+            self.step, self.rows, seen.hidden_states, self.hooked.logits(seen.hidden_states), seen.activations
+        )
 
     def _read(self, fed: "_Fed", wanted: Tensor, activations: bool) -> ModelOutputs:
         """Run the model, and see what these of the tokens show."""

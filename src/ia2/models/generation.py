@@ -24,8 +24,8 @@ from ia2.errors import MachineError, UserError
 from ia2.models.decoding_graphs import steps_after
 from ia2.models.decoding_state import DecodingState, PrefixCache, StepOutput, read_prefixes
 from ia2.models.hooked_model import HookedModel
-from ia2.models.memory import attempted, fits
 from ia2.models.packing import BatchScheduler, PackedRow, Suffix, read_together
+from ia2.models.placement import attempt
 from ia2.models.prefixes import prefix_groups
 from ia2.models.token_budget import TokenBudget, affordable
 from ia2.prompts.prompt import SEPARATOR
@@ -134,7 +134,7 @@ def for_each_batch(
     while waiting:
         groups = waiting.pop(0)
         shared = [prompts[group.rows[0]][: group.length] for group in groups]
-        beginnings = attempted(partial(read_prefixes, hooked, shared))
+        beginnings = attempt(read_prefixes, hooked, shared)
         if beginnings is None:
             half = len(groups) // 2
             _tell_smaller(hooked, len(groups), len(shared[0]))
@@ -159,7 +159,7 @@ def _begin(
 def _work_off(queue: BatchScheduler, hooked: HookedModel, work: Callable[[Sequence[PackedRow]], object]) -> None:
     while queue.lanes:
         lanes = queue.next()
-        if fits(partial(work, lanes)):
+        if attempt(lambda lanes: (work(lanes), True), lanes) is not None:
             queue.drop(lanes)
         else:
             rest = lanes[0][0]

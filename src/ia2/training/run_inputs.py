@@ -19,8 +19,7 @@ from ia2.config import TrainConfig
 from ia2.models.architecture import select_layers
 from ia2.models.generation import GenerationConfig
 from ia2.models.hooked_model import HookedModel
-from ia2.models.loading import LanguageModel
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import LanguageModel, ModelCache
 from ia2.prompts.prompt import Prompt
 from ia2.prompts.splits import Split, load_split
 from ia2.prompts.tokenization import Ids, PromptTokenizer

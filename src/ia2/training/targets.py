@@ -63,7 +63,7 @@ class _Recording:
     def see(self, seen: StepOutput) -> None:
         if not seen.step:  # a batch may be begun again
             self.forget(seen.rows)
-        self.keep(seen.rows, seen.activations, seen.hidden)
+        self.keep(seen.rows, seen.activations, seen.hidden_states)
 
     def forget(self, rows: Sequence[int]) -> None:
         for spool in self.spools.values():
@@ -120,7 +120,7 @@ def add_kinds(
         seen = state.forced(lengths, recording.activations)
         recording.forget(state.rows)
         positions = [row for row, length in zip(state.rows, lengths, strict=True) for _ in range(length)]
-        recording.keep(positions, seen.activations, seen.hidden)
+        recording.keep(positions, seen.activations, seen.hidden_states)
 
     feeding = Feeding(None, after=[response[:-1] for response in responses])
     with _recording(kinds, folder) as recording:
