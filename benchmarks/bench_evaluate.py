@@ -27,7 +27,7 @@ from running import Bench, evenly, main
 from ia2.evaluation.scoring import FirstTokenScores
 from ia2.models.generation import GenerationConfig, generate
 from ia2.models.hooked_model import HookedModel
-from ia2.models.prefixes import PrefixGroup
+from ia2.models.packing import PrefixGroup
 
 ONE_BATCH = 10**9
 """A token budget that every prompt fits into."""
@@ -88,7 +88,7 @@ class EvaluateRow:
 
 def _ours(hooked: HookedModel, prompts: Sequence[Ids], gold: Sequence[int], how: GenerationConfig) -> FirstTokenScores:
     scores = FirstTokenScores(gold)
-    generate(hooked, prompts, how, scores)
+    generate(hooked, prompts, how, scores.see)
     return scores
 
 

@@ -131,9 +131,9 @@ def test_batched_equals_one_by_one(
     shutil.rmtree(root / "outputs" / "evaluations")
     one_by_one: list[int] = []
 
-    def single(num_generated_tokens: int, stopper: Any, token_budget: int = 0, advance: Any = int) -> GenerationConfig:  # noqa: ANN401
+    def single(num_generated_tokens: int, stopper: Any, token_budget: int) -> GenerationConfig:  # noqa: ANN401
         one_by_one.append(1)
-        return GenerationConfig(num_generated_tokens, stopper, 1, advance)
+        return GenerationConfig(num_generated_tokens, stopper, 1)
 
     monkeypatch.setattr("ia2.evaluation.answering.GenerationConfig", single)
     for path, (record, examples) in zip(evaluate(config, models), batched, strict=True):

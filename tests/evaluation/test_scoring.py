@@ -65,7 +65,7 @@ def test_decoding_shows_it_every_prompt_once() -> None:
     prompts = [(5, 9, 30), (8,), (17, 40)]
     scores = FirstTokenScores(gold=[4, 5, 6], labels=[1, 2])
     hooked = HookedModel(model)
-    responses = generate(hooked, prompts, GenerationConfig(3, None, token_budget=3), scores)
+    responses = generate(hooked, prompts, GenerationConfig(3, None, token_budget=3), scores.see)
     assert scores.token.tolist() == [response[0] for response in responses]
     for row, prompt in enumerate(prompts):
         with torch.no_grad():
@@ -127,7 +127,7 @@ def test_all_tokens_are_those_of_the_response_and_no_others(token_budget: int) -
     scores = ResponseScores(FirstTokenScores(gold=[0] * 12))
     stopper = Stopper(tiny_tokenizer(), "separator", [EOS, *range(3, 120)])  # ids that end a response often
     hooked = HookedModel(model)
-    responses = generate(hooked, prompts, GenerationConfig(6, stopper, token_budget), scores)
+    responses = generate(hooked, prompts, GenerationConfig(6, stopper, token_budget), scores.see)
     assert len({len(response) for response in responses}) > 2
     assert scores.num_tokens.tolist() == [len(response) for response in responses]
     for row, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
@@ -151,5 +151,5 @@ def test_one_softmax_over_each_batch_and_step(monkeypatch: pytest.MonkeyPatch) -
     for scores, expected in ((FirstTokenScores(gold=[1, 2]), [2]), (ResponseScores(FirstTokenScores([1, 2])), [2] * 4)):
         counted.clear()
         hooked = HookedModel(tiny_model("llama"))
-        generate(hooked, [(5, 9), (8,)], GenerationConfig(4, None), scores)
+        generate(hooked, [(5, 9), (8,)], GenerationConfig(4, None), scores.see)
         assert counted == expected

@@ -11,29 +11,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ia2.models.decoding_state import DecodingState
-from ia2.models.generation import Feeding, check_context, for_each_batch
+from ia2.models.generation import teacher_forced
 from ia2.models.hooked_model import HookedModel
 from ia2.prompts.tokenization import TokenizedExample
 
 
-@torch.no_grad()
 def forced_activations(hooked: HookedModel, examples: Sequence[TokenizedExample], token_budget: int | None) -> Tensor:
     """Activations [L, M, D] at the M answer positions of all examples, in their order and in the model's dtype.
 
     UserError where an example does not fit the model's context.
     """
-    check_context(hooked, max(map(len, examples)))
     found: dict[int, Tensor] = {}
-
-    def read(state: DecodingState) -> None:
-        lengths = [len(examples[row].response) for row in state.rows]
-        activations = state.forced(lengths, activations=True).activations
-        assert activations is not None
-        found.update(zip(state.rows, activations.split(lengths, dim=1), strict=True))
-
-    prompts = [example.prompt for example in examples]
-    for_each_batch(hooked, prompts, Feeding(token_budget, after=[example.response[:-1] for example in examples]), read)
+    for rows, outputs in teacher_forced(hooked, examples, token_budget, activations=True):
+        assert outputs.activations is not None
+        lengths = [len(examples[row].response) for row in rows]
+        found.update(zip(rows, outputs.activations.split(lengths, dim=1), strict=True))
     return torch.cat([found[row] for row in range(len(examples))], dim=1)
 
 

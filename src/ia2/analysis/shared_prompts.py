@@ -118,6 +118,6 @@ def _decoded(
     with bar:
         teacher = HookedModel(lm.model)
         how = GenerationConfig(
-            asked.num_generated_tokens_eval, lm.stopper(asked.stop, asked.chat_template), token_budget, bar.update
+            asked.num_generated_tokens_eval, lm.stopper(asked.stop, asked.chat_template), token_budget
         )
-        return tuple(generate(teacher, prompts, how))
+        return tuple(generate(teacher, prompts, how, progress=bar.update))

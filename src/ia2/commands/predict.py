@@ -78,7 +78,7 @@ def predict(trained: TrainedRun, rows: Sequence[Row], model: ModelConfig, models
         needed = [len(prompt) + longest + hooked.num_virtual_tokens for prompt in prompts]
         short = [prompt for prompt, length in zip(prompts, needed, strict=True) if length <= limit]
         scores = FirstTokenScores(gold=[0] * len(short), labels=[label[0] for label in labels])
-        texts = [prompt_tokenizer.text(ids) for ids in generate(hooked, short, how, scores)] if short else []
+        texts = [prompt_tokenizer.text(ids) for ids in generate(hooked, short, how, scores.see)] if short else []
         answers = [parse(text, trained.spec) for text in texts]
         confidence: Sequence[float | None] = scores.confidence.tolist() if short else []
         if labels and short:

@@ -68,11 +68,9 @@ def answer(hooked: HookedModel, lm: LanguageModel, questions: EvaluationSet, ask
     )
     observer = _Timed(ResponseScores(first) if asking.every_token else first, len(prompts))
     with tqdm(total=len(prompts), desc=questions.dataset, unit="query", leave=False, disable=None) as bar:
-        advance = observer.then(bar.update)
-        how = GenerationConfig(
-            asking.num_generated_tokens, lm.stopper(rule, asking.chat_template), asking.token_budget, advance
-        )
-        responses = generate(hooked, prompts, how, observer)
+        stopper = lm.stopper(rule, asking.chat_template)
+        how = GenerationConfig(asking.num_generated_tokens, stopper, asking.token_budget)
+        responses = generate(hooked, prompts, how, observer.see, progress=observer.then(bar.update))
     by_label = score_labels(hooked, prompts, labels, first, asking.token_budget) if labels else None
     texts = [prompt_tokenizer.text(ids) for ids in responses]
     seconds = time.perf_counter() - started
@@ -81,8 +79,6 @@ def answer(hooked: HookedModel, lm: LanguageModel, questions: EvaluationSet, ask
 
 class _Timed:
     """Passes on what decoding shows, and shares out the time of each batch among its rows."""
-
-    activations = False
 
     def __init__(self, scores: FirstTokenScores | ResponseScores, size: int) -> None:
         self.scores = scores

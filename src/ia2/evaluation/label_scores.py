@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ia2.evaluation.scoring import FirstTokenScores, Floats
 from ia2.models.decoding_state import DecodingState
-from ia2.models.generation import Feeding, check_context, for_each_batch
+from ia2.models.generation import check_context, run_batches
 from ia2.models.hooked_model import HookedModel
 from ia2.prompts.tokenization import Ids
 
@@ -67,22 +67,23 @@ def sequence_log_probabilities(
     check_context(hooked, max(map(len, prompts)) + max(map(len, labels)))
     scores = np.full((len(prompts), len(labels)), np.nan)
 
-    def score(state: DecodingState) -> None:
-        scores[state.rows] = _scored(state, labels).cpu().numpy()
+    def score(state: DecodingState) -> tuple[list[int], Floats]:
+        return state.rows, _scored(state, labels).cpu().numpy()
 
-    for_each_batch(hooked, prompts, Feeding(token_budget, max(map(len, labels)) - 1), score)
+    for rows, found in run_batches(hooked, prompts, score, token_budget, num_new_tokens=max(map(len, labels)) - 1):
+        scores[rows] = found
     return scores
 
 
 def _scored(state: DecodingState, labels: Sequence[Ids]) -> Tensor:
     """The log-probabilities [R, K] of one batch."""
-    start = state.first(activations=False).logits.log_softmax(dim=-1)
+    start = state.prefill(activations=False).logits.log_softmax(dim=-1)
     columns = []
     for label in labels:
         total = start[:, label[0]].double()
         for token, following in pairwise(label):
             seen = state.next(torch.full((len(state.rows),), token))
             total = total + seen.logits.log_softmax(dim=-1)[:, following].double()
-        state.back(len(label) - 1)
+        state.undo(len(label) - 1)
         columns.append(total)
     return torch.stack(columns, dim=1)

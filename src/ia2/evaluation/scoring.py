@@ -30,8 +30,6 @@ class FirstTokenScores:
     tokens and their probabilities, in that order [n, TOP]; -1 and 0 where the vocabulary is smaller.
     """
 
-    activations = False
-
     def __init__(self, gold: Sequence[int], labels: Sequence[int] = ()) -> None:
         size = len(gold)
         self.gold = np.array(gold)
@@ -85,8 +83,6 @@ class ResponseScores:
     A row is seen at the steps that predict its tokens, of which the one that ends the response is the last, and never
     after: so nothing of what follows enters. log_probability: of the response, summed over its tokens.
     """
-
-    activations = False
 
     def __init__(self, first: FirstTokenScores) -> None:
         self.first = first

@@ -146,10 +146,8 @@ def rows_of(cache: DynamicCache, rows: Tensor, width: int | None = None) -> Dyna
     """A cache of which each row is one of `cache`, by index, with its first `width` slots or all; `cache` stays."""
     copy = DynamicCache()
     for index, layer in enumerate(cast(list[DynamicLayer], cache.layers)):
-        halves = []
-        for half in (layer.keys, layer.values):
-            assert half is not None
-            kept = half[:, :, :width]
-            halves.append(kept.expand(len(rows), -1, -1, -1) if len(kept) == 1 else kept[rows.to(kept.device)])
-        copy.update(*halves, index)
+        halves = [cast(Tensor, half)[:, :, :width] for half in (layer.keys, layer.values)]
+        one = len(halves[0]) == 1
+        keys, values = (half.expand(len(rows), -1, -1, -1) if one else half[rows.to(half.device)] for half in halves)
+        copy.update(keys, values, index)
     return copy

@@ -62,7 +62,8 @@ def fuse_kernels(model: PreTrainedModel) -> None:
         finally:
             on_gpu, plain = module.get(ROPE), before.get(ROPE)
             module.update(before)
-            if on_gpu is not plain and None not in (on_gpu, plain) and getattr(plain, "func", None) is not _by_device:
+            wrapped = getattr(plain, "func", None) is _by_device
+            if on_gpu is not None and plain is not None and on_gpu is not plain and not wrapped:
                 module[ROPE] = partial(_by_device, on_gpu, plain)
         log.debug("liger kernels for %s", model.config.model_type)
     fuse_norms(model)
@@ -110,7 +111,7 @@ def pack_linears(model: nn.Module) -> int:
     for layer, weight in weights.items():
         packed, transposed = pack(weight.detach()), pack(weight.detach().t().contiguous())
         forward = partial(_packed_linear, layer, weight._version, packed, transposed)
-        layer.forward = forward  # type: ignore[method-assign,assignment]
+        layer.forward = forward  # type: ignore[method-assign]
     return len(weights)
 
 

@@ -182,5 +182,5 @@ def _collect(material: RunInputs, known: Targets | None, kinds: frozenset[Kind],
     stop = material.config.stop
     stopper = material.lm.stopper("eos" if stop == "published" else stop, material.config.chat_template)
     with tqdm(total=len(prompts), desc="targets", unit="example", leave=False, disable=None) as bar:
-        how = GenerationConfig(material.num_tokens, stopper, advance=bar.update)
-        return collect(teacher, prompts, how, kinds, folder)
+        how = GenerationConfig(material.num_tokens, stopper)
+        return collect(teacher, prompts, how, kinds, folder, progress=bar.update)
