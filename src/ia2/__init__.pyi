@@ -32,7 +32,7 @@ from .flows.subspace import subspace as subspace
 from .flows.sweep.sweeping import sweep as sweep
 from .flows.training import train as train
 from .models.loading import LanguageModel as LanguageModel
+from .models.loading import ModelCache as ModelCache
 from .models.loading import load_model as load_model
-from .models.model_cache import ModelCache as ModelCache
 from .models.model_files import model_folder as model_folder
 from .tasks import task as task

@@ -20,8 +20,8 @@ from ia2 import store
 from ia2.config import MergeConfig, ModelConfig
 from ia2.errors import UserError
 from ia2.models.adapters import saved_adapter
+from ia2.models.kernels import unpack_linears
 from ia2.models.loading import LanguageModel, load_model
-from ia2.models.onednn_linears import unpack_linears
 from ia2.report.cards import CARD, model_card, part_of, read_subject
 from ia2.training.trained_run import TrainedRun, read_trained_run
 

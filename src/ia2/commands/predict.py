@@ -21,7 +21,7 @@ from ia2.evaluation.scoring import ENDED, ScoreRecorder, score_labels
 from ia2.models.adapters import saved_adapter
 from ia2.models.generation import GenerationConfig, context_of, generate
 from ia2.models.hooked_model import HookedModel
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache
 from ia2.prompts.prompt import Prompt
 from ia2.sources import FILE_TYPES, iterate_rows
 from ia2.tasks.answers import parse, same
@@ -78,7 +78,7 @@ def predict(trained: TrainedRun, rows: Sequence[Row], model: ModelConfig, models
         longest = max(config.num_generated_tokens, *map(len, labels), 0) + hooked.num_virtual_tokens
         short = [prompt for prompt in prompts if len(prompt) + longest <= limit]
         recorder = ScoreRecorder([0] * len(short), [label[0] for label in labels])
-        texts = [tokenizer.text(ids) for ids in generate(hooked, short, config, recorder)]
+        texts = [tokenizer.text(ids) for ids in generate(hooked, short, config, recorder.record)]
         answers = [parse(text, spec) for text in texts]
         confidence: list[float | None] = recorder.first.confidence.tolist()
         if labels and short:

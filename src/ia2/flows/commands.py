@@ -79,7 +79,7 @@ def run(config: Config) -> None:
     try:
         getattr(import_module(module), function)(config)
     except RuntimeError as error:  # torch's, which only here is known to be imported
-        if not import_module("ia2.models.memory").ran_out_of_memory(error):
+        if not import_module("ia2.models.placement").ran_out_of_memory(error):
             raise
         reason = " ".join(str(error).split())
         raise MachineError(f"{OUT_OF_MEMORY} ({reason[:200]})") from None

@@ -18,7 +18,7 @@ from ia2.errors import MachineError, UserError
 from ia2.flows.data import ensure_data
 from ia2.flows.evaluation_plan import Plan, is_made_meanwhile, plan
 from ia2.flows.failures import Failure, raise_failures, telling_memory
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from ia2.config import CONTINUE_SAME, TrainConfig
 from ia2.errors import UserError
 from ia2.flows.data import ensure_pool, ensure_split
 from ia2.methods import Method
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache
 from ia2.prompts.low_data import LowDataSplitSpec
 from ia2.prompts.splits import SplitSpec
 from ia2.tasks.pool import load_pool
