@@ -28,7 +28,7 @@ from ia2.evaluation.calibration import FirstTokenScores
 from ia2.evaluation.scoring import ScoreRecorder
 from ia2.models.generation import GenerationConfig, generate
 from ia2.models.hooked_model import HookedModel
-from ia2.models.prefixes import PrefixGroup
+from ia2.models.packing import PrefixGroup
 
 ONE_BATCH = 10**9
 """A token budget that every prompt fits into."""
@@ -89,7 +89,7 @@ class EvaluateRow:
 
 def _ours(hooked: HookedModel, prompts: Sequence[Ids], gold: Sequence[int], how: GenerationConfig) -> FirstTokenScores:
     recorder = ScoreRecorder(gold)
-    generate(hooked, prompts, how, recorder)
+    generate(hooked, prompts, how, recorder.record)
     return recorder.first
 
 

@@ -21,7 +21,7 @@ import torch
 from floors import Rates
 from torch import nn
 
-from ia2.models.onednn_linears import pack_linears
+from ia2.models.kernels import pack_linears
 
 T = TypeVar("T")
 

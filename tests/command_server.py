@@ -21,9 +21,9 @@ from typing import Any
 
 from undrawn import draw_nothing
 
+import ia2.commands.merge
 import ia2.flows.evaluation
 import ia2.flows.fitting
-import ia2.flows.merging
 import ia2.flows.prediction
 import ia2.flows.reparsing
 import ia2.flows.similarity
@@ -31,7 +31,7 @@ import ia2.flows.sweep.sweeping
 import ia2.flows.training  # noqa: F401
 from ia2 import cli
 from ia2.config import ModelConfig
-from ia2.models import model_cache
+from ia2.models import loading
 from ia2.models.loading import LanguageModel
 
 
@@ -100,9 +100,9 @@ def count_deeds() -> None:
         note(f"model loaded by {os.getpid()}")
         return load(config)
 
-    load = model_cache.load_model
+    load = loading.load_model
     sys.addaudithook(hook)
-    model_cache.load_model = load_model  # type: ignore[attr-defined]
+    loading.load_model = load_model  # type: ignore[attr-defined]
 
 
 if __name__ == "__mp_main__" and DEEDS in os.environ:  # a worker of such a process

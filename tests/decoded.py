@@ -1,5 +1,6 @@
 """Prompts to decode in batches, and what one at a time comes to."""
 
+from collections.abc import Callable
 from functools import cache
 from itertools import product
 
@@ -9,7 +10,7 @@ from tiny import WINDOW, tiny_model, tiny_tokenizer
 
 from ia2.models.generation import GenerationConfig, Stopper, generate
 from ia2.models.hooked_model import HookedModel
-from ia2.models.prefixes import SHORTEST_PREFIX
+from ia2.models.packing import SHORTEST_PREFIX
 from ia2.prompts.tokenization import Ids
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -28,8 +29,8 @@ PROMPTS = {
     "a shared beginning": random_prompts((1, 2, 9, 4, 3), BEGINNING),
     "a shared beginning within the window": random_prompts((1, 5, 2, 3), BEGINNING[:SHORTEST_PREFIX]),
 }
-LANES = {
-    "lanes of several prompts and beginnings": [
+PACKED = {
+    "packed rows of several prefixes": [
         *(random_prompts((4, 1, 8, 2, 5, 4), OTHER) + random_prompts((3, 9, 3, 1), THIRD[::-1])),
         *random_prompts((30, 2)),
     ],
@@ -39,7 +40,7 @@ LANES = {
 @cache
 def plainly(shape: str, prompts: str) -> list[Plain]:
     model = tiny_model(shape, attention="eager")
-    return [plain_greedy(model, prompt, NUM_TOKENS) for prompt in (PROMPTS | LANES)[prompts]]
+    return [plain_greedy(model, prompt, NUM_TOKENS) for prompt in (PROMPTS | PACKED)[prompts]]
 
 
 def ends_at_different_steps(responses: list[Plain]) -> set[int]:
@@ -54,9 +55,17 @@ def stop_at(ends: set[int]) -> Stopper:
     return Stopper(tiny_tokenizer(), "eos", sorted(ends))
 
 
-def assert_decodes(shape: str, attention: str, prompts: str, how: GenerationConfig, expected: list[Plain]) -> None:
+def assert_decodes(  # noqa: PLR0913
+    shape: str,
+    attention: str,
+    prompts: str,
+    how: GenerationConfig,
+    expected: list[Plain],
+    *,
+    progress: Callable[[int], object] = id,
+) -> None:
     witness = Witness()
     hooked = HookedModel(tiny_model(shape, attention=attention).to(DEVICE))  # type: ignore[arg-type]
-    responses = generate(hooked, (PROMPTS | LANES)[prompts], how, witness)
+    responses = generate(hooked, (PROMPTS | PACKED)[prompts], how, witness.see, activations=True, progress=progress)
     for row, (response, right) in enumerate(zip(responses, expected, strict=True)):
         assert_same(witness.plain(row, response), right)

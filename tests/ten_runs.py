@@ -13,7 +13,7 @@ from ia2.config import EvaluateConfig
 from ia2.flows.selection import select_runs
 from ia2.flows.training import train
 from ia2.methods import parse_method
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache
 
 KINDS = ("act", "tok", "ia3-tok", "prompt-act", "prefix-tok")
 NUM_RUNS = 2

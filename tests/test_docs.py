@@ -34,7 +34,7 @@ from ia2.flows.sweep.schedule import End
 from ia2.flows.sweep.sweeping import sweep
 from ia2.flows.training import train
 from ia2.methods import METHODS
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache
 from ia2.store import write_json
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -22,8 +22,7 @@ from ia2.evaluation.calibration import (
     reliability_bins,
 )
 from ia2.flows.evaluation import evaluate
-from ia2.models.loading import LanguageModel
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import LanguageModel, ModelCache
 
 TEXTS = tuple(f"{word} {number}" for number in range(3) for word in ("win a prize", "lunch", "zzz", "see you at 5"))
 """Invented, as are the labels."""

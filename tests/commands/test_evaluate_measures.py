@@ -17,7 +17,7 @@ from ia2.config import ModelConfig
 from ia2.errors import UserError
 from ia2.evaluation.evaluation_set import EvaluationSpec
 from ia2.flows.training import train
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache
 from ia2.prompts.splits import SplitSpec
 from ia2.training.trained_run import TrainedRun, read_trained_run
 

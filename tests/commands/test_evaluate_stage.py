@@ -24,7 +24,7 @@ from ia2.flows.records import readable_records
 from ia2.flows.selection import select_runs
 from ia2.flows.training import train
 from ia2.models.generation import GenerationConfig
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache
 from ia2.report.selection import select
 from ia2.report.summary import summarise
 
@@ -131,9 +131,9 @@ def test_batched_equals_one_by_one(
     shutil.rmtree(root / "outputs" / "evaluations")
     one_by_one: list[int] = []
 
-    def single(num_generated_tokens: int, stopper: Any, token_budget: int = 0, advance: Any = int) -> GenerationConfig:  # noqa: ANN401
+    def single(num_generated_tokens: int, stopper: Any, token_budget: int) -> GenerationConfig:  # noqa: ANN401
         one_by_one.append(1)
-        return GenerationConfig(num_generated_tokens, stopper, 1, advance)
+        return GenerationConfig(num_generated_tokens, stopper, 1)
 
     monkeypatch.setattr("ia2.evaluation.scoring.GenerationConfig", single)
     for path, (record, examples) in zip(evaluate(config, models), batched, strict=True):

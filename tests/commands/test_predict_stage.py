@@ -20,8 +20,7 @@ from ia2.config import ModelConfig, PredictConfig
 from ia2.errors import UserError
 from ia2.flows.prediction import predict_from
 from ia2.flows.training import train
-from ia2.models.loading import load_model
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache, load_model
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from tiny_runs import training
 
 from ia2 import cli
 from ia2.flows.training import train
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,7 @@ from ia2.errors import UserError
 from ia2.flows.data import create_all
 from ia2.flows.training import first_phase, resolve, train
 from ia2.models.hooked_model import HookedModel
-from ia2.models.loading import load_model
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache, load_model
 from ia2.training.dataset import from_targets
 from ia2.training.targets import load_targets
 from ia2.training.trained_run import read_trained_run

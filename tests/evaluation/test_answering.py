@@ -111,7 +111,7 @@ def test_the_time_of_a_batch_is_shared_among_its_rows(monkeypatch: pytest.Monkey
     recorder = ScoreRecorder([0] * 4)
 
     def shows(step: int, *rows: int) -> None:
-        recorder.see(StepOutput(step, rows, torch.zeros(len(rows), 1), torch.zeros(len(rows), 3), None))
+        recorder.record(StepOutput(step, rows, torch.zeros(len(rows), 1), torch.zeros(len(rows), 3), None))
 
     shows(0, 2, 0)
     shows(1, 0)

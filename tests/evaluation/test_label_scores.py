@@ -107,7 +107,7 @@ def first_tokens(labels: Sequence[Ids], num_prompts: int) -> FirstTokenScores:
     """What decoding has seen of a made-up distribution."""
     recorder = ScoreRecorder([0] * num_prompts, [label[0] for label in labels])
     logits = torch.randn(num_prompts, 328, generator=torch.Generator().manual_seed(0))
-    recorder.see(StepOutput(0, range(num_prompts), torch.zeros(num_prompts, 1), logits, None))
+    recorder.record(StepOutput(0, range(num_prompts), torch.zeros(num_prompts, 1), logits, None))
     return recorder.first
 
 

@@ -22,7 +22,7 @@ def test_worked_by_hand() -> None:
     """Probabilities 1/2, 1/4, 1/8, 1/8 over four tokens; the gold one is the second, the labels the second and last."""
     probabilities = torch.tensor([[0.5, 0.25, 0.125, 0.125]])
     recorder = ScoreRecorder(gold=[1], labels=[1, 3])
-    recorder.see(seen(0, [0], probabilities.log() + 3.0))
+    recorder.record(seen(0, [0], probabilities.log() + 3.0))
     assert recorder.first.token.tolist() == [0]
     assert recorder.first.correct.tolist() == [False]
     assert recorder.first.confidence == pytest.approx([0.5])
@@ -39,22 +39,22 @@ def test_worked_by_hand() -> None:
 def test_confidence_is_under_the_full_softmax_and_the_published_one_over_ten() -> None:
     """Twenty equal tokens: 1/20 of all, 1/10 of the ten best."""
     recorder = ScoreRecorder(gold=[0])
-    recorder.see(seen(0, [0], torch.zeros(1, 20)))
+    recorder.record(seen(0, [0], torch.zeros(1, 20)))
     assert recorder.first.confidence == pytest.approx([1 / 20])
     assert recorder.first.top_confidence == pytest.approx([1 / 10])
 
 
 def test_impossible_tokens_add_no_entropy() -> None:
     recorder = ScoreRecorder(gold=[1])
-    recorder.see(seen(0, [0], torch.tensor([[0.0, float("-inf")]])))
+    recorder.record(seen(0, [0], torch.tensor([[0.0, float("-inf")]])))
     assert recorder.first.entropy == pytest.approx([0.0])
     assert recorder.first.gold_log_probability == [-np.inf]
 
 
 def test_only_the_first_step_counts_and_rows_keep_their_place() -> None:
     recorder = ScoreRecorder(gold=[0, 1, 2])
-    recorder.see(seen(0, [2, 0], torch.tensor([[0.0, 0.0, 9.0], [9.0, 0.0, 0.0]])))
-    recorder.see(seen(1, [2], torch.tensor([[9.0, 0.0, 0.0]])))
+    recorder.record(seen(0, [2, 0], torch.tensor([[0.0, 0.0, 9.0], [9.0, 0.0, 0.0]])))
+    recorder.record(seen(1, [2], torch.tensor([[9.0, 0.0, 0.0]])))
     assert recorder.first.token[[0, 2]].tolist() == [0, 2]
     assert recorder.first.correct[[0, 2]].tolist() == [True, True]
     assert np.isnan(recorder.first.confidence[1])
@@ -65,7 +65,7 @@ def test_decoding_shows_it_every_prompt_once() -> None:
     prompts = [(5, 9, 30), (8,), (17, 40)]
     recorder = ScoreRecorder(gold=[4, 5, 6], labels=[1, 2])
     hooked = HookedModel(model)
-    responses = generate(hooked, prompts, GenerationConfig(3, None, token_budget=3), recorder)
+    responses = generate(hooked, prompts, GenerationConfig(3, None, token_budget=3), recorder.record)
     assert recorder.first.token.tolist() == [response[0] for response in responses]
     for row, prompt in enumerate(prompts):
         with torch.no_grad():
@@ -86,7 +86,7 @@ def test_rank_and_the_most_probable_tokens_against_a_plain_sort_with_ties() -> N
     logits[:, 24:] -= 20
     gold = torch.randint(0, 30, (40,), generator=generator).tolist()
     recorder = ScoreRecorder(gold=gold)
-    recorder.see(seen(0, list(range(40)), logits))
+    recorder.record(seen(0, list(range(40)), logits))
     ordered = [sorted(range(30), key=lambda token, row=row: (-row[token], token)) for row in logits.tolist()]
     assert recorder.first.gold_rank.tolist() == [order.index(token) for order, token in zip(ordered, gold, strict=True)]
     probabilities = logits.double().softmax(dim=-1).numpy()
@@ -100,8 +100,8 @@ def test_all_tokens_by_hand() -> None:
     """Two rows; the second ends after its first token, and what the first says later is none of its business."""
     half, sure = torch.tensor([[0.5, 0.5]]).log(), torch.tensor([[0.75, 0.25]]).log()
     recorder = ScoreRecorder([0, 0], every=True)
-    recorder.see(seen(0, [0, 1], torch.cat([half, sure])))
-    recorder.see(seen(1, [0], sure))
+    recorder.record(seen(0, [0, 1], torch.cat([half, sure])))
+    recorder.record(seen(1, [0], sure))
     entropy = 0.75 * math.log(4 / 3) + 0.25 * math.log(4)
     assert recorder.every_token().num_tokens.tolist() == [2, 1]
     assert recorder.every_token().log_probability == pytest.approx([math.log(0.5 * 0.75), math.log(0.75)])
@@ -113,8 +113,8 @@ def test_a_batch_that_is_begun_again_counts_once() -> None:
     step = torch.tensor([[0.5, 0.5]]).log()
     recorder = ScoreRecorder([0], every=True)
     for again in range(3):
-        recorder.see(seen(0, [0], step))
-        recorder.see(seen(1, [0], step))
+        recorder.record(seen(0, [0], step))
+        recorder.record(seen(1, [0], step))
         assert (recorder.every_token().num_tokens.tolist(), again) == ([2], again)
     assert recorder.every_token().log_probability == pytest.approx([math.log(0.25)])
     assert recorder.every_token().entropy == pytest.approx([math.log(2)])
@@ -129,7 +129,7 @@ def test_all_tokens_are_those_of_the_response_and_no_others(token_budget: int) -
     recorder = ScoreRecorder([0] * 12, every=True)
     stopper = Stopper(tiny_tokenizer(), "separator", [EOS, *range(3, 120)])  # ids that end a response often
     hooked = HookedModel(model)
-    responses = generate(hooked, prompts, GenerationConfig(6, stopper, token_budget), recorder)
+    responses = generate(hooked, prompts, GenerationConfig(6, stopper, token_budget), recorder.record)
     assert len({len(response) for response in responses}) > 2
     assert recorder.every_token().num_tokens.tolist() == [len(response) for response in responses]
     for row, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
@@ -153,5 +153,5 @@ def test_one_softmax_over_each_batch_and_step(monkeypatch: pytest.MonkeyPatch) -
     for recorder, expected in ((ScoreRecorder(gold=[1, 2]), [2]), (ScoreRecorder([1, 2], every=True), [2] * 4)):
         counted.clear()
         hooked = HookedModel(tiny_model("llama"))
-        generate(hooked, [(5, 9), (8,)], GenerationConfig(4, None), recorder)
+        generate(hooked, [(5, 9), (8,)], GenerationConfig(4, None), recorder.record)
         assert counted == expected

@@ -9,7 +9,7 @@ from made_up_runs import make_up
 from ten_runs import Answers, Ten, rows_of
 
 from ia2.flows.evaluation import evaluate
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from ia2.errors import UserError
 from ia2.flows.data import create_all, prepare_all
 from ia2.flows.training import resolve, train
 from ia2.models import loading
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache
 from ia2.prompts.splits import load_split
 from ia2.tasks.pool import load_pool
 

@@ -18,7 +18,7 @@ from ia2 import cli, store
 from ia2.errors import MachineError, UserError
 from ia2.flows import evaluation as flow
 from ia2.flows.evaluation import evaluate
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_a_base_that_is_gone_stops_no_other(here: Ten, monkeypatch: pytest.Monke
     assert [path.stem.startswith("tiny-llama") for path in here.records] == [True]
 
 
-@pytest.mark.parametrize("where", ["ia2.models.model_cache.load_model", "ia2.flows.evaluation.evaluate_run"])
+@pytest.mark.parametrize("where", ["ia2.models.loading.load_model", "ia2.flows.evaluation.evaluate_run"])
 def test_memory_that_runs_out_elsewhere_is_told(here: Ten, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")

@@ -15,7 +15,7 @@ from ia2.flows import evaluation as flow
 from ia2.flows.evaluation import evaluate
 from ia2.flows.training import train
 from ia2.models.decoding_state import DecodingState
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache
 
 
 @pytest.fixture

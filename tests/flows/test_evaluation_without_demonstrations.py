@@ -9,7 +9,7 @@ from ia2 import store
 from ia2.errors import UserError
 from ia2.flows.evaluation import evaluate
 from ia2.flows.training import train
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache
 
 
 def test_one_labelled_example_makes_no_split_and_needs_none(tmp_path: Path, tiny_model_folder: Path) -> None:

@@ -20,7 +20,7 @@ from ia2.flows.commands import COMMANDS, SUBCOMMANDS, name_of, run
 from ia2.flows.experiments import configs_of, run_experiment
 from ia2.flows.status import in_words, size
 from ia2.flows.training import train
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 RECIPE = """

@@ -27,7 +27,7 @@ from ia2.flows.results import gather
 from ia2.flows.similarity import similarity
 from ia2.flows.subspace import subspace
 from ia2.flows.training import train
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache
 
 ACT = "outputs/act/capitals/[!.]*"
 A2T = "outputs/a2t/capitals/[!.]*"

@@ -14,7 +14,7 @@ from ia2.flows.plotting import plot, plot_all
 from ia2.flows.similarity import similarity
 from ia2.flows.subspace import subspace
 from ia2.flows.training import train
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache
 from ia2.report.example_scores import SCORES, read_examples
 from ia2.report.results import PASSES, read_results
 from ia2.store import file_digest

@@ -11,7 +11,7 @@ from tiny_runs import training, write_dataset
 
 from ia2.flows.progress import TAIL, most_steps, progress_of
 from ia2.flows.training import resolve, train
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache
 
 RUN = "act/made_up/run[1]"
 

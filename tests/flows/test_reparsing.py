@@ -19,7 +19,7 @@ from ia2.errors import UserError
 from ia2.evaluation.metrics import accuracy
 from ia2.flows.evaluation import evaluate
 from ia2.flows.reparsing import reparse
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache
 from ia2.report.results import read_results
 
 VOWELS = {"a": "first", "e": "second", "o": "third"}

@@ -29,7 +29,7 @@ from ia2.flows.training import train
 from ia2.methods import METHODS
 from ia2.models.generation import GenerationConfig, generate
 from ia2.models.hooked_model import HookedModel
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache
 from ia2.prompts.tokenization import Ids, TokenizedExample
 
 KINDS = ("act", "tok", "ia3-act", "prompt-act", "prefix-act")

@@ -8,17 +8,15 @@ import pytest
 from tiny_runs import evaluation, files_of, leftovers, results, training
 from undrawn import draw_nothing
 
-from ia2.commands.merge import MERGED
+from ia2.commands.merge import MERGED, merge_adapter
 from ia2.config import DemoConfig, Dtype, FitConfig, MergeConfig, ModelConfig, PredictConfig
 from ia2.flows.demo import demo
 from ia2.flows.evaluation import evaluate
 from ia2.flows.fitting import fit_from
-from ia2.flows.merging import merge_adapter
 from ia2.flows.prediction import predict_from
 from ia2.flows.training import train
-from ia2.models import loading, model_cache
-from ia2.models.loading import LanguageModel
-from ia2.models.model_cache import ModelCache
+from ia2.models import loading
+from ia2.models.loading import LanguageModel, ModelCache, load_model
 from ia2.report.cards import CARD
 
 SPREAD: dict[str, Any] = {"device_map": "auto", "max_memory": ("cpu=130KB",)}
@@ -75,9 +73,9 @@ def test_fit_and_demo_tell_their_model_where_to_compute(
 
     def load(config: ModelConfig) -> LanguageModel:
         loaded.append(config)
-        return loading.load_model(config)
+        return load_model(config)
 
-    monkeypatch.setattr(model_cache, "load_model", load)
+    monkeypatch.setattr(loading, "load_model", load)
     draw_nothing(monkeypatch.setattr)
     rows = tmp_path / "rows.csv"
     rows.write_text("text,label\n" + "".join(f"sentence {i},{'good' if i % 2 else 'bad'}\n" for i in range(16)))

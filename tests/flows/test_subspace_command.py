@@ -16,7 +16,7 @@ from ia2.config import SubspaceConfig
 from ia2.errors import MachineError, UserError
 from ia2.flows.subspace import subspace
 from ia2.flows.training import train
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,7 @@ from transformers import PreTrainedModel
 from ia2.config import TrainConfig
 from ia2.flows.training import resolve, train
 from ia2.methods import ACT, TOK, TOKL, Adapter, parse_method
-from ia2.models.loading import LanguageModel
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import LanguageModel, ModelCache
 from ia2.training.dataset import DistillationDataset
 from ia2.training.run_inputs import lesson_of, read_run_inputs
 from ia2.training.trainer import Lesson

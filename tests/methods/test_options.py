@@ -18,7 +18,7 @@ from ia2.flows.evaluation import evaluate
 from ia2.flows.training import train
 from ia2.methods import METHODS
 from ia2.models.architecture import select_layers
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache
 
 STEPS = {"num_train_epochs": 4}
 

@@ -5,9 +5,9 @@ from itertools import product
 import pytest
 import torch
 from decoded import (
-    LANES,
     LENGTHS,
     NUM_TOKENS,
+    PACKED,
     PROMPTS,
     assert_decodes,
     ends_at_different_steps,
@@ -39,8 +39,8 @@ def test_equals_one_by_one(shape: str, attention: str, prompts: str, num_tokens:
     ("shape", "attention", "prompts"),
     [
         *product(SHAPES, ["sdpa", "eager"], PROMPTS),
-        *product(SHAPES, ["sdpa"], LANES),
-        *product(["gemma3_text", "mistral"], ["eager"], LANES),
+        *product(SHAPES, ["sdpa"], PACKED),
+        *product(["gemma3_text", "mistral"], ["eager"], PACKED),
     ],
 )
 def test_equals_one_by_one_when_rows_end_at_different_steps(shape: str, attention: str, prompts: str) -> None:
@@ -53,8 +53,10 @@ def test_equals_one_by_one_when_rows_end_at_different_steps(shape: str, attentio
 @pytest.mark.parametrize("token_budget", [1, 30, 60])
 def test_the_size_of_batches_changes_nothing(token_budget: int) -> None:
     finished: list[int] = []
-    how = GenerationConfig(NUM_TOKENS, None, token_budget=token_budget, advance=finished.append)
-    assert_decodes("mistral", "sdpa", "nothing shared", how, plainly("mistral", "nothing shared"))
+    how = GenerationConfig(NUM_TOKENS, None, token_budget=token_budget)
+    assert_decodes(
+        "mistral", "sdpa", "nothing shared", how, plainly("mistral", "nothing shared"), progress=finished.append
+    )
     assert sum(finished) == len(LENGTHS)
     assert len(finished) > 1
 
@@ -79,7 +81,9 @@ def test_the_tokenizers_padding_side_changes_nothing(shape: str, padding_side: s
     model = tiny_model(shape)
     witness = Witness()
     hooked = HookedModel(model)
-    responses = generate(hooked, prompts, GenerationConfig(4, Stopper(tokenizer, "separator", [2])), witness)
+    responses = generate(
+        hooked, prompts, GenerationConfig(4, Stopper(tokenizer, "separator", [2])), witness.see, activations=True
+    )
     for row, prompt in enumerate(prompts):
         assert_same(witness.plain(row, responses[row]), plain_greedy(model, prompt, len(responses[row])))
 
@@ -87,7 +91,7 @@ def test_the_tokenizers_padding_side_changes_nothing(shape: str, padding_side: s
 def test_activations_are_recorded_only_where_they_are_wanted() -> None:
     witness = Witness(activations=False)
     hooked = HookedModel(tiny_model("llama"))
-    responses = generate(hooked, PROMPTS["nothing shared"], GenerationConfig(2, None), witness)
+    responses = generate(hooked, PROMPTS["nothing shared"], GenerationConfig(2, None), witness.see)
     assert [len(response) for response in responses] == [2] * len(LENGTHS)
     assert not witness.activations_of
 
@@ -109,7 +113,7 @@ def test_bfloat16_with_eager_attention_decodes() -> None:
     model = tiny_model("mistral", attention="eager").to(torch.bfloat16)  # type: ignore[arg-type]
     witness = Witness()
     hooked = HookedModel(model)
-    generate(hooked, PROMPTS["nothing shared"], GenerationConfig(3, None), witness)
+    generate(hooked, PROMPTS["nothing shared"], GenerationConfig(3, None), witness.see, activations=True)
     first = witness.logits_of[6][0]
     assert first.dtype == torch.float32
     assert witness.activations_of[6][0].dtype == torch.bfloat16

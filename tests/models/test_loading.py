@@ -16,10 +16,9 @@ from transformers import AutoModelForCausalLM, BertConfig, BertLMHeadModel, GPTJ
 from ia2.config import ModelConfig
 from ia2.errors import UserError
 from ia2.methods import Adapter
-from ia2.models import model_cache
+from ia2.models import loading
 from ia2.models.adapters import trainable_parameters
-from ia2.models.loading import LanguageModel, device_of, load_model
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import LanguageModel, ModelCache, load_model, requested_device
 
 
 @pytest.fixture(autouse=True)
@@ -153,22 +152,22 @@ def test_an_unsupported_architecture_lists_what_was_found(model: PreTrainedModel
 @pytest.mark.parametrize("name", ["tpu", "gpu", "cuda:x", "mps", ""])
 def test_an_unknown_device_is_refused_with_the_valid_ones(name: str) -> None:
     with pytest.raises(UserError, match=rf"device={name!r}: valid are auto, cpu, cuda and cuda:N"):
-        device_of(name)
+        requested_device(name)
 
 
 @pytest.mark.parametrize(("name", "available"), [("cuda", 0), ("cuda:0", 0), ("cuda:2", 2)])
 def test_a_device_that_is_not_there_is_refused(name: str, available: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: available)
     with pytest.raises(UserError, match=rf"device='{name}': this machine has {available} CUDA devices"):
-        device_of(name)
+        requested_device(name)
 
 
 def test_auto_is_the_gpu_if_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    assert device_of("auto") == device_of("cpu") == torch.device("cpu")
+    assert requested_device("auto") == requested_device("cpu") == torch.device("cpu")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert device_of("auto") == torch.device("cuda")
-    assert device_of("cuda:1") == torch.device("cuda", 1)
+    assert requested_device("auto") == torch.device("cuda")
+    assert requested_device("cuda:1") == torch.device("cuda", 1)
 
 
 def test_a_lack_of_memory_is_not_told_as_a_model_that_is_not_there(
@@ -254,7 +253,7 @@ def test_the_model_before_is_gone_when_the_next_is_loaded(
         held.append(weight() is not None)
         return load_model(config)
 
-    monkeypatch.setattr(model_cache, "load_model", loaded)
+    monkeypatch.setattr(loading, "load_model", loaded)
     gc.disable()
     try:
         models.load(ModelConfig(model_id=str(copied), device="cpu"))

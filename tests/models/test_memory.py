@@ -15,9 +15,8 @@ from ia2.models import generation
 from ia2.models.decoding_state import DecodingState, PrefixCache, read_prefixes
 from ia2.models.generation import GenerationConfig, generate
 from ia2.models.hooked_model import HookedModel
-from ia2.models.memory import ran_out_of_memory
-from ia2.models.packing import BatchScheduler, Suffix
-from ia2.models.token_budget import TokenBudget
+from ia2.models.packing import BatchScheduler, Suffix, TokenBudget
+from ia2.models.placement import ran_out_of_memory
 from ia2.prompts.tokenization import Ids
 from ia2.training.targets import collect
 
@@ -75,9 +74,9 @@ def memory(
 @pytest.mark.parametrize("step", [0, 2])
 def test_smaller_batches_give_the_same(kind: str, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     witness, finished = Witness(), list[int]()
-    how = GenerationConfig(NUM_TOKENS, None, token_budget=1000, advance=finished.append)
+    how = GenerationConfig(NUM_TOKENS, None, token_budget=1000)
     with memory(monkeypatch, 2, step, ERRORS[kind]) as (hooked, limited):
-        responses = generate(hooked, PROMPTS, how, witness)
+        responses = generate(hooked, PROMPTS, how, witness.see, activations=True, progress=finished.append)
     assert [size for size in limited.tried if size > 2] == [5, 4, 3]  # long rows, then ever shorter ones
     assert sum(finished) == sum(size for size in limited.tried if size <= 2) == len(PROMPTS)
     for row, prompt in enumerate(PROMPTS):
@@ -121,14 +120,14 @@ LONG = [made_up(length, beginning=beginning) for beginning in made_up(50, 40) fo
 
 
 @pytest.mark.parametrize("most", [1, 0])
-def test_beginnings_that_do_not_fit_together_are_read_alone(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prefixes_that_do_not_fit_together_are_read_alone(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[int] = []
 
-    def limited(hooked: HookedModel, beginnings: Sequence[Ids]) -> PrefixCache:
-        tried.append(len(beginnings))
-        if len(beginnings) > most:
+    def limited(hooked: HookedModel, prefixes: Sequence[Ids]) -> PrefixCache:
+        tried.append(len(prefixes))
+        if len(prefixes) > most:
             raise ERRORS["gpu"]()
-        return read_prefixes(hooked, beginnings)
+        return read_prefixes(hooked, prefixes)
 
     prompts = [prompt for (prompt,) in LONG]
     hooked = HookedModel(tiny_model("llama"))
@@ -144,19 +143,19 @@ def test_beginnings_that_do_not_fit_together_are_read_alone(most: int, monkeypat
 
 def test_what_prompts_share_is_not_held_for_each() -> None:
     """64 prompts behind 200 shared tokens take the slots of few of them, also when they have grown."""
-    rests = [Suffix(row, ids, 0) for row, (ids,) in enumerate(made_up(9) for _ in range(64))]
-    queue = BatchScheduler(rests, [200], 3, TokenBudget(2048))
+    suffixes = [Suffix(row, ids, 0) for row, (ids,) in enumerate(made_up(9) for _ in range(64))]
+    queue = BatchScheduler(suffixes, [200], 3, TokenBudget(2048))
     hooked = HookedModel(tiny_model("llama"))
-    beginnings = read_prefixes(hooked, made_up(200))
-    lanes = queue.next()
-    state = DecodingState(hooked, beginnings, lanes)
-    seen = state.first(activations=False)
+    prefixes = read_prefixes(hooked, made_up(200))
+    batch = queue.next()
+    state = DecodingState(hooked, prefixes, batch)
+    seen = state.prefill(activations=False)
     for _ in range(3):
         seen = state.next(seen.logits.argmax(-1))
     keys = state.cache.layers[0].keys
     assert keys is not None
     assert len(state.rows) == 64
-    # 16 prompts a lane: 4 x (200 + 16 x 12) slots, where one for each would be 64 x (200 + 12)
+    # 16 prompts a packed row: 4 x (200 + 16 x 12) slots, where one for each would be 64 x (200 + 12)
     assert keys.shape[0] * keys.shape[2] == 4 * 392
 
 

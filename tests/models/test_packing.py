@@ -1,13 +1,84 @@
-"""Which prompts stand in which lanes and batches: by hand, and what holds whatever the prompts are."""
+"""Prefixes that prompts share, packed rows and batches, and their budget: by hand, and as laws."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import SHAPES, tiny_model
+from torch import nn
 
-from ia2.models.packing import BatchScheduler, PackedRow, Suffix, read_together
-from ia2.models.prefixes import PrefixGroup
-from ia2.models.token_budget import TokenBudget
+from ia2.models import packing
+from ia2.models.packing import (
+    BatchScheduler,
+    PackedRow,
+    PrefixGroup,
+    Suffix,
+    TokenBudget,
+    affordable,
+    bytes_per_token,
+    common_length,
+    prefix_batches,
+    prefix_groups,
+)
+from ia2.prompts.tokenization import Ids
+
+# Prefixes
+
+LONG_A, LONG_B = tuple(range(10)), tuple(range(20, 30))
+
+
+def test_two_lists_of_demonstrations_and_a_stray_prompt() -> None:
+    prompts = [(*LONG_A, 1), (*LONG_B, 1), (*LONG_A, 2), (*LONG_B, 2), (99, 98), (*LONG_A, 3), (*LONG_B, 3, 4)]
+    prompts += [(*LONG_A, 4), (*LONG_B, 4)]
+    assert prefix_groups(prompts) == [
+        PrefixGroup((0, 2, 5, 7), 10),
+        PrefixGroup((1, 3, 6, 8), 10),
+        PrefixGroup((4,), 0),
+    ]
+
+
+def test_equal_prompts_keep_a_token_each() -> None:
+    assert prefix_groups([LONG_A] * 4) == [PrefixGroup((0, 1, 2, 3), 9)]
+
+
+def test_a_short_common_cue_is_not_worth_a_pass() -> None:
+    assert prefix_groups([(1, 2, 3, token) for token in range(6)]) == [PrefixGroup(tuple(range(6)), 0)]
+
+
+def test_teacher_prompts_in_orders_of_their_own_stay_together() -> None:
+    prompts = [(7, *range(start, start + 12)) for start in range(0, 120, 12)]
+    assert prefix_groups(prompts) == [PrefixGroup(tuple(range(10)), 0)]
+
+
+def test_common_length_leaves_each_a_token() -> None:
+    assert common_length((1, 2, 3), (1, 2, 3), 9) == 2
+    assert common_length((1, 2, 3), (1, 2), 9) == 1
+    assert common_length((1,), (1, 2), 9) == 0
+
+
+prompts_strategy = st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=24).map(tuple), min_size=1, max_size=30)
+
+
+@given(prompts_strategy)
+def test_every_prompt_once_and_the_prefix_is_shared(prompts: list[Ids]) -> None:
+    groups = prefix_groups(prompts)
+    assert sorted(row for group in groups for row in group.rows) == list(range(len(prompts)))
+    for group in groups:
+        assert len({prompts[row][: group.length] for row in group.rows}) == 1
+        assert all(len(prompts[row]) > group.length for row in group.rows)
+
+
+def test_prefixes_are_read_together_as_far_as_the_budget_goes() -> None:
+    groups = [PrefixGroup((number,), length) for number, length in enumerate((0, 50, 100, 0, 90, 40))]
+    together = [[group.length for group in one] for one in prefix_batches(groups, 200)]
+    assert together == [[100, 90], [50, 40], [0, 0]]
+    assert [len(one) for one in prefix_batches(groups, 1)] == [1, 1, 1, 1, 2]
+
+
+# Packed rows and batches
 
 ENOUGH = 10_000
 
@@ -15,36 +86,34 @@ ENOUGH = 10_000
 def queue(
     shared: Sequence[int], sizes: Sequence[Sequence[int]], num_new_tokens: int = 1, budget: int = ENOUGH
 ) -> BatchScheduler:
-    """Rests of these sizes for each beginning, numbered in their order."""
-    owners = [(beginning, size) for beginning, of_one in enumerate(sizes) for size in of_one]
-    rests = [Suffix(row, (7,) * size, beginning) for row, (beginning, size) in enumerate(owners)]
-    return BatchScheduler(rests, list(shared), num_new_tokens, TokenBudget(budget))
+    """Suffixes of these sizes for each prefix, numbered in their order."""
+    owners = [(prefix, size) for prefix, of_one in enumerate(sizes) for size in of_one]
+    suffixes = [Suffix(row, (7,) * size, prefix) for row, (prefix, size) in enumerate(owners)]
+    return BatchScheduler(suffixes, list(shared), num_new_tokens, TokenBudget(budget))
 
 
 def batches(waiting: BatchScheduler) -> Iterator[list[PackedRow]]:
-    while waiting.lanes:
-        batch = waiting.next()
-        yield batch
-        waiting.drop(batch)
+    while waiting.waiting:
+        yield waiting.next()
 
 
 def rows(batch: Sequence[PackedRow]) -> list[list[int]]:
-    return [[rest.row for rest in lane] for lane in batch]
+    return [[suffix.row for suffix in packed] for packed in batch]
 
 
-def test_a_lane_takes_no_more_for_its_rests_than_what_they_share() -> None:
-    # 10 + 8 + 7 + 7 + 5 + 5 + 1 + 1 tokens and one more each are 52 slots; dealt out to two lanes, 27 and 25
+def test_a_packed_row_takes_no_more_for_its_suffixes_than_for_its_prefix() -> None:
+    # 10 + 8 + 7 + 7 + 5 + 5 + 1 + 1 tokens and one more each are 52 slots; dealt out to two packed rows, 27 and 25
     sizes = [10, 8, 7, 7, 5, 5, 1, 1]
     assert rows(queue([52], [sizes]).next()) == [[*range(8)]]
     assert rows(queue([51], [sizes]).next()) == rows(queue([27], [sizes]).next()) == [[0, 2, 4, 6], [1, 3, 5, 7]]
 
 
-def test_what_rests_will_grow_by_counts() -> None:
+def test_what_suffixes_will_grow_by_counts() -> None:
     assert rows(queue([20], [[2, 2, 2, 2]], num_new_tokens=3).next()) == [[0, 1, 2, 3]]
     assert rows(queue([20], [[2, 2, 2, 2]], num_new_tokens=4).next()) == [[0], [1], [2], [3]]
 
 
-def test_few_rests_have_lanes_of_their_own() -> None:
+def test_few_suffixes_have_rows_of_their_own() -> None:
     assert rows(queue([90], [[2, 2, 2]]).next()) == [[0], [1], [2]]
     assert rows(queue([26], [[10, 8, 7, 7, 5, 5, 1, 1]]).next()) == [[row] for row in range(8)]
 
@@ -53,12 +122,12 @@ def test_what_shares_nothing_is_an_ordinary_row() -> None:
     assert rows(queue([0], [[9, 5, 5, 1]]).next()) == [[0], [1], [2], [3]]
 
 
-def test_rests_of_two_beginnings_never_share_a_lane() -> None:
+def test_suffixes_of_two_prefixes_never_share_a_packed_row() -> None:
     assert rows(queue([30, 30], [[1] * 6, [1] * 5]).next()) == [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10]]
 
 
 def test_a_batch_keeps_within_the_budget_with_its_padding() -> None:
-    # lanes of 10 shared slots and 4, 5 and 4 of their own: two take 2 x 15, three would take 3 x 15
+    # packed rows of 10 shared slots and 4, 5 and 4 of their own: two take 2 x 15, three would take 3 x 15
     sizes = [[1] * 4, [2, 1, 1, 1], [1] * 4]
     assert [rows(batch) for batch in batches(queue([10, 10, 10], sizes, budget=44))] == [
         [[0, 1, 2, 3], [4, 5, 6, 7]],
@@ -67,13 +136,13 @@ def test_a_batch_keeps_within_the_budget_with_its_padding() -> None:
     assert len(queue([10, 10, 10], sizes, budget=45).next()) == 3
 
 
-def test_half_of_the_lanes_or_half_of_a_lane_that_memory_did_not_hold() -> None:
+def test_half_of_the_packed_rows_or_half_of_one_that_memory_did_not_hold() -> None:
     waiting = queue([40, 40], [[3] * 10, [3] * 10])
     waiting.halve(waiting.next())
-    assert rows(waiting.next()) == [[*range(10)]]
-    waiting.halve(waiting.next())
-    assert rows(waiting.next()) == [[0, 2, 4, 6, 8]]
-    waiting.halve(waiting.next())
+    for expected in ([*range(10)], [0, 2, 4, 6, 8]):
+        batch = waiting.next()
+        assert rows(batch) == [expected]
+        waiting.halve(batch)
     assert rows(waiting.next()) == [[0]]
 
 
@@ -86,13 +155,13 @@ def test_every_prompt_is_read_once_and_within_bounds(seed: int) -> None:
     waiting = queue(shared, sizes, num_new_tokens, budget)
     seen: list[int] = []
     for batch in batches(waiting):
-        fed = [sum(len(rest.ids) for rest in lane) for lane in batch]
-        padded = len(batch) * (max(fed) + max(shared[lane[0].beginning] for lane in batch))
-        assert padded <= budget or [len(lane) for lane in batch] == [1]
-        for lane, size in zip(batch, fed, strict=True):
-            assert {rest.beginning for rest in lane} == {lane[0].beginning}
-            assert len(lane) == 1 or size + len(lane) * num_new_tokens <= shared[lane[0].beginning]
-        seen += [row for lane in rows(batch) for row in lane]
+        fed = [sum(len(suffix.ids) for suffix in packed) for packed in batch]
+        padded = len(batch) * (max(fed) + max(shared[packed[0].prefix] for packed in batch))
+        assert padded <= budget or [len(packed) for packed in batch] == [1]
+        for packed, size in zip(batch, fed, strict=True):
+            assert {suffix.prefix for suffix in packed} == {packed[0].prefix}
+            assert len(packed) == 1 or size + len(packed) * num_new_tokens <= shared[packed[0].prefix]
+        seen += [row for packed in rows(batch) for row in packed]
     assert sorted(seen) == [*range(sum(map(len, sizes)))]
 
 
@@ -100,15 +169,92 @@ def test_every_prompt_is_read_once_and_within_bounds(seed: int) -> None:
 def test_a_halved_batch_has_fewer_prompts_and_at_last_one(seed: int) -> None:
     draw = Random(seed)
     waiting = queue([draw.choice([0, 30, 90])], [[draw.randint(1, 20) for _ in range(draw.randint(2, 40))]])
-    size = sum(map(len, waiting.lanes)) + 1
-    while (now := sum(map(len, waiting.next()))) > 1:
+    size = sum(map(len, waiting.waiting)) + 1
+    while (now := sum(map(len, batch := waiting.next()))) > 1:
         assert now < size
         size = now
-        waiting.halve(waiting.next())
+        waiting.halve(batch)
 
 
-def test_beginnings_are_read_together_as_far_as_the_budget_goes() -> None:
-    groups = [PrefixGroup((number,), length) for number, length in enumerate((0, 50, 100, 0, 90, 40))]
-    together = [[group.length for group in one] for one in read_together(groups, 200)]
-    assert together == [[100, 90], [50, 40], [0, 0]]
-    assert [len(one) for one in read_together(groups, 1)] == [1, 1, 1, 1, 2]
+# The budget
+
+CACHE, WORKING, LOGITS = 4 * 2 * 8 * 2, 4 * (3 * 48 + 8 * 32), 328 * (4 + 4)
+"""Of the tiny Llama in float32, by hand: 2 heads of width 8, keys and values, of one layer; three widths of 48 and
+eight of 32; logits of 328 ids as the head makes them, and in float32."""
+
+
+def on_gpus(monkeypatch: pytest.MonkeyPatch, free: Mapping[int, int], layers: tuple[int, ...]) -> None:
+    """The layers of a model lie on these GPUs, which have so many bytes; 150 are reserved of which 50 are in use."""
+    devices = iter(layers)
+
+    def device_of(_: nn.Module) -> torch.device:
+        return torch.device("cuda", next(devices))
+
+    monkeypatch.setattr(packing, "device_of", device_of)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free[device.index] - 100, 10**12))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _device: 150)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _device: 50)
+
+
+def test_memory_of_a_token_counted_by_hand() -> None:
+    model = tiny_model("llama")
+    assert bytes_per_token(model, 2) == (2 * CACHE, WORKING)
+    assert bytes_per_token(model.to(torch.bfloat16), 2) == (CACHE, WORKING // 2)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_shape_has_a_budget(shape: str) -> None:
+    model = tiny_model(shape)
+    assert min(bytes_per_token(model, 1)) > 0
+    assert affordable(model, 8) == TokenBudget(packing.ON_A_CPU)
+
+
+@pytest.mark.parametrize(
+    ("free", "tokens"),
+    [(0, packing.FEWEST), (10_000, 6_000), (10**9, packing.MOST)],
+    ids=["none", "some", "much"],
+)
+def test_a_gpu_affords_what_its_free_memory_holds(free: int, tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    each = 2 * CACHE + WORKING
+    on_gpus(monkeypatch, {0: free * each}, (0, 0))
+    found = affordable(tiny_model("llama"))
+    assert found.tokens == tokens
+    assert found.per_row == -(-LOGITS // each)
+
+
+def test_what_the_cache_grows_by_and_the_logits_count_for_every_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    each = 2 * CACHE + WORKING
+    on_gpus(monkeypatch, {0: 10_000 * each}, (0, 0))
+    found = affordable(tiny_model("llama"), num_new_tokens=200)
+    assert found == TokenBudget(6_000, 6_000, -(-(200 * 2 * CACHE + LOGITS) // each))
+    assert found.allows(6_000 - 100 * found.per_row, 100)
+    assert not found.allows(6_000 - 100 * found.per_row + 1, 100)
+
+
+@pytest.mark.parametrize(("free", "scarcest"), [((100, 1), 1), ((1, 100), 0)])
+def test_the_scarcest_of_several_gpus_decides(
+    free: tuple[int, int], scarcest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each holds the cache of its own layer, and the working set of one."""
+    each = CACHE + WORKING
+    on_gpus(monkeypatch, {number: 10_000 * each * size for number, size in enumerate(free)}, (0, 1))
+    found = affordable(tiny_model("llama"), num_new_tokens=50)
+    assert free[scarcest] == 1
+    assert found == TokenBudget(6_000, 6_000, -(-(50 * CACHE + LOGITS) // each))
+
+
+def test_a_batch_has_fewer_rows_where_they_take_memory_of_their_own() -> None:
+    """Suffixes of 4 tokens: 30 of them are 120 slots; with 336 more for each row, memory of 4096 holds 12."""
+    suffixes = [Suffix(row, (7,) * 4, 0) for row in range(30)]
+    assert len(BatchScheduler(suffixes, [0], 1, TokenBudget(120)).next()) == 30
+    held = TokenBudget(4_096, 4_096, per_row=336)  # 12 x (4 + 336) = 4080
+    assert len(BatchScheduler(suffixes, [0], 1, held).next()) == 12
+
+
+def test_halving_a_batch_keeps_what_rows_take() -> None:
+    queue = BatchScheduler(
+        [Suffix(row, (7,) * 4, 0) for row in range(30)], [0], 1, TokenBudget(4_096, 4_096, per_row=336)
+    )
+    queue.halve(queue.next())
+    assert queue.budget == TokenBudget(24, 4_096, 336)
+    assert len(queue.next()) == 6

@@ -59,7 +59,7 @@ def spread(folder: Path, place: str) -> PreTrainedModel:
 def test_decoding_is_the_same(folders: dict[str, Path], shape: str, place: str) -> None:
     whole, witness = tiny_model(shape), Witness()
     hooked = HookedModel(spread(folders[shape], place))
-    responses = generate(hooked, PROMPTS, GenerationConfig(5, None), witness)
+    responses = generate(hooked, PROMPTS, GenerationConfig(5, None), witness.see, activations=True)
     for row, prompt in enumerate(PROMPTS):
         assert_same(witness.plain(row, responses[row]), plain_greedy(whole, prompt, 5))
 

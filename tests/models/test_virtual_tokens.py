@@ -30,7 +30,7 @@ def test_equals_one_by_one(shape: str, adapter: Adapter, prompts: str) -> None:
         expected = [response.until(ends) for response in expected]
         hooked = HookedModel(adapted)
         how = GenerationConfig(NUM_TOKENS, Stopper(tiny_tokenizer(), "eos", sorted(ends)))
-        responses = generate(hooked, PROMPTS[prompts], how, witness)
+        responses = generate(hooked, PROMPTS[prompts], how, witness.see, activations=True)
     for row, right in enumerate(expected):
         assert_same(witness.plain(row, responses[row]), right)
 
@@ -41,6 +41,8 @@ def test_adapters_without_virtual_tokens_too(adapter: Adapter) -> None:
     with random_adapter(model, adapter) as adapted:
         expected = [plain_greedy(adapted, prompt, NUM_TOKENS) for prompt in PROMPTS["a shared beginning"]]
         hooked = HookedModel(adapted)
-        responses = generate(hooked, PROMPTS["a shared beginning"], GenerationConfig(NUM_TOKENS, None), witness)
+        responses = generate(
+            hooked, PROMPTS["a shared beginning"], GenerationConfig(NUM_TOKENS, None), witness.see, activations=True
+        )
     for row, right in enumerate(expected):
         assert_same(witness.plain(row, responses[row]), right)

@@ -11,7 +11,7 @@ from tiny_runs import evaluation, training
 from ia2 import cli
 from ia2.flows.evaluation import evaluate
 from ia2.flows.training import train
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache
 
 SITUATIONS: list[str] = json.loads(FILE.read_text(encoding="utf-8"))["troubleshooting"]
 NAME = "tiny-llama_qkv_8_8_3_4_0.01_0"

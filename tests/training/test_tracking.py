@@ -18,7 +18,7 @@ from tiny_sweeps import grid
 from ia2.errors import UserError
 from ia2.flows.sweep.sweeping import sweep
 from ia2.flows.training import train
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache
 from ia2.training import tracking
 
 TRACKERS = ("wandb", "tensorboard", "tensorboardX", "torch.utils.tensorboard")

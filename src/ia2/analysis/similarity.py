@@ -41,7 +41,6 @@ from ia2.report.reading import Examined, Measured, examine, read_rows, read_whol
 if TYPE_CHECKING:  # reports read the records below and never import torch: a function that needs a model imports it
     from torch import Tensor
 
-    from ia2.models.decoding_state import DecodingState
     from ia2.models.hooked_model import HookedModel
     from ia2.models.loading import LanguageModel
     from ia2.prompts.tokenization import TokenizedExample
@@ -331,8 +330,9 @@ def read_shared_prompts(
         if known is None:
             stopper = lm.stopper(asked.stop, asked.chat_template)
             with tqdm(total=len(idx), desc="responses", unit="example", leave=False, disable=None) as bar:
-                how = GenerationConfig(asked.num_generated_tokens_eval, stopper, token_budget, bar.update)
-                known = Targets(tuple(generate(HookedModel(lm.model), prompts[TEACHER], how)))
+                config = GenerationConfig(asked.num_generated_tokens_eval, stopper, token_budget)
+                decoded = generate(HookedModel(lm.model), prompts[TEACHER], config, progress=bar.update)
+                known = Targets(tuple(decoded))
             folder.mkdir(exist_ok=True)
             save_targets(folder, known, identity)
         provenance = {"responses": folder.name, "responses_sha256": store.file_digest(folder / TOKENS)}
@@ -354,20 +354,13 @@ def forced_activations(hooked: HookedModel, examples: Sequence[TokenizedExample]
     """
     import torch
 
-    from ia2.models.generation import Feeding, check_context, for_each_batch
+    from ia2.models.generation import teacher_forced
 
-    check_context(hooked, max(map(len, examples)))
     found: dict[int, Tensor] = {}
-
-    def read(state: DecodingState) -> None:
-        lengths = [len(examples[row].response) for row in state.rows]
-        activations = state.forced(lengths, activations=True).activations
-        assert activations is not None
-        found.update(zip(state.rows, activations.split(lengths, dim=1), strict=True))
-
-    fed = Feeding(token_budget, after=[example.response[:-1] for example in examples])
-    with torch.no_grad():
-        for_each_batch(hooked, [example.prompt for example in examples], fed, read)
+    for rows, outputs in teacher_forced(hooked, examples, token_budget, activations=True):
+        assert outputs.activations is not None
+        lengths = [len(examples[row].response) for row in rows]
+        found.update(zip(rows, outputs.activations.split(lengths, dim=1), strict=True))
     return torch.cat([found[row] for row in range(len(examples))], dim=1)
 
 

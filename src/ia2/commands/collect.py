@@ -6,7 +6,7 @@ from pathlib import Path
 from ia2 import store
 from ia2.config import TrainConfig
 from ia2.methods import Kind
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache
 from ia2.training.run_inputs import load_or_collect_targets, read_run_inputs, targets_place
 from ia2.training.targets import kinds_on_disk
 

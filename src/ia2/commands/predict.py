@@ -21,7 +21,7 @@ from ia2.evaluation.scoring import ENDED, ScoreRecorder, score_labels
 from ia2.models.adapters import saved_adapter
 from ia2.models.generation import GenerationConfig, context_of, generate
 from ia2.models.hooked_model import HookedModel
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache
 from ia2.prompts.prompt import Prompt
 from ia2.sources import FILE_TYPES, iterate_rows
 from ia2.tasks.answers import parse, same
@@ -31,7 +31,7 @@ from ia2.training.trained_run import TrainedRun
 
 @dataclass(frozen=True)
 class Prediction:
-    """An answer to one text. `answer` is None where the response cannot be parsed, a label where it says one.
+    """An answer to one text. `answer` is None where the response cannot be parsed, and a label where it is one.
 
     confidence: for a closed set of labels, the probability of the answered label among all labels, None where the
     response is none of them; for free text, the probability of the first predicted token under the full softmax.
@@ -68,8 +68,8 @@ def predict(trained: TrainedRun, rows: Sequence[Row], model: ModelConfig, models
     lm = models.load(model)
     trained.check_base(lm)
     tokenizer = lm.prompt_tokenizer(chat_template)
-    asked = [Prompt((), Example(index, text, "")).instructed(spec) for index, text in enumerate(questions)]
-    prompts = [tokenizer.prompt(prompt) for prompt in asked]
+    bare = (Prompt((), Example(index, text, "")).instructed(spec) for index, text in enumerate(questions))
+    prompts = [tokenizer.prompt(prompt) for prompt in bare]
     labels = [tokenizer.answer(label, ENDED, trained.stop) for label in label_answers(spec)]
     config = GenerationConfig(trained.num_generated_tokens, lm.stopper(trained.stop, chat_template))
     with saved_adapter(lm.model, trained.folder) as adapted:
@@ -78,7 +78,7 @@ def predict(trained: TrainedRun, rows: Sequence[Row], model: ModelConfig, models
         longest = max(config.num_generated_tokens, *map(len, labels), 0) + hooked.num_virtual_tokens
         short = [prompt for prompt in prompts if len(prompt) + longest <= limit]
         recorder = ScoreRecorder([0] * len(short), [label[0] for label in labels])
-        texts = [tokenizer.text(ids) for ids in generate(hooked, short, config, recorder)]
+        texts = [tokenizer.text(ids) for ids in generate(hooked, short, config, recorder.record)]
         answers = [parse(text, spec) for text in texts]
         confidence: list[float | None] = recorder.first.confidence.tolist()
         if labels and short:

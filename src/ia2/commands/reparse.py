@@ -53,7 +53,7 @@ class Reparsed:
 
     @property
     def changes(self) -> bool:
-        """Whether anything would be written differently, apart from the note of the parser and command."""
+        """True where anything would be written differently, apart from the note of the parser and command."""
         keys = (self.before.keys() | self.record.keys()) - {"reparsed"}
         return self.num_changed > 0 or any(self.before.get(key) != self.record.get(key) for key in keys)
 

@@ -23,8 +23,7 @@ from ia2.methods import Phase
 from ia2.models.adapters import ALONE, Beginning, peft_config, save_adapter, saved_config, trainable_adapters
 from ia2.models.generation import check_context
 from ia2.models.hooked_model import HookedModel
-from ia2.models.loading import parts_on_disk
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache, parts_on_disk
 from ia2.models.model_files import changed_parts
 from ia2.report.cards import CARD, model_card, read_subject
 from ia2.sources.packages import version_of

@@ -27,7 +27,7 @@ from ia2.config import StopRule
 from ia2.evaluation.calibration import FirstTokenScores, Floats, ResponseScores
 from ia2.evaluation.evaluation_set import EvaluationSet, EvaluationSpec, Grades
 from ia2.models.decoding_state import DecodingState, StepOutput
-from ia2.models.generation import Feeding, GenerationConfig, check_context, for_each_batch, generate
+from ia2.models.generation import GenerationConfig, check_context, generate, run_batches
 from ia2.models.hooked_model import HookedModel
 from ia2.models.loading import LanguageModel
 from ia2.prompts.tokenization import Ids
@@ -88,8 +88,8 @@ def answer(
             bar.update(num_rows)
 
         stopper = lm.stopper(rule, spec.chat_template)
-        config = GenerationConfig(spec.num_generated_tokens_eval, stopper, token_budget, advance)
-        responses = generate(hooked, prompts, config, recorder)
+        config = GenerationConfig(spec.num_generated_tokens_eval, stopper, token_budget)
+        responses = generate(hooked, prompts, config, recorder.record, progress=advance)
     by_label = score_labels(hooked, prompts, labels, recorder.first, token_budget) if labels else None
     texts = [tokenizer.text(ids) for ids in responses]
     seconds = time.perf_counter() - started
@@ -107,8 +107,6 @@ class ScoreRecorder:
     A row is seen at the steps that predict its tokens, of which the one that ends the response is the last, and never
     after: so nothing of what follows enters.
     """
-
-    activations = False
 
     def __init__(self, gold: Sequence[int], labels: Sequence[int] = (), every: bool = False) -> None:
         size = len(gold)
@@ -130,7 +128,7 @@ class ScoreRecorder:
         self._batch = np.arange(0)
         self._since = time.perf_counter()
 
-    def see(self, step: StepOutput) -> None:
+    def record(self, step: StepOutput) -> None:
         """Record one step; step 0 makes void what was recorded of its rows, since memory may run out half-way."""
         if step.step and self._totals is None:
             return
@@ -212,19 +210,20 @@ def sequence_log_probabilities(
     check_context(hooked, max(map(len, prompts)) + longest)
     scores = np.full((len(prompts), len(labels)), np.nan)
 
-    def score(state: DecodingState) -> None:
-        start = state.first(activations=False).logits.log_softmax(dim=-1)
+    def score(state: DecodingState) -> tuple[Sequence[int], Floats]:
+        start = state.prefill(activations=False).logits.log_softmax(dim=-1)
         columns = []
         for label in labels:
             total = start[:, label[0]].double()
             for token, following in pairwise(label):
                 step = state.next(torch.full((len(state.rows),), token))
                 total = total + step.logits.log_softmax(dim=-1)[:, following].double()
-            state.back(len(label) - 1)
+            state.undo(len(label) - 1)
             columns.append(total)
-        scores[state.rows] = torch.stack(columns, dim=1).cpu().numpy()
+        return state.rows, torch.stack(columns, dim=1).cpu().numpy()
 
-    for_each_batch(hooked, prompts, Feeding(token_budget, longest - 1), score)
+    for rows, found in run_batches(hooked, prompts, score, token_budget, num_new_tokens=longest - 1):
+        scores[rows] = found
     return scores
 
 

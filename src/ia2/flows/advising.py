@@ -15,7 +15,7 @@ from ia2.flows.data import name_of
 from ia2.flows.evaluation import evaluate
 from ia2.flows.records import readable_records
 from ia2.flows.selection import select_runs
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache
 from ia2.report.advice import Advice, advice, advice_text
 from ia2.report.results import Record
 from ia2.report.runs import config_key, read_runs

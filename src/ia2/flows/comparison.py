@@ -17,7 +17,7 @@ from ia2.errors import MachineError
 from ia2.flows.evaluation import evaluate
 from ia2.flows.reporting import page_data, write_page
 from ia2.flows.training import resolve, train
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache
 from ia2.report.advice import Advice, advice
 from ia2.report.captions import accuracy_caption
 from ia2.report.plots import accuracy_bars

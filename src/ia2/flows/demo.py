@@ -7,7 +7,7 @@ from pathlib import Path
 from ia2 import store
 from ia2.config import DemoConfig
 from ia2.flows.comparison import Comparison, compare, show
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache
 
 log = logging.getLogger(__name__)
 

@@ -1,8 +1,8 @@
-"""`ia2 evaluate`: says what matches and what is done, then makes one record after another.
+"""`ia2 evaluate`: lists what matches and what is done, then makes one record after another.
 
-A record that cannot be made stops no other: it is told at the end, and the command then fails. Where nothing but one
-and the same failure comes out, that is the error. Records are written one by one: a stopped command goes on from there,
-and what another process has made meanwhile is not made again.
+A record that cannot be made stops no other: it is reported at the end, and the command then fails. Where one failure is
+all that results, that is the error. Records are written one by one: a stopped command goes on from there, and a record
+that another process has made meanwhile is not made again.
 """
 
 import logging
@@ -18,7 +18,7 @@ from ia2.errors import MachineError, UserError
 from ia2.flows.data import ensure_data
 from ia2.flows.evaluation_plan import Plan, is_made_meanwhile, plan
 from ia2.flows.failures import Failure, raise_failures, telling_memory
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache
 
 log = logging.getLogger(__name__)
 
@@ -43,11 +43,11 @@ def evaluate(config: EvaluateConfig, models: ModelCache | None = None) -> list[P
 
 
 def _ensure_data(root: Path, planned: Plan, no_prepare: bool) -> None:
-    """Every dataset that is named or asked, and the splits of the passes that show demonstrations, where missing."""
-    asked = {job.spec.eval_dataset for job in planned.jobs}
+    """Make every dataset that is named or evaluated, and the splits that demonstrations come from, where missing."""
+    evaluated = {job.spec.eval_dataset for job in planned.jobs}
     shown = [job.spec for job in planned.jobs if True in job.conditions]
     splits = {(one.icl_source_dataset, one.num_train_examples, one.run_idx) for one in shown}
-    ensure_data(root, [*planned.datasets.values(), *asked], splits, no_prepare)
+    ensure_data(root, [*planned.datasets.values(), *evaluated], splits, no_prepare)
 
 
 def _mend_cards(root: Path, planned: Plan) -> None:
@@ -96,7 +96,7 @@ class _Maker:
 
 
 def _in_words(path: Path) -> str:
-    """A record as a run is told: `tok/gsm8k/{name}`, since names of different methods can be the same."""
+    """A record as a run is named: `tok/gsm8k/{name}`, since names of different methods can be the same."""
     evaluations = next(folder for folder in path.parents if folder.name == "evaluations")
     return str(path.with_suffix("").relative_to(evaluations))
 

@@ -1,7 +1,7 @@
-"""Every record that an evaluation asks for: of which run or base model, on which evaluation set, shown what.
+"""Every record that an evaluation is requested to make: its run or base model, evaluation set and demonstrations.
 
 Without --model_id each run is evaluated on its own base model, and the base models are those of the runs; the default
-model only where no run says another.
+model only where there are no runs.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from ia2.training.trained_run import TrainedRun
 
 
 class Jobs:
-    """Goes through runs, datasets and draws. `given` says how a dataset was given, by its name."""
+    """Jobs over runs, datasets and draws. `given` holds the datasets as they were given, by their names."""
 
     def __init__(
         self, root: Path, config: EvaluateConfig, runs: Sequence[TrainedRun], given: Mapping[str, str]
@@ -32,7 +32,7 @@ class Jobs:
         self._num_tokens: dict[str, int] = {}
 
     def all(self, wants_runs: bool) -> Iterator[EvaluationJob]:
-        """Adapters first. Where the base model alone is asked for, runs still say which datasets and models."""
+        """Adapters first. Where the base model alone is requested, datasets and models still follow from the runs."""
         if wants_runs:
             for trained in self.runs:
                 yield from self._of_run(trained)

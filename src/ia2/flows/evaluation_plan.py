@@ -1,6 +1,6 @@
-"""What `ia2 evaluate` would do: every record asked for, and which of them are done. Nothing is written or loaded.
+"""The plan of `ia2 evaluate`: every record requested, and which of them are done. Nothing is written or loaded.
 
-Records of one base model stand together, so that it is loaded once.
+Records of one base model are in a row, so that it is loaded once.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Plan:
-    """Every record asked for, the runs that nobody can read, and the datasets as they were given, by their names."""
+    """Every record requested, the runs that cannot be read, and the datasets as they were given, by their names."""
 
     jobs: tuple[EvaluationJob, ...]
     unreadable: Mapping[Path, UserError]
@@ -57,7 +57,7 @@ VARIED = {
     "tokl_top_k": "tokl_top_k",
     "num_generated_tokens": "T",
 }
-"""What the plan says of the runs of a group, and in which words."""
+"""Fields of the runs of a group that the plan shows, and their words."""
 
 
 def _title(job: EvaluationJob) -> str:
@@ -84,7 +84,7 @@ def _varied(jobs: Sequence[EvaluationJob]) -> str:
 
 
 def plan(root: Path, config: EvaluateConfig) -> Plan:
-    """What `config` asks for; UserError where nothing matches, or no evaluation set is said."""
+    """The jobs of `config`; UserError where nothing matches, or no evaluation set is named."""
     config, given = by_name(root, config)
     selection = select(root, config)
     wants_runs = config.model_types != ("base",)
@@ -121,7 +121,7 @@ def _check_empty(config: EvaluateConfig, selection: Selection) -> None:
 
 
 def _checked(root: Path, job: EvaluationJob) -> EvaluationJob:
-    """The job, with whether its record stands whole."""
+    """The job, done where its record is current."""
     job = dataclasses.replace(job, written=_written(job))
     try:
         return dataclasses.replace(job, done=is_recorded(root, job))
@@ -130,7 +130,7 @@ def _checked(root: Path, job: EvaluationJob) -> EvaluationJob:
 
 
 def is_made_meanwhile(root: Path, job: EvaluationJob) -> bool:
-    """Whether another process has made the record since it was planned; to be asked with the record locked."""
+    """True where another process has made the record since it was planned; to be called with the record locked."""
     return _written(job) != job.written and _checked(root, job).done
 
 

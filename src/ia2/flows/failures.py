@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ia2.errors import MachineError, UserError
-from ia2.models.memory import ran_out_of_memory
+from ia2.models.placement import ran_out_of_memory
 
 log = logging.getLogger(__name__)
 

@@ -32,8 +32,7 @@ from ia2.config import DeviceConfig, FitConfig, ModelConfig
 from ia2.errors import UserError
 from ia2.flows.comparison import Comparison, Shown, choices, compare, planned_runs, show
 from ia2.models.generation import context_of
-from ia2.models.loading import LanguageModel
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import LanguageModel, ModelCache
 from ia2.prompts.prompt import Prompt, prompts_after_shared
 from ia2.prompts.splits import SplitSpec, draw_split
 from ia2.report.advice import advice_text

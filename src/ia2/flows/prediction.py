@@ -17,7 +17,7 @@ from ia2.commands.predict import (
 )
 from ia2.config import ModelConfig, PredictConfig
 from ia2.errors import UserError
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache
 from ia2.training.trained_run import TrainedRun, read_trained_run
 
 

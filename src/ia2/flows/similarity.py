@@ -23,8 +23,7 @@ from ia2.flows.evaluation_plan import by_name
 from ia2.flows.failures import Failure, raise_failures, telling_memory
 from ia2.flows.selection import select_some
 from ia2.models.adapters import saved_adapter
-from ia2.models.loading import LanguageModel
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import LanguageModel, ModelCache
 from ia2.report.analysis_tables import similarity_table
 from ia2.report.reading import read_whole
 from ia2.training.trained_run import TrainedRun

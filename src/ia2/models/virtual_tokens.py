@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
-from ia2.models.architecture import attention_blocks, decoder_of
+from ia2.models.architecture import attention_blocks
 from ia2.models.placement import device_of
 
 
@@ -48,7 +48,7 @@ def _table(adapted: PeftModel) -> Tensor:
 def _keys_and_values(base: PreTrainedModel, words: Tensor) -> Tensor:
     """Those [V, 2 L, H, W] of V words."""
     cache = DynamicCache()
-    decoder_of(base)(input_ids=words, past_key_values=cache, use_cache=True)
+    base.base_model(input_ids=words, past_key_values=cache, use_cache=True)
     layers = [cast(DynamicLayer, layer) for layer in cache.layers]
     halves = [cast(Tensor, half)[0].to(words.device) for layer in layers for half in (layer.keys, layer.values)]
     return torch.stack(halves).permute(2, 0, 1, 3)

@@ -21,7 +21,7 @@ from ia2.store import atomic_write, file_digest, read_object, write_object
 
 
 class Measured(BaseModel):
-    """What was measured: the numbers of a JSON file, and the rows that they come from in the parquet beside it."""
+    """A measurement: the numbers of a JSON file, and the rows that they come from in the parquet beside it."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
 

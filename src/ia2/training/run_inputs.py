@@ -20,8 +20,7 @@ from ia2.methods import Kind, Phase
 from ia2.models.architecture import select_layers
 from ia2.models.generation import GenerationConfig
 from ia2.models.hooked_model import HookedModel
-from ia2.models.loading import LanguageModel
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import LanguageModel, ModelCache
 from ia2.prompts.prompt import Prompt
 from ia2.prompts.splits import Split, load_split
 from ia2.prompts.tokenization import Ids, PromptTokenizer
@@ -183,5 +182,5 @@ def _collect(material: RunInputs, known: Targets | None, kinds: frozenset[Kind],
     stop = material.config.stop
     stopper = material.lm.stopper("eos" if stop == "published" else stop, material.config.chat_template)
     with tqdm(total=len(prompts), desc="targets", unit="example", leave=False, disable=None) as bar:
-        how = GenerationConfig(material.num_tokens, stopper, advance=bar.update)
-        return collect(teacher, prompts, how, kinds, folder)
+        how = GenerationConfig(material.num_tokens, stopper)
+        return collect(teacher, prompts, how, kinds, folder, progress=bar.update)

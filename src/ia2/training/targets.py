@@ -5,7 +5,7 @@ rate and adapter. A kind that is first needed later is added by teacher-forcing 
 """
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +20,10 @@ from torch import Tensor
 from ia2 import store
 from ia2.errors import UserError
 from ia2.methods import Kind
-from ia2.models.decoding_state import DecodingState, StepOutput
-from ia2.models.generation import Feeding, GenerationConfig, for_each_batch, generate
+from ia2.models.decoding_state import StepOutput
+from ia2.models.generation import GenerationConfig, generate, teacher_forced
 from ia2.models.hooked_model import HookedModel
-from ia2.prompts.tokenization import Ids
+from ia2.prompts.tokenization import Ids, TokenizedExample
 from ia2.training.tensor_stream import TensorStreamWriter
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class _Recording:
     def see(self, seen: StepOutput) -> None:
         if not seen.step:  # a batch may be begun again
             self.forget(seen.rows)
-        self.keep(seen.rows, seen.activations, seen.hidden)
+        self.keep(seen.rows, seen.activations, seen.hidden_states)
 
     def forget(self, rows: Sequence[int]) -> None:
         for spool in self.spools.values():
@@ -92,12 +92,14 @@ def _recording(kinds: Collection[Kind], folder: Path | None) -> Iterator[_Record
         yield _Recording(kinds, place, stack)
 
 
-def collect(
+def collect(  # noqa: PLR0913 - what is generated, what is recorded of it, and who watches
     hooked: HookedModel,
     prompts: Sequence[Ids],
     how: GenerationConfig,
     kinds: Collection[Kind],
     folder: Path | None = None,
+    *,
+    progress: Callable[[int], object] = lambda _num_rows: None,
 ) -> Targets:
     """Let the teacher answer `prompts` greedily and record `kinds` in the same pass.
 
@@ -105,29 +107,25 @@ def collect(
     that vanish with the targets).
     """
     with _recording(kinds, folder) as recording:
-        return recording.targets(generate(hooked, prompts, how, recording))
+        activations = recording.activations
+        return recording.targets(
+            generate(hooked, prompts, how, recording.see, activations=activations, progress=progress)
+        )
 
 
-@torch.no_grad()
 def add_kinds(
     hooked: HookedModel, prompts: Sequence[Ids], targets: Targets, kinds: Collection[Kind], folder: Path | None = None
 ) -> Targets:
     """Targets that hold `kinds` too, by teacher-forcing the stored responses; `folder` as in `collect`."""
-    responses = targets.responses
-
-    def read(state: DecodingState) -> None:
-        lengths = [len(responses[row]) for row in state.rows]
-        seen = state.forced(lengths, recording.activations)
-        recording.forget(state.rows)
-        positions = [row for row, length in zip(state.rows, lengths, strict=True) for _ in range(length)]
-        recording.keep(positions, seen.activations, seen.hidden)
-
-    feeding = Feeding(None, after=[response[:-1] for response in responses])
+    examples = [TokenizedExample(*pair) for pair in zip(prompts, targets.responses, strict=True)]
     with _recording(kinds, folder) as recording:
-        for_each_batch(hooked, prompts, feeding, read)
-        more = recording.targets(responses)
+        for rows, outputs in teacher_forced(hooked, examples, activations=recording.activations):
+            positions = [row for row in rows for _ in examples[row].response]
+            activations = None if outputs.activations is None else outputs.activations.cpu()  # a copy there may not fit
+            recording.keep(positions, activations, outputs.hidden_states)
+        more = recording.targets(targets.responses)
     return Targets(
-        responses=responses,
+        responses=targets.responses,
         activations=targets.activations if more.activations is None else more.activations,
         distributions=targets.distributions if more.distributions is None else more.distributions,
     )

@@ -16,7 +16,7 @@ from ia2.flows.sweep.plan import Job
 from ia2.flows.sweep.schedule import Outcome, Schedule
 from ia2.flows.sweep.sweeping import sweep
 from ia2.flows.training import stack_key, train
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache
 
 # Which go together
 

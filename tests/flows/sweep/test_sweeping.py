@@ -20,7 +20,7 @@ from ia2.flows.sweep.plan import Job
 from ia2.flows.sweep.schedule import Outcome
 from ia2.flows.sweep.sweeping import GROUP, executor_of, sweep
 from ia2.flows.training import train
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache
 
 ALL: dict[str, Any] = {"training_methods": ("tok", "act", "tna", "tokl")}
 SMALL: dict[str, Any] = {**ALL, "lrs": (1e-2, 1e-3)}

@@ -11,7 +11,7 @@ from tiny_sweeps import ends, grid, jobs_of, summaries, weights, words
 from ia2 import store
 from ia2.flows.sweep.executors import InProcess
 from ia2.flows.sweep.schedule import Outcome, Schedule
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache
 from ia2.training.run_inputs import read_run_inputs, targets_place
 
 OTHERS = {

@@ -22,7 +22,7 @@ from ia2.flows.sweep.failures import leave_failure
 from ia2.flows.sweep.plan import Job
 from ia2.flows.sweep.schedule import PAUSE, Outcome, Schedule
 from ia2.flows.sweep.workers import Worker
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache
 
 Watch = Callable[[Outcome], None]
 """Is told of every job that ended."""

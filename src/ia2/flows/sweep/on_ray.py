@@ -21,7 +21,7 @@ from ia2.flows.sweep.executors import Watch, patience, settle, stopping
 from ia2.flows.sweep.failures import leave_failure
 from ia2.flows.sweep.plan import Job
 from ia2.flows.sweep.schedule import PAUSE, Outcome, Schedule
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache
 
 LOST_NODES = 10
 """So often a job is tried again because its node was lost, which is no fault of its own."""

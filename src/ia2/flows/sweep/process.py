@@ -21,7 +21,7 @@ def work(connection: Connection, printing: Connection, root: Path) -> None:
 
     from ia2.flows.sweep.schedule import UP
     from ia2.flows.sweep.work import do
-    from ia2.models.model_cache import ModelCache
+    from ia2.models.loading import ModelCache
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     models = ModelCache()

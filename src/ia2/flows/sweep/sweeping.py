@@ -21,7 +21,7 @@ from ia2.flows.sweep.plan import Plan, plan_of
 from ia2.flows.sweep.schedule import Outcome, Schedule
 from ia2.flows.sweep.watching import watching
 from ia2.flows.training import resolve
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache
 from ia2.training.tracking import check_tracker
 
 GROUP = "WANDB_RUN_GROUP"

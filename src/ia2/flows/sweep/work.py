@@ -6,7 +6,6 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -18,8 +17,8 @@ from ia2.flows.sweep.failures import leave_failure
 from ia2.flows.sweep.plan import Job, stands
 from ia2.flows.sweep.schedule import Outcome
 from ia2.flows.training import train, train_together
-from ia2.models.memory import fits
-from ia2.models.model_cache import ModelCache
+from ia2.models.loading import ModelCache
+from ia2.models.placement import attempt
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +76,7 @@ def _train(config: TrainConfig, models: ModelCache) -> None:
     """Train a run, whose first phase is a job of its own; where memory runs out, once more with half as many examples
     in a pass."""
     size = config.micro_batch_size or config.batch_size
-    if not fits(partial(train, config, models, keep_first=True)):
+    if attempt(train, config, models, keep_first=True) is None:
         if size == 1:
             raise MachineError("out of memory with a single example in a pass")
         log.warning("out of memory with %d examples in a pass; once more with %d", size, size // 2)
@@ -108,9 +107,8 @@ def _trained_together(root: Path, jobs: Sequence[Job], words: Words) -> dict[str
     """What became of each, or nothing where they have to be done alone."""
     if not jobs:
         return {}
-    found: list[Path | UserError] = []
     try:
-        in_one_pass = fits(lambda: found.extend(train_together([job.config for job in jobs], words.models)))
+        found = attempt(train_together, [job.config for job in jobs], words.models)
     except AssertionError as error:  # a mistake of ours, which doing each alone would hide
         for job in jobs:
             _failed(root, job, error, words)
@@ -118,7 +116,7 @@ def _trained_together(root: Path, jobs: Sequence[Job], words: Words) -> dict[str
     except Exception as error:  # whatever it is: each is tried alone, and what fails then fails for itself
         log.warning("%d runs cannot be trained in the same passes (%s); each alone", len(jobs), error)
         return {}
-    if not in_one_pass:
+    if found is None:
         log.warning("memory does not hold %d runs in the same passes; each alone", len(jobs))
         return {}
     seconds = _since(words.started) / len(jobs)

@@ -1,14 +1,16 @@
-"""Norms in one kernel: the same numbers, on every shape that has them."""
+"""Fused norms and packed linear layers: the same numbers as the ordinary ones, and nothing else is changed."""
 
+from copy import deepcopy
 from types import ModuleType
 
 import pytest
 import torch
 from tiny import SHAPES, tiny_model
+from torch import nn
 from transformers import PreTrainedModel
 
-from ia2.models import liger_kernels
-from ia2.models.liger_kernels import NORMS, fuse_kernels, fuse_norms
+from ia2.models import kernels
+from ia2.models.kernels import NORMS, fuse_kernels, fuse_norms, pack_linears, unpack_linears
 
 FUSED = {"llama", "mistral", "qwen2", "qwen3", "phi3"}
 IDS = torch.arange(3, 43).view(2, 20)
@@ -37,7 +39,16 @@ def test_a_norm_is_what_its_formula_says(norm: type[torch.nn.Module]) -> None:
     torch.testing.assert_close(one(inputs).double(), exact * torch.arange(1.0, 7.0).double(), rtol=1e-6, atol=1e-6)
 
 
-# liger-kernel needs a GPU; what it leaves behind in transformers can be seen without one
+def test_a_copy_of_a_fused_norm_uses_its_own_weight() -> None:
+    norm, inputs = NORMS[0](6), torch.randn(3, 6)
+    fuse_norms(norm)
+    copy = deepcopy(norm)
+    with torch.no_grad():
+        copy.weight.mul_(2.0)
+    torch.testing.assert_close(copy(inputs), 2 * norm(inputs))
+
+
+# liger-kernel needs a GPU; its changes to transformers can be seen without one
 
 
 class Made(torch.nn.Module):
@@ -51,7 +62,7 @@ def rotated(queries: torch.Tensor, by: float) -> torch.Tensor:
 def test_kernels_for_a_gpu_change_no_other_model(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("made_up")
     vars(module).update(apply_rotary_pos_emb=rotated, Norm=torch.nn.LayerNorm)
-    monkeypatch.setitem(liger_kernels.sys.modules, "made_up", module)
+    monkeypatch.setitem(kernels.sys.modules, "made_up", module)
     monkeypatch.setattr(Made, "__module__", "made_up")
     patched: list[object] = []
 
@@ -60,8 +71,8 @@ def test_kernels_for_a_gpu_change_no_other_model(monkeypatch: pytest.MonkeyPatch
         patched.append(model)
         vars(module).update(apply_rotary_pos_emb=lambda *_: 1 / 0, Norm=None)
 
-    monkeypatch.setattr(liger_kernels, "apply_liger_kernel", apply)
-    monkeypatch.setattr(liger_kernels, "is_liger_kernel_available", lambda: True)
+    monkeypatch.setattr(kernels, "apply_liger_kernel", apply)
+    monkeypatch.setattr(kernels, "is_liger_kernel_available", lambda: True)
     model = Made()
     model.config = type("Config", (), {"model_type": "made_up"})  # type: ignore[assignment]
     for _ in range(2):
@@ -70,14 +81,54 @@ def test_kernels_for_a_gpu_change_no_other_model(monkeypatch: pytest.MonkeyPatch
     assert vars(module)["Norm"] is torch.nn.LayerNorm
     rope = vars(module)["apply_rotary_pos_emb"]
     assert torch.equal(rope(torch.zeros(2), 3.0), torch.full((2,), 3.0))
-    assert rope.plain is rotated
+    assert rope.args[1] is rotated, "wrapped once"
 
 
 def test_a_norm_of_many_numbers_stays_what_it_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(liger_kernels, "MANY", 12)
+    monkeypatch.setattr(kernels, "MANY", 12)
     norm = NORMS[0](6)
     norm.forward = lambda hidden_states: hidden_states - 1  # as liger-kernel sets its own
     assert fuse_norms(norm) == 1
     few, many = torch.ones(1, 6), torch.ones(2, 6)
     torch.testing.assert_close(norm(few), few)
     assert torch.equal(norm(many), many - 1)
+
+
+# Packed linear layers
+
+
+def linear(bias: bool) -> nn.Linear:
+    torch.manual_seed(0)
+    return nn.Linear(48, 32, bias=bias).requires_grad_(False)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_value_and_gradient_equal_the_ordinary_layer(bias: bool) -> None:
+    plain, packed = linear(bias), linear(bias)
+    assert pack_linears(packed) == int(torch.backends.mkldnn.is_available())
+    inputs = torch.randn(2, 5, 48)
+    ours, theirs = inputs.clone().requires_grad_(), inputs.clone().requires_grad_()
+    packed(ours).square().sum().backward()
+    plain(theirs).square().sum().backward()
+    torch.testing.assert_close(packed(inputs), plain(inputs), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-5, atol=1e-5)
+
+
+def test_a_changed_weight_is_used_as_it_is_now() -> None:
+    layer, inputs = linear(bias=False), torch.randn(3, 48)
+    pack_linears(layer)
+    before = layer(inputs)
+    layer.weight.add_(1.0)
+    torch.testing.assert_close(layer(inputs), before + inputs.sum(dim=-1, keepdim=True), rtol=1e-4, atol=1e-4)
+
+
+def test_layers_that_train_or_are_not_float32_stay_as_they_are() -> None:
+    assert pack_linears(nn.Linear(4, 4)) == 0
+    assert pack_linears(linear(bias=True).to(torch.bfloat16)) == 0
+
+
+def test_unpacked_layers_have_their_ordinary_forward() -> None:
+    layer = linear(bias=True)
+    pack_linears(layer)
+    unpack_linears(layer)
+    assert "forward" not in vars(layer)
