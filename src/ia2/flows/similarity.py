@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ia2 import store
 from ia2.analysis.pairing import together
-from ia2.analysis.similarity import MISSING, SCHEMA, Comparison, Similarity, compare, comparisons_with, lock_path
+from ia2.analysis.similarity import MISSING, SCHEMA, Comparison, Similarity, compare, comparisons_with
 from ia2.config import ModelConfig, SimilarityConfig
 from ia2.errors import MachineError, UserError
 from ia2.evaluation.evaluation_set import EvaluationSpec
@@ -107,10 +107,8 @@ def _compare_with(
         lm = models.load(ModelConfig(model_id=asked.model_id, torch_dtype=config.torch_dtype, **config.placement()))
         failing = _failing(missing, lm)
         usable = [one for one in wanted if not failing.keys() & {model.key for model in one.models}]
-        with store.file_lock(lock_path(root, asked)):
-            left = [one for one in missing if one in usable and one.reason_to_make(root, lm.revision)]
-            if left:
-                compare(root, left, lm, config.token_budget, config.command("similarity"))
+        if left := [one for one in missing if one in usable]:
+            compare(root, left, lm, config.token_budget, config.command("similarity"))
     return [one.path(root) for one in usable], failing
 
 
