@@ -27,7 +27,7 @@ from ia2 import store
 from ia2.analysis.pairing import Pair, name_beside
 from ia2.config import StoredRun, path_part
 from ia2.errors import UserError
-from ia2.report.reading import Examined, Measured, examine, read_rows, read_whole, why_stale, write_measured
+from ia2.store.measurements import Examined, Measured, examine, read_rows, read_whole, why_stale, write_measured
 
 log = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from ia2.models.adapters import saved_adapter
 from ia2.models.loading import LanguageModel
 from ia2.models.model_cache import ModelCache
 from ia2.report.analysis_tables import similarity_table
-from ia2.report.reading import read_whole
+from ia2.store.measurements import read_whole
 from ia2.training.trained_run import TrainedRun
 
 log = logging.getLogger(__name__)
