@@ -9,7 +9,6 @@ from ia2.sources.files import FILE_TYPES as FILE_TYPES
 from ia2.sources.files import check_columns as check_columns
 from ia2.sources.files import iterate_objects as iterate_objects
 from ia2.sources.files import iterate_rows as iterate_rows
-from ia2.sources.files import read_rows as read_rows
 from ia2.sources.files import say_once as say_once
 from ia2.sources.files import stem_and_type as stem_and_type
 from ia2.sources.files import text_of_cell as text_of_cell
