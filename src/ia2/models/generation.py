@@ -21,17 +21,9 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 from ia2.config import StopRule
 from ia2.errors import MachineError, UserError
 from ia2.models.cuda_graphs import FEWEST_STEPS, ReplayedSteps
-from ia2.models.decoding_state import DecodingState, PrefixCache, StepOutput, read_prefixes
+from ia2.models.decoding_state import DecodingState, PrefixCache, StepOutput
 from ia2.models.hooked_model import HookedModel, ModelOutputs
-from ia2.models.packing import (
-    BatchScheduler,
-    PackedRow,
-    Suffix,
-    TokenBudget,
-    affordable,
-    prefix_batches,
-    prefix_groups,
-)
+from ia2.models.packing import BatchScheduler, PackedRow, Suffix, TokenBudget, affordable, prefix_batches, prefix_groups
 from ia2.models.placement import attempt
 from ia2.prompts.prompt import SEPARATOR
 from ia2.prompts.tokenization import Ids, PromptTokenizer, TokenizedExample
@@ -169,7 +161,7 @@ def run_batches(  # noqa: PLR0913 - the prompts, what is done with them, and wha
     while queue:
         groups = queue.pop(0)
         shared = [prompts[group.rows[0]][: group.length] for group in groups]
-        prefixes = attempt(read_prefixes, hooked, shared)
+        prefixes = attempt(PrefixCache, hooked, shared)
         if prefixes is None:
             _check_divisible(hooked, len(groups), len(shared[0]))
             half = len(groups) // 2
