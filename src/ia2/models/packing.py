@@ -11,7 +11,7 @@ often as it must be. A prompt that shares nothing has a packed row of its own, a
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -39,7 +39,10 @@ class PrefixGroup:
 
 
 def prefix_groups(prompts: Sequence[Ids]) -> list[PrefixGroup]:
-    """Groups that together hold every prompt once; a shared prefix is at least half of a group's mean prompt."""
+    """Groups that together hold every prompt once; a shared prefix is at least half of a group's mean prompt.
+
+    The prompts that share nothing are the last group, of length 0.
+    """
     order = sorted(range(len(prompts)), key=lambda row: prompts[row])
     groups, apart, start = [], [], 0
     while start < len(order):
@@ -78,20 +81,6 @@ def common_length(first: Ids, second: Ids, most: int) -> int:
     """Number of first tokens that two prompts share, at most `most`, and leaving each at least one."""
     limit = min(most, len(first) - 1, len(second) - 1)
     return next((i for i in range(limit) if first[i] != second[i]), max(limit, 0))
-
-
-def prefix_batches(groups: Sequence[PrefixGroup], token_budget: int) -> Iterator[list[PrefixGroup]]:
-    """The groups, longest prefix first, in batches whose prefixes take no more than the budget; one group at least.
-
-    The group that shares nothing is apart, so that its rows are ordinary ones.
-    """
-    waiting = sorted(groups, key=lambda group: -group.length)
-    while waiting:
-        longest = waiting[0].length
-        size = max(1, token_budget // longest) if longest else len(waiting)
-        batch = [group for group in waiting[:size] if group.length or not longest]
-        yield batch
-        waiting = waiting[len(batch) :]
 
 
 # The token budget
