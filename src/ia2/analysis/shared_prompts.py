@@ -4,11 +4,9 @@ The responses are decoded once for all that rest on them, and kept: outputs/resp
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-from tqdm import tqdm
 
 from ia2 import store
 from ia2.analysis.comparisons import ComparedModel, data_digests
@@ -16,11 +14,11 @@ from ia2.config import path_part
 from ia2.errors import UserError
 from ia2.evaluation.evaluation_set import EvaluationSpec, read_evaluation_set, with_demonstrations
 from ia2.methods import BASE, OTHER_DEMONSTRATIONS, TEACHER
-from ia2.models.generation import GenerationConfig, generate
+from ia2.models.generation import GenerationConfig
 from ia2.models.hooked_model import HookedModel
 from ia2.models.loading import LanguageModel
 from ia2.prompts.tokenization import Ids, TokenizedExample
-from ia2.training.targets import Targets, load_usable, save_targets
+from ia2.training.targets import load_or_collect
 
 FORMAT = 1
 
@@ -84,13 +82,17 @@ def read_shared_prompts(
         shown[OTHER_DEMONSTRATIONS] = with_demonstrations(root, bare, others)
     prompt_tokenizer = lm.prompt_tokenizer(asked.chat_template)
     prompts = {name: [prompt_tokenizer.prompt(prompt) for prompt in asks.prompts] for name, asks in shown.items()}
-    folder = responses_folder(root, store.value_digest(_identity(root, asked, lm)))
+    identity = _identity(root, asked, lm)
+    folder = responses_folder(root, store.value_digest(identity))
     with store.file_lock(folder):
-        known = load_usable(folder, ())
-        if known is None:
-            known = Targets(_decoded(asked, lm, prompts[TEACHER], token_budget))
-            folder.mkdir(exist_ok=True)
-            save_targets(folder, known, _identity(root, asked, lm))
+        known = load_or_collect(
+            folder,
+            identity,
+            {"tokens"},
+            hooked=HookedModel(lm.model),
+            prompts=prompts[TEACHER],
+            how=lambda: _generation(asked, lm, token_budget),
+        )
         provenance = {"responses": folder.name, "responses_sha256": store.file_digest(folder / TOKENS)}
     return SharedPrompts(idx, known.responses, prompts, provenance)
 
@@ -111,13 +113,5 @@ def _identity(root: Path, asked: EvaluationSpec, lm: LanguageModel) -> dict[str,
     }
 
 
-def _decoded(
-    asked: EvaluationSpec, lm: LanguageModel, prompts: Sequence[Ids], token_budget: int | None
-) -> tuple[Ids, ...]:
-    bar = tqdm(total=len(prompts), desc="responses", unit="example", leave=False, disable=None)
-    with bar:
-        teacher = HookedModel(lm.model)
-        how = GenerationConfig(
-            asked.num_generated_tokens_eval, lm.stopper(asked.stop, asked.chat_template), token_budget, bar.update
-        )
-        return tuple(generate(teacher, prompts, how))
+def _generation(asked: EvaluationSpec, lm: LanguageModel, token_budget: int | None) -> GenerationConfig:
+    return GenerationConfig(asked.num_generated_tokens_eval, lm.stopper(asked.stop, asked.chat_template), token_budget)
