@@ -1,0 +1,1 @@
+"""Language models: loading, architecture, hooks, generation and adapters."""
