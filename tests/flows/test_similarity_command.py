@@ -213,11 +213,11 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many prompts were answered, at each decoding."""
     sizes: list[int] = []
 
-    def counted(reader: HookedModel, prompts: Sequence[Ids], how: GenerationConfig) -> list[Ids]:
+    def counted(reader: HookedModel, prompts: Sequence[Ids], *how: Any, **more: Any) -> list[Ids]:
         sizes.append(len(prompts))
-        return generate(reader, prompts, how)
+        return generate(reader, prompts, *how, **more)
 
-    monkeypatch.setattr("ia2.models.generation.generate", counted)
+    monkeypatch.setattr("ia2.training.targets.generate", counted)
     return sizes
 
 

@@ -30,7 +30,7 @@ PROMPTS, RESPONSES = (4, 9, 6, 1, 5), (2, 1, 5, 3, 1)
 PLANTED = 2, 3  # the fourth token of the third example
 MARK = 7.0
 ALL: dict[Loss, float] = {"act": 1.0, "tok": 1.0, "tokl": 1.0}
-PHASES = [(str(method), phase) for method in METHODS.values() for phase in VARIANTS[method.variant]]
+PHASES = [(str(method), phase) for method in METHODS.values() for phase in method.phases]
 every_adapter = pytest.mark.parametrize("adapter", ["lora", "ia3", "prompt", "prefix"])
 
 
