@@ -13,7 +13,7 @@ import torch
 from shapes import qwen3_4b, random_ids
 
 from ia2.config import TrainConfig
-from ia2.methods import METHODS, VARIANTS
+from ia2.methods import METHODS
 from ia2.models.adapters import peft_config
 from ia2.models.generation import GenerationConfig
 from ia2.models.hooked_model import HookedModel

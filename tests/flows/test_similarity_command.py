@@ -27,7 +27,7 @@ from ia2.errors import MachineError, UserError
 from ia2.flows.similarity import similarity
 from ia2.flows.training import train
 from ia2.methods import METHODS
-from ia2.models.generation import GenerationConfig, generate
+from ia2.models.generation import generate
 from ia2.models.hooked_model import HookedModel
 from ia2.models.loading import ModelCache
 from ia2.prompts.tokenization import Ids, TokenizedExample

@@ -19,7 +19,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ia2.config import TrainConfig
-from ia2.methods import METHODS, VARIANTS, Loss, Method, Phase
+from ia2.methods import METHODS, Loss, Method, Phase
 from ia2.models.adapters import new_adapter, peft_config, trainable_parameters
 from ia2.models.hooked_model import HookedModel
 from ia2.prompts.tokenization import Ids, TokenizedExample
