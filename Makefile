@@ -23,10 +23,10 @@ test: check unit ## style, types and all tests but the slow ones
 	OMP_NUM_THREADS=2 $(pytest) -m "model and not slow"
 
 unit: $(VENV)/.dev ## the tests that need no model
-	OMP_NUM_THREADS=1 $(pytest) -n 2 -m "not model and not slow"
+	OMP_NUM_THREADS=1 $(pytest) -n 2 --dist worksteal -m "not model and not slow"
 
 test-full: check ## style, types and every test
-	OMP_NUM_THREADS=1 $(pytest) -n 2 -m "not model"
+	OMP_NUM_THREADS=1 $(pytest) -n 2 --dist worksteal -m "not model"
 	OMP_NUM_THREADS=2 $(pytest) -m model
 
 check: $(VENV)/.dev ## style and types

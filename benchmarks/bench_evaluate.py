@@ -24,7 +24,8 @@ from prompts import Ids, after_fresh, after_one_list, source
 from results import Result, side
 from running import Bench, evenly, main
 
-from ia2.evaluation.scoring import FirstTokenScores
+from ia2.evaluation.calibration import FirstTokenScores
+from ia2.evaluation.scoring import ScoreRecorder
 from ia2.models.generation import GenerationConfig, generate
 from ia2.models.hooked_model import HookedModel
 from ia2.models.packing import PrefixGroup
@@ -87,9 +88,9 @@ class EvaluateRow:
 
 
 def _ours(hooked: HookedModel, prompts: Sequence[Ids], gold: Sequence[int], how: GenerationConfig) -> FirstTokenScores:
-    scores = FirstTokenScores(gold)
-    generate(hooked, prompts, how, scores.see)
-    return scores
+    recorder = ScoreRecorder(gold)
+    generate(hooked, prompts, how, recorder.record)
+    return recorder.first
 
 
 def _compared(

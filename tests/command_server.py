@@ -4,7 +4,8 @@ Run by `tests/commands.py`. Everything heavy is imported once; each line of stan
 is answered by one JSON line. `run` {"arguments", "terminal", "die_at", "die_after"} is carried out by a child of its
 own, which kills itself with SIGKILL before its `die_at`-th file operation, or is killed after `die_after` seconds.
 With `watched`, a folder, only the operations below it count, and before each the folder is copied to {folder}@{number}
-beside it: what SIGKILL would have left there. `begin` does not wait for the child, and `end` {"begun"} does.
+beside it: what SIGKILL would have left there. `begin` does not wait for the child, and `end` {"begun"} does. Pictures
+are empty.
 """
 
 import json
@@ -18,9 +19,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from undrawn import draw_nothing
+
+import ia2.commands.merge
 import ia2.flows.evaluation
 import ia2.flows.fitting
-import ia2.flows.merging
 import ia2.flows.prediction
 import ia2.flows.reparsing
 import ia2.flows.similarity
@@ -174,6 +177,7 @@ def tell(line: str) -> None:
 
 
 if __name__ == "__main__":
+    draw_nothing()
     tell("ready")
     for line in sys.stdin:
         tell(json.dumps(answer(json.loads(line))))

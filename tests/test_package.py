@@ -14,7 +14,7 @@ from email import message_from_bytes
 from pathlib import Path
 
 import pytest
-from report.made_up import MadeUpStore, fill
+from report.made_up import MadeUpStore, config
 
 PROJECT = Path(__file__).parents[1]
 SHIPPED = ("src", "tests", "scripts", "benchmarks", "experiments", "docs")
@@ -120,7 +120,7 @@ def test_its_command_knows_its_version_and_its_tasks(handed: Handed, tmp_path: P
 
 def test_its_data_and_its_templates_are_found_and_its_names_can_be_imported(handed: Handed, tmp_path: Path) -> None:
     """In one process, since what they import takes most of the time."""
-    fill(MadeUpStore(tmp_path))
+    MadeUpStore(tmp_path).adapter(config("tok"), 70.0, 0.5)
     handed.python(
         "import ia2\n"
         "from ia2.cli import main\n"

@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 
 from ia2 import store
+from ia2.analysis.similarity import examine_similarities
+from ia2.analysis.subspace import examine_overlaps
 from ia2.config import EvaluateConfig, TrainConfig
 from ia2.prompts.splits import load_split
-from ia2.report.overlaps import examine_overlaps
-from ia2.report.similarities import examine_similarities
 from ia2.tasks.pool import load_pool
 from ia2.training.targets import load_targets
 

@@ -1,3 +1,4 @@
+from .commands.merge import merge_adapter as merge_adapter
 from .commands.predict import Prediction as Prediction
 from .config import CreateConfig as CreateConfig
 from .config import DemoConfig as DemoConfig
@@ -22,7 +23,6 @@ from .flows.demo import demo as demo
 from .flows.evaluation import evaluate as evaluate
 from .flows.fitting import Adapter as Adapter
 from .flows.fitting import fit as fit
-from .flows.merging import merge_adapter as merge_adapter
 from .flows.plotting import plot as plot
 from .flows.plotting import plot_all as plot_all
 from .flows.prediction import predict_from as predict_from
@@ -32,7 +32,7 @@ from .flows.subspace import subspace as subspace
 from .flows.sweep.sweeping import sweep as sweep
 from .flows.training import train as train
 from .models.loading import LanguageModel as LanguageModel
+from .models.loading import ModelCache as ModelCache
 from .models.loading import load_model as load_model
-from .models.model_cache import ModelCache as ModelCache
 from .models.model_files import model_folder as model_folder
 from .tasks import task as task

@@ -16,7 +16,11 @@ from tiny_runs import evaluation, files_of
 from ia2 import store
 from ia2.config import ModelConfig
 from ia2.errors import UserError
-from ia2.evaluation.calibration import ece_equal_count, ece_floor, reliability_bins
+from ia2.evaluation.calibration import (
+    expected_calibration_error,
+    expected_ece_if_calibrated,
+    reliability_bins,
+)
 from ia2.flows.evaluation import evaluate
 from ia2.models.loading import LanguageModel, ModelCache
 
@@ -86,7 +90,7 @@ def test_label_measures_are_those_worked_out_one_by_one(
     metrics = record["metrics"]
     assert record["label_scores"] == ("full_sequence" if end else "first_token")
     assert metrics["without_icl_label_accuracy"] == pytest.approx(100 * correct.mean())
-    expected = ece_equal_count(shares.max(axis=1), correct)
+    expected = expected_calibration_error(shares.max(axis=1), correct)
     assert metrics["without_icl_label_ece_equal_count"] == pytest.approx(expected, rel=1e-4)
     golds_at = [texts.index(gold) for gold in golds]
     nll = -np.log(shares[range(len(golds)), golds_at]).mean()
@@ -94,7 +98,8 @@ def test_label_measures_are_those_worked_out_one_by_one(
     assert record["label_reliability"]["without_icl"] == [
         pytest.approx(asdict(one), rel=1e-4) for one in reliability_bins(shares.max(axis=1), correct)
     ]
-    assert record["label_ece_floor"]["without_icl"] == pytest.approx(ece_floor(shares.max(axis=1)), rel=1e-4)
+    if_calibrated = expected_ece_if_calibrated(shares.max(axis=1))
+    assert record["label_ece_floor"]["without_icl"] == pytest.approx(if_calibrated, rel=1e-4)
     (file,) = tmp_path.rglob("*.parquet")
     rows = pd.read_parquet(file).query("not with_icl")
     assert rows["gold_label_log_prob"].tolist() == pytest.approx(
@@ -117,7 +122,7 @@ def test_demonstrations_are_before_whole_labels_too(
 def test_distinct_first_tokens_cost_no_further_reading(
     tmp_path: Path, tiny_model_folder: Path, models: ModelCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr("ia2.evaluation.label_scores.sequence_log_probabilities")
+    monkeypatch.delattr("ia2.evaluation.scoring.sequence_log_probabilities")
     write_task(tmp_path, APART, [APART[1][index % 3] for index in range(len(TEXTS))])
     assert record_of(tmp_path, tiny_model_folder, models)["label_scores"] == "first_token"
 

@@ -12,9 +12,10 @@ from tiny_runs import training, write_dataset
 
 from ia2 import store
 from ia2.commands.create import create
-from ia2.commands.evaluate import Answering, Evaluation, evaluate_run, is_recorded, record_path, write_record
+from ia2.commands.evaluate import EvaluationJob, evaluate_run, is_recorded, record_path, write_record
 from ia2.config import ModelConfig
 from ia2.errors import UserError
+from ia2.evaluation.evaluation_set import EvaluationSpec
 from ia2.flows.training import train
 from ia2.models.loading import ModelCache
 from ia2.prompts.splits import SplitSpec
@@ -54,7 +55,7 @@ def root(base: Path, tmp_path: Path) -> Path:
     return shutil.copytree(base, tmp_path / "root")
 
 
-def asked(model: Path, **changes: Any) -> Evaluation:
+def asked(model: Path, **changes: Any) -> EvaluationSpec:
     fields: dict[str, Any] = {
         "eval_dataset": "spam",
         "icl_source_dataset": "spam",
@@ -65,14 +66,19 @@ def asked(model: Path, **changes: Any) -> Evaluation:
         "model_id": str(model),
         **changes,
     }
-    return Evaluation(**fields)
+    return EvaluationSpec(**fields)
 
 
-def made(root: Path, models: ModelCache, one: Evaluation, passes: tuple[bool, ...] = (False, True)) -> dict[str, Any]:
+def job(root: Path, one: EvaluationSpec, conditions: tuple[bool, ...] = (False, True)) -> EvaluationJob:
+    return EvaluationJob(one, None, record_path(root, one, None), conditions)
+
+
+def made(
+    root: Path, models: ModelCache, one: EvaluationSpec, conditions: tuple[bool, ...] = (False, True)
+) -> dict[str, Any]:
     """A record as it is written and read again, with its rows."""
-    config = ModelConfig(model_id=one.model_id, device="cpu")
-    path = record_path(root, one, None)
-    write_record(path, evaluate_run(root, one, Answering(models.load(config), None), passes), "ia2 evaluate")
+    lm, path = models.load(ModelConfig(model_id=one.model_id, device="cpu")), record_path(root, one, None)
+    write_record(path, evaluate_run(root, job(root, one, conditions), lm), "ia2 evaluate")
     return {**store.read_object(path), "examples": pd.read_parquet(path.with_suffix(".parquet"))}
 
 
@@ -145,14 +151,14 @@ def test_a_prepared_again_evaluation_set_is_noticed(
     record = made(root, models, one)
     path = store.pool_path(root, "spam")
     assert record["eval_sha256"] == store.file_digest(path)
-    assert is_recorded(root, one, None, (False, True))
+    assert is_recorded(root, job(root, one))
     content = store.read_json(path)
     store.write_json(path, {**content, "val_examples": content["val_examples"][::-1]})
     with caplog.at_level(logging.WARNING):
-        assert not is_recorded(root, one, None, (False, True))
+        assert not is_recorded(root, job(root, one))
     assert "is made again: eval_sha256 is not that of the files" in caplog.text
     made(root, models, one)
-    assert is_recorded(root, one, None, (False, True))
+    assert is_recorded(root, job(root, one))
 
 
 def test_a_record_that_does_not_say_its_evaluation_set_is_made_again(
@@ -163,7 +169,7 @@ def test_a_record_that_does_not_say_its_evaluation_set_is_made_again(
     path = record_path(root, one, None)
     store.write_object(path, {key: value for key, value in store.read_object(path).items() if key != "eval_sha256"})
     with caplog.at_level(logging.WARNING):
-        assert not is_recorded(root, one, None, (False, True))
+        assert not is_recorded(root, job(root, one))
     assert "is made again: eval_sha256 is not that of the files" in caplog.text
 
 
@@ -171,8 +177,8 @@ def test_no_demonstrations_need_no_split(root: Path, tiny_model_folder: Path, mo
     """As in the low-data regime with one labelled example: there is no split of one to show anything from."""
     one = asked(tiny_model_folder, num_train_examples=1)
     assert made(root, models, one, (False,))["split_sha256"] is None
-    assert is_recorded(root, one, None, (False,))
-    assert not is_recorded(root, one, None, (False, True))
+    assert is_recorded(root, job(root, one, (False,)))
+    assert not is_recorded(root, job(root, one))
     with pytest.raises(UserError, match="at least 2 training examples, and this run has 1: evaluate it without"):
         made(root, models, one)
 
@@ -183,7 +189,7 @@ def test_a_split_that_nothing_is_shown_from_has_no_part_in_a_record(
     one = asked(tiny_model_folder)
     assert made(root, models, one, (False,))["split_sha256"] is None
     create(root, "spam", SplitSpec(4, 0, num_dev_examples=1), overwrite=True)
-    assert is_recorded(root, one, None, (False,))
+    assert is_recorded(root, job(root, one, (False,)))
 
 
 def test_a_record_whose_split_is_gone_is_not_taken_for_one_that_stands(
@@ -192,7 +198,7 @@ def test_a_record_whose_split_is_gone_is_not_taken_for_one_that_stands(
     one = asked(tiny_model_folder)
     made(root, models, one)
     one.split_path(root).unlink()
-    assert not is_recorded(root, one, None, (False, True))
+    assert not is_recorded(root, job(root, one))
 
 
 # Wrong demonstrations
@@ -234,8 +240,8 @@ def test_nothing_is_tokenised_again_for_the_next_adapter(
         return call(tokenizer, text, **options)
 
     monkeypatch.setattr(type(lm.tokenizer), "__call__", counting)
-    evaluate_run(root, one, Answering(lm, first), (False, True))
+    evaluate_run(root, EvaluationJob(one, first, record_path(root, one, first)), lm)
     assert len(tokenised) == len(set(tokenised)) > 12
     tokenised.clear()
-    evaluate_run(root, one, Answering(lm, second), (False, True))
+    evaluate_run(root, EvaluationJob(one, second, record_path(root, one, second)), lm)
     assert tokenised == []

@@ -135,7 +135,7 @@ def test_batched_equals_one_by_one(
         one_by_one.append(1)
         return GenerationConfig(num_generated_tokens, stopper, 1)
 
-    monkeypatch.setattr("ia2.evaluation.answering.GenerationConfig", single)
+    monkeypatch.setattr("ia2.evaluation.scoring.GenerationConfig", single)
     for path, (record, examples) in zip(evaluate(config, models), batched, strict=True):
         alone, alone_examples = read(path)
         pd.testing.assert_frame_equal(alone_examples, examples, rtol=1e-4, atol=1e-6)
@@ -230,7 +230,7 @@ def test_a_record_never_stands_beside_the_examples_of_the_next(tmp_path: Path, m
     def cut(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(store, "write_object", cut)
+    monkeypatch.setattr("ia2.store.measurements.write_object", cut)
     with pytest.raises(KeyboardInterrupt):
         write_record(path, {"examples": pd.DataFrame({"idx": [1]})}, "two")
     assert not path.exists()

@@ -12,9 +12,9 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from ia2 import cli
+from ia2.commands.merge import merge_adapter
 from ia2.config import MergeConfig
 from ia2.errors import UserError
-from ia2.flows.merging import merge_adapter
 from ia2.flows.training import train
 from ia2.models.loading import ModelCache
 

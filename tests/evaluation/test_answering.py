@@ -2,18 +2,15 @@
 
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from tiny import PREFIXING, TokenizerKind, tiny_model, tiny_tokenizer
 
-from ia2.evaluation import answering
-from ia2.evaluation.answer_table import answer_table
-from ia2.evaluation.answering import Answers, Asking, answer
-from ia2.evaluation.evaluation_set import EvaluationSet, grade
-from ia2.evaluation.scoring import FirstTokenScores
+from ia2.evaluation import scoring
+from ia2.evaluation.evaluation_set import EvaluationSet, EvaluationSpec, grade
+from ia2.evaluation.scoring import Answers, ScoreRecorder, answer, answer_table
 from ia2.models.decoding_state import StepOutput
 from ia2.models.hooked_model import HookedModel
 from ia2.models.loading import LanguageModel
@@ -38,9 +35,8 @@ def questions(labels: Sequence[str] = ("0", "1")) -> EvaluationSet:
 
 
 def said(lm: LanguageModel, asked: EvaluationSet, every_token: bool, token_budget: int = 2048) -> Answers:
-    how = Asking(4, "separator", chat_template=False, token_budget=token_budget, every_token=every_token)
-    hooked = HookedModel(lm.model)
-    return answer(hooked, lm, asked, how)
+    spec = EvaluationSpec("mood", "mood", 0, 4, 0, 4, "tiny", uncertainty_analysis=every_token)
+    return answer(HookedModel(lm.model), lm, asked, spec, token_budget)
 
 
 def test_scoring_every_token_changes_nothing_of_the_first(lm: LanguageModel) -> None:
@@ -50,7 +46,7 @@ def test_scoring_every_token_changes_nothing_of_the_first(lm: LanguageModel) -> 
     for name, values in vars(first.first).items():
         np.testing.assert_array_equal(values, getattr(every.first, name))
     np.testing.assert_array_equal(first.labels.log_probabilities, every.labels.log_probabilities)
-    assert first.tokens is None
+    assert first.every_token is None
 
 
 def test_batched_equals_one_by_one(lm: LanguageModel) -> None:
@@ -69,7 +65,7 @@ def test_batched_equals_one_by_one(lm: LanguageModel) -> None:
 def test_the_most_probable_tokens_are_texts_in_their_order(lm: LanguageModel) -> None:
     answers = said(lm, questions(), True)
     texts = [lm.tokenizer.decode([token]) for token in answers.first.top_tokens[0]]
-    assert answers.tokens.top_texts[0] == texts
+    assert answers.top_texts[0] == texts
     assert len(texts) == 10
 
 
@@ -111,26 +107,24 @@ def test_free_text_has_no_label_probabilities(lm: LanguageModel) -> None:
 def test_the_time_of_a_batch_is_shared_among_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch of two rows, 6 seconds; then one begun anew in halves, which count as batches of 3 seconds and 1."""
     clock = iter([0.0, 6.0, 9.0, 10.0])
-    monkeypatch.setattr(answering, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
-    timed, told = answering._Timed(FirstTokenScores(gold=[0] * 4), 4), []
+    monkeypatch.setattr(scoring, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    recorder = ScoreRecorder([0] * 4)
 
     def shows(step: int, *rows: int) -> None:
-        timed.see(StepOutput(step, rows, torch.zeros(len(rows), 1), torch.zeros(len(rows), 3), None))
+        recorder.record(StepOutput(step, rows, torch.zeros(len(rows), 1), torch.zeros(len(rows), 3), None))
 
-    done: Any = timed.then(told.append)
     shows(0, 2, 0)
     shows(1, 0)
-    done(2)
+    recorder.end_batch()
     shows(0, 1, 3)  # does not fit the memory
     shows(0, 1)
-    done(1)
+    recorder.end_batch()
     shows(0, 3)
-    done(1)
-    assert timed.seconds.tolist() == [3.0, 3.0, 3.0, 1.0]
-    assert told == [2, 1, 1]
+    recorder.end_batch()
+    assert recorder.row_seconds.tolist() == [3.0, 3.0, 3.0, 1.0]
 
 
 def test_every_response_has_its_time(lm: LanguageModel) -> None:
     answers = said(lm, questions(), True, token_budget=40)
-    assert (answers.tokens.seconds > 0).all()
-    assert answers.tokens.seconds.sum() <= answers.seconds
+    assert (answers.row_seconds > 0).all()
+    assert answers.row_seconds.sum() <= answers.seconds

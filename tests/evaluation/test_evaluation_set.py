@@ -1,4 +1,4 @@
-"""What is asked, read from a store, and how responses to it are marked."""
+"""Evaluation sets, read from a store, and the grades of responses to them."""
 
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,8 @@ from ia2 import store
 from ia2.commands.create import create
 from ia2.errors import UserError
 from ia2.evaluation.evaluation_set import (
-    DemonstrationSpec,
     EvaluationSet,
+    EvaluationSpec,
     grade,
     read_evaluation_set,
     with_demonstrations,
@@ -23,19 +23,20 @@ SPEC: dict[str, Any] = {"name": "mood", "template": "Text:{text}\nLabel:", "answ
 NAMED: dict[str, Any] = {**SPEC, "answer_template": " {label}", "parser": "line"}
 
 
-def write_labels(root: Path, spec: dict[str, Any], labels: tuple[str, ...] = ("0", "1"), mark: str = "") -> None:
+def write_labels(root: Path, task: dict[str, Any], labels: tuple[str, ...] = ("0", "1"), mark: str = "") -> None:
     rows = [
         {"idx": i, "question": f"Text:{text}\nLabel:", "answer": mark + label}
         for i, (text, label) in enumerate(INVENTED)
     ]
-    task = {"parser": "choice", **spec, "labels": dict.fromkeys(labels, "a meaning")}
+    task = {"parser": "choice", **task, "labels": dict.fromkeys(labels, "a meaning")}
     content = {"metadata": {"task": task}, "train_examples": rows, "val_examples": rows}
     store.write_json(store.pool_path(root, "mood"), content)
 
 
-def shown(**changes: Any) -> DemonstrationSpec:
-    fields: dict[str, Any] = {"dataset": "mood", "num_train_examples": 4, "run_idx": 0, "most": 3}
-    return DemonstrationSpec(**{**fields, "pool": "train", "control": "none", **changes})
+def spec(**changes: Any) -> EvaluationSpec:
+    datasets = {"eval_dataset": "mood", "icl_source_dataset": "mood"}
+    numbers = {"icl_max_demos": 3, "num_train_examples": 4, "run_idx": 0, "num_generated_tokens_eval": 1}
+    return EvaluationSpec(**{**datasets, **numbers, "model_id": "tiny", **changes})
 
 
 @pytest.fixture
@@ -60,8 +61,8 @@ def test_labels_stand_as_the_answers_do(tmp_path: Path) -> None:
 def test_wrong_labels_change_the_answers_of_the_demonstrations_alone(
     tmp_path: Path, questions: EvaluationSet, pool: str
 ) -> None:
-    right = with_demonstrations(tmp_path, questions, shown(pool=pool))
-    wrong = with_demonstrations(tmp_path, questions, shown(pool=pool, control="wrong_labels"))
+    right = with_demonstrations(tmp_path, questions, spec(icl_pool=pool))
+    wrong = with_demonstrations(tmp_path, questions, spec(icl_pool=pool, control="wrong_labels"))
     assert sum(len(prompt.demonstrations) for prompt in right.prompts) > 5
     assert wrong.queries == right.queries == questions.queries
     assert wrong.gold_labels == right.gold_labels
@@ -71,19 +72,19 @@ def test_wrong_labels_change_the_answers_of_the_demonstrations_alone(
         assert all({a.answer, b.answer} == {"0", "1"} for a, b in pairs)
 
 
-def test_responses_are_marked_by_label_and_what_is_none_apart(questions: EvaluationSet) -> None:
-    marks = grade(questions, ["1", " 1.", "", "0", "either 0 or 1", "maybe"])
-    assert marks.parsed == ["1", "1", None, "0", None, None]
-    assert marks.correct == [True, False, False, True, False, False]
-    assert marks.anywhere == [True, False, False, True, True, False]
-    assert marks.labels == [1, 1, -1, 0, -1, -1]
+def test_responses_are_graded_by_label_and_what_is_none_apart(questions: EvaluationSet) -> None:
+    grades = grade(questions, ["1", " 1.", "", "0", "either 0 or 1", "maybe"])
+    assert grades.parsed == ["1", "1", None, "0", None, None]
+    assert grades.correct == [True, False, False, True, False, False]
+    assert grades.anywhere == [True, False, False, True, True, False]
+    assert grades.labels == [1, 1, -1, 0, -1, -1]
 
 
 def test_a_readable_response_can_be_no_label(tmp_path: Path) -> None:
     write_labels(tmp_path, NAMED, mark=" ")
-    marks = grade(read_evaluation_set(tmp_path, "mood", 3), [" 1", " 2", " 0\nand more"])
-    assert marks.parsed == ["1", "2", "0"]
-    assert marks.labels == [1, -1, 0]
+    grades = grade(read_evaluation_set(tmp_path, "mood", 3), [" 1", " 2", " 0\nand more"])
+    assert grades.parsed == ["1", "2", "0"]
+    assert grades.labels == [1, -1, 0]
 
 
 def test_free_text_has_no_labels(tmp_path: Path) -> None:
@@ -98,23 +99,23 @@ def test_demonstrations_without_a_split_are_refused(
     tmp_path: Path, questions: EvaluationSet, num: int, says: str
 ) -> None:
     with pytest.raises(UserError, match=says):
-        with_demonstrations(tmp_path, questions, shown(num_train_examples=num))
+        with_demonstrations(tmp_path, questions, spec(num_train_examples=num))
 
 
-def test_a_pass_with_demonstrations_never_goes_without(tmp_path: Path, questions: EvaluationSet) -> None:
+def test_the_few_shot_condition_never_goes_without_demonstrations(tmp_path: Path, questions: EvaluationSet) -> None:
     create(tmp_path, "mood", SplitSpec(6, 0, num_dev_examples=0))
     with pytest.raises(UserError, match=r"icl_pool=remaining: .*mood/train/6_0\.json leaves no examples"):
-        with_demonstrations(tmp_path, questions, shown(num_train_examples=6, pool="remaining"))
+        with_demonstrations(tmp_path, questions, spec(num_train_examples=6, icl_pool="remaining"))
 
 
 @pytest.mark.parametrize("pool", ["train", "remaining"])
 def test_other_demonstrations_are_as_many_and_others(tmp_path: Path, pool: str) -> None:
     write_dataset(tmp_path, "words", [str(i) for i in range(60)])
     create(tmp_path, "words", SplitSpec(4, 0, num_dev_examples=2))
-    asked, source = read_evaluation_set(tmp_path, "words", None), {"dataset": "words", "pool": pool}
-    ours = with_demonstrations(tmp_path, asked, shown(**source))
-    others = with_demonstrations(tmp_path, asked, shown(**source, control="other_demonstrations"))
-    assert others == with_demonstrations(tmp_path, asked, shown(**source, control="other_demonstrations"))
+    asked, source = read_evaluation_set(tmp_path, "words", None), {"icl_source_dataset": "words", "icl_pool": pool}
+    ours = with_demonstrations(tmp_path, asked, spec(**source))
+    others = with_demonstrations(tmp_path, asked, spec(**source), others=True)
+    assert others == with_demonstrations(tmp_path, asked, spec(**source), others=True)
     assert others.queries == ours.queries
     pairs = zip(ours.prompts, others.prompts, strict=True)
     lists = [(one.demonstrations, other.demonstrations) for one, other in pairs]
@@ -129,9 +130,7 @@ def test_other_demonstrations_are_never_fewer(tmp_path: Path, questions: Evaluat
     """Six examples, of which four train: two are left, and three are shown."""
     assert len(questions.queries) == 6
     with pytest.raises(UserError, match=r"2 examples of 'mood' are neither .*, 3 are needed"):
-        with_demonstrations(tmp_path, questions, shown(control="other_demonstrations"))
+        with_demonstrations(tmp_path, questions, spec(), others=True)
     create(tmp_path, "mood", SplitSpec(6, 0, num_dev_examples=0))
     with pytest.raises(UserError, match="0 examples"):
-        with_demonstrations(
-            tmp_path, questions, shown(num_train_examples=6, pool="remaining", control="other_demonstrations")
-        )
+        with_demonstrations(tmp_path, questions, spec(num_train_examples=6, icl_pool="remaining"), others=True)

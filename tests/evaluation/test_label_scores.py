@@ -11,8 +11,8 @@ from oracles import Model, full_forward
 from tiny import SHAPES, WINDOW, tiny_model, tiny_tokenizer
 
 from ia2.errors import UserError
-from ia2.evaluation.label_scores import score_labels, sequence_log_probabilities
-from ia2.evaluation.scoring import FirstTokenScores, Floats
+from ia2.evaluation.calibration import FirstTokenScores, Floats
+from ia2.evaluation.scoring import ScoreRecorder, score_labels, sequence_log_probabilities
 from ia2.methods import Adapter
 from ia2.models.decoding_state import StepOutput
 from ia2.models.hooked_model import HookedModel
@@ -105,10 +105,10 @@ def test_a_label_that_begins_another_is_told_apart() -> None:
 
 def first_tokens(labels: Sequence[Ids], num_prompts: int) -> FirstTokenScores:
     """What decoding has seen of a made-up distribution."""
-    first = FirstTokenScores(gold=[0] * num_prompts, labels=[label[0] for label in labels])
+    recorder = ScoreRecorder([0] * num_prompts, [label[0] for label in labels])
     logits = torch.randn(num_prompts, 328, generator=torch.Generator().manual_seed(0))
-    first.see(StepOutput(0, range(num_prompts), torch.zeros(num_prompts, 1), logits, None))
-    return first
+    recorder.record(StepOutput(0, range(num_prompts), torch.zeros(num_prompts, 1), logits, None))
+    return recorder.first
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.optimize import brentq
 
 from ia2.evaluation.statistics import (
     FEW_VALUES,
@@ -95,13 +96,24 @@ def test_runs_are_drawn_and_then_examples(num_values: int) -> None:
     assert found.high - found.low > 3 * (alone.high - alone.low), "runs differ more than examples do"
 
 
+def clopper_pearson(right: int, num: int) -> tuple[float, float]:
+    """By its definition: the shares under which as many right answers or more (or fewer) have probability 0.025."""
+
+    def tail(share: float, counts: range) -> float:
+        return sum(math.comb(num, k) * share**k * (1 - share) ** (num - k) for k in counts)
+
+    low = brentq(lambda share: tail(share, range(right, num + 1)) - 0.025, 0, 1, xtol=1e-14) if right else 0.0
+    high = brentq(lambda share: tail(share, range(right + 1)) - 0.025, 0, 1, xtol=1e-14) if right < num else 1.0
+    return low, high
+
+
 @pytest.mark.parametrize(("right", "num"), [(18, 18), (0, 15), (17, 18), (1, 40), (3, 3)])
 @pytest.mark.parametrize("num_runs", [1, 3])
 def test_near_the_edge_a_share_has_the_interval_of_clopper_and_pearson(right: int, num: int, num_runs: int) -> None:
-    wanted = stats.binomtest(right, num).proportion_ci(0.95, method="exact")
+    low, high = clopper_pearson(right, num)
     found = proportion_interval(np.tile(np.arange(num) < right, (num_runs, 1)))
     at_least = bootstrap_interval(np.arange(num) < right)
-    assert (found.low, found.high) == pytest.approx((min(wanted.low, at_least.low), max(wanted.high, at_least.high)))
+    assert (found.low, found.high) == pytest.approx((min(low, at_least.low), max(high, at_least.high)))
 
 
 def test_18_of_18_and_0_of_15_are_not_certain() -> None:
@@ -164,11 +176,17 @@ def test_many_different_values_are_drawn_one_by_one_to_the_same_law() -> None:
 # Over runs
 
 
-@pytest.mark.parametrize("values", [[60, 65, 73], [1.0, 2.0], [0.3, 0.1, 0.2, 0.25, 0.31]])
-def test_the_interval_over_runs_is_students(values: list[float]) -> None:
-    wanted = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
+@pytest.mark.parametrize(
+    ("values", "mean", "half"),
+    [
+        ([1.0, 2.0], 1.5, math.tan(0.475 * math.pi) / 2),  # Cauchy's quantile, 12.706; sd / sqrt(2) is 1/2
+        ([60, 65, 73], 66.0, 0.95 * math.sqrt(2 / (1 - 0.95**2)) * math.sqrt(43 / 3)),  # t is 4.303, the variance 43
+        ([0.1, 0.2, 0.3, 0.4, 0.5], 0.3, 2.7764451 * math.sqrt(0.025 / 5)),  # t of 4 degrees from a table
+    ],
+)
+def test_the_interval_over_runs_is_students(values: list[float], mean: float, half: float) -> None:
     found = interval_over_runs(values)
-    assert (found.low, found.high) == pytest.approx(wanted)
+    assert (found.low, found.high) == pytest.approx((mean - half, mean + half), rel=1e-7)
 
 
 def test_one_run_has_no_interval() -> None:
@@ -247,7 +265,7 @@ def test_p_is_that_of_scipy(num: int, share: float) -> None:
 def test_drawing_some_patterns_agrees_with_trying_all(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = np.array([3, 2, 4, 0, 5, 4, 3, 2, 5, 1]) / 5, np.array([1, 3, 2, 1, 2, 3, 4, 0, 3, 0]) / 5
     exact = paired_permutation_test(ours, theirs)
-    monkeypatch.setattr("ia2.evaluation.statistics.MOST_EXACT", 0)
+    monkeypatch.setattr("ia2.evaluation.statistics.MAX_ENUMERATED", 0)
     drawn = paired_permutation_test(ours, theirs)
     assert drawn != exact
     assert drawn == pytest.approx(exact, abs=0.02)
@@ -276,13 +294,20 @@ def test_runs_that_differ_make_a_difference_less_certain() -> None:
     assert paired_permutation_test(even, theirs) == mean
 
 
-def test_p_of_two_levels_by_hand() -> None:
-    """Two runs, two examples: one run 1 and 1 ahead, the other not. Examples: 0.5 and 0.5, whose sum is 1. Runs: 0.5
-    from their mean, times 2 / sqrt(2): 0.71 and -0.71. Sums of the examples' signs are 1, 0, 0, -1, of the runs' 1.41,
-    0, 0, -1.41: together at least 1 from 0 are 3 of the 4 with 1, 2 of the 4 with each 0, 3 of the 4 with -1.
-    """
-    assert paired_permutation_test([[1, 1], [0, 0]], np.zeros((2, 2))) == 10 / 16
-    assert paired_permutation_test([0.5, 0.5], [0, 0]) == 2 / 4
+@pytest.mark.parametrize(
+    ("runs", "p"),
+    [
+        # Two examples, on which both runs are ahead alike: their mean is 1, the sums of its signs 2, 0, 0, -2, so alone
+        # p is 2/4. Runs 0.8 from their mean, times 2 / sqrt(2), add 2.26, 0, 0, -2.26: at least 2 from 0 are 3 of the
+        # 4 with 2, 2 of the 4 with each 0, 3 of the 4 with -2. Without the correction 1.6 would lift no 0.
+        ((1.8, 0.2), 10 / 16),
+        # 0.1 from their mean they lift no 0, and 6 of 16 would be less than with the examples alone.
+        ((1.1, 0.9), 2 / 4),
+    ],
+)
+def test_p_of_two_levels_by_hand(runs: tuple[float, float], p: float) -> None:
+    assert paired_permutation_test([[run, run] for run in runs], np.zeros((2, 2))) == p
+    assert paired_permutation_test([1, 1], [0, 0]) == 2 / 4
 
 
 def test_the_level_is_kept_where_runs_differ() -> None:

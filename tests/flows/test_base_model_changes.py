@@ -14,6 +14,7 @@ from test_fitting import write_rows
 from tiny import VOCABULARY, save_tiny_model, tiny_model, tiny_tokenizer
 from tiny_runs import evaluation, training
 from transformers import AutoModelForCausalLM
+from undrawn import draw_nothing
 
 from ia2 import store
 from ia2.cli import main
@@ -23,6 +24,11 @@ from ia2.flows.evaluation import evaluate
 from ia2.flows.similarity import similarity
 from ia2.flows.training import train
 from ia2.models.model_files import changed_parts, parts_of
+
+
+@pytest.fixture(autouse=True)
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw_nothing(monkeypatch.setattr)
 
 
 @pytest.fixture

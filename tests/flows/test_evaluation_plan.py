@@ -33,7 +33,7 @@ def root(made_up: Path, tmp_path: Path) -> Path:
 
 
 def models_of(planned: Plan) -> list[tuple[str, bool]]:
-    return [(job.asked.model_id, job.trained is None) for job in planned.jobs]
+    return [(job.spec.model_id, job.trained is None) for job in planned.jobs]
 
 
 def test_each_run_has_its_own_base_model(made_up: Path) -> None:
@@ -51,7 +51,7 @@ def test_filters_of_the_base_model_leave_it_alone(made_up: Path, caplog: pytest.
     """Where no method is named, base is asked for too, and a dataset or N without a run is a question to it."""
     asked = EvaluateConfig(root=made_up, eval_datasets=("towns",), num_examples=(6,), run_indices=(0,))
     (job,) = plan(made_up, asked).jobs
-    assert (job.trained, job.asked.num_train_examples, job.asked.model_id) == (None, 6, DEFAULT_MODEL_ID)
+    assert (job.trained, job.spec.num_train_examples, job.spec.model_id) == (None, 6, DEFAULT_MODEL_ID)
     assert "the base model alone is evaluated" in caplog.text
 
 
@@ -61,7 +61,7 @@ def test_filters_of_the_base_model_leave_it_alone(made_up: Path, caplog: pytest.
 def records(planned: Plan, base: bool) -> list[tuple[Any, ...]]:
     return [
         (one.eval_dataset, one.icl_source_dataset, one.num_train_examples, one.run_idx)
-        for one in (job.asked for job in planned.jobs if (job.trained is None) == base)
+        for one in (job.spec for job in planned.jobs if (job.trained is None) == base)
     ]
 
 
@@ -125,7 +125,7 @@ def test_a_task_file_is_named_by_what_it_says(tmp_path: Path) -> None:
         root=tmp_path, eval_datasets=(str(file),), num_examples=(4,), run_indices=(0,), model_types=("base",)
     )
     (job,) = plan(tmp_path, asked).jobs
-    assert (job.asked.eval_dataset, job.asked.num_generated_tokens_eval) == ("mine", 2)
+    assert (job.spec.eval_dataset, job.spec.num_generated_tokens_eval) == ("mine", 2)
 
 
 @pytest.mark.parametrize("dataset", ["capital", "gsm8"])

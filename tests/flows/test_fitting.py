@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import shutil
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pandas as pd
 import pytest
 from tiny import save_tiny_model
 from tiny_runs import files_of
+from undrawn import draw_nothing
 
 import ia2
 from ia2 import store
@@ -35,6 +37,14 @@ def write_rows(path: Path, num: int = NUM_ROWS) -> Path:
         writer.writerow(["id", "text", "label"])
         writer.writerows([i, f"sentence number {i} of these", "bad" if i % 3 == 0 else "good"] for i in range(num))
     return path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def undrawn() -> Iterator[None]:
+    """A fit draws in tests/flows/test_demo.py and for the documents; here its pages say where a picture would be."""
+    with pytest.MonkeyPatch.context() as patch:
+        draw_nothing(patch.setattr)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from ia2.flows.similarity import similarity
 from ia2.flows.subspace import subspace
 from ia2.flows.training import train
 from ia2.models.loading import ModelCache
-from ia2.report.example_scores import SCORES, _read_scores
+from ia2.report.example_scores import SCORES, read_examples
 from ia2.report.results import PASSES, read_results
 from ia2.store import file_digest
 
@@ -99,10 +99,10 @@ def test_the_scores_of_examples_are_what_the_records_average(root: Path) -> None
     assert len(records) == len(RUNS) + 3, "and the base model of each split"
     checked = 0
     for record in records:
-        for metric in SCORES:
+        for metric, (column, score) in SCORES.items():
             for with_icl, when in PASSES.items():
                 if (name := f"{when}_{metric}") in record.metrics:
-                    scores = _read_scores(metric, str(record.path), with_icl).scores
+                    scores = score(read_examples(str(record.path), with_icl, column).to_numpy())
                     assert np.mean(scores) == pytest.approx(record.metrics[name], rel=1e-5), name
                     checked += 1
     assert checked == (len(RUNS) + 2 * 3) * 8, "all metrics but those of labels; the base model in both passes"

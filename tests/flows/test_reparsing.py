@@ -16,7 +16,7 @@ from ia2 import store
 from ia2.commands.reparse import original_of
 from ia2.config import ReparseConfig
 from ia2.errors import UserError
-from ia2.evaluation.accuracy import accuracy
+from ia2.evaluation.metrics import accuracy
 from ia2.flows.evaluation import evaluate
 from ia2.flows.reparsing import reparse
 from ia2.models.loading import ModelCache
@@ -148,11 +148,11 @@ def test_the_same_again_changes_nothing(root: Path) -> None:
     assert files_of(root) == files
 
 
-def test_what_is_read_the_same_is_left_as_it_is(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_record_that_is_parsed_the_same_is_left_alone(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = files_of(root)
     reparse(ReparseConfig(root=root))
     assert files_of(root) == files
-    assert "2 records: 0 are changed, 2 read the same" in capsys.readouterr().out
+    assert "2 records: 0 are changed, 2 are parsed the same" in capsys.readouterr().out
 
 
 def test_a_dry_run_shows_both_numbers_and_writes_nothing(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -160,14 +160,14 @@ def test_a_dry_run_shows_both_numbers_and_writes_nothing(root: Path, capsys: pyt
     (new,) = reparse(ReparseConfig(root=root, eval_datasets=("free",), dry_run=True, **READERS[0]))
     assert files_of(root) == files
     told = capsys.readouterr().out
-    old, now = (record["metrics"]["without_icl_accuracy"] for record in (new.stands, new.record))
+    old, now = (record["metrics"]["without_icl_accuracy"] for record in (new.before, new.record))
     assert old != now
     assert ["without_icl_accuracy", f"{old:.3f}", f"{now:.3f}"] in [line.split() for line in told.splitlines()]
     assert "1 records: 1 would be changed" in told
     assert "up to the blank line" in told
 
 
-def test_a_record_says_how_it_was_read_and_the_original_is_kept(root: Path) -> None:
+def test_a_record_names_its_parser_and_the_original_is_kept(root: Path) -> None:
     originals = {record.path: record.path.read_bytes() for record in read_results(root).records}
     tables = {path.with_suffix(".parquet"): path.with_suffix(".parquet").read_bytes() for path in originals}
     for reader in READERS:
@@ -221,7 +221,7 @@ def test_the_reader_of_a_task_file(root: Path, tmp_path: Path) -> None:
 def test_the_reader_that_a_dataset_was_prepared_with_since(root: Path) -> None:
     """It is the one that a new evaluation would use, so nothing is said of it beside the settings."""
     write_data(root, FREE | READERS[0])
-    new = {one.stands["eval"]["eval_dataset"]: one for one in reparse(ReparseConfig(root=root))}
+    new = {one.before["eval"]["eval_dataset"]: one for one in reparse(ReparseConfig(root=root))}
     assert new["free"].changes
     assert "reader" not in new["free"].record["eval"]
     assert new["free"].record["reparsed"]["reader"] == "regex '([aeo])'"

@@ -20,8 +20,8 @@ from tiny_runs import leftovers, training, write_dataset
 from torch import Tensor, nn
 
 from ia2 import store
-from ia2.analysis import shared_prompts
 from ia2.analysis import similarity as stage
+from ia2.analysis.similarity import Similarity, examine_similarities
 from ia2.config import SimilarityConfig
 from ia2.errors import MachineError, UserError
 from ia2.flows.similarity import similarity
@@ -31,7 +31,6 @@ from ia2.models.generation import GenerationConfig, generate
 from ia2.models.hooked_model import HookedModel
 from ia2.models.loading import ModelCache
 from ia2.prompts.tokenization import Ids, TokenizedExample
-from ia2.report.similarities import Similarity, by_layer, by_layer_and_token, overall, read_similarities
 
 KINDS = ("act", "tok", "ia3-act", "prompt-act", "prefix-act")
 ENDS = {EOS, *range(60, 320, 7)}
@@ -83,7 +82,7 @@ def asked(root: Path, **changes: Any) -> SimilarityConfig:
 
 def found(root: Path) -> dict[tuple[str, str], Similarity]:
     """By method and reference."""
-    records = read_similarities(root)
+    records = examine_similarities(root).found
     by_sides = {(one.method, one.reference): one for one in records}
     assert len(by_sides) == len(records)
     return by_sides
@@ -187,8 +186,8 @@ def test_a_model_is_exactly_like_itself(root: Path, models: ModelCache) -> None:
     similarity(asked(root), models)
     again = found(root)
     np.testing.assert_allclose(list(rows(again["tok", "act"]).values()), 1, atol=1e-6)
-    assert overall(again["tok", "act"]).mean == pytest.approx(1, abs=1e-6)
-    assert overall(again["tok", "act"]).sd < 1e-6
+    assert again["tok", "act"].mean == pytest.approx(1, abs=1e-6)
+    assert again["tok", "act"].sd < 1e-6
     assert rows(again["tok", "teacher"]) == rows(again["act", "teacher"])
 
 
@@ -197,12 +196,12 @@ def test_the_summary_is_that_of_the_rows(compared: Path) -> None:
         frame = pd.read_parquet(one.parquet).astype({"cosine": float})
         assert (one.num_examples, one.num_tokens) == (ASKED, len(frame) // one.num_layers)
         of_examples = frame.groupby(["idx", "layer"])["cosine"].mean().unstack()
-        np.testing.assert_allclose(by_layer(one)["cosine"], of_examples.mean())
-        np.testing.assert_allclose(by_layer(one)["sd"], of_examples.std(ddof=1))
+        np.testing.assert_allclose(one.by_layer()["cosine"], of_examples.mean())
+        np.testing.assert_allclose(one.by_layer()["sd"], of_examples.std(ddof=1))
         whole = of_examples.mean(axis=1)
-        assert overall(one).mean == pytest.approx(whole.mean())
-        assert overall(one).sd == pytest.approx(whole.std(ddof=1))
-        counts = by_layer_and_token(one).groupby("token")["n"].first()
+        assert one.mean == pytest.approx(whole.mean())
+        assert one.sd == pytest.approx(whole.std(ddof=1))
+        counts = one.by_layer_and_token().groupby("token")["n"].first()
         assert counts[0] == ASKED > counts[T - 1], "fewer examples have so many tokens"
 
 
@@ -218,7 +217,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         sizes.append(len(prompts))
         return generate(reader, prompts, how)
 
-    monkeypatch.setattr(shared_prompts, "generate", counted)
+    monkeypatch.setattr("ia2.models.generation.generate", counted)
     return sizes
 
 
@@ -271,7 +270,7 @@ def test_memory_does_not_grow_with_the_number_of_examples(
     assert max(peaks.values()) <= 25_000
     assert peaks[30] < 1.5 * peaks[6]
     assert not live
-    whole = [one for one in read_similarities(root) if one.num_examples == 30]
+    whole = [one for one in examine_similarities(root).found if one.num_examples == 30]
     assert all(pd.read_parquet(one.parquet).memory_usage().sum() > 0 for one in whole)
     assert sum(one.num_tokens for one in whole) / len(whole) * 2 * 32 * 4 > 25_000, "too few to tell"
 
@@ -366,7 +365,7 @@ def test_any_evaluation_set_source_and_number_of_demonstrations(root: Path, mode
         num_generated_tokens_eval=2,
     )
     paths = similarity(config, models)
-    records = [one for one in read_similarities(root) if one.path in paths]
+    records = [one for one in examine_similarities(root).found if one.path in paths]
     assert {(one.eval_dataset, one.icl_source_dataset, one.icl_max_demos) for one in records} == {
         ("towns", "capitals", 2),
         ("towns", "towns", 2),
@@ -418,5 +417,5 @@ def test_the_table_says_who_is_alike(root: Path, capsys: pytest.CaptureFixture[s
     printed = capsys.readouterr().out
     assert printed.startswith(f"capitals ({ASKED} examples, T = 8), at most 3 demonstrations of capitals, N = 4")
     for one in found(root).values():
-        assert f"{overall(one).mean:.3f}" in printed
+        assert f"{one.mean:.3f}" in printed
     assert f"{len(paths)} comparisons below {root / 'outputs' / 'similarity'}" in printed

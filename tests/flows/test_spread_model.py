@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 from tiny_runs import evaluation, files_of, leftovers, results, training
+from undrawn import draw_nothing
 
-from ia2.commands.merge import MERGED
+from ia2.commands.merge import MERGED, merge_adapter
 from ia2.config import DemoConfig, Dtype, FitConfig, MergeConfig, ModelConfig, PredictConfig
 from ia2.flows.demo import demo
 from ia2.flows.evaluation import evaluate
 from ia2.flows.fitting import fit_from
-from ia2.flows.merging import merge_adapter
 from ia2.flows.prediction import predict_from
 from ia2.flows.training import train
 from ia2.models import loading
@@ -76,6 +76,7 @@ def test_fit_and_demo_tell_their_model_where_to_compute(
         return load_model(config)
 
     monkeypatch.setattr(loading, "load_model", load)
+    draw_nothing(monkeypatch.setattr)
     rows = tmp_path / "rows.csv"
     rows.write_text("text,label\n" + "".join(f"sentence {i},{'good' if i % 2 else 'bad'}\n" for i in range(16)))
     small: dict[str, Any] = {"model_id": str(tiny_model_folder), "num_train_epochs": 1, "lrs": (1e-2,), "num_runs": 1}

@@ -5,17 +5,18 @@ import re
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from described import describe
 from tiny_runs import leftovers, training
 
 from ia2 import store
+from ia2.analysis.subspace import PAIR_COLUMNS, ROW_COLUMNS, examine_overlaps
 from ia2.config import SubspaceConfig
 from ia2.errors import MachineError, UserError
 from ia2.flows.subspace import subspace
 from ia2.flows.training import train
 from ia2.models.loading import ModelCache
-from ia2.report.overlaps import PAIR_COLUMNS, ROW_COLUMNS, read_overlaps
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,10 @@ def root(compared: Path, tmp_path: Path) -> Path:
 def adapter(root: Path, method: str, run_idx: int) -> Path:
     (folder,) = (root / "outputs" / method / "capitals").glob(f"[!.]*_0.01_{run_idx}*")
     return folder / "adapter_model.safetensors"
+
+
+def read_overlaps(root: Path) -> pd.DataFrame:
+    return pd.concat([one.frame() for one in examine_overlaps(root).found], ignore_index=True)
 
 
 def times(root: Path) -> dict[str, int]:

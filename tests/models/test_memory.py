@@ -10,7 +10,7 @@ from oracles import Witness, assert_same, plain_greedy
 from tiny import tiny_model
 
 from ia2.errors import MachineError
-from ia2.evaluation.label_scores import sequence_log_probabilities
+from ia2.evaluation.scoring import sequence_log_probabilities
 from ia2.models import generation
 from ia2.models.decoding_state import DecodingState, PrefixCache
 from ia2.models.generation import GenerationConfig, generate

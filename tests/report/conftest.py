@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 from made_up import MadeUpStore, fill
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
+from undrawn import draw_nothing
 
 
 @pytest.fixture
@@ -24,5 +23,4 @@ def full_store(store: MadeUpStore) -> MadeUpStore:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files and pages that say where a picture would be, for tests of names and words: letters take their time."""
-    monkeypatch.setattr(Figure, "savefig", lambda _, path, **__: path.write_text("a picture"))
-    monkeypatch.setattr(FigureCanvasSVG, "print_svg", lambda _, stream, **__: stream.write("<svg></svg>"))
+    draw_nothing(monkeypatch.setattr)

@@ -7,15 +7,15 @@ import pytest
 from made_up import MadeUpStore, settings
 from made_up_comparisons import ROWS, write_overlap, write_similarity
 
+from ia2.analysis.similarity import examine_similarities
+from ia2.analysis.subspace import examine_overlaps
 from ia2.cli import main
 from ia2.config import PlotConfig, TrainConfig
 from ia2.errors import MachineError, UserError
 from ia2.flows.plotting import plot
 from ia2.report.analyses import compared, heat_map_series, layer_series, overlap_series, performance_pairs
-from ia2.report.overlaps import examine_overlaps
 from ia2.report.results import read_results
 from ia2.report.runs import TrainedRun
-from ia2.report.similarities import read_similarities
 
 BASE = {"run": None, "method": "base"}
 OTHERS = {"run": None, "method": "teacher", "reference": "other_demonstrations", "shows_demonstrations": True}
@@ -48,7 +48,7 @@ def trained(*configs: TrainConfig) -> list[TrainedRun]:
 
 def test_models_stand_beside_the_teacher_and_controls_beside_them(tmp_path: Path) -> None:
     fill(tmp_path)
-    models = compared(read_similarities(tmp_path), trained(run(), run(run_idx=1), run("tok")))
+    models = compared(examine_similarities(tmp_path).found, trained(run(), run(run_idx=1), run("tok")))
     assert [(model.title, len(model.runs)) for model in models] == [
         ("Base, no demonstrations", 1),
         ("Base, other demonstrations (control)", 1),
@@ -61,21 +61,21 @@ def test_only_the_chosen_rate_is_shown(tmp_path: Path) -> None:
     for lr, mean in ((1e-4, 0.3), (1e-3, 0.7)):
         write_similarity(tmp_path, f"{lr}", run=run(lr=lr).relevant_fields(), mean=mean)
     losses = [TrainedRun(run(lr=1e-4), 0.2), TrainedRun(run(lr=1e-3), 0.9)]
-    (model,) = compared(read_similarities(tmp_path), losses)
+    (model,) = compared(examine_similarities(tmp_path).found, losses)
     assert [one.mean for one in model.runs] == [0.3]
 
 
 def test_runs_whose_folders_have_gone_are_shown_unless_there_is_a_choice(tmp_path: Path) -> None:
     write_similarity(tmp_path, "one", run=run(lr=1e-4).relevant_fields())
-    assert len(compared(read_similarities(tmp_path), [])) == 1
+    assert len(compared(examine_similarities(tmp_path).found, [])) == 1
     write_similarity(tmp_path, "two", run=run(lr=1e-3).relevant_fields())
     with pytest.raises(UserError, match="has no dev loss to choose by"):
-        compared(read_similarities(tmp_path), [])
+        compared(examine_similarities(tmp_path).found, [])
 
 
 def test_heat_maps_are_means_over_runs(tmp_path: Path) -> None:
     fill(tmp_path)
-    models = compared(read_similarities(tmp_path), trained(run(), run(run_idx=1), run("tok")))
+    models = compared(examine_similarities(tmp_path).found, trained(run(), run(run_idx=1), run("tok")))
     series = heat_map_series(models)
     cells = series.set_index(["name", "layer", "token"])["cosine"]
     # layer 0, token 0: (1 + .25) / 2 in the first run and half of it in the second
@@ -87,7 +87,7 @@ def test_heat_maps_are_means_over_runs(tmp_path: Path) -> None:
 
 def test_lines_by_layer_have_the_normal_interval_over_examples(tmp_path: Path) -> None:
     fill(tmp_path)
-    models = compared(read_similarities(tmp_path), trained(run(), run(run_idx=1), run("tok")))
+    models = compared(examine_similarities(tmp_path).found, trained(run(), run(run_idx=1), run("tok")))
     series = layer_series(models)
     act = series[series["name"] == "act (IA2)"]
     assert list(act["cosine"]) == [0.5, 0.5]
@@ -106,7 +106,7 @@ def test_a_pair_is_of_one_run_and_its_own_record(tmp_path: Path) -> None:
         longer = asked | {"num_generated_tokens_eval": 8}
         store.adapter(run(run_idx=run_idx), accuracy + 10, 0.5, eval=longer)
     store.adapter(run("tok"), 50.0, 0.5, eval=settings(eval_dataset="capitals_rare", model_id="tiny"))
-    models = compared(read_similarities(tmp_path), trained(run(), run(run_idx=1), run("tok")))
+    models = compared(examine_similarities(tmp_path).found, trained(run(), run(run_idx=1), run("tok")))
     pairs = performance_pairs(models, read_results(tmp_path).records)
     assert pairs[["name", "similarity", "accuracy", "ece_equal_count"]].values.tolist() == [
         ["act (IA2)", 0.5, 60.0, 0.2],

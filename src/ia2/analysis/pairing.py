@@ -1,27 +1,31 @@
-"""Which trained runs are compared with each other: two that differ in one thing alone.
+"""Pairs of trained runs that are compared with each other: two that differ in one thing alone.
 
 Two methods of the same split and hyper-parameters differ in what was matched. Two runs of the same method differ in
 their split and seed, which is the control: how alike are two runs anyway? Fields are compared, never names, and a field
 that only one of two methods has is no difference.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ia2 import store
 from ia2.config import METHOD_FIELDS
 from ia2.methods import METHODS
-from ia2.training.trained_run import TrainedRun
+
+if TYPE_CHECKING:  # which imports torch
+    from ia2.training.trained_run import TrainedRun
 
 Relation = Literal["methods", "runs"]
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two runs, and in what they differ. Of two methods the one that comes first in METHODS is `one`."""
+    """Two runs, and their difference. Of two methods the one that comes first in METHODS is `one`."""
 
     one: TrainedRun
     other: TrainedRun
@@ -32,34 +36,31 @@ def pairs(runs: Sequence[TrainedRun]) -> list[Pair]:
     """Every pair of them that can be compared."""
     order = list(METHODS)
     runs = sorted(runs, key=lambda run: (order.index(run.config.training_method), run.config.run_idx))
-    related = ((one, other, relation_of(one, other)) for one, other in combinations(runs, 2))
-    return [Pair(one, other, relation) for one, other, relation in related if relation]
+    return [Pair(*both, relation) for both in combinations(runs, 2) if (relation := relation_of(*both))]
 
 
 def relation_of(one: TrainedRun, other: TrainedRun) -> Relation | None:
-    """In what two runs of the same base model differ, where it is their method or their run alone."""
+    """Difference of two runs of the same base model, where it is their method or their run alone."""
     first, second = _fields(one), _fields(other)
     differing = {name for name in first.keys() & second.keys() if first[name] != second[name]}
-    if differing == {"training_method"}:
-        return "methods"
-    return "runs" if differing == {"run_idx"} else None
+    return "methods" if differing == {"training_method"} else "runs" if differing == {"run_idx"} else None
 
 
 def _fields(run: TrainedRun) -> dict[str, Any]:
-    """What decides a run, in either regime, and which weights its base model has."""
+    """All that decides a run, in either regime, and its base model's weights."""
     regime, base = {"ldr_mode": run.config.ldr_mode}, run.description["base"]
     parts = {"parts": base["parts"]} if "parts" in base else {}  # a run may be older than they are
     return {**run.config.relevant_fields(), **regime, "revision": base["revision"], **parts}
 
 
 def name_beside(run: TrainedRun, other: TrainedRun) -> str:
-    """How a name that begins with that of `run` tells `other`, of another method, by the fields that it alone has."""
+    """Name of `other`, of another method, in a name that begins with that of `run`: the fields that it alone has."""
     own, given = run.config.relevant_fields().keys(), other.config.changed()
     alone = {key: value for key, value in given.items() if key in other.config.relevant_fields().keys() - own}
     return f"{other.config.training_method}{store.name_tail(alone)}"
 
 
 def together(run: TrainedRun) -> str:
-    """A key to sort runs by, so that methods that are compared stand together."""
+    """A key to sort runs by, so that methods that are compared are neighbours."""
     left_out = METHOD_FIELDS | {"training_method"}
     return json.dumps({name: value for name, value in _fields(run).items() if name not in left_out}, sort_keys=True)

@@ -1,19 +1,19 @@
-"""README.md of a run's folder, brought up to date with what was measured of its adapter.
+"""README.md of a run's folder, brought up to date with the measurements of its adapter.
 
-Nothing reads it and no digest is of it: a run is the same run whatever its card says.
+Nothing reads it and no digest is of it: a run is the same run with any card.
 """
 
 from pathlib import Path
 
 from ia2 import store
 from ia2.report.cards import CARD, NOT_MEASURED, measured_part, model_card, part_of, read_subject, with_part
-from ia2.report.reading import visible
 from ia2.report.results import Record, read_record
+from ia2.store.measurements import visible
 from ia2.training.trained_run import TrainedRun, read_trained_run
 
 
 def is_behind(folder: Path, record: Path) -> bool:
-    """Whether the card of the run in `folder` is missing, or cannot say what this record of it says."""
+    """True where the card of the run in `folder` is missing, or older than this record of it."""
     card = folder / CARD
     if not card.exists() or card.stat().st_mtime_ns < record.stat().st_mtime_ns:
         return True
@@ -21,18 +21,16 @@ def is_behind(folder: Path, record: Path) -> bool:
 
 
 def refresh_card(root: Path, folder: Path) -> None:
-    """Write into the card of the run in `folder` what the records of its adapter, as it is now, say."""
+    """Write the numbers of the records of its adapter, as it is now, into the card of the run in `folder`."""
     with store.file_lock(folder):
         trained, path = read_trained_run(folder), folder / CARD
         part = measured_part(_records_of(root, trained))
-        card = path.read_text(encoding="utf-8") if path.exists() else _first(trained)
+        if path.exists():
+            card = path.read_text(encoding="utf-8")
+        else:  # the run is older than cards are
+            card = model_card(read_subject(folder, trained.labels_used))
         with store.atomic_write(path) as temporary:
             temporary.write_text(with_part(card, part), encoding="utf-8")
-
-
-def _first(trained: TrainedRun) -> str:
-    """For a run that is older than cards are."""
-    return model_card(read_subject(trained.folder, trained.labels_used))
 
 
 def _records_of(root: Path, trained: TrainedRun) -> list[Record]:

@@ -6,29 +6,22 @@ from pathlib import Path
 
 from ia2 import store
 from ia2.errors import UserError
-from ia2.prompts.low_data import LowDataSplitSpec, draw_low_data_split, low_data_to_json
-from ia2.prompts.splits import SplitSpec, draw_split, split_to_json
-from ia2.tasks.base import Example
+from ia2.prompts.splits import LowDataSplitSpec, SplitSpec, draw_low_data_split, draw_split, split_to_json
 from ia2.tasks.pool import load_pool
 
 log = logging.getLogger(__name__)
 
 
 def path_of(root: Path, dataset: str, draw: SplitSpec | LowDataSplitSpec) -> Path:
-    """Where the split of a draw lies."""
+    """The file of the split of a draw."""
     if isinstance(draw, LowDataSplitSpec):
         return store.low_data_path(root, dataset, draw.sizes, draw.run_idx)
-    match draw.demo_type:
-        case "fixed":
-            return store.fixed_path(root, dataset, draw.num_train_examples, draw.run_idx)
-        case "shuffled":
-            return store.shuffled_path(root, dataset, (draw.num_train_examples, draw.run_idx), draw.num_shuffles)
-        case "unique":
-            return store.split_path(root, dataset, draw.num_train_examples, draw.run_idx)
+    demos = {"unique": "", "fixed": "fixed", "shuffled": f"shuffled_{draw.num_shuffles}"}[draw.demo_type]
+    return store.split_path(root, dataset, draw.num_train_examples, draw.run_idx, demos)
 
 
 def create(root: Path, dataset: str, draw: SplitSpec | LowDataSplitSpec, overwrite: bool = False) -> Path:
-    """Write the split, unless it is there with the same settings; UserError where it is there with others."""
+    """Write the split, unless it exists with the same settings; UserError where it exists with others."""
     if isinstance(draw, SplitSpec) and draw.num_train_examples < 2:
         raise UserError(
             f"num_train_examples={draw.num_train_examples}: a teacher's demonstrations are the other training "
@@ -38,28 +31,19 @@ def create(root: Path, dataset: str, draw: SplitSpec | LowDataSplitSpec, overwri
     with store.file_lock(path):
         if path.exists() and not overwrite:
             check_draw(path, draw)
-            log.info("%s is there", path)
+            log.info("%s exists", path)
             return path
-        pool = _pool(root, dataset)
-        if isinstance(draw, LowDataSplitSpec):
-            split = draw_low_data_split(pool, draw)
-            store.write_object(path, low_data_to_json(split, draw))
-        else:
-            split = draw_split(pool, draw)
-            store.write_object(path, split_to_json(split, draw))
+        pool = load_pool(root, dataset).train
+        if not pool:
+            raise UserError(f"dataset {dataset!r} is for evaluation only: it has no training examples to draw from")
+        split = draw_low_data_split(pool, draw) if isinstance(draw, LowDataSplitSpec) else draw_split(pool, draw)
+        store.write_object(path, split_to_json(split, draw))
     log.info("wrote %s: %d rows", path, len(split.train))
     return path
 
 
-def _pool(root: Path, dataset: str) -> tuple[Example, ...]:
-    pool = load_pool(root, dataset)
-    if not pool.train:
-        raise UserError(f"dataset {dataset!r} is for evaluation only: it has no training examples to draw from")
-    return pool.train
-
-
 def check_draw(path: Path, draw: SplitSpec | LowDataSplitSpec) -> None:
-    """UserError where the split at `path` says it was drawn with other settings than those that were given.
+    """UserError where the split at `path` was drawn with other settings than those that were given.
 
     Numbers count as far as there are examples: one that was drawn with at most 256 demonstrations of 8 has 8.
     """

@@ -1,4 +1,4 @@
-"""One record: what a model, base or adapted, answers to an evaluation set with and without demonstrations.
+"""One record: answers of a model, base or adapted, to an evaluation set without and with demonstrations, and metrics.
 
 The parquet of examples is written first and the JSON last, so a record that can be found is whole.
 """
@@ -6,232 +6,154 @@ The parquet of examples is written first and the JSON last, so a record that can
 import dataclasses
 import logging
 import resource
-from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pandas as pd
 
 from ia2 import store
-from ia2.config import Control, absolute_model_id
 from ia2.errors import UserError
-from ia2.evaluation.accuracy import majority_class_accuracy
-from ia2.evaluation.answer_table import answer_table
-from ia2.evaluation.answering import Answers, Asking, answer
-from ia2.evaluation.evaluation_set import (
-    DemonstrationSpec,
-    EvaluationSet,
-    EvaluationSpec,
-    Grades,
-    grade,
-    read_evaluation_set,
-    with_demonstrations,
-)
-from ia2.evaluation.metrics import Labels, Scored
-from ia2.evaluation.passes import PASSES, numbers_of_passes
+from ia2.evaluation.evaluation_set import EvaluationSpec, grade, read_evaluation_set, with_demonstrations
+from ia2.evaluation.metrics import CONDITIONS, Labels, ScoredExamples, majority_class_accuracy, record_metrics
+from ia2.evaluation.scoring import answer, answer_table
 from ia2.models.adapters import saved_adapter
 from ia2.models.hooked_model import HookedModel, Model
 from ia2.models.loading import LanguageModel, parts_on_disk
-from ia2.models.model_files import changed_parts
-from ia2.report.reading import Problem
-from ia2.report.results import SCHEMA, read_record
+from ia2.report.results import SCHEMA, Record, read_record
+from ia2.store.measurements import why_stale, write_measured
 from ia2.training.trained_run import TrainedRun
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Evaluation(EvaluationSpec):
-    """What is asked of a model: the `eval` part of a record."""
+class EvaluationJob:
+    """One record to make: of the base model or of a run, under these conditions (False: no demonstrations).
 
-    uncertainty_analysis: bool = False
-    control: Control = "none"
+    `conflict` is the error where another model's record has its name. `written` is the time (st_mtime_ns) of the record
+    that existed when the job was planned; None where there was none.
+    """
 
-    not_in_name: ClassVar[frozenset[str]] = frozenset({"uncertainty_analysis"})
-
-    @property
-    def demonstrations(self) -> DemonstrationSpec:
-        """What the pass with demonstrations shows."""
-        return dataclasses.replace(super().demonstrations, control=self.control)
-
-    def asking(self, token_budget: int | None) -> Asking:
-        """How a pass puts its questions."""
-        return Asking(
-            num_generated_tokens=self.num_generated_tokens_eval,
-            stop=self.stop,
-            chat_template=self.chat_template,
-            token_budget=token_budget,
-            every_token=self.uncertainty_analysis,
-        )
+    spec: EvaluationSpec
+    trained: TrainedRun | None
+    path: Path
+    conditions: tuple[bool, ...] = (False, True)
+    done: bool = False
+    conflict: UserError | None = None
+    written: int | None = None
 
 
-# Where a record lies
-
-
-def record_path(root: Path, asked: Evaluation, trained: TrainedRun | None) -> Path:
+def record_path(root: Path, spec: EvaluationSpec, trained: TrainedRun | None) -> Path:
     """{run name or model_N_run}__{eval}_on_{source}_demos{k}_T{T}.json, in the folder of its method and dataset.
 
-    Where a record stands that was asked for with another k and shows the same, its own: there is one.
+    A record that was made with another k and shows the same demonstrations keeps its own name: there is one.
     """
-    name = store.safe_filename(f"{trained.folder.name if trained else asked.base_name}__{asked.name}")
+    name = store.safe_filename(f"{trained.folder.name if trained else spec.base_name}__{spec.name}")
     method, dataset = (trained.config.training_method, trained.config.dataset) if trained else ("base", None)
-    folder = store.evaluations_folder(root, method, dataset, asked.uncertainty_analysis)
-    return asked.existing_path(folder / f"{name}.json")
+    folder = store.evaluations_folder(root, method, dataset, spec.uncertainty_analysis)
+    return spec.existing_path(folder / f"{name}.json")
 
 
-def is_recorded(root: Path, asked: Evaluation, trained: TrainedRun | None, passes: Sequence[bool]) -> bool:
-    """Whether the record stands with these passes, of the run, evaluation set and split as they are now.
+def is_recorded(root: Path, job: EvaluationJob) -> bool:
+    """True where the record has these conditions, of the run, evaluation set, split and base model as they are now.
 
-    One that is damaged, or rests on what has changed since, is made again. UserError where the record of something
+    A record that is damaged, or rests on what has changed since, is made again. UserError where the record of something
     else has the name, since two models can be called the same.
     """
-    path = record_path(root, asked, trained)
-    if not path.exists():
+    if not job.path.exists():
         return False
-    if isinstance(found := read_record(path), Problem):
-        log.warning("%s is damaged and is made again: %s", path, found.reason)
+
+    def digests(content: dict[str, Any]) -> dict[str, str | None]:
+        found = _digests(root, job)
+        if content.get("split_sha256", "") is None:  # nothing was shown, so the split has no part in it
+            del found["split_sha256"]
+        return found
+
+    found = read_record(job.path)
+    if reason := why_stale(job.path, found, digests, job.spec.model_id, parts_on_disk):
+        log.warning("%s is made again: %s", job.path, reason)
         return False
-    try:
-        record = store.read_object(path)
-        changed = [name for name, digest in _rests_on(root, asked, trained).items() if record.get(name) != digest]
-        if record["split_sha256"] is None:
-            changed = [name for name in changed if name != "split_sha256"]
-        whole = all(f"{PASSES[with_icl]}_accuracy" in record["metrics"] for with_icl in passes)
-        was, given = absolute_model_id(record["eval"]["model_id"]), asked.model_id
-        base = record.get("base", {}).get("parts")
-    except (UserError, KeyError, TypeError, AttributeError):
-        log.warning("%s is damaged and is made again", path)
-        return False
-    if was != given:
-        raise UserError(f"{path} is of model_id={was!r}, not {given!r}; rename one of them, or use another --root")
-    changed += [f"the base model's {part}" for part in changed_parts(base, parts_on_disk(given))]
-    if changed:
-        log.warning("%s is made again: %s is not that of the files that are there", path, ", ".join(changed))
-    return whole and not changed
+    return isinstance(found, Record) and all(f"{CONDITIONS[one]}_accuracy" in found.metrics for one in job.conditions)
 
 
-def _rests_on(root: Path, asked: Evaluation, trained: TrainedRun | None) -> dict[str, str | None]:
-    """sha256 of the files that decide a record; None for one that is not there, or has no part in it."""
-    adapter = None if trained is None else trained.folder / "adapter_model.safetensors"
+def _digests(root: Path, job: EvaluationJob) -> dict[str, str | None]:
+    """sha256 of the files that decide a record; None for one that does not exist, or has no part in it."""
+    adapter = None if job.trained is None else job.trained.folder / "adapter_model.safetensors"
     files = {
         "adapter_sha256": adapter,
-        "eval_sha256": store.pool_path(root, asked.eval_dataset),
-        "split_sha256": asked.split_path(root),
+        "eval_sha256": store.pool_path(root, job.spec.eval_dataset),
+        "split_sha256": job.spec.split_path(root),
     }
     return {name: store.file_digest(file) if file and file.exists() else None for name, file in files.items()}
 
 
-# Making one
-
-
-@dataclass(frozen=True)
-class Answering:
-    """Who answers: a base model, with the adapter of a run or without; and the padded tokens of one batch at most."""
-
-    lm: LanguageModel
-    trained: TrainedRun | None
-    token_budget: int | None = None
-
-
-def evaluate_run(root: Path, asked: Evaluation, model: Answering, passes: Sequence[bool]) -> dict[str, Any]:
+def evaluate_run(root: Path, job: EvaluationJob, lm: LanguageModel, token_budget: int | None = None) -> dict[str, Any]:
     """The record (without its command) of one model on one evaluation set, and its examples under `examples`.
 
-    `passes` says which to make: False without demonstrations, True with. UserError where the adapter belongs to
-    another base model.
+    UserError where the adapter belongs to another base model.
     """
-    lm, trained = model.lm, model.trained
+    spec, trained, few_shot = job.spec, job.trained, True in job.conditions
     if trained is not None:
         trained.check_base(lm)
-    bare = read_evaluation_set(root, asked.eval_dataset, asked.num_eval_examples)
-    questions = {
-        with_icl: with_demonstrations(root, bare, asked.demonstrations) if with_icl else bare for with_icl in passes
-    }
-    rests_on, how = _rests_on(root, asked, trained), asked.asking(model.token_budget)
-    attached: AbstractContextManager[Model] = (
+    bare = read_evaluation_set(root, spec.eval_dataset, spec.num_eval_examples)
+    sets = {CONDITIONS[one]: with_demonstrations(root, bare, spec) if one else bare for one in job.conditions}
+    digests = _digests(root, job) | ({} if few_shot else {"split_sha256": None})
+    adapted: AbstractContextManager[Model] = (
         nullcontext(lm.model) if trained is None else saved_adapter(lm.model, trained.folder)
     )
-    with attached as attached_model:
-        hooked = HookedModel(attached_model)
-        answers = {PASSES[with_icl]: answer(hooked, lm, asks, how) for with_icl, asks in questions.items()}
-    made = {name: _Pass(bare, grade(bare, said.responses), said) for name, said in answers.items()}
-    if True not in passes:
-        rests_on["split_sha256"] = None
-    described = {**_described(asked, trained, passes), "base": lm.description}
-    return {**described, **_outcome(made, asked), **rests_on}
-
-
-@dataclass(frozen=True)
-class _Pass:
-    """One pass over the evaluation set, its responses read."""
-
-    questions: EvaluationSet
-    marks: Grades
-    answers: Answers
-
-    def scored(self, num_generated_tokens: int) -> Scored:
-        """In the form that is measured."""
-        labels, tokens, gold = self.answers.labels, self.answers.tokens, self.questions.gold_labels
-        return Scored(
-            correct=self.marks.correct,
-            anywhere=self.marks.anywhere,
-            parsed=self.marks.parsed,
-            first=self.answers.first,
-            labels=None if labels is None else Labels(labels.log_probabilities, gold, self.marks.labels),
-            responses=tokens.responses if tokens and num_generated_tokens > 1 else None,
+    with adapted as model:
+        hooked = HookedModel(model)
+        answers = {name: answer(hooked, lm, questions, spec, token_budget) for name, questions in sets.items()}
+    grades = {name: grade(bare, one.responses) for name, one in answers.items()}
+    scored = {
+        name: ScoredExamples(
+            correct=grades[name].correct,
+            anywhere=grades[name].anywhere,
+            parsed=grades[name].parsed,
+            first=one.first,
+            labels=Labels(one.labels.log_probabilities, bare.gold_labels, grades[name].labels) if one.labels else None,
+            responses=one.every_token if spec.num_generated_tokens_eval > 1 else None,
         )
-
-
-def _described(asked: Evaluation, trained: TrainedRun | None, passes: Sequence[bool]) -> dict[str, Any]:
-    """Who was asked what."""
-    shown = {"train": min(asked.num_shown, asked.num_train_examples) if True in passes else 0, "dev": 0}
+        for name, one in answers.items()
+    }
+    tables = [
+        answer_table(bare, grades[name], one).assign(with_icl=name == CONDITIONS[True]) for name, one in answers.items()
+    ]
+    labels = next(iter(answers.values())).labels
+    shown = min(spec.num_shown, spec.num_train_examples) if few_shot else 0
     return {
         "schema": SCHEMA,
         "kind": "base" if trained is None else "adapter",
-        "eval": dataclasses.asdict(asked),
+        "eval": dataclasses.asdict(spec),
         "run": None if trained is None else trained.description["config"],
         "train": None if trained is None else _training(trained.folder),
-        "labels_used": trained.labels_used if trained else shown,
+        "labels_used": trained.labels_used if trained else {"train": shown, "dev": 0},
+        "base": lm.description,
+        "num_examples": len(bare.prompts),
+        "label_scores": labels and labels.rule,
+        **record_metrics(scored, list(bare.spec.labels), spec.uncertainty_analysis),
+        "undecided": {name: one.num_undecided for name, one in grades.items()},
+        "majority_class_accuracy": majority_class_accuracy([query.answer for query in bare.queries]),
+        "timings": {f"{name}_seconds": round(one.seconds, 3) for name, one in answers.items()},
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "examples": pd.concat(tables, ignore_index=True),
+        **digests,
     }
 
 
 def _training(folder: Path) -> dict[str, Any]:
+    """The outcome of training a run; one of the first edition has no phases and no dev losses."""
     statistics = store.read_object(folder / "final_loss_statistics.json")
     keys = ("best_dev_loss", "final_dev_loss", "best_step", "num_steps", "seconds", "trainable_parameters")
     whole = {key: statistics[key] for key in (*keys, "adapter_bytes")}
-    if phases := statistics.get("phases"):  # a run may be older than they are, and than its dev losses
+    if phases := statistics.get("phases"):
         whole["seconds"] = sum(phase["seconds"] for phase in phases.values())
     return {**whole, "dev_losses": statistics.get("dev_losses")}
 
 
-def _outcome(made: Mapping[str, _Pass], asked: Evaluation) -> dict[str, Any]:
-    """What came out of the passes, by their names."""
-    scored = {name: each.scored(asked.num_generated_tokens_eval) for name, each in made.items()}
-    one = next(iter(made.values()))
-    tables = [
-        answer_table(each.questions, each.marks, each.answers).assign(with_icl=name == PASSES[True])
-        for name, each in made.items()
-    ]
-    return {
-        "num_examples": len(one.questions.prompts),
-        "label_scores": one.answers.labels.rule if one.answers.labels else None,
-        **numbers_of_passes(scored, list(one.questions.spec.labels), asked.uncertainty_analysis),
-        "undecided": {name: each.marks.num_undecided for name, each in made.items()},
-        "majority_class_accuracy": majority_class_accuracy([query.answer for query in one.questions.queries]),
-        "timings": {f"{name}_seconds": round(each.answers.seconds, 3) for name, each in made.items()},
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        "examples": pd.concat(tables, ignore_index=True),
-    }
-
-
 def write_record(path: Path, record: dict[str, Any], command: str) -> None:
-    """Write the examples and then the record; one that stood before must not stand beside the new examples."""
-    examples: pd.DataFrame = record["examples"]
-    path.unlink(missing_ok=True)
-    with store.atomic_write(path.with_suffix(".parquet")) as temporary:
-        examples.to_parquet(temporary, index=False)
-    rest = {key: value for key, value in record.items() if key != "examples"}
-    store.write_object(
-        path, {**rest, "examples_sha256": store.file_digest(path.with_suffix(".parquet")), "command": command}
-    )
+    """Write the examples and then the record."""
+    content = {key: value for key, value in record.items() if key != "examples"} | {"command": command}
+    write_measured(path, content, "examples_sha256", lambda rows: record["examples"].to_parquet(rows, index=False))

@@ -1,14 +1,12 @@
-"""An adapter folded into its base model, for servers that know no adapters.
+"""`ia2 merge`: an adapter folded into its base model, for servers that know no adapters.
 
 The sum is made in float32 and cast afterwards: added to bf16 weights, a small low-rank update would be rounded away.
-How far the logits moved is measured on a few sentences and told.
+The difference that this makes to logits is measured on a few sentences and reported.
 """
 
 import dataclasses
 import os
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,13 +17,13 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ia2 import store
-from ia2.config import ModelConfig
+from ia2.config import MergeConfig, ModelConfig
 from ia2.errors import UserError
 from ia2.models.adapters import saved_adapter
 from ia2.models.kernels import unpack_linears
 from ia2.models.loading import LanguageModel, load_model
 from ia2.report.cards import CARD, model_card, part_of, read_subject
-from ia2.training.trained_run import TrainedRun
+from ia2.training.trained_run import TrainedRun, read_trained_run
 
 MERGED = "merge.json"
 """In a merged model's folder: which adapter went in, and what the merging changed."""
@@ -40,7 +38,7 @@ PROBE = (
 
 @dataclass(frozen=True)
 class MergeReport:
-    """How far logits are from those of the unmerged float32 model, on a few sentences.
+    """Distance of logits from those of the unmerged float32 model, on a few sentences.
 
     merged_float32: the largest difference that merging itself makes. merged and unmerged: root mean squares in the
     dtype that is written, of the merged model and of the unmerged one, whose rounding is no fault of merging.
@@ -61,29 +59,36 @@ class MergeReport:
         )
 
 
-@torch.no_grad()
-def merge(trained: TrainedRun, model: ModelConfig, out: Path) -> MergeReport:
-    """Write base + adapter as an ordinary model folder in `model.torch_dtype`, and say what that changed.
+def merge_adapter(config: MergeConfig) -> MergeReport:
+    """Write base + adapter to `--out` as an ordinary model folder, print what that changed, and return the figures.
 
-    What was merged of this very adapter and dtype before is taken as it is. UserError for adapters of virtual tokens,
-    which no weight can hold, for another base, and where anything else is at `out`.
+    A folder that was made of this very adapter and dtype before is kept. UserError for adapters of virtual tokens,
+    which no weight can hold, for another base, and where anything else is at `--out`.
     """
-    dtype: torch.dtype = getattr(torch, "float32" if model.torch_dtype == "auto" else model.torch_dtype)
-    made_of = {"adapter_sha256": store.file_digest(trained.folder / "adapter_model.safetensors"), "dtype": str(dtype)}
+    trained, out = read_trained_run(config.adapter), config.out
+    dtype = trained.dtype if config.torch_dtype == "auto" else config.torch_dtype
+    fields = {"model_id": config.model_id or trained.model_id, "torch_dtype": dtype, **config.placement()}
+    dtype = "float32" if dtype == "auto" else dtype
+    made_of = {
+        "adapter_sha256": store.file_digest(trained.folder / "adapter_model.safetensors"),
+        "dtype": f"torch.{dtype}",
+    }
     with store.file_lock(out, keep=False):
-        if not os.path.lexists(out):
-            return _merged(trained, model, dtype, out, made_of)
-        description = store.read_object(out / MERGED) if (out / MERGED).is_file() else {}
-        report = description.pop("report", None)
-        if description != made_of or report is None:
-            raise UserError(f"{out} exists; give another --out, since it is not what this command makes")
-        return MergeReport(**report)
+        if os.path.lexists(out):
+            description = store.read_object(out / MERGED) if (out / MERGED).is_file() else {}
+            measured = description.pop("report", None)
+            if description != made_of or measured is None:
+                raise UserError(f"{out} exists; give another --out, since it is not what this command makes")
+            report = MergeReport(**measured)
+        else:
+            report = _merge(trained, ModelConfig.model_validate(fields), out, made_of)
+    print(f"wrote {out}: {report}")
+    return report
 
 
-def _merged(
-    trained: TrainedRun, model: ModelConfig, dtype: torch.dtype, out: Path, made_of: Mapping[str, str]
-) -> MergeReport:
-    unmerged = _unmerged(trained, model)
+@torch.no_grad()
+def _merge(trained: TrainedRun, model: ModelConfig, out: Path, made_of: dict[str, str]) -> MergeReport:
+    unmerged = _unmerged_logits(trained, model)  # first, so that one model is in memory at a time
     lm = load_model(model.model_copy(update={"torch_dtype": "float32"}))
     trained.check_base(lm)
     unpack_linears(lm.model)
@@ -91,49 +96,31 @@ def _merged(
         exact = _logits(adapted, lm)
         merged = cast(PreTrainedModel, cast(Any, adapted).merge_and_unload())
     in_float32 = float((_logits(merged, lm) - exact).abs().max())
-    whole = LanguageModel(merged, lm.tokenizer, lm.model_id, lm.revision)
-    with store.atomic_write(out) as temporary, _cast(whole, model, dtype, out) as cast_down:
-        report = MergeReport(
-            dtype=str(dtype).removeprefix("torch."),
-            merged_float32=in_float32,
-            merged=_root_mean_square(_logits(cast_down.model, cast_down) - exact),
-            unmerged=_root_mean_square(unmerged - exact),
-        )
-        _save(cast_down, temporary)
+    whole, name = LanguageModel(merged, lm.tokenizer, lm.model_id, lm.revision), made_of["dtype"].removeprefix("torch.")
+    prefix = f"{store.temporary_path(out).stem}-"
+    with (
+        store.atomic_write(out) as temporary,
+        TemporaryDirectory(prefix=prefix, suffix=".tmp", dir=out.parent) as folder,
+    ):
+        if name != "float32" and any(weight.is_meta for weight in merged.parameters()):
+            # Weights that are kept away from where they compute can be cast through the disk alone
+            _save(whole, Path(folder))
+            whole = load_model(model.model_copy(update={"model_id": folder}))
+        elif name != "float32":
+            merged.to(getattr(torch, name))
+        cast_down = (_logits(whole.model, whole) - exact).square().mean().sqrt()
+        report = MergeReport(name, in_float32, float(cast_down), float((unmerged - exact).square().mean().sqrt()))
+        _save(whole, temporary)
         store.write_json(temporary / MERGED, {**made_of, "report": dataclasses.asdict(report)})
-        (temporary / CARD).write_text(_card(trained, report), encoding="utf-8")
+        # The adapter's card, about the merged model, with what was measured of the adapter
+        own = trained.folder / CARD
+        measured = part_of(own.read_text(encoding="utf-8")) if own.exists() else None
+        card = model_card(read_subject(trained.folder, trained.labels_used, str(report)), measured or "Nothing.")
+        (temporary / CARD).write_text(card, encoding="utf-8")
     return report
 
 
-@contextmanager
-def _cast(merged: LanguageModel, model: ModelConfig, dtype: torch.dtype, out: Path) -> Iterator[LanguageModel]:
-    """The merged float32 model in `dtype`. Weights that lie away from where they compute are cast through the disk."""
-    if dtype == torch.float32:
-        yield merged
-    elif not any(weight.is_meta for weight in merged.model.parameters()):
-        merged.model.to(dtype)  # type: ignore[arg-type]  # transformers types `to` wrongly
-        yield merged
-    else:
-        with TemporaryDirectory(prefix=f"{store.temporary_path(out).stem}-", suffix=".tmp", dir=out.parent) as folder:
-            _save(merged, Path(folder))
-            yield load_model(model.model_copy(update={"model_id": folder}))
-
-
-def _save(lm: LanguageModel, folder: Path) -> None:
-    with warnings.catch_warnings():  # it takes a part of the weights at a time, each of which has to fit
-        warnings.filterwarnings("ignore", "Attempting to save a model with offloaded modules", UserWarning)
-        lm.model.save_pretrained(folder)
-    lm.tokenizer.save_pretrained(folder)
-
-
-def _card(trained: TrainedRun, report: MergeReport) -> str:
-    """The adapter's card, about the merged model, with what was measured of the adapter."""
-    own = trained.folder / CARD
-    measured = part_of(own.read_text(encoding="utf-8")) if own.exists() else None
-    return model_card(read_subject(trained.folder, trained.labels_used, str(report)), measured or "Nothing.")
-
-
-def _unmerged(trained: TrainedRun, model: ModelConfig) -> Tensor:
+def _unmerged_logits(trained: TrainedRun, model: ModelConfig) -> Tensor:
     """The logits of the base in the dtype that is written, with the adapter beside it."""
     lm = load_model(model)
     trained.check_base(lm)
@@ -149,5 +136,8 @@ def _logits(model: Any, lm: LanguageModel) -> Tensor:  # noqa: ANN401 - with or 
     return torch.cat([cast(Tensor, model(input_ids=ids).logits)[0].float() for ids in tokens])
 
 
-def _root_mean_square(difference: Tensor) -> float:
-    return float(difference.square().mean().sqrt())
+def _save(lm: LanguageModel, folder: Path) -> None:
+    with warnings.catch_warnings():  # it takes a part of the weights at a time, each of which has to fit
+        warnings.filterwarnings("ignore", "Attempting to save a model with offloaded modules", UserWarning)
+        lm.model.save_pretrained(folder)
+    lm.tokenizer.save_pretrained(folder)

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from ia2 import store
 from ia2.config import ModelConfig
 from ia2.errors import UserError
-from ia2.evaluation.answering import ENDED
-from ia2.evaluation.evaluation_set import given_labels, label_answers
-from ia2.evaluation.label_scores import score_labels
-from ia2.evaluation.scoring import FirstTokenScores
+from ia2.evaluation.evaluation_set import NO_LABEL, given_labels, label_answers
+from ia2.evaluation.scoring import ENDED, ScoreRecorder, score_labels
 from ia2.models.adapters import saved_adapter
 from ia2.models.generation import GenerationConfig, context_of, generate
 from ia2.models.hooked_model import HookedModel
@@ -31,7 +31,7 @@ from ia2.training.trained_run import TrainedRun
 
 @dataclass(frozen=True)
 class Prediction:
-    """An answer to one text. `answer` is None where the response cannot be read as one, a label where it says one.
+    """An answer to one text. `answer` is None where the response cannot be parsed, and a label where it is one.
 
     confidence: for a closed set of labels, the probability of the answered label among all labels, None where the
     response is none of them; for free text, the probability of the first predicted token under the full softmax.
@@ -61,41 +61,40 @@ def row_of(text: str, spec: TaskSpec) -> Row:
 
 def predict(trained: TrainedRun, rows: Sequence[Row], model: ModelConfig, models: ModelCache) -> list[Prediction]:
     """Answer every row that the context holds; UserError where the base model is not the adapter's."""
-    questions = [trained.spec.question(row) for row in rows]
+    spec, chat_template = trained.spec, trained.config.chat_template
+    questions = [spec.question(row) for row in rows]
     if not questions:
         return []
     lm = models.load(model)
     trained.check_base(lm)
-    prompt_tokenizer = lm.prompt_tokenizer(trained.config.chat_template)
-    asked = [Prompt((), Example(index, text, "")).instructed(trained.spec) for index, text in enumerate(questions)]
-    prompts = [prompt_tokenizer.prompt(prompt) for prompt in asked]
-    labels = [prompt_tokenizer.answer(label, ENDED, trained.stop) for label in label_answers(trained.spec)]
-    how = GenerationConfig(trained.num_generated_tokens, lm.stopper(trained.stop, trained.config.chat_template))
-    longest = max(how.num_generated_tokens, *map(len, labels), 0)
+    tokenizer = lm.prompt_tokenizer(chat_template)
+    bare = (Prompt((), Example(index, text, "")).instructed(spec) for index, text in enumerate(questions))
+    prompts = [tokenizer.prompt(prompt) for prompt in bare]
+    labels = [tokenizer.answer(label, ENDED, trained.stop) for label in label_answers(spec)]
+    config = GenerationConfig(trained.num_generated_tokens, lm.stopper(trained.stop, chat_template))
     with saved_adapter(lm.model, trained.folder) as adapted:
         hooked = HookedModel(adapted)
         limit = context_of(hooked.base.config) or math.inf
-        needed = [len(prompt) + longest + hooked.num_virtual_tokens for prompt in prompts]
-        short = [prompt for prompt, length in zip(prompts, needed, strict=True) if length <= limit]
-        scores = FirstTokenScores(gold=[0] * len(short), labels=[label[0] for label in labels])
-        texts = [prompt_tokenizer.text(ids) for ids in generate(hooked, short, how, scores.see)] if short else []
-        answers = [parse(text, trained.spec) for text in texts]
-        confidence: Sequence[float | None] = scores.confidence.tolist() if short else []
+        longest = max(config.num_generated_tokens, *map(len, labels), 0) + hooked.num_virtual_tokens
+        short = [prompt for prompt in prompts if len(prompt) + longest <= limit]
+        recorder = ScoreRecorder([0] * len(short), [label[0] for label in labels])
+        texts = [tokenizer.text(ids) for ids in generate(hooked, short, config, recorder.record)]
+        answers = [parse(text, spec) for text in texts]
+        confidence: list[float | None] = recorder.first.confidence.tolist()
         if labels and short:
-            by_label = score_labels(hooked, short, labels, scores, how.token_budget)
-            confidence = by_label.confidence(given_labels(trained.spec, answers))
-    answered = iter(
-        [
-            Prediction(None if parsed is None else _as_written(text, parsed, trained.spec), sure, text)
-            for text, parsed, sure in zip(texts, answers, confidence, strict=True)
-        ]
-    )
-    return [
-        next(answered)
-        if length <= limit
-        else Prediction(None, None, "", f"it takes {length} tokens with its answer, the context holds {limit}")
-        for length in needed
-    ]
+            by_label = score_labels(hooked, short, labels, recorder.first, config.token_budget)
+            shares = zip(np.exp(by_label.log_shares), given_labels(spec, answers), strict=True)
+            confidence = [None if label == NO_LABEL else float(share[label]) for share, label in shares]
+    answered = zip(texts, answers, confidence, strict=True)
+    predictions = []
+    for prompt in prompts:
+        if (length := len(prompt) + longest) <= limit:
+            text, parsed, sure = next(answered)
+            predictions.append(Prediction(None if parsed is None else _as_written(text, parsed, spec), sure, text))
+        else:
+            reason = f"it takes {length} tokens with its answer, the context holds {limit}"
+            predictions.append(Prediction(None, None, "", reason))
+    return predictions
 
 
 def _as_written(response: str, parsed: str, spec: TaskSpec) -> str:
@@ -120,30 +119,26 @@ def read_input(file: Path, spec: TaskSpec) -> list[dict[str, str]]:
     return rows
 
 
-def _columns(rows: Sequence[Row]) -> list[str]:
-    """The columns of all rows, in the order in which they first come."""
-    return list(dict.fromkeys(column for row in rows for column in row))
-
-
-def _output_columns(rows: Sequence[Row]) -> list[str]:
-    """The columns of answer, confidence and reason: `predicted_answer` where the rows have an `answer`, and so on."""
-    taken, found = set(_columns(rows)), []
+def _output_columns(rows: Sequence[Row]) -> tuple[list[str], list[str]]:
+    """The columns of all rows, in the order in which they first come, and those of answer, confidence and reason:
+    `predicted_answer` where the rows have an `answer`, and so on."""
+    columns, added = list(dict.fromkeys(column for row in rows for column in row)), []
     for column in ("answer", "confidence", "reason"):
-        free = [name for name in (column, f"predicted_{column}") if name not in taken]
+        free = [name for name in (column, f"predicted_{column}") if name not in columns]
         if not free:
             raise UserError(f"the rows have columns {column!r} and 'predicted_{column}' already; rename one of them")
-        found.append(free[0])
-    return found
+        added.append(free[0])
+    return columns, added
 
 
 def num_agreeing(rows: Sequence[Row], predictions: Sequence[Prediction], spec: TaskSpec) -> tuple[int, int]:
-    """How many answers are those that the rows have already, of how many rows where that can be judged."""
+    """Number of answers that are those of the rows, and of rows where that can be judged."""
     verdicts = [
         same(parse(prediction.response, spec), gold, spec)
         for row, prediction in zip(rows, predictions, strict=True)
         if all(row.get(column) for column in spec.answer_fields) and (gold := parse(spec.answer(row), spec)) is not None
     ]
-    return sum(verdict is True for verdict in verdicts), sum(verdict is not None for verdict in verdicts)
+    return verdicts.count(True), len(verdicts) - verdicts.count(None)
 
 
 def check_output(out: Path, overwrite: bool) -> None:
@@ -157,18 +152,18 @@ def check_output(out: Path, overwrite: bool) -> None:
 
 
 def write_predictions(out: Path, rows: Sequence[Row], predictions: Sequence[Prediction]) -> list[str]:
-    """Write the rows with answer (empty where unreadable) and confidence, as CSV, or TSV by its ending.
+    """Write the rows with answer (empty where it cannot be parsed) and confidence, as CSV, or TSV by its ending.
 
     Returns the columns that were added, with the reason where a row was not answered.
     """
-    delimiter = "\t" if out.suffix.lower() == ".tsv" else ","
-    columns = _columns(rows)
-    added = _output_columns(rows)[: 3 if any(prediction.reason for prediction in predictions) else 2]
+    columns, added = _output_columns(rows)
+    added = added[: 3 if any(prediction.reason for prediction in predictions) else 2]
     with store.atomic_write(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        delimiter = "\t" if out.suffix.lower() == ".tsv" else ","
         writer = csv.writer(stream, delimiter=delimiter, lineterminator="\n")
         writer.writerow([*columns, *added])
         for row, prediction in zip(rows, predictions, strict=True):
-            cells = [row.get(column, "") for column in columns]
             sure = "" if prediction.confidence is None else f"{prediction.confidence:.6f}"
-            writer.writerow([*cells, *[prediction.answer or "", sure, prediction.reason][: len(added)]])
+            cells = [prediction.answer or "", sure, prediction.reason][: len(added)]
+            writer.writerow([*(row.get(column, "") for column in columns), *cells])
     return added

@@ -20,7 +20,7 @@ SEED = 42
 
 
 def prepare(root: Path, dataset: str, num_train_samples: int, num_val_samples: int, overwrite: bool = False) -> Path:
-    """Write main.json, unless it is there with the same settings; UserError where it is there with others.
+    """Write main.json, unless it exists with the same settings; UserError where it exists with others.
 
     `dataset` is a task's name, or a task file, which also has to be the one that main.json was made from.
     """
@@ -29,10 +29,8 @@ def prepare(root: Path, dataset: str, num_train_samples: int, num_val_samples: i
     settings = {"num_train_samples": num_train_samples, "num_val_samples": num_val_samples, "seed": SEED}
     with store.file_lock(path.parent):
         if path.exists() and not overwrite:
-            _check_settings(path, settings)
-            if chosen.name != dataset:
-                _check_task(path, chosen, dataset)
-            log.info("%s is there", path)
+            _check_made_from(path, settings, chosen, dataset)
+            log.info("%s exists", path)
             return path
         rows = chosen.load()
         pool = render_pool(chosen, rows.train, rows.validation, settings)
@@ -44,7 +42,7 @@ def prepare(root: Path, dataset: str, num_train_samples: int, num_val_samples: i
 
 
 def leave_out(root: Path, dataset: str, questions: Collection[str]) -> None:
-    """Write main.json without the examples that ask these; its provenance says how many they were."""
+    """Write main.json without the examples of these questions, and their number into its provenance."""
     path = store.pool_path(root, dataset)
     with store.file_lock(path.parent):
         pool, provenance = load_pool(root, dataset), store.read_object(path)["metadata"].get("provenance", {})
@@ -57,44 +55,40 @@ def leave_out(root: Path, dataset: str, questions: Collection[str]) -> None:
         store.write_object(path, pool_to_json(Pool(pool.spec, train, validation), provenance | left))
 
 
-def _check_settings(path: Path, settings: dict[str, int]) -> None:
-    made_with: dict[str, Any] = store.read_part(path, "metadata", "provenance")
+def _check_made_from(path: Path, settings: dict[str, int], chosen: Task, dataset: str) -> None:
+    """UserError where `path` was made with other settings, or of a task file that has changed, or whose rows have."""
+    made_from: dict[str, Any] = store.read_part(path, "metadata", "provenance")
     for key, value in settings.items():
-        if made_with.get(key, value) != value:
-            raise UserError(f"{path} was made with {key}={made_with[key]}, not {value}; --overwrite replaces it")
-
-
-def _check_task(path: Path, chosen: Task, file: str) -> None:
-    """UserError where the task file, or the rows that it names, have changed since `path` was made from them."""
-    made_from = store.read_part(path, "metadata", "provenance")
-    remedy = f"`ia2 prepare --datasets {shlex.quote(file)} --overwrite`, or of fit --overwrite, makes it again"
+        if made_from.get(key, value) != value:
+            raise UserError(f"{path} was made with {key}={made_from[key]}, not {value}; --overwrite replaces it")
+    if chosen.name == dataset:
+        return
+    remedy = f"`ia2 prepare --datasets {shlex.quote(dataset)} --overwrite`, or of fit --overwrite, makes it again"
     if store.read_part(path, "metadata", "task") != chosen.spec.model_dump():
-        raise UserError(f"{path} was made from another version of {file}; {remedy}")
+        raise UserError(f"{path} was made from another version of {dataset}; {remedy}")
     if any(made_from.get(key) != value for key, value in chosen.load().provenance.items()):
-        raise UserError(f"{path} was made from other rows than {file} names; {remedy}")
+        raise UserError(f"{path} was made from other rows than {dataset} names; {remedy}")
 
 
 def render_pool(chosen: Task, train: Sequence[Row], validation: Sequence[Row], settings: dict[str, int]) -> Pool:
-    """A seeded sample of both splits as examples, no question twice; validation keeps what both splits ask."""
-    asked = _sample(_render(chosen, validation), settings["num_val_samples"], settings["seed"])
-    questions = {example.question for example in asked}
-    free = [example for example in _render(chosen, train) if example.question not in questions]
-    return Pool(chosen.spec, tuple(_sample(free, settings["num_train_samples"], settings["seed"])), tuple(asked))
+    """A seeded sample of both splits as examples; a question is never in both, and stays in validation.
 
+    Of rows that render to the same question the first is kept: a demonstration must not be its own query.
+    """
 
-def _render(chosen: Task, rows: Sequence[Row]) -> list[Example]:
-    """The rows as examples, the first of those that ask the same: a demonstration must not be its own query."""
-    found: dict[str, Example] = {}
-    for index, row in enumerate(rows):
-        example = Example(index, chosen.spec.question(row), chosen.spec.answer(row))
-        found.setdefault(example.question, example)
-    return list(found.values())
+    def sample(rows: Sequence[Row], size: int, taken: Collection[str]) -> tuple[Example, ...]:
+        found: dict[str, Example] = {}
+        for index, row in enumerate(rows):
+            example = Example(index, chosen.spec.question(row), chosen.spec.answer(row))
+            if example.question not in taken:
+                found.setdefault(example.question, example)
+        order = list(found.values())
+        Random(settings["seed"]).shuffle(order)
+        return tuple(order[:size])
 
-
-def _sample(examples: Sequence[Example], size: int, seed: int) -> list[Example]:
-    order = list(examples)
-    Random(seed).shuffle(order)
-    return order[:size]
+    queries = sample(validation, settings["num_val_samples"], ())
+    questions = {query.question for query in queries}
+    return Pool(chosen.spec, sample(train, settings["num_train_samples"], questions), queries)
 
 
 def add_token_lengths(path: Path, model_id: str) -> None:

@@ -1,16 +1,15 @@
-"""A record read again: another parser over the responses that are stored, without a model.
+"""A record parsed again: another parser over the responses that are stored, without a model.
 
-Gold answers and responses go through the same parser, and what follows from reading (accuracy, parse rate, which labels
-were given) is computed by the functions that evaluation uses. What a model's probabilities say stays as it was. The
-responses are those that were stored, up to the blank line at which they were ended: what came after is not known.
+Gold answers and responses go through the same parser, and numbers that follow from it (accuracy, parse rate, labels
+given) are computed by the functions that evaluation uses. Numbers of a model's probabilities stay as they were. The
+responses are those that were stored, up to the blank line at which they were ended: text after it is not known.
 
 Two files cannot be replaced at one moment, so the record's JSON goes first and comes last: killed in between, a command
 leaves no record instead of one whose numbers are not those of its examples, and the originals beside it bring it back.
 """
 
 import shutil
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,20 @@ import pandas as pd
 
 from ia2 import store
 from ia2.errors import UserError
-from ia2.evaluation.accuracy import accuracy, agreement, parse_rate
-from ia2.evaluation.classes import Confusion, confusion, named_counts, named_recalls
-from ia2.evaluation.evaluation_set import EvaluationSet, Grades, grade, label_answers
-from ia2.evaluation.metrics import Numbers, class_metrics
-from ia2.evaluation.passes import PASSES
+from ia2.evaluation.evaluation_set import EvaluationSet, grade, label_answers
+from ia2.evaluation.metrics import (
+    CONDITIONS,
+    Numbers,
+    accuracy,
+    agreement,
+    class_metrics,
+    confusion,
+    parse_rate,
+    recalls,
+)
 from ia2.prompts.prompt import Prompt
 from ia2.report.results import SCHEMA
+from ia2.store.measurements import write_measured
 from ia2.tasks.base import Example, TaskSpec
 
 ORIGINAL = ".original"
@@ -32,28 +38,14 @@ ORIGINAL = ".original"
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How responses are to be read, and whether a new evaluation would read them so."""
-
-    spec: TaskSpec
-    usual: bool
-
-    @property
-    def parser(self) -> str:
-        """The parser, with what it looks for."""
-        sought = {"after_marker": self.spec.marker, "regex": self.spec.pattern}.get(self.spec.parser)
-        return self.spec.parser if sought is None else f"{self.spec.parser} {sought!r}"
-
-
-@dataclass(frozen=True)
-class Reread:
-    """A record as it stands and read again; `numbers` are the metrics that follow from reading.
+class Reparsed:
+    """A record as it was and parsed again; `numbers` are the metrics that follow from parsing.
 
     `num_changed` counts the rows of `examples` whose answer is another, or is judged otherwise.
     """
 
     path: Path
-    stands: dict[str, Any]
+    before: dict[str, Any]
     record: dict[str, Any]
     examples: pd.DataFrame
     numbers: Numbers
@@ -61,100 +53,66 @@ class Reread:
 
     @property
     def changes(self) -> bool:
-        """Whether anything would be written otherwise than it stands, the note of who read it apart."""
-        keys = (self.stands.keys() | self.record.keys()) - {"reparsed"}
-        return self.num_changed > 0 or any(self.stands.get(key) != self.record.get(key) for key in keys)
+        """True where anything would be written differently, apart from the note of the parser and command."""
+        keys = (self.before.keys() | self.record.keys()) - {"reparsed"}
+        return self.num_changed > 0 or any(self.before.get(key) != self.record.get(key) for key in keys)
 
 
-@dataclass(frozen=True)
-class _Pass:
-    """The stored rows of one pass, and what their responses come to."""
-
-    rows: pd.DataFrame
-    gold_labels: tuple[int, ...]
-    num_labels: int
-    marks: Grades
-
-    @property
-    def counts(self) -> Confusion | None:
-        """Gold against given labels; None for free text."""
-        return confusion(self.gold_labels, self.marks.labels, self.num_labels) if self.num_labels else None
-
-    @property
-    def numbers(self) -> Numbers:
-        """The metrics that follow from reading."""
-        marks, counts = self.marks, self.counts
-        numbers = {"accuracy": accuracy(marks.correct), "parse_rate": parse_rate(marks.parsed)}
-        numbers |= {"anywhere_accuracy": accuracy(marks.anywhere)} if counts is None else class_metrics(counts)
-        return numbers
-
-    @property
-    def columns(self) -> pd.DataFrame:
-        """The columns of the examples that follow from reading."""
-        marks = {"parsed": self.marks.parsed, "correct": self.marks.correct, "anywhere_correct": self.marks.anywhere}
-        return pd.DataFrame(marks, index=self.rows.index)
+def parser_name(spec: TaskSpec) -> str:
+    """The parser of a task, with the text that it looks for."""
+    sought = {"after_marker": spec.marker, "regex": spec.pattern}.get(spec.parser)
+    return spec.parser if sought is None else f"{spec.parser} {sought!r}"
 
 
-def reread(path: Path, reading: Reading, command: str) -> Reread:
-    """The record at `path`, read again. UserError where its labels are not those of the task that reads."""
-    stands, examples = store.read_object(path), pd.read_parquet(path.with_suffix(".parquet"))
-    passes = {
-        PASSES[bool(with_icl)]: _read(path, stands.get("labels"), rows, reading.spec)
-        for with_icl, rows in examples.groupby("with_icl", sort=False)
-    }
-    numbers = {
-        f"{name}_{key}": value
-        for name, one in passes.items()
-        for key, value in one.numbers.items()
-        if f"{name}_{key}" in stands["metrics"]
-    }
-    if "accuracy_delta" in stands["metrics"]:
-        numbers["accuracy_delta"] = numbers["with_icl_accuracy"] - numbers["without_icl_accuracy"]
-    columns = pd.concat([one.columns for one in passes.values()]).sort_index()
-    record = {
-        **stands,
-        "eval": _settings(stands["eval"], reading),
-        "metrics": {**stands["metrics"], **numbers},
-        **{key: value for key, value in _beside_metrics(passes, stands).items() if key in stands},
-        "reparsed": {"reader": reading.parser, "command": command},
-    }
-    changed = _plain(examples[columns.columns]) != _plain(columns)
-    return Reread(path, stands, record, examples.assign(**columns), numbers, int(changed.any(axis=1).sum()))
+def parse_again(path: Path, spec: TaskSpec, usual: bool, command: str) -> Reparsed:
+    """The record at `path`, parsed as `spec` says; `usual` where an evaluation of the dataset would parse so.
 
-
-def _read(path: Path, names: list[str] | None, rows: pd.DataFrame, spec: TaskSpec) -> _Pass:
-    """The rows of one pass, read; `names` are the labels that the record was evaluated with, None for free text."""
+    UserError where its labels are not those of `spec`.
+    """
+    before, examples = store.read_object(path), pd.read_parquet(path.with_suffix(".parquet"))
+    names = before.get("labels")
     labels = label_answers(spec) if names else ()
-    golds = rows["gold"].tolist()
-    if names and (list(spec.labels) != names or not {*golds} <= {*labels}):
+    if names and (list(spec.labels) != names or not {*examples["gold"]} <= {*labels}):
         raise UserError(
             f"{path} was evaluated with the labels {', '.join(names)}, on whose probabilities other numbers rest; the "
             f"task {spec.name} has {', '.join(spec.labels) or 'none'} or writes them otherwise: evaluate it again"
         )
-    stored = zip(rows["idx"], rows["question"], golds, strict=True)
-    queries = tuple(Prompt((), Example(int(idx), question, gold)) for idx, question, gold in stored)
-    gold_labels = tuple(labels.index(gold) for gold in golds) if labels else ()
-    questions = EvaluationSet(spec.name, spec, queries, labels, gold_labels)
-    return _Pass(rows, gold_labels, len(labels), grade(questions, rows["response"].tolist()))
-
-
-def _settings(settings: Mapping[str, Any], reading: Reading) -> dict[str, Any]:
-    """The `eval` part, with the parser where it is not the dataset's own: a report then keeps such records apart."""
-    kept = {key: value for key, value in settings.items() if key != "reader"}
-    return kept if reading.usual else {**kept, "reader": reading.parser}
-
-
-def _beside_metrics(passes: Mapping[str, _Pass], stands: Mapping[str, Any]) -> dict[str, Any]:
-    """What a record says of reading beside its metrics."""
-    counts = {name: one.counts for name, one in passes.items()}
-    labelled = {name: one for name, one in counts.items() if one is not None}
-    both = [passes[name].marks.correct for name in (PASSES[True], PASSES[False]) if name in passes]
-    return {
-        "undecided": {name: one.marks.num_undecided for name, one in passes.items()},
-        "agreement": asdict(agreement(*both)) if len(both) == len(PASSES) else None,
-        "recall": {name: named_recalls(one, stands["labels"]) for name, one in labelled.items()} or None,
-        "confusion": {name: named_counts(one, stands["labels"]) for name, one in labelled.items()} or None,
+    numbers: Numbers = {}
+    beside: dict[str, dict[str, Any]] = {"undecided": {}, "recall": {}, "confusion": {}}
+    columns, correct = [], {}
+    for with_icl, rows in examples.groupby("with_icl", sort=False):
+        name, golds = CONDITIONS[bool(with_icl)], rows["gold"].tolist()
+        stored = zip(rows["idx"], rows["question"], golds, strict=True)
+        prompts = tuple(Prompt((), Example(int(idx), question, gold)) for idx, question, gold in stored)
+        gold_labels = tuple(labels.index(gold) for gold in golds) if labels else ()
+        grades = grade(EvaluationSet(spec.name, spec, prompts, labels, gold_labels), rows["response"].tolist())
+        found = {"accuracy": accuracy(grades.correct), "parse_rate": parse_rate(grades.parsed)}
+        if names:
+            found |= class_metrics(gold_labels, grades.labels, len(labels))
+            beside["recall"][name] = recalls(gold_labels, grades.labels, names)
+            beside["confusion"][name] = confusion(gold_labels, grades.labels, names)
+        else:
+            found["anywhere_accuracy"] = accuracy(grades.anywhere)
+        numbers |= {f"{name}_{key}": value for key, value in found.items() if f"{name}_{key}" in before["metrics"]}
+        beside["undecided"][name], correct[name] = grades.num_undecided, grades.correct
+        parsed = {"parsed": grades.parsed, "correct": grades.correct, "anywhere_correct": grades.anywhere}
+        columns.append(pd.DataFrame(parsed, index=rows.index))
+    if "accuracy_delta" in before["metrics"]:
+        numbers["accuracy_delta"] = numbers["with_icl_accuracy"] - numbers["without_icl_accuracy"]
+    both = len(correct) == len(CONDITIONS)
+    beside["agreement"] = agreement(correct["with_icl"], correct["without_icl"]) if both else {}
+    # The parser where it is not the dataset's own: a report then keeps such records apart
+    settings = {key: value for key, value in before["eval"].items() if key != "reader"}
+    record = {
+        **before,
+        "eval": settings if usual else {**settings, "reader": parser_name(spec)},
+        "metrics": {**before["metrics"], **numbers},
+        **{key: value or None for key, value in beside.items() if key in before},
+        "reparsed": {"reader": parser_name(spec), "command": command},
     }
+    new = pd.concat(columns).sort_index()
+    changed = _plain(examples[new.columns]) != _plain(new)
+    return Reparsed(path, before, record, examples.assign(**new), numbers, int(changed.any(axis=1).sum()))
 
 
 def _plain(frame: pd.DataFrame) -> pd.DataFrame:
@@ -162,42 +120,35 @@ def _plain(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.astype(object).where(frame.notna(), False)
 
 
-# Writing
-
-
-def replace_record(new: Reread) -> None:
-    """Write the record in place of the one that stands, whose files are kept if they are evaluation's own.
+def replace_record(new: Reparsed) -> None:
+    """Write the record in place of the one before, whose files are kept if they are evaluation's own.
 
     To be called with the record locked.
     """
-    table = new.path.with_suffix(".parquet")
-    if "reparsed" not in new.stands:
-        for file in (table, new.path):
+    if "reparsed" not in new.before:
+        for file in (new.path.with_suffix(".parquet"), new.path):
             _copy(file, original_of(file))
-    new.path.unlink()
-    with store.atomic_write(table) as temporary:
-        new.examples.to_parquet(temporary, index=False)
-    store.write_object(new.path, {**new.record, "schema": SCHEMA, "examples_sha256": store.file_digest(table)})
+    content = {**new.record, "schema": SCHEMA}
+    write_measured(new.path, content, "examples_sha256", lambda rows: new.examples.to_parquet(rows, index=False))
 
 
 def original_of(file: Path) -> Path:
-    """Where a file is kept as evaluation wrote it; no reader of records takes it for one."""
+    """The place of a file as evaluation wrote it; nothing that reads records takes it for one."""
     return file.with_name(file.name + ORIGINAL)
 
 
 def restore_cut(root: Path) -> list[Path]:
     """Bring back the records whose replacing was cut off, as evaluation wrote them; returns their paths."""
-    originals = (root / "outputs" / "evaluations").rglob(f"*.json{ORIGINAL}")
-    return [path for path in sorted(file.with_suffix("") for file in originals) if _restored(path)]
-
-
-def _restored(path: Path) -> bool:
-    table = path.with_suffix(".parquet")
-    with store.file_lock(path.with_suffix("")):
-        cut = not path.exists() and table.exists()  # both are gone where a person removed them
-        for file in (table, path) if cut else ():
-            _copy(original_of(file), file)
-    return cut
+    restored = []
+    for original in sorted((root / "outputs" / "evaluations").rglob(f"*.json{ORIGINAL}")):
+        path = original.with_suffix("")
+        table = path.with_suffix(".parquet")
+        with store.file_lock(path.with_suffix("")):
+            if not path.exists() and table.exists():  # both are gone where a person removed them
+                for file in (table, path):
+                    _copy(original_of(file), file)
+                restored.append(path)
+    return restored
 
 
 def _copy(file: Path, target: Path) -> None:

@@ -1,1 +1,1 @@
-"""What came out: evaluation sets, the answers of a model to them, metrics, calibration and statistics."""
+"""Evaluation: sets of queries, the answers of a model to them, metrics, calibration and statistics."""

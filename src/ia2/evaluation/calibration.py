@@ -1,9 +1,10 @@
-"""Whether a model's confidence can be believed.
+"""Confidence against outcome, and likelihood: estimators over n examples of what a model's probabilities are worth.
 
-Confidence is the probability of the predicted first answer token; `correct` is whether that token was the gold one.
-Bins are formed so that a result never depends on the order of the rows: examples of equal confidence share a bin.
-Everything is computed in float64 whatever comes in, and in natural units: ECE, confidence and the accuracy of a bin
-are fractions of 1, entropies and log-probabilities are in nats.
+Confidence is the probability of the predicted first answer token; `correct` is true where that token is the gold one.
+A result never depends on the order of the rows: examples of equal confidence share a bin. scikit-learn cuts such ties
+(`calibration_curve`), has no ECE, and wants the whole vocabulary for NLL and Brier score, so these are ours. Everything
+is computed in float64 and in natural units: fractions of 1, entropies and log-probabilities in nats. Empty input,
+unequal lengths and values outside their range are a ValueError.
 """
 
 from dataclasses import dataclass
@@ -11,11 +12,59 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import entr
 
 Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
 Binning = Literal["equal_count", "equal_width"]
 
-ROUNDING = 1e-5  # a float32 softmax may leave 0..1 by so much; anything further is a mistake
+ROUNDING = 1e-5  # a float32 softmax may leave 0..1 by this much; anything further is a mistake
+
+
+@dataclass(frozen=True)
+class FirstTokenScores:
+    """Distributions over the first answer token of n examples; natural logarithms throughout.
+
+    token, gold: ids of the predicted token and of the gold answer's first. gold_rank: number of tokens before the gold
+    one, 0 where it is the predicted one; of equally probable tokens the one of lower id comes first, as in argmax.
+    confidence: probability of the predicted token under the full softmax. sum_of_squares: of all probabilities, for the
+    Brier score. label_log_probabilities: of each label's first token [n, K]. top_tokens, top_probabilities: the ten
+    most probable tokens and their probabilities, in that order [n, 10]; -1 and 0 where the vocabulary is smaller.
+    """
+
+    token: Integers
+    gold: Integers
+    gold_rank: Integers
+    confidence: Floats
+    gold_log_probability: Floats
+    sum_of_squares: Floats
+    entropy: Floats
+    label_log_probabilities: Floats
+    top_tokens: Integers
+    top_probabilities: Floats
+
+    @property
+    def correct(self) -> npt.NDArray[np.bool_]:
+        """Outcome that confidence is about: the predicted token is the gold answer's first."""
+        return np.asarray(self.token == self.gold)
+
+    @property
+    def top_confidence(self) -> Floats:
+        """Confidence renormalised over the ten most probable tokens (published ECE), never below `confidence`."""
+        return np.asarray(self.confidence / self.top_probabilities.sum(axis=1))
+
+
+@dataclass(frozen=True)
+class ResponseScores:
+    """Distributions over all G tokens of n responses, the one that ends a response being the last; in nats.
+
+    log_probability: of the response, summed over its tokens. entropy: mean over the G tokens of the entropy of the
+    distribution that each was taken from.
+    """
+
+    num_tokens: Integers
+    log_probability: Floats
+    entropy: Floats
 
 
 @dataclass(frozen=True)
@@ -36,14 +85,15 @@ class ReliabilityBin:
 def reliability_bins(
     confidence: npt.ArrayLike, correct: npt.ArrayLike, num_bins: int = 15, binning: Binning = "equal_count"
 ) -> list[ReliabilityBin]:
-    """Bins of mean confidence against accuracy, in ascending confidence; empty bins are left out.
+    """Bins of mean confidence [n] against accuracy, in ascending confidence; empty bins are left out.
 
-    Equal count: an example goes where its rank falls, rank * num_bins // n, and examples of equal confidence all go
-    where the middle one of them falls. Cutting a tie instead would make the result depend on the order of the rows.
-    Equal width: interval k is (k / num_bins, (k + 1) / num_bins], with 0 in the first, as in Guo et al. 2017.
-    `confidence` [n] in 0..1, `correct` [n] boolean. ValueError where n is 0, lengths differ or a value is out of range.
+    Equal count: an example belongs to bin rank * num_bins // n, and examples of equal confidence all to the bin of the
+    middle one of them. Equal width: interval k is (k / num_bins, (k + 1) / num_bins], with 0 in the first, as in Guo et
+    al. 2017.
     """
-    sure, right = _paired(confidence, correct)
+    sure, right = _probabilities(confidence, "confidence"), np.asarray(correct)
+    if right.dtype != np.bool_ or right.shape != sure.shape:
+        raise ValueError(f"correct: want booleans [{sure.size}], got {right.dtype} {list(right.shape)}")
     order = np.argsort(sure, kind="stable")
     sure, right = sure[order], right[order]
     bins = _assign(sure, num_bins, binning)
@@ -57,77 +107,56 @@ def reliability_bins(
     return records
 
 
-def ece_equal_count(confidence: npt.ArrayLike, correct: npt.ArrayLike, num_bins: int = 15) -> float:
-    """Expected calibration error over bins of equal count: mean over examples of their bin's |accuracy - confidence|.
+def expected_calibration_error(
+    confidence: npt.ArrayLike, correct: npt.ArrayLike, num_bins: int = 15, binning: Binning = "equal_count"
+) -> float:
+    """ECE, a fraction of 1: mean over examples of |accuracy - confidence| of their bin in `reliability_bins`.
 
-    A fraction of 1. Even a calibrated model reads above 0 at finite n: show `ece_floor` beside it. Bins and errors as
-    in `reliability_bins`.
+    Even a calibrated model reads above 0 at finite n: show `expected_ece_if_calibrated` beside it. In bins of equal
+    width a model that is nearly always sure fills one bin only, and the error shrinks to |accuracy - mean confidence|.
     """
-    return _expected_gap(reliability_bins(confidence, correct, num_bins, "equal_count"))
+    bins = reliability_bins(confidence, correct, num_bins, binning)
+    return sum(b.count * abs(b.accuracy - b.confidence) for b in bins) / sum(b.count for b in bins)
 
 
-def ece_equal_width(confidence: npt.ArrayLike, correct: npt.ArrayLike, num_bins: int = 15) -> float:
-    """Expected calibration error over bins of equal width (Guo et al. 2017), a fraction of 1.
+def expected_ece_if_calibrated(
+    confidence: npt.ArrayLike, num_bins: int = 15, seed: int = 0, num_draws: int = 1000
+) -> float:
+    """Mean equal-count ECE over `num_draws` draws of correct ~ Bernoulli(confidence), at this n.
 
-    A model that is nearly always sure fills one bin only, and the error shrinks to |accuracy - mean confidence|.
-    Bins and errors as in `reliability_bins`.
+    A perfectly calibrated model with these confidences shows it: an ECE of this size is no evidence of miscalibration.
     """
-    return _expected_gap(reliability_bins(confidence, correct, num_bins, "equal_width"))
-
-
-def ece_published(top10_confidence: npt.ArrayLike, correct: npt.ArrayLike) -> float:
-    """The paper's ECE: 15 equal-count bins of the top probability divided by the sum of the ten greatest.
-
-    Takes that renormalised confidence, which is never below the full softmax's, so it is no `ece_equal_count` and the
-    two must not share a column. Ties are kept in one bin here too. Errors as in `reliability_bins`.
-    """
-    return ece_equal_count(top10_confidence, correct, num_bins=15)
-
-
-def ece_floor(confidence: npt.ArrayLike, num_bins: int = 15, seed: int = 0, num_draws: int = 1000) -> float:
-    """The equal-count ECE that a perfectly calibrated model of these confidences shows on average at this n.
-
-    Mean of `ece_equal_count` over `num_draws` draws of correct ~ Bernoulli(confidence). An ECE at the floor is no
-    evidence of miscalibration. ValueError where n is 0, a value is outside 0..1 or there are no draws.
-    """
-    sure = np.sort(_probabilities(confidence, "confidence"))
     if num_draws < 1:
         raise ValueError(f"num_draws={num_draws}: want at least 1")
+    sure = np.sort(_probabilities(confidence, "confidence"))
     bins = _assign(sure, num_bins, "equal_count")
-    promised = np.bincount(bins, weights=sure, minlength=num_bins)
+    expected = np.bincount(bins, weights=sure, minlength=num_bins)
     generator = np.random.default_rng(seed)
     gaps = 0.0
     for _ in range(num_draws):
         drawn = generator.random(sure.size) < sure
-        gaps += float(np.abs(np.bincount(bins, weights=drawn, minlength=num_bins) - promised).sum())
+        gaps += float(np.abs(np.bincount(bins, weights=drawn, minlength=num_bins) - expected).sum())
     return gaps / (num_draws * sure.size)
 
 
 def nll(gold_log_prob: npt.ArrayLike) -> float:
     """Mean over examples of -log p(gold first token), in nats, from log-probabilities [n] of the full softmax.
 
-    Log-probabilities and not probabilities come in, because a probability that rounds to 0 would make the mean
-    infinite. ValueError where n is 0, or a value is above 0 or not a number.
+    From log-probabilities, because a probability that rounds to 0 would make the mean infinite.
     """
     log_prob = np.asarray(gold_log_prob, dtype=np.float64)
-    if log_prob.ndim != 1 or log_prob.size == 0:
-        raise ValueError(f"gold_log_prob: want a non-empty [n], got {list(log_prob.shape)}")
-    if not (log_prob <= ROUNDING).all():
-        raise ValueError("gold_log_prob: log-probabilities are at most 0")
+    if log_prob.ndim != 1 or log_prob.size == 0 or not (log_prob <= ROUNDING).all():
+        raise ValueError(f"gold_log_prob: want a non-empty [n] of numbers at most 0, got {list(log_prob.shape)}")
     return -float(np.minimum(log_prob, 0.0).mean())
 
 
 def brier(gold_probability: npt.ArrayLike, sum_of_squares: npt.ArrayLike) -> float:
-    """Mean multi-class Brier score over the full vocabulary, 0 (best) to 2.
+    """Mean multi-class Brier score over the full vocabulary, 0 (best) to 2, from [n] and [n].
 
-    Per example sum_v (p_v - [v is gold])^2 = 1 - 2 p_gold + sum_v p_v^2, so the vocabulary need not be kept:
-    `gold_probability` [n] and `sum_of_squares` [n] suffice. ValueError on empty or unequal lengths, values outside
-    0..1, or a sum of squares below p_gold^2, which no distribution has.
+    Per example sum_v (p_v - [v is gold])^2 = 1 - 2 p_gold + sum_v p_v^2, so the vocabulary need not be kept.
     """
-    gold, squares = (
-        _probabilities(gold_probability, "gold_probability"),
-        _probabilities(sum_of_squares, "sum_of_squares"),
-    )
+    gold = _probabilities(gold_probability, "gold_probability")
+    squares = _probabilities(sum_of_squares, "sum_of_squares")
     if gold.shape != squares.shape:
         raise ValueError(f"lengths differ: {gold.size} and {squares.size}")
     if (squares < gold**2 - ROUNDING).any():
@@ -138,43 +167,18 @@ def brier(gold_probability: npt.ArrayLike, sum_of_squares: npt.ArrayLike) -> flo
 def entropy(probabilities: npt.ArrayLike) -> Floats:
     """Entropy in nats of each row of `probabilities` [n, V]: 0 where one token has it all, log V where all are equal.
 
-    ValueError where a value is outside 0..1 or a row does not sum to 1 (within 1e-3): a cut of the vocabulary has to
-    be renormalised first, and by its sum, never by a softmax over probabilities.
+    A row must sum to 1 (within 1e-3): a cut of the vocabulary has to be renormalised first, and by its sum, never by a
+    softmax over probabilities.
     """
     rows = np.asarray(probabilities, dtype=np.float64)
-    if rows.ndim != 2:
-        raise ValueError(f"probabilities: want [n, V], got {list(rows.shape)}")
+    if rows.ndim != 2 or (np.abs(rows.sum(axis=1) - 1.0) > 1e-3).any():
+        raise ValueError(f"probabilities: want [n, V] of rows that sum to 1, got {list(rows.shape)}")
     rows = _probabilities(rows.ravel(), "probabilities").reshape(rows.shape)
-    if (np.abs(rows.sum(axis=1) - 1.0) > 1e-3).any():
-        raise ValueError("probabilities: every row must sum to 1")
-    logs = np.log(rows, out=np.zeros_like(rows), where=rows > 0)
-    total: Floats = -(rows * logs).sum(axis=1)
-    return np.maximum(total, 0.0)
+    return np.asarray(np.maximum(entr(rows).sum(axis=1), 0.0))
 
 
-def auroc(confidence: npt.ArrayLike, correct: npt.ArrayLike) -> float | None:
-    """Area under the ROC curve of confidence: how often a right answer is surer than a wrong one, a tie counting half.
-
-    0.5 where confidence does not tell them apart, 1 where every right answer is surer than every wrong one. None where
-    all are right or all wrong, since there is no pair to compare. ValueError as in `reliability_bins`.
-    """
-    sure, right = _paired(confidence, correct)
-    num_right = int(right.sum())
-    num_wrong = right.size - num_right
-    if not (num_right and num_wrong):
-        return None
-    _, tie, size = np.unique(sure, return_inverse=True, return_counts=True)
-    middle_rank = np.cumsum(size) - (size - 1) / 2  # counted from 1, the same for all of a tie
-    surer = float(middle_rank[tie][right].sum()) - num_right * (num_right + 1) / 2
-    return surer / (num_right * num_wrong)
-
-
-def _expected_gap(bins: list[ReliabilityBin]) -> float:
-    return sum(b.count * abs(b.accuracy - b.confidence) for b in bins) / sum(b.count for b in bins)
-
-
-def _assign(ascending: Floats, num_bins: int, binning: Binning) -> npt.NDArray[np.int64]:
-    """The bin of each of `ascending` confidences."""
+def _assign(ascending: Floats, num_bins: int, binning: Binning) -> Integers:
+    """Index of the bin of each of `ascending` confidences."""
     if num_bins < 1:
         raise ValueError(f"num_bins={num_bins}: want at least 1")
     if binning == "equal_width":
@@ -182,24 +186,12 @@ def _assign(ascending: Floats, num_bins: int, binning: Binning) -> npt.NDArray[n
         return np.maximum(np.searchsorted(edges, ascending, side="left") - 1, 0)
     _, first, tie, size = np.unique(ascending, return_index=True, return_inverse=True, return_counts=True)
     twice_middle = 2 * first + size - 1
-    bins: npt.NDArray[np.int64] = (twice_middle * num_bins // (2 * ascending.size))[tie]
-    return bins
-
-
-def _paired(confidence: npt.ArrayLike, correct: npt.ArrayLike) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    sure, right = _probabilities(confidence, "confidence"), np.asarray(correct)
-    if right.dtype != np.bool_:
-        raise ValueError(f"correct: want booleans, got {right.dtype}")
-    if right.shape != sure.shape:
-        raise ValueError(f"lengths differ: {sure.size} confidences and {list(right.shape)} outcomes")
-    return sure, right
+    return np.asarray((twice_middle * num_bins // (2 * ascending.size))[tie])
 
 
 def _probabilities(values: npt.ArrayLike, name: str) -> Floats:
+    """Values [n] in float64, without the rounding beyond 0..1."""
     array = np.asarray(values, dtype=np.float64)
-    if array.ndim != 1 or array.size == 0:
-        raise ValueError(f"{name}: want a non-empty [n], got {list(array.shape)}")
-    if not ((array >= -ROUNDING) & (array <= 1.0 + ROUNDING)).all():
-        raise ValueError(f"{name}: not all of the values lie in 0..1")
-    clipped: Floats = np.clip(array, 0.0, 1.0)
-    return clipped
+    if array.ndim != 1 or array.size == 0 or not ((array >= -ROUNDING) & (array <= 1.0 + ROUNDING)).all():
+        raise ValueError(f"{name}: want a non-empty [n] of numbers in 0..1, got {list(array.shape)}")
+    return np.asarray(np.clip(array, 0.0, 1.0))

@@ -50,7 +50,7 @@ COMMANDS: dict[str, tuple[type[Config], str]] = {
     "plot-all": (PlotAllConfig, "ia2.flows.plotting:plot_all"),
     "report": (ReportConfig, "ia2.flows.reporting:write_report"),
     "predict": (PredictConfig, "ia2.flows.prediction:predict_from"),
-    "merge": (MergeConfig, "ia2.flows.merging:merge_adapter"),
+    "merge": (MergeConfig, "ia2.commands.merge:merge_adapter"),
     "run": (RunConfig, "ia2.flows.experiments:run_experiment"),
     "status": (StatusConfig, "ia2.flows.status:status"),
     "clean": (CleanConfig, "ia2.flows.cleaning:clean"),

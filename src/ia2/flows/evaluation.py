@@ -1,8 +1,8 @@
-"""`ia2 evaluate`: says what matches and what is done, then makes one record after another.
+"""`ia2 evaluate`: lists what matches and what is done, then makes one record after another.
 
-A record that cannot be made stops no other: it is told at the end, and the command then fails. Where nothing but one
-and the same failure comes out, that is the error. Records are written one by one: a stopped command goes on from there,
-and what another process has made meanwhile is not made again.
+A record that cannot be made stops no other: it is reported at the end, and the command then fails. Where one failure is
+all that results, that is the error. Records are written one by one: a stopped command goes on from there, and a record
+that another process has made meanwhile is not made again.
 """
 
 import logging
@@ -12,11 +12,10 @@ from typing import Any
 
 from ia2 import store
 from ia2.commands.card import is_behind, refresh_card
-from ia2.commands.evaluate import Answering, evaluate_run, write_record
+from ia2.commands.evaluate import EvaluationJob, evaluate_run, write_record
 from ia2.config import EvaluateConfig, ModelConfig
 from ia2.errors import MachineError, UserError
 from ia2.flows.data import ensure_data
-from ia2.flows.evaluation_jobs import Job
 from ia2.flows.evaluation_plan import Plan, is_made_meanwhile, plan
 from ia2.flows.failures import Failure, raise_failures, telling_memory
 from ia2.models.loading import ModelCache
@@ -44,11 +43,11 @@ def evaluate(config: EvaluateConfig, models: ModelCache | None = None) -> list[P
 
 
 def _ensure_data(root: Path, planned: Plan, no_prepare: bool) -> None:
-    """Every dataset that is named or asked, and the splits of the passes that show demonstrations, where missing."""
-    asked = {job.asked.eval_dataset for job in planned.jobs}
-    shown = [job.asked for job in planned.jobs if True in job.passes]
+    """Make every dataset that is named or evaluated, and the splits that demonstrations come from, where missing."""
+    evaluated = {job.spec.eval_dataset for job in planned.jobs}
+    shown = [job.spec for job in planned.jobs if True in job.conditions]
     splits = {(one.icl_source_dataset, one.num_train_examples, one.run_idx) for one in shown}
-    ensure_data(root, [*planned.datasets.values(), *asked], splits, no_prepare)
+    ensure_data(root, [*planned.datasets.values(), *evaluated], splits, no_prepare)
 
 
 def _mend_cards(root: Path, planned: Plan) -> None:
@@ -66,7 +65,7 @@ class _Maker:
     config: EvaluateConfig
     models: ModelCache
 
-    def make(self, jobs: list[Job]) -> list[Failure]:
+    def make(self, jobs: list[EvaluationJob]) -> list[Failure]:
         """Make every record that can be made; returns what went wrong with the others."""
         failures = []
         for number, job in enumerate(jobs, 1):
@@ -79,18 +78,17 @@ class _Maker:
                 log.info("[%d/%d] %s: %s", number, len(jobs), _in_words(job.path), _accuracies(record))
         return failures
 
-    def _record(self, job: Job) -> dict[str, Any]:
+    def _record(self, job: EvaluationJob) -> dict[str, Any]:
         if job.conflict is not None:
             raise job.conflict
         with telling_memory(self.config.device):
             lm = self.models.load(
-                ModelConfig(model_id=job.asked.model_id, torch_dtype=self.config.torch_dtype, **self.config.placement())
+                ModelConfig(model_id=job.spec.model_id, torch_dtype=self.config.torch_dtype, **self.config.placement())
             )
             with store.file_lock(job.path.with_suffix("")):
                 if is_made_meanwhile(self.root, job):
                     return store.read_object(job.path)
-                model = Answering(lm, job.trained, self.config.token_budget)
-                record = evaluate_run(self.root, job.asked, model, job.passes)
+                record = evaluate_run(self.root, job, lm, self.config.token_budget)
                 write_record(job.path, record, self.config.command("evaluate"))
             if job.trained is not None:
                 refresh_card(self.root, job.trained.folder)
@@ -98,7 +96,7 @@ class _Maker:
 
 
 def _in_words(path: Path) -> str:
-    """A record as a run is told: `tok/gsm8k/{name}`, since names of different methods can be the same."""
+    """A record as a run is named: `tok/gsm8k/{name}`, since names of different methods can be the same."""
     evaluations = next(folder for folder in path.parents if folder.name == "evaluations")
     return str(path.with_suffix("").relative_to(evaluations))
 

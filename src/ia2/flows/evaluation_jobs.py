@@ -1,42 +1,26 @@
-"""Every record that an evaluation asks for: of which run or base model, on which evaluation set, shown what.
+"""Every record that an evaluation is requested to make: its run or base model, evaluation set and demonstrations.
 
 Without --model_id each run is evaluated on its own base model, and the base models are those of the runs; the default
-model only where no run says another.
+model only where there are no runs.
 """
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
 from ia2 import store
-from ia2.commands.evaluate import Evaluation, record_path
+from ia2.commands.evaluate import EvaluationJob, record_path
 from ia2.config import DEFAULT_MODEL_ID, EvaluateConfig
 from ia2.errors import UserError
+from ia2.evaluation.evaluation_set import EvaluationSpec
 from ia2.tasks import task
 from ia2.tasks.pool import load_pool
 from ia2.training.trained_run import TrainedRun
 
 
-@dataclass(frozen=True)
-class Job:
-    """One record that is asked for; `conflict` where another model's record has its name.
-
-    `written` says when the record was that stood as this was planned (st_mtime_ns); None where there was none.
-    """
-
-    asked: Evaluation
-    trained: TrainedRun | None
-    passes: tuple[bool, ...]
-    path: Path
-    done: bool = False
-    conflict: UserError | None = None
-    written: int | None = None
-
-
 class Jobs:
-    """Goes through runs, datasets and draws. `given` says how a dataset was given, by its name."""
+    """Jobs over runs, datasets and draws. `given` holds the datasets as they were given, by their names."""
 
     def __init__(
         self, root: Path, config: EvaluateConfig, runs: Sequence[TrainedRun], given: Mapping[str, str]
@@ -47,8 +31,8 @@ class Jobs:
         self.given = given
         self._num_tokens: dict[str, int] = {}
 
-    def all(self, wants_runs: bool) -> Iterator[Job]:
-        """Adapters first. Where the base model alone is asked for, runs still say which datasets and models."""
+    def all(self, wants_runs: bool) -> Iterator[EvaluationJob]:
+        """Adapters first. Where the base model alone is requested, datasets and models still follow from the runs."""
         if wants_runs:
             for trained in self.runs:
                 yield from self._of_run(trained)
@@ -60,21 +44,21 @@ class Jobs:
     def _models_of_runs(self) -> list[str]:
         return list(dict.fromkeys(run.config.model_id for run in self.runs)) or [DEFAULT_MODEL_ID]
 
-    def _of_run(self, trained: TrainedRun) -> Iterator[Job]:
-        run, passes = trained.config, (False, True) if self.config.eval_with_icl else (False,)
-        if self.config.control != "none" and True not in passes:
+    def _of_run(self, trained: TrainedRun) -> Iterator[EvaluationJob]:
+        run, conditions = trained.config, (False, True) if self.config.eval_with_icl else (False,)
+        if self.config.control != "none" and True not in conditions:
             return  # nothing is shown that could be wrong: it would be the ordinary record under another name
         for eval_dataset, source in self._pairs(run.dataset):
-            asked = self._evaluation(eval_dataset, source, (run.num_labels, run.run_idx), run.model_id)
-            asked = dataclasses.replace(asked, chat_template=run.chat_template)
-            yield Job(asked, trained, passes, record_path(self.root, asked, trained))
+            spec = self._spec(eval_dataset, source, (run.num_labels, run.run_idx), run.model_id)
+            spec = dataclasses.replace(spec, chat_template=run.chat_template)
+            yield EvaluationJob(spec, trained, record_path(self.root, spec, trained), conditions)
 
-    def _of_base(self, model_id: str, wants_runs: bool) -> Iterator[Job]:
+    def _of_base(self, model_id: str, wants_runs: bool) -> Iterator[EvaluationJob]:
         runs = [run for run in self.runs if run.config.model_id == model_id]
         for eval_dataset, source in self._pairs_of_base(runs if wants_runs or not self.config.eval_datasets else []):
             for draw in self._draws(source, runs if wants_runs else []):
-                asked = self._evaluation(eval_dataset, source, draw, model_id)
-                yield Job(asked, None, (False, True), record_path(self.root, asked, None))
+                spec = self._spec(eval_dataset, source, draw, model_id)
+                yield EvaluationJob(spec, None, record_path(self.root, spec, None))
 
     def _pairs(self, trained_dataset: str) -> Iterator[tuple[str, str]]:
         """Evaluation set and source of demonstrations, both by default what was trained on."""
@@ -110,9 +94,9 @@ class Jobs:
             )
         return chosen
 
-    def _evaluation(self, eval_dataset: str, source: str, draw: tuple[int, int], model_id: str) -> Evaluation:
+    def _spec(self, eval_dataset: str, source: str, draw: tuple[int, int], model_id: str) -> EvaluationSpec:
         config = self.config
-        return Evaluation(
+        return EvaluationSpec(
             eval_dataset=eval_dataset,
             icl_source_dataset=source,
             icl_max_demos=config.icl_max_demos,

@@ -1,6 +1,6 @@
-"""What `ia2 evaluate` would do: every record asked for, and which of them are done. Nothing is written or loaded.
+"""The plan of `ia2 evaluate`: every record requested, and which of them are done. Nothing is written or loaded.
 
-Records of one base model stand together, so that it is loaded once.
+Records of one base model are in a row, so that it is loaded once.
 """
 
 import dataclasses
@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from ia2 import store
-from ia2.commands.evaluate import is_recorded
+from ia2.commands.evaluate import EvaluationJob, is_recorded
 from ia2.config import AskingConfig, EvaluateConfig
 from ia2.errors import UserError
 from ia2.flows.data import name_of
-from ia2.flows.evaluation_jobs import Job, Jobs
+from ia2.flows.evaluation_jobs import Jobs
 from ia2.flows.selection import OF_BASE_TOO, Selection, fields_of, in_order, select
 from ia2.methods import parse_method
 from ia2.tasks import task
@@ -25,20 +25,20 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Plan:
-    """Every record asked for, the runs that nobody can read, and the datasets as they were given, by their names."""
+    """Every record requested, the runs that cannot be read, and the datasets as they were given, by their names."""
 
-    jobs: tuple[Job, ...]
+    jobs: tuple[EvaluationJob, ...]
     unreadable: Mapping[Path, UserError]
     datasets: Mapping[str, str]
 
     @property
-    def missing(self) -> list[Job]:
+    def missing(self) -> list[EvaluationJob]:
         return [job for job in self.jobs if not job.done]
 
     @property
     def text(self) -> str:
         """A line on the whole, and one for each kind of model, evaluation set and source of demonstrations."""
-        groups: dict[str, list[Job]] = {}
+        groups: dict[str, list[EvaluationJob]] = {}
         for job in self.jobs:
             groups.setdefault(_title(job), []).append(job)
         done = len(self.jobs) - len(self.missing)
@@ -57,34 +57,34 @@ VARIED = {
     "tokl_top_k": "tokl_top_k",
     "num_generated_tokens": "T",
 }
-"""What the plan says of the runs of a group, and in which words."""
+"""Fields of the runs of a group that the plan shows, and their words."""
 
 
-def _title(job: Job) -> str:
-    asked, run = job.asked, job.trained.config if job.trained else None
+def _title(job: EvaluationJob) -> str:
+    spec, run = job.spec, job.trained.config if job.trained else None
     who = f"{run.training_method} trained on {run.dataset}" if run else "base"
-    model = store.short_model_name(asked.model_id)
-    return f"{who} ({model}), evaluated on {asked.eval_dataset}, demonstrations from {asked.icl_source_dataset}"
+    model = store.short_model_name(spec.model_id)
+    return f"{who} ({model}), evaluated on {spec.eval_dataset}, demonstrations from {spec.icl_source_dataset}"
 
 
-def _counts(jobs: Sequence[Job]) -> str:
+def _counts(jobs: Sequence[EvaluationJob]) -> str:
     done = sum(job.done for job in jobs)
     return _records(jobs) + (f", {done} done" if done else "")
 
 
-def _records(jobs: Sequence[Job]) -> str:
+def _records(jobs: Sequence[EvaluationJob]) -> str:
     return f"{len(jobs)} record{'' if len(jobs) == 1 else 's'}"
 
 
-def _varied(jobs: Sequence[Job]) -> str:
-    draws = [{"num_labels": job.asked.num_train_examples, "run_idx": job.asked.run_idx} for job in jobs]
+def _varied(jobs: Sequence[EvaluationJob]) -> str:
+    draws = [{"num_labels": job.spec.num_train_examples, "run_idx": job.spec.run_idx} for job in jobs]
     known = [fields_of(job.trained.config) if job.trained else draw for job, draw in zip(jobs, draws, strict=True)]
     values = {word: in_order(one[name] for one in known if name in one) for name, word in VARIED.items()}
     return ", ".join(f"{word} {' '.join(map(str, found))}" for word, found in values.items() if found)
 
 
 def plan(root: Path, config: EvaluateConfig) -> Plan:
-    """What `config` asks for; UserError where nothing matches, or no evaluation set is said."""
+    """The jobs of `config`; UserError where nothing matches, or no evaluation set is named."""
     config, given = by_name(root, config)
     selection = select(root, config)
     wants_runs = config.model_types != ("base",)
@@ -93,8 +93,8 @@ def plan(root: Path, config: EvaluateConfig) -> Plan:
     jobs = list(Jobs(root, config, selection.runs, given).all(wants_runs))
     if not jobs:
         raise UserError(f"--control {config.control} changes what is shown: add base, or --eval_with_icl for the runs")
-    models = list(dict.fromkeys(job.asked.model_id for job in jobs))
-    jobs.sort(key=lambda job: models.index(job.asked.model_id))
+    models = list(dict.fromkeys(job.spec.model_id for job in jobs))
+    jobs.sort(key=lambda job: models.index(job.spec.model_id))
     return Plan(tuple(_checked(root, job) for job in jobs), selection.unreadable if wants_runs else {}, given)
 
 
@@ -120,21 +120,21 @@ def _check_empty(config: EvaluateConfig, selection: Selection) -> None:
     log.warning("%s: the base model alone is evaluated", selection.told)
 
 
-def _checked(root: Path, job: Job) -> Job:
-    """The job, with whether its record stands whole."""
+def _checked(root: Path, job: EvaluationJob) -> EvaluationJob:
+    """The job, done where its record is current."""
     job = dataclasses.replace(job, written=_written(job))
     try:
-        return dataclasses.replace(job, done=is_recorded(root, job.asked, job.trained, job.passes))
+        return dataclasses.replace(job, done=is_recorded(root, job))
     except UserError as error:
         return dataclasses.replace(job, conflict=error)
 
 
-def is_made_meanwhile(root: Path, job: Job) -> bool:
-    """Whether another process has made the record since it was planned; to be asked with the record locked."""
+def is_made_meanwhile(root: Path, job: EvaluationJob) -> bool:
+    """True where another process has made the record since it was planned; to be called with the record locked."""
     return _written(job) != job.written and _checked(root, job).done
 
 
-def _written(job: Job) -> int | None:
+def _written(job: EvaluationJob) -> int | None:
     try:
         return job.path.stat().st_mtime_ns
     except FileNotFoundError:

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from ia2 import store
+from ia2.analysis.similarity import Similarity, examine_similarities
+from ia2.analysis.subspace import Overlap, examine_overlaps
 from ia2.config import PlotSelection, TrainConfig
 from ia2.errors import UserError
 from ia2.flows.records import accepted, fields_of, fields_of_run, passes, passing
 from ia2.report.material import Place
-from ia2.report.overlaps import Overlap, examine_overlaps
-from ia2.report.reading import Problem, tell
 from ia2.report.results import Record, Settings
-from ia2.report.similarities import Similarities, Similarity, examine_similarities
+from ia2.store.measurements import Examined, Problem, tell
 
 OF_PLACES = ("eval_datasets", "icl_source_datasets", "model_id")
 """Filters that choose among places, but for the dataset trained on, since a base model stands beside all of them, and
@@ -48,7 +48,7 @@ class Found:
 
 def read_stored(root: Path, config: PlotSelection, records: Iterable[Record], kinds: Iterable[str]) -> Stored:
     """The records, and what the wanted kinds of plots need of the analyses; a file that is not whole is told."""
-    similarities = examine_similarities(root) if "similarity" in kinds else Similarities((), ())
+    similarities = examine_similarities(root) if "similarity" in kinds else Examined[Similarity]()
     overlaps = examine_overlaps(root) if "overlap" in kinds else None
     problems = (*similarities.problems, *(overlaps.problems if overlaps else ()))
     tell(problems)

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ia2.analysis.similarity import Similarity
+from ia2.analysis.subspace import PAIR_COLUMNS, ROW_COLUMNS, Overlap
 from ia2.config import TrainConfig
 from ia2.methods import TEACHER
-from ia2.report.overlaps import PAIR_COLUMNS, ROW_COLUMNS, Overlap
 from ia2.report.points import ALONG_A_LINE, Line, Name, names_of
 from ia2.report.results import Record
 from ia2.report.runs import TrainedRun, config_key
 from ia2.report.selection import cell_of, choose
-from ia2.report.similarities import Similarity, by_layer, by_layer_and_token, overall
 from ia2.report.styles import style_of
 from ia2.report.text import settings_of, told_apart
 
@@ -82,7 +82,7 @@ def _fields(run: TrainConfig | None) -> dict[str, Any]:
 def heat_map_series(models: Sequence[Compared]) -> pd.DataFrame:
     """name, layer, token, cosine: the mean over the runs that have such a token."""
     frames = [
-        pd.concat([by_layer_and_token(run) for run in model.runs])
+        pd.concat([run.by_layer_and_token() for run in model.runs])
         .groupby(["layer", "token"], as_index=False)["cosine"]
         .mean()
         .assign(name=model.title)
@@ -97,7 +97,7 @@ def layer_series(models: Sequence[Compared]) -> pd.DataFrame:
     """The frame of `similarity_by_layer`; the runs answered the same examples, so their intervals are averaged."""
     frames = []
     for model in models:
-        every = pd.concat([by_layer(run) for run in model.runs])
+        every = pd.concat([run.by_layer() for run in model.runs])
         every["half"] = NORMAL * every["sd"] / np.sqrt(every["n"])
         mean = every.groupby("layer", as_index=False)[["cosine", "half"]].mean()
         mean["low"], mean["high"] = mean["cosine"] - mean["half"], mean["cosine"] + mean["half"]
@@ -126,7 +126,7 @@ def performance_pairs(models: Sequence[Compared], records: Iterable[Record]) -> 
             if record is None:
                 continue
             numbers = {name: record.metrics.get(metric, np.nan) for name, metric in PER_METRIC.items()}
-            told = {"dataset": one.eval_dataset, "with_icl": False, "similarity": overall(one).mean}
+            told = {"dataset": one.eval_dataset, "with_icl": False, "similarity": one.mean}
             rows.append({**style, **told, **numbers})
     return pd.DataFrame(rows, columns=PAIRS)
 
@@ -138,7 +138,7 @@ def overlap_series(pairs: Sequence[Overlap]) -> pd.DataFrame:
         [settings_of(one.config_a, one.config_b) for one in pairs],
     )
     in_order = sorted(zip(map(_place, pairs), names, pairs, strict=True), key=lambda one: one[:2])
-    frames = [pair.rows().assign(**pair.described(), name=name) for _, name, pair in in_order if pair.num_rows]
+    frames = [pair.frame().assign(name=name) for _, name, pair in in_order if pair.num_rows]
     return (
         pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["name", *PAIR_COLUMNS, *ROW_COLUMNS])
     )

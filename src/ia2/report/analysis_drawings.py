@@ -6,11 +6,11 @@ from dataclasses import replace
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ia2.analysis.subspace import Overlap
 from ia2.report import plot_captions as captions
 from ia2.report.analyses import heat_map_series, layer_series, overlap_series, performance_pairs
 from ia2.report.captions import between, of_runs
 from ia2.report.material import Drawing, Material
-from ia2.report.overlaps import Overlap
 from ia2.report.plots import (
     overlap_bars,
     overlap_boxes,

@@ -7,17 +7,17 @@ or an F1; what is known of their chance is how runs differ.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from ia2.errors import UserError
 from ia2.evaluation.calibration import entropy
 from ia2.evaluation.statistics import Interval, bootstrap_interval, interval_over_runs, proportion_interval
-from ia2.report.reading import read_rows
+from ia2.store.measurements import read_rows
 
 FEWEST_RUNS = 3
 Column = npt.NDArray[Any]
@@ -54,14 +54,14 @@ def interval_of(metric: str, records: Sequence[str], with_icl: bool, values: Seq
     """The 95% interval of the mean over runs of a metric in one pass; `values` and `records` (paths) are the runs'.
 
     Over runs and examples for the metrics of `SCORES`; else over runs, NaN for one or two, which show no more than
-    themselves.
-    UserError where the runs answered different examples.
+    themselves. UserError where the runs answered different examples.
     """
     if metric not in SCORES:
         return interval_over_runs(values) if len(values) >= FEWEST_RUNS else Interval(math.nan, math.nan)
-    runs = [_read_scores(metric, path, with_icl) for path in records]
-    check_same_examples(records, [run.idx for run in runs])
-    scores = np.stack([run.scores for run in runs])
+    column, score = SCORES[metric]
+    runs = [read_examples(path, with_icl, column) for path in records]
+    check_same_examples(records, [run.index.to_numpy() for run in runs])
+    scores = np.stack([score(run.to_numpy()) for run in runs])
     return percent_interval(scores / 100) if metric.endswith("accuracy") else bootstrap_interval(scores)
 
 
@@ -81,19 +81,11 @@ def check_same_examples(records: Sequence[str], examples: Sequence[Column]) -> N
             )
 
 
-@dataclass(frozen=True)
-class _Scores:
-    """Of the examples of one pass, in order of idx: two of one idx keep their order."""
-
-    idx: Column
-    scores: Floats
-
-
-def _read_scores(metric: str, record: str, with_icl: bool) -> _Scores:
-    column, score = SCORES[metric]
+def read_examples(record: str, with_icl: bool, column: str) -> "pd.Series[Any]":
+    """A column of a record's examples under one condition, by idx in ascending order; those of one idx keep theirs."""
     names = ["idx", "with_icl", column]
     table = read_rows(Path(record).with_suffix(".parquet"), names)
     idx, shown, values = (table[name].to_numpy(zero_copy_only=False) for name in names)
     order = np.flatnonzero(shown == with_icl)
     order = order[np.argsort(idx[order], kind="stable")]
-    return _Scores(idx[order], score(values[order]))
+    return pd.Series(values[order], index=idx[order])

@@ -8,20 +8,17 @@ numbers of labels (`act` takes no dev labels), so both budgets stand beside it.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 
-from ia2.config import VARIANT_FIELDS, LabelType
 from ia2.evaluation.statistics import paired_permutation_test
-from ia2.methods import parse_method
-from ia2.report.example_scores import check_same_examples, percent_interval
-from ia2.report.reading import read_rows
+from ia2.methods import VARIANTS, LabelType, parse_method
+from ia2.report.example_scores import check_same_examples, percent_interval, read_examples
 from ia2.report.styles import control_of
 
-OF_A_VARIANT = frozenset().union(*VARIANT_FIELDS.values())
+OF_A_VARIANT = frozenset[str]().union(*(row.fields for row in VARIANTS.values()))
 LABEL_TYPES = get_args(LabelType)
 DEFAULT_LABELS = "icl_outputs"
 """What a method without a label type is trained on."""
@@ -141,14 +138,6 @@ def read_answers(records: Mapping[int, str], with_icl: bool) -> Answers:
 
     UserError where the runs answered different examples.
     """
-    found = {run: _read_answers(path, with_icl) for run, path in records.items()}
+    found = {run: read_examples(path, with_icl, "correct") for run, path in records.items()}
     check_same_examples(list(records.values()), [answers.index.to_numpy() for answers in found.values()])
     return found
-
-
-def _read_answers(path: str, with_icl: bool) -> "pd.Series[bool]":
-    rows = read_rows(Path(path).with_suffix(".parquet"), ["idx", "with_icl", "correct"])
-    idx, shown, correct = (rows[name].to_numpy() for name in ("idx", "with_icl", "correct"))
-    order = np.flatnonzero(shown == with_icl)
-    order = order[np.argsort(idx[order], kind="stable")]
-    return pd.Series(correct[order], index=idx[order])

@@ -8,10 +8,10 @@ from functools import cached_property
 
 from matplotlib.figure import Figure
 
+from ia2.analysis.similarity import Similarity
 from ia2.config import HpSelection
 from ia2.report.analyses import Compared, compared
 from ia2.report.points import Measurements
-from ia2.report.similarities import Similarity
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,14 @@ from typing import TypeVar
 import numpy as np
 from markupsafe import Markup
 
+from ia2.analysis.similarity import Similarity
+from ia2.analysis.subspace import Overlap
 from ia2.report.analyses import Compared, compared, layer_series, overlap_series
 from ia2.report.captions import between, number, of_runs
 from ia2.report.material import Place
-from ia2.report.overlaps import Overlap
 from ia2.report.plot_captions import BARS, layers_caption, overlap_caption
 from ia2.report.plots import overlap_bars, similarity_by_layer
 from ia2.report.sections.base import PageData, Section
-from ia2.report.similarities import Similarity, overall
 from ia2.report.svg import inline_svg
 from ia2.report.templates import render
 
@@ -58,7 +58,7 @@ def _similarity(title: str, models: Sequence[Compared]) -> Markup:
     svg = inline_svg(similarity_by_layer(layer_series(models)), f"similarity {title}")
     counts = of_runs([len(model.runs) for model in models])
     examples = between([run.num_examples for model in models for run in model.runs])
-    means = {model.title: float(np.mean([overall(run).mean for run in model.runs])) for model in models}
+    means = {model.title: float(np.mean([run.mean for run in model.runs])) for model in models}
     alternative = f"Cosine with the teacher by layer, {title}; over all layers: {_told(means)}."
     caption = layers_caption(title, counts, examples)
     return render("figure", svg=svg, title=title, alternative=alternative, caption=caption)

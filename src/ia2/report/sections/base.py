@@ -7,14 +7,14 @@ from pathlib import Path
 import pandas as pd
 from markupsafe import Markup
 
+from ia2.analysis.similarity import Similarity
+from ia2.analysis.subspace import Overlap
 from ia2.report.costs import StageCost
 from ia2.report.examples import QuerySet
-from ia2.report.overlaps import Overlap
 from ia2.report.query_sets import query_sets
 from ia2.report.results import Record, Results
 from ia2.report.runs import TrainedRun
 from ia2.report.selection import Selection
-from ia2.report.similarities import Similarity
 from ia2.report.summary import Group, groups
 
 

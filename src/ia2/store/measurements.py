@@ -1,4 +1,4 @@
-"""Files of ours read strictly: whole and understood, or a problem that is shown, or an error.
+"""Measurements as pairs of files, JSON beside parquet: written whole, read strictly, and current or to be made again.
 
 A file that cannot be read whole is no measurement, and stands in no table. From schema 2 on a file holds the digests of
 its own content and of the rows beside it. One of a newer schema stops the reading, because guessing at its meaning
@@ -6,21 +6,22 @@ could show wrong numbers as right ones.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import pyarrow
 import pyarrow.parquet
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ia2.config import absolute_model_id
 from ia2.errors import UserError
-from ia2.store import file_digest, read_object
+from ia2.store import atomic_write, file_digest, read_object, write_object
 
 
 class Measured(BaseModel):
-    """What was measured: the numbers of a JSON file, and the rows that they come from in the parquet beside it."""
+    """A measurement: the numbers of a JSON file, and the rows that they come from in the parquet beside it."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
 
@@ -81,6 +82,48 @@ def read_whole(path: Path, kind: type[Kind], newest: int, columns: Sequence[str]
     except ValueError as error:
         return Problem(path, str(error))
     return record
+
+
+def why_stale(
+    path: Path,
+    found: Measured | Problem,
+    digests: Callable[[dict[str, Any]], Mapping[str, object]],
+    model_id: str | None = None,
+    parts: Callable[[str], Mapping[str, str] | None] = lambda _: None,
+) -> str | None:
+    """Reason why the measurement at `path` is to be made again; None where it is current.
+
+    It is current where it could be read (`found`), each of the `digests`, which may depend on its content, is the one
+    it was made from, and so is each of the `parts` of the base model's files, as far as both are known. UserError where
+    it is of another `model_id`, since two models can have one name.
+    """
+    if isinstance(found, Problem):
+        return f"it is damaged: {found.reason}"
+    try:
+        content = read_object(path)
+    except UserError as error:  # another process has replaced it meanwhile
+        return f"it is damaged: {error}"
+    was = content.get("eval", content).get("model_id")
+    if model_id is not None and absolute_model_id(was) != model_id:
+        raise UserError(f"{path} is of model_id={was!r}, not {model_id!r}; rename one of them, or use another --root")
+    changed = [name for name, digest in digests(content).items() if name not in content or content[name] != digest]
+    base = content.get("base")
+    if model_id is not None and isinstance(base, dict) and isinstance(known := base.get("parts"), dict):
+        now = parts(model_id) or {}
+        changed += [f"the base model's {part}" for part, digest in now.items() if known.get(part) != digest]
+    return f"{', '.join(changed)} is not that of the files on disk" if changed else None
+
+
+def write_measured(path: Path, content: Mapping[str, Any], digest: str, write_rows: Callable[[Path], object]) -> None:
+    """Write a measurement: its rows, by `write_rows`, and then its JSON with their sha256 under the name `digest`.
+
+    The JSON before it is removed first: an older one must never be beside new rows. So one that can be found is whole.
+    """
+    rows = path.with_suffix(".parquet")
+    path.unlink(missing_ok=True)
+    with atomic_write(rows) as temporary:
+        write_rows(temporary)
+    write_object(path, {**content, digest: file_digest(rows)})
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from typing import Any
 
 import pandas as pd
 
+from ia2.analysis.similarity import ROWS as COLUMNS
+from ia2.analysis.subspace import ROW_COLUMNS
 from ia2.config import TrainConfig
-from ia2.report.overlaps import MEASURES, ROW_COLUMNS
-from ia2.report.similarities import COLUMNS
 from ia2.store import write_json
 
 ROWS = [
@@ -43,7 +43,7 @@ def write_similarity(root: Path, name: str = "one", rows: list[tuple[Any, ...]] 
     path = root / "outputs" / "similarity" / written["method"] / written["trained_dataset"] / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     kinds = {"idx": "int64", "layer": "int32", "token": "int32", "cosine": "float32"}
-    pd.DataFrame(rows, columns=list(COLUMNS)).astype(kinds).to_parquet(path.with_suffix(".parquet"))
+    pd.DataFrame(rows, columns=COLUMNS.names).astype(kinds).to_parquet(path.with_suffix(".parquet"))
     write_json(path, written)
     return path
 
@@ -57,7 +57,13 @@ def write_overlap(root: Path, name: str, value: float = 0.5, num_rows: int = 2, 
     path = root / "outputs" / "subspace" / "capitals" / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [
-        {"layer": layer, "projection": "self_attn.q_proj", "rank_a": 8, "rank_b": 7, **dict.fromkeys(MEASURES, value)}
+        {
+            "layer": layer,
+            "projection": "self_attn.q_proj",
+            "rank_a": 8,
+            "rank_b": 7,
+            **dict.fromkeys(ROW_COLUMNS[4:], value),
+        }
         for layer in range(num_rows)
     ]
     pd.DataFrame(rows, columns=list(ROW_COLUMNS)).to_parquet(path.with_suffix(".parquet"))
