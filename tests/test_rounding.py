@@ -37,3 +37,5 @@ def test_the_last_bits_differ_and_the_same_bits_come_again() -> None:
     with another_rounding(1):
         assert (whole @ whole).tolist() == [[2, 2], [2, 2]]
         assert (torch.zeros(0, 4) @ torch.zeros(4, 2)).shape == (0, 2)
+        half = torch.tensor([1.0, 0.0]) * torch.randn(3, 1)
+        assert not (half @ torch.eye(2))[:, 1].any()

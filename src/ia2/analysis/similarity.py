@@ -303,10 +303,10 @@ def read_shared_prompts(
     root: Path, asked: EvaluationSpec, names: set[str], lm: LanguageModel, token_budget: int | None
 ) -> SharedPrompts:
     """Prompts of the models of these names, and responses of the teacher, which are decoded once and kept."""
-    from ia2.models.generation import GenerationConfig, generate
+    from ia2.models.generation import GenerationConfig
     from ia2.models.hooked_model import HookedModel
     from ia2.prompts.tokenization import TokenizedExample
-    from ia2.training.targets import Targets, load_usable, save_targets
+    from ia2.training.targets import load_or_collect
 
     bare = read_evaluation_set(root, asked.eval_dataset, asked.num_eval_examples)
     idx = tuple(query.idx for query in bare.queries)
@@ -326,15 +326,16 @@ def read_shared_prompts(
     identity |= data_digests(root, asked)
     folder = responses_folder(root, store.value_digest(identity))
     with store.file_lock(folder):
-        known = load_usable(folder, ())
-        if known is None:
-            stopper = lm.stopper(asked.stop, asked.chat_template)
-            with tqdm(total=len(idx), desc="responses", unit="example", leave=False, disable=None) as bar:
-                config = GenerationConfig(asked.num_generated_tokens_eval, stopper, token_budget)
-                decoded = generate(HookedModel(lm.model), prompts[TEACHER], config, progress=bar.update)
-                known = Targets(tuple(decoded))
-            folder.mkdir(exist_ok=True)
-            save_targets(folder, known, identity)
+        known = load_or_collect(
+            folder,
+            identity,
+            {"tokens"},
+            hooked=HookedModel(lm.model),
+            prompts=prompts[TEACHER],
+            how=lambda: GenerationConfig(
+                asked.num_generated_tokens_eval, lm.stopper(asked.stop, asked.chat_template), token_budget
+            ),
+        )
         provenance = {"responses": folder.name, "responses_sha256": store.file_digest(folder / TOKENS)}
     examples = {
         name: [TokenizedExample(*both) for both in zip(own, known.responses, strict=True)]

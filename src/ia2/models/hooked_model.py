@@ -6,7 +6,7 @@ as PEFT's own forward, and it leaves positions within a batch unchanged.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -79,28 +79,13 @@ class HookedModel:
         self._blocks = attention_blocks(self.base)
         self._head = cast(nn.Module, self.base.get_output_embeddings())
 
-    def outputs(  # noqa: PLR0913 - the batch, and what is wanted of it
-        self,
-        input_ids: Tensor,
-        rows: Tensor,
-        columns: Tensor,
-        *,
-        activations: bool,
-        logits: bool,
-        adapters: Sequence[str] | None = None,
+    def outputs(
+        self, input_ids: Tensor, rows: Tensor, columns: Tensor, *, activations: bool, logits: bool
     ) -> ModelOutputs:
-        """Run input_ids [B, S], padded on the right: causal attention alone then keeps padding out.
-
-        `adapters` names each row's own adapter, where the model has several.
-        """
+        """Run input_ids [B, S], padded on the right: causal attention alone then keeps padding out."""
         cache = self.virtual_cache(len(input_ids))
         inputs = {"input_ids": input_ids, "past_key_values": cache, "use_cache": cache is not None}
-        adapted: AbstractContextManager[Any] = nullcontext()
-        if adapters is not None:
-            assert isinstance(self.model, PeftModel)
-            adapted = self.model._enable_peft_forward_hooks(adapter_names=list(adapters))
-        with adapted:
-            found = self.outputs_at(rows, columns, activations=activations, **inputs)
+        found = self.outputs_at(rows, columns, activations=activations, **inputs)
         return ModelOutputs(
             hidden_states=found.hidden_states,
             activations=None if found.activations is None else found.activations.float(),
