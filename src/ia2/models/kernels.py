@@ -98,12 +98,21 @@ def _fused_norm(norm: nn.Module, of_many: Callable[[Tensor], Tensor] | None, hid
 
 def pack_linears(model: nn.Module) -> int:
     """Pack every frozen float32 linear layer of a model on a CPU; returns their number, 0 where packing fails here."""
-    if not _can_pack():
+    if not torch.backends.mkldnn.is_available():
+        return 0
+    generator = torch.Generator().manual_seed(0)
+    inputs, matrix = torch.randn(5, 48, generator=generator), torch.randn(32, 48, generator=generator)
+    try:  # the private operators, on a small product
+        pack = torch.ops.mkldnn._reorder_linear_weight
+        product = _multiply(inputs, pack(matrix), None)
+    except (RuntimeError, AttributeError) as error:
+        log.debug("packed linear layers are not available: %s", error)
+        return 0
+    if not torch.allclose(product, inputs @ matrix.t(), rtol=1e-4, atol=1e-4):
         return 0
     layers = [module for module in model.modules() if type(module) is nn.Linear and not is_spread(module)]
     weights = {layer: layer.weight for layer in layers if not layer.weight.requires_grad}
     weights = {layer: one for layer, one in weights.items() if (one.device.type, one.dtype) == ("cpu", torch.float32)}
-    pack = torch.ops.mkldnn._reorder_linear_weight
     for layer, weight in weights.items():
         packed, transposed = pack(weight.detach()), pack(weight.detach().t().contiguous())
         forward = partial(_packed_linear, layer, weight._version, packed, transposed)
@@ -144,17 +153,3 @@ class _Product(torch.autograd.Function):
 def _multiply(inputs: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:
     product: Tensor = torch.ops.mkldnn._linear_pointwise(inputs, packed, bias, "none", [], "")
     return product
-
-
-def _can_pack() -> bool:
-    """Try the private operators: True where they exist and compute what the ordinary product does."""
-    if not torch.backends.mkldnn.is_available():
-        return False
-    generator = torch.Generator().manual_seed(0)
-    inputs, weight = torch.randn(5, 48, generator=generator), torch.randn(32, 48, generator=generator)
-    try:
-        product = _multiply(inputs, torch.ops.mkldnn._reorder_linear_weight(weight), None)
-    except (RuntimeError, AttributeError) as error:
-        log.debug("packed linear layers are not available: %s", error)
-        return False
-    return torch.allclose(product, inputs @ weight.t(), rtol=1e-4, atol=1e-4)

