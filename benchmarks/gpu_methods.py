@@ -21,7 +21,6 @@ from ia2.prompts.tokenization import Ids
 from ia2.training.dataset import from_answers, from_targets
 from ia2.training.targets import Targets, collect
 from ia2.training.trainer import History, Lesson, PhaseArguments, fit
-from ia2.training.variants import VARIANTS
 
 LIMIT = 40e9
 NUM_EXAMPLES, DEMONSTRATIONS, QUERY = 6, 800, 100
@@ -66,7 +65,7 @@ def take_steps(model: torch.nn.Module, name: str, queries: list[Ids], targets: T
     good = True
     with new_adapter(model, peft_config(model, config), seed=0) as student:
         hooked = HookedModel(student)
-        for phase in VARIANTS[config.method.variant]:
+        for phase in config.method.phases:
             weights = {loss: weight for loss, weight in phase.weights(0.5).items() if weight}
             lessons = (
                 from_targets(queries, targets)

@@ -271,6 +271,39 @@ def test_names(fields: dict[str, Any], expected: str) -> None:
     assert name(**fields) == expected
 
 
+# By hand from the published scheme: {model}_{adapter}_{T}_{N}_{lr}_{run}_{what the variant adds}
+ADAPTER_PARTS = {"": "qko_4_16", "ia3-": "ia3_v", "prompt-": "prompt_5", "prefix-": "prefix_5"}
+VARIANT_PARTS = {
+    "tok": ("_icl_outputs", "_ground_truth"),
+    "tokl": ("_icl_outputs", "_icl_outputs_topk7"),
+    "act": ("", "+layers=0-1+act_norm=layer"),
+    "tna": ("_0.002", "_0.5+layers=0-1+act_norm=layer"),
+    "a2t": ("_icl_outputs", "_ground_truth+layers=0-1+act_norm=layer"),
+    "t2a": ("_icl_outputs", "_ground_truth+layers=0-1+act_norm=layer"),
+}
+"""As it is named with the defaults, and with every field that a variant may have given another value."""
+
+
+@pytest.mark.parametrize("variant", VARIANT_PARTS)
+@pytest.mark.parametrize("prefix", ADAPTER_PARTS)
+def test_names_of_all_methods_and_options(prefix: str, variant: str) -> None:
+    adapter = {"lora_type": "qko", "lora_r": 4, "lora_alpha": 16, "ia3_type": "v", "num_virtual_tokens": 5}
+    options = {"tokl_top_k": 7, "ce_loss_weight": 0.5, "layers": "0-1", "act_norm": "layer"}
+    if variant not in ("tokl", "tna"):  # which refuse it
+        options["label_type"] = "ground_truth"
+    method = {"training_method": prefix + variant, "num_generated_tokens": 3, "run_idx": 2, **adapter}
+    start, (plain, full) = f"Qwen3-4B-Base_{ADAPTER_PARTS[prefix]}_3", VARIANT_PARTS[variant]
+    assert name(**method) == f"{start}_100_0.0001_2{plain}"
+    assert name(**method, **options) == f"{start}_100_0.0001_2{full}"
+    low_data = {"ldr_mode": True, "num_labelled_samples": 6, "num_unlabelled_samples": 9, "max_permutations": 2}
+    assert name(**method, **low_data) == f"{start}_6_0.0001_2_ldr6_9_2{plain}"
+    assert name(**method, **low_data, **options) == f"{start}_6_0.0001_2_ldr6_9_2{full}"
+
+
+def test_the_table_of_names_holds_every_method() -> None:
+    assert {prefix + variant for prefix in ADAPTER_PARTS for variant in VARIANT_PARTS} == set(METHODS)
+
+
 def test_the_folder_says_method_and_dataset(tmp_path: Path) -> None:
     config = TrainConfig(training_method="ia3-act", dataset="sst2", num_generated_tokens=1)
     folder = store.run_folder(tmp_path, config)

@@ -64,7 +64,7 @@ def test_they_are_read_as_they_say(root: Path) -> None:
         (pool.train[0],),
         (pool.train[1], pool.train[0]),
     ]
-    fixed = load_split(store.fixed_path(root, "sciq", 2, 0), pool.train)
+    fixed = load_split(store.split_path(root, "sciq", 2, 0, "fixed"), pool.train)
     assert [prompt.demonstrations for prompt in fixed.train] == [(pool.train[2],)] * 2
     assert fixed.dev[0].demonstrations == (pool.train[0], pool.train[1])
 

@@ -16,12 +16,11 @@ from transformers import PreTrainedModel
 
 from ia2.config import TrainConfig
 from ia2.flows.training import resolve, train
-from ia2.methods import Adapter, Variant, parse_method
+from ia2.methods import ACT, TOK, TOKL, Adapter, parse_method
 from ia2.models.loading import LanguageModel, ModelCache
 from ia2.training.dataset import DistillationDataset
 from ia2.training.run_inputs import lesson_of, read_run_inputs
 from ia2.training.trainer import Lesson
-from ia2.training.variants import ACT, TOK, TOKL
 
 SHAPES = ("llama", "qwen3", "gemma3_text", "gpt2")
 NUM_EXAMPLES, NUM_TOKENS, NUM_STEPS, NUM_VIRTUAL_TOKENS = 4, 4, 60, 8
@@ -91,7 +90,7 @@ class School:
     def lm(self) -> LanguageModel:
         return self.models.load(self.config("act"))
 
-    def lesson(self, variant: Variant, **changes: Any) -> Lesson:
+    def lesson(self, variant: str, **changes: Any) -> Lesson:
         """What the (last) phase of a variant is fitted on."""
         phase = {"tok": TOK, "a2t": TOK, "tokl": TOKL}.get(variant, ACT)
         config = resolve(self.config(variant, **changes))

@@ -14,18 +14,17 @@ from plain_forward import plain_forward
 from safetensors.torch import load_file
 from school import LR, NUM_EXAMPLES, NUM_STEPS, NUM_TOKENS, SHAPES, School, history, outspoken_model
 
-from ia2.methods import METHODS, Adapter, Variant
+from ia2.methods import METHODS, Adapter, Loss
 from ia2.models.adapters import new_adapter, peft_config, saved_adapter
 from ia2.models.hooked_model import HookedModel
 from ia2.prompts.tokenization import TokenizedExample, collate
 from ia2.training.dataset import DistillationDataset, example_losses
-from ia2.training.variants import VARIANTS, Loss
 
 SchoolOf = Callable[[str], School]
 ALL: dict[Loss, float] = {"act": 1.0, "tok": 1.0, "tokl": 1.0}
 UNSEEN = (5, 77, 130, 9, 201)
 
-FALLS: dict[Adapter, dict[Variant, float]] = {
+FALLS: dict[Adapter, dict[str, float]] = {
     "lora": {"act": 10, "tok": 30, "tokl": 30, "tna": 10, "a2t": 30, "t2a": 5},
     "ia3": {"act": 2, "tok": 20, "tokl": 4, "tna": 2, "a2t": 20, "t2a": 1.5},
     "prompt": {"act": 2, "tok": 3, "tokl": 4, "tna": 2, "a2t": 4, "t2a": 2},
@@ -76,7 +75,7 @@ def test_the_loss_falls(shape: str, method: str, school_of: SchoolOf) -> None:
     folder = school.train(method)
     lessons = school.everything()
     before, after = losses_of(school, lessons, None, method), losses_of(school, lessons, folder, method)
-    weights = VARIANTS[variant][-1].weights(0.5)
+    weights = METHODS[method].phases[-1].weights(0.5)
     first, last = (sum(weight * losses[name] for name, weight in weights.items()) for losses in (before, after))
     assert last < first / FALLS[adapter][variant]
     if adapter == "lora" and set(weights) == {"tok"}:

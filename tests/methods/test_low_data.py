@@ -12,16 +12,16 @@ from torch import Tensor
 
 from ia2 import store
 from ia2.flows.training import resolve
+from ia2.methods import ACT, TOK
 from ia2.models.decoding_state import DecodingState, StepOutput
 from ia2.models.generation import GenerationConfig, generate
 from ia2.models.hooked_model import HookedModel
-from ia2.prompts.low_data import LowDataSplitSpec, draw_low_data_split
+from ia2.prompts.splits import LowDataSplitSpec, draw_low_data_split
 from ia2.prompts.tokenization import Ids
 from ia2.tasks.base import Example
 from ia2.training.run_inputs import RunInputs, lesson_of, read_run_inputs
 from ia2.training.targets import collect
 from ia2.training.trained_run import read_trained_run
-from ia2.training.variants import ACT, TOK
 
 N, M, K = 3, 5, 4
 REGIME: dict[str, Any] = {

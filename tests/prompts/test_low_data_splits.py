@@ -15,8 +15,16 @@ from ia2.config import CreateConfig
 from ia2.errors import UserError
 from ia2.flows.data import create_all
 from ia2.flows.training import resolve
-from ia2.prompts.low_data import LowDataSplitSpec, distinct_orders, draw_low_data_split, low_data_to_json
-from ia2.prompts.splits import SplitSpec, draw_split, load_split, split_from_json
+from ia2.prompts.splits import (
+    LowDataSplitSpec,
+    SplitSpec,
+    distinct_orders,
+    draw_low_data_split,
+    draw_split,
+    load_split,
+    split_from_json,
+    split_to_json,
+)
 from ia2.tasks.base import Example
 from ia2.tasks.pool import load_pool
 
@@ -107,7 +115,7 @@ def test_no_query_is_shown_its_own_answer() -> None:
 @given(draws)
 def test_a_split_comes_back_from_its_file(draw: LowDataSplitSpec) -> None:
     split = draw_low_data_split(POOL, draw)
-    data = low_data_to_json(split, draw)
+    data = split_to_json(split, draw)
     assert [row["idx"] for row in data["labelled"]] == [example.idx for example in split.labelled]
     again = split_from_json(data, POOL, "file")
     assert (again.train, again.dev, again.remaining) == (split.train, split.dev, split.remaining)

@@ -5,13 +5,13 @@ import torch
 from made_up_ids import made_up_ids
 
 from ia2.config import TrainConfig
+from ia2.methods import Loss
 from ia2.models.adapters import new_adapter, peft_config
 from ia2.models.hooked_model import HookedModel
 from ia2.models.loading import LanguageModel
 from ia2.prompts.tokenization import Ids
 from ia2.training.dataset import DistillationDataset, example_losses, from_answers, from_targets, weighted
 from ia2.training.targets import Targets, add_kinds
-from ia2.training.variants import Loss
 
 QUERIES: list[Ids] = made_up_ids("queries", 4, 9, 6, 1, 5)
 PROMPTED: list[Ids] = [demos + query for demos, query in zip(made_up_ids("demos", *[20] * 5), QUERIES, strict=True)]

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ia2.config import TrainConfig
+from ia2.methods import Loss
 from ia2.models.adapters import new_adapter, peft_config, trainable_parameters
 from ia2.models.hooked_model import HookedModel
 from ia2.training.dataset import DistillationDataset, example_losses, from_targets, weighted
 from ia2.training.targets import Targets, add_kinds
 from ia2.training.trainer import Lesson, PhaseArguments, fit
-from ia2.training.variants import Loss
 
 ALPHA, RANK, LR = 8, 4, 1e-3
 QUERIES = made_up_ids("queries", 4, 9, 6, 3, 5)

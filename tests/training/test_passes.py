@@ -14,13 +14,13 @@ from torch import Tensor
 
 from ia2.config import TrainConfig
 from ia2.errors import UserError
+from ia2.methods import Loss
 from ia2.models.adapters import ALONE, Beginning, peft_config, snapshot, trainable_adapters
 from ia2.models.hooked_model import HookedModel
 from ia2.training.dataset import Matching, Share, exercise_of, from_targets, losses_of
 from ia2.training.passes import Request, drive, passes_of
 from ia2.training.targets import Targets, add_kinds
 from ia2.training.trainer import History, Lesson, PhaseArguments, Student, TrainOutput, fitting
-from ia2.training.variants import Loss
 
 QUESTIONS = made_up_ids("questions", 4, 7, 5, 3, 6, 5, 4, 8)
 ANSWERS = tuple(made_up_ids("answers", 2, 1, 3, 2, 1, 2, 3, 1))

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from ia2 import store
 from ia2.errors import UserError
+from ia2.methods import Kind
 from ia2.models.generation import GenerationConfig
 from ia2.models.hooked_model import HookedModel
 from ia2.models.loading import LanguageModel
@@ -24,7 +25,6 @@ from ia2.training.targets import (
     load_usable,
     save_targets,
 )
-from ia2.training.variants import Kind
 
 KINDS: frozenset[Kind] = frozenset({"tokens", "activations", "distributions"})
 SHARED = made_up_ids("shared", 9)[0]

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from ia2.config import TrainConfig
 from ia2.errors import UserError
+from ia2.methods import Loss
 from ia2.models.adapters import new_adapter, peft_config, restore, save_adapter, saved_adapter, snapshot
 from ia2.models.hooked_model import HookedModel
 from ia2.training import trainer as fitting
 from ia2.training.dataset import from_answers, from_targets
 from ia2.training.targets import Targets, add_kinds
 from ia2.training.trainer import DevLoss, History, Lesson, PhaseArguments, TrainOutput, dev_loss, fit
-from ia2.training.variants import Loss
 
 QUESTIONS, ANSWERS = (
     made_up_ids("questions", 4, 7, 5, 3, 6, 5, 4, 8),

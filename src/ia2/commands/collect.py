@@ -5,17 +5,17 @@ from pathlib import Path
 
 from ia2 import store
 from ia2.config import TrainConfig
+from ia2.methods import Kind
 from ia2.models.loading import ModelCache
 from ia2.training.run_inputs import load_or_collect_targets, read_run_inputs, targets_place
 from ia2.training.targets import kinds_on_disk
-from ia2.training.variants import VARIANTS, Kind
 
 log = logging.getLogger(__name__)
 
 
 def kinds_of(config: TrainConfig) -> frozenset[Kind]:
     """What a run needs of its teacher; nothing where it is trained on the dataset's own answers alone."""
-    phases = VARIANTS[config.method.variant]
+    phases = config.method.phases
     kinds = frozenset[Kind]().union(*(phase.kinds(config.label_type) for phase in phases))
     judged_by_teacher = config.ldr_mode and any(phase.uses_ground_truth(config.label_type) for phase in phases)
     return kinds | {"tokens"} if judged_by_teacher else kinds

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from ia2 import store
 from ia2.errors import UserError
-from ia2.prompts.low_data import LowDataSplitSpec, draw_low_data_split, low_data_to_json
-from ia2.prompts.splits import SplitSpec, draw_split, split_to_json
+from ia2.prompts.splits import LowDataSplitSpec, SplitSpec, draw_low_data_split, draw_split, split_to_json
 from ia2.tasks.pool import load_pool
 
 log = logging.getLogger(__name__)
@@ -17,13 +16,8 @@ def path_of(root: Path, dataset: str, draw: SplitSpec | LowDataSplitSpec) -> Pat
     """The file of the split of a draw."""
     if isinstance(draw, LowDataSplitSpec):
         return store.low_data_path(root, dataset, draw.sizes, draw.run_idx)
-    match draw.demo_type:
-        case "fixed":
-            return store.fixed_path(root, dataset, draw.num_train_examples, draw.run_idx)
-        case "shuffled":
-            return store.shuffled_path(root, dataset, (draw.num_train_examples, draw.run_idx), draw.num_shuffles)
-        case "unique":
-            return store.split_path(root, dataset, draw.num_train_examples, draw.run_idx)
+    demos = {"unique": "", "fixed": "fixed", "shuffled": f"shuffled_{draw.num_shuffles}"}[draw.demo_type]
+    return store.split_path(root, dataset, draw.num_train_examples, draw.run_idx, demos)
 
 
 def create(root: Path, dataset: str, draw: SplitSpec | LowDataSplitSpec, overwrite: bool = False) -> Path:
@@ -42,12 +36,8 @@ def create(root: Path, dataset: str, draw: SplitSpec | LowDataSplitSpec, overwri
         pool = load_pool(root, dataset).train
         if not pool:
             raise UserError(f"dataset {dataset!r} is for evaluation only: it has no training examples to draw from")
-        if isinstance(draw, LowDataSplitSpec):
-            split = draw_low_data_split(pool, draw)
-            store.write_object(path, low_data_to_json(split, draw))
-        else:
-            split = draw_split(pool, draw)
-            store.write_object(path, split_to_json(split, draw))
+        split = draw_low_data_split(pool, draw) if isinstance(draw, LowDataSplitSpec) else draw_split(pool, draw)
+        store.write_object(path, split_to_json(split, draw))
     log.info("wrote %s: %d rows", path, len(split.train))
     return path
 

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from ia2 import store
 from ia2.config import TrainConfig, absolute_model_id
 from ia2.errors import UserError
+from ia2.methods import Phase
 from ia2.models.adapters import ALONE, Beginning, peft_config, save_adapter, saved_config, trainable_adapters
 from ia2.models.generation import check_context
 from ia2.models.hooked_model import HookedModel
@@ -32,7 +33,6 @@ from ia2.training.run_inputs import RunInputs, lesson_of, read_run_inputs
 from ia2.training.tracking import check_tracker, tracking
 from ia2.training.trained_run import read_trained_run
 from ia2.training.trainer import History, Lesson, PhaseArguments, Student, TrainOutput, fitting
-from ia2.training.variants import VARIANTS, Phase
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ class _Pupil:
 def _pupil(material: RunInputs, assignment: Assignment) -> _Pupil:
     """Targets that are missing are collected here, while the base model is bare."""
     start, model = assignment.start, material.lm.model
-    phases = VARIANTS[material.config.method.variant][start.num_phases if start else 0 :]
+    phases = material.config.method.phases[start.num_phases if start else 0 :]
     beginning = Beginning(peft_config(model, material.config), material.config.run_idx)
     if start is not None:
         saved = saved_config(model, start.folder)

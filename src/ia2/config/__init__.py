@@ -17,7 +17,6 @@ from ia2.config.base import DemoType as DemoType
 from ia2.config.base import DeviceConfig as DeviceConfig
 from ia2.config.base import Dtype as Dtype
 from ia2.config.base import HpSelection as HpSelection
-from ia2.config.base import LabelType as LabelType
 from ia2.config.base import ModelConfig as ModelConfig
 from ia2.config.base import ModelId as ModelId
 from ia2.config.base import PathPart as PathPart
@@ -48,11 +47,9 @@ from ia2.config.sweep import CleanConfig as CleanConfig
 from ia2.config.sweep import RunConfig as RunConfig
 from ia2.config.sweep import StatusConfig as StatusConfig
 from ia2.config.sweep import SweepConfig as SweepConfig
-from ia2.config.training import ADAPTER_FIELDS as ADAPTER_FIELDS
 from ia2.config.training import LOW_DATA_FIELDS as LOW_DATA_FIELDS
 from ia2.config.training import METHOD_FIELDS as METHOD_FIELDS
 from ia2.config.training import SPLIT_FIELDS as SPLIT_FIELDS
-from ia2.config.training import VARIANT_FIELDS as VARIANT_FIELDS
 from ia2.config.training import StoredRun as StoredRun
 from ia2.config.training import TrainConfig as TrainConfig
 from ia2.config.training import TrainingOptions as TrainingOptions
@@ -62,3 +59,4 @@ from ia2.config.using import DemoConfig as DemoConfig
 from ia2.config.using import FitConfig as FitConfig
 from ia2.config.using import MergeConfig as MergeConfig
 from ia2.config.using import PredictConfig as PredictConfig
+from ia2.methods import LabelType as LabelType

@@ -30,9 +30,6 @@ CONTINUE_SAME = "same"
 """What --continue_training stands for without a value."""
 
 
-LabelType = Literal["ground_truth", "icl_outputs"]
-
-
 StopRule = Literal["separator", "eos", "published"]
 
 

@@ -2,7 +2,8 @@
 
 from typing import ClassVar, Literal
 
-from ia2.config.base import Config, HpSelection, LabelType, ModelId
+from ia2.config.base import Config, HpSelection, ModelId
+from ia2.methods import LabelType
 
 PlotType = Literal[
     "accuracy",

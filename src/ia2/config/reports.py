@@ -5,8 +5,9 @@ from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
-from ia2.config.base import Config, HpSelection, LabelType, ModelId
+from ia2.config.base import Config, HpSelection, ModelId
 from ia2.errors import UserError
+from ia2.methods import LabelType
 
 
 class RecordsConfig(Config):

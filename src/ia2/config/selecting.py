@@ -5,7 +5,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from ia2.config.base import Config, DeviceConfig, Dtype, LabelType, ModelId
+from ia2.config.base import Config, DeviceConfig, Dtype, ModelId
+from ia2.methods import LabelType
 
 
 class SelectionConfig(Config):

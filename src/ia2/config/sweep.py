@@ -5,9 +5,10 @@ from typing import Annotated, ClassVar, Literal
 import tyro
 from pydantic import Field, model_validator
 
-from ia2.config.base import Config, LabelType, LearningRate
+from ia2.config.base import Config, LearningRate
 from ia2.config.training import TrainingOptions
 from ia2.errors import UserError
+from ia2.methods import LabelType
 
 
 class SweepConfig(TrainingOptions):
@@ -51,7 +52,7 @@ class SweepConfig(TrainingOptions):
     tokl_top_ks: tuple[Annotated[int, Field(ge=1)] | Literal["all"], ...] = ("all",)
     """How many of the teacher's most probable tokens tokl matches."""
     include_sequential: bool = False
-    """Add a2t where act is listed, and t2a where tok is."""
+    """Add the methods that go on from a listed one: a2t from act, t2a from tok."""
     sequential_first: bool = False
     """Begin a second phase as soon as its first is done, instead of after all first ones."""
     stack: int = Field(default=1, ge=1)

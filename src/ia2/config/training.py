@@ -4,10 +4,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from ia2.config.base import LabelType, LearningRate, ModelConfig, Protocol, StopRule, path_part
+from ia2.config.base import LearningRate, ModelConfig, Protocol, StopRule, path_part
 from ia2.config.data import DemonstrationsConfig, LowDataConfig
 from ia2.errors import UserError
-from ia2.methods import LORA_LETTERS, Adapter, Method, Variant, parse_method
+from ia2.methods import LORA_LETTERS, METHODS, VARIANTS, LabelType, Method, parse_method
 
 
 class TrainingOptions(LowDataConfig, DemonstrationsConfig, ModelConfig):
@@ -120,7 +120,7 @@ class TrainConfig(TrainingOptions):
 
     def relevant_fields(self) -> dict[str, Any]:
         """The fields that decide this method's result, as JSON values."""
-        foreign = METHOD_FIELDS - ADAPTER_FIELDS[self.method.adapter] - VARIANT_FIELDS[self.method.variant]
+        foreign = METHOD_FIELDS - self.method.fields
         foreign |= SPLIT_FIELDS if self.ldr_mode else LOW_DATA_FIELDS
         foreign |= frozenset() if self.shuffle_demos else {"num_shuffles"}
         return {key: value for key, value in self.identity().items() if key not in foreign}
@@ -137,8 +137,9 @@ class TrainConfig(TrainingOptions):
     @model_validator(mode="after")
     def _combination(self) -> "TrainConfig":
         method = parse_method(self.training_method)
-        if method.variant in ("tokl", "tna") and self.label_type == "ground_truth":
-            what = "distribution" if method.variant == "tokl" else "activations"
+        row = VARIANTS[method.variant]
+        if row.refuses_ground_truth and self.label_type == "ground_truth":
+            what = "activations" if "act" in row.losses else "distribution"
             raise UserError(
                 f"label_type=ground_truth: {self.training_method} matches the teacher's {what}, known at the "
                 "teacher's own tokens only; use icl_outputs, or tok or a2t for ground truth"
@@ -166,31 +167,13 @@ def as_stored(run: TrainConfig) -> TrainConfig:
 StoredRun = Annotated[TrainConfig, AfterValidator(as_stored)]
 
 
-ADAPTER_FIELDS: dict[Adapter, frozenset[str]] = {
-    "lora": frozenset({"lora_type", "lora_r", "lora_alpha"}),
-    "ia3": frozenset({"ia3_type"}),
-    "prompt": frozenset({"num_virtual_tokens"}),
-    "prefix": frozenset({"num_virtual_tokens"}),
-}
-
-
-VARIANT_FIELDS: dict[Variant, frozenset[str]] = {
-    "tok": frozenset({"label_type"}),
-    "tokl": frozenset({"tokl_top_k"}),
-    "act": frozenset({"layers", "act_norm"}),
-    "tna": frozenset({"ce_loss_weight", "layers", "act_norm"}),
-    "a2t": frozenset({"label_type", "layers", "act_norm"}),
-    "t2a": frozenset({"label_type", "layers", "act_norm"}),
-}
-
-
 SPLIT_FIELDS = frozenset({"num_train_examples", "max_icl_demos", "fixed_demos", "shuffle_demos", "num_shuffles"})
 
 
 LOW_DATA_FIELDS = frozenset({"ldr_mode", "num_labelled_samples", "num_unlabelled_samples", "max_permutations"})
 
 
-METHOD_FIELDS = frozenset().union(*ADAPTER_FIELDS.values(), *VARIANT_FIELDS.values())
+METHOD_FIELDS = frozenset[str]().union(*(method.fields for method in METHODS.values()))
 
 
 def check_letters(field: str, letters: str, valid: str) -> None:

@@ -41,7 +41,8 @@ def _remove(path: Path) -> None:
 def leftovers(root: Path) -> Iterator[Path]:
     """Temporary files and folders that no process is at, old ones of a replacing cut off, locks that nobody holds."""
     seen = [*root.glob(".*.tmp"), *(path for name in ("reports", "plots") for path in (root / name).rglob(".*.tmp"))]
-    yield from (path for path in sorted(filter(store.is_temporary, seen)) if not _is_alive(store.process_of(path)))
+    processes = {path: store.process_of(path) for path in sorted(seen)}
+    yield from (path for path, process in processes.items() if process is not None and not _is_alive(process))
     beside = [root / ".adapter.old", root / ".adapter.lock"]
     for folder in (root / "data", root / "outputs"):
         yield from (path for path in sorted(filter(store.is_temporary, folder.rglob(".*.tmp"))) if not _is_in_use(path))

@@ -16,8 +16,7 @@ from ia2.commands.create import check_draw, create, path_of
 from ia2.commands.prepare import add_token_lengths, prepare
 from ia2.config import CreateConfig, PrepareConfig
 from ia2.errors import UserError
-from ia2.prompts.low_data import LowDataSplitSpec
-from ia2.prompts.splits import SplitSpec
+from ia2.prompts.splits import LowDataSplitSpec, SplitSpec
 from ia2.tasks import dataset_name, task
 from ia2.tasks.task_files import TASK_FILE_TYPES
 

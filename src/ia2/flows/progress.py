@@ -7,7 +7,6 @@ from pathlib import Path
 
 from ia2 import store
 from ia2.config import TrainConfig
-from ia2.training.variants import VARIANTS
 
 TAIL = 16_384
 """Bytes at the end of a history that are read: its last steps, and a dev loss among them."""
@@ -53,8 +52,6 @@ def progress_of(run: Path) -> Progress | None:
 def most_steps(root: Path, config: TrainConfig, phase: str) -> int:
     """Steps of a phase of a run (T resolved) if its patience lasts: epochs times batches."""
     split = store.read_object(store.split_file(root, config))
-    gold = next(one for one in VARIANTS[config.method.variant] if one.name == phase).uses_ground_truth(
-        config.label_type
-    )
+    gold = next(one for one in config.method.phases if one.name == phase).uses_ground_truth(config.label_type)
     rows = split["labelled"] if gold and config.ldr_mode else split["train"]["examples"]
     return config.num_train_epochs * -(-len(rows) // config.batch_size)

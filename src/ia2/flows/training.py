@@ -9,12 +9,9 @@ from ia2.commands.train import Assignment, Start, train_run, train_runs
 from ia2.config import CONTINUE_SAME, TrainConfig
 from ia2.errors import UserError
 from ia2.flows.data import ensure_pool, ensure_split
-from ia2.methods import Method
 from ia2.models.loading import ModelCache
-from ia2.prompts.low_data import LowDataSplitSpec
-from ia2.prompts.splits import SplitSpec
+from ia2.prompts.splits import LowDataSplitSpec, SplitSpec
 from ia2.tasks.pool import load_pool
-from ia2.training.variants import VARIANTS
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +48,7 @@ def stack_key(config: TrainConfig) -> str | None:
     if config.method.adapter != "lora" or config.continue_training is not None or config.tracker != "none":
         return None
     shared = {name: value for name, value in config.relevant_fields().items() if name not in STACKED}
-    weights = [phase.weights(config.ce_loss_weight) for phase in VARIANTS[config.method.variant]]
+    weights = [phase.weights(config.ce_loss_weight) for phase in config.method.phases]
     shared["losses"] = [sorted(loss for loss, weight in one.items() if weight) for one in weights]
     return store.json_text({**shared, "retrain": config.retrain, "micro_batch_size": config.micro_batch_size})
 
@@ -94,11 +91,8 @@ def split_spec(config: TrainConfig) -> SplitSpec | LowDataSplitSpec:
 
 def first_phase(config: TrainConfig) -> TrainConfig | None:
     """The run that a method of two phases starts from: the same in all but the method."""
-    phases = VARIANTS[config.method.variant]
-    if len(phases) == 1:
-        return None
-    first = next(name for name, row in VARIANTS.items() if row == phases[:1])
-    return config.model_copy(update={"training_method": str(Method(config.method.adapter, first))})
+    first = config.method.first
+    return None if first is None else config.model_copy(update={"training_method": str(first)})
 
 
 def _continued(root: Path, config: TrainConfig) -> Path:

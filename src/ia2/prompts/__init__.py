@@ -1,1 +1,1 @@
-"""How a task is shown: splits, demonstrations, prompts and their token ids."""
+"""Prompts of a task: splits, demonstrations, texts and their token ids."""

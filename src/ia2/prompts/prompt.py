@@ -1,6 +1,6 @@
-"""How demonstrations and a query become one prompt.
+"""Prompts: demonstrations and a query as one text.
 
-Demonstrations live in the data: an `Prompt` with none is the student's input, with k the teacher's. Nothing below
+Demonstrations live in the data: a `Prompt` with none is the student's input, with k the teacher's. Nothing below
 this folder knows the difference. A prompt is kept in pieces (question, answer, separator, ..., query), because the
 pieces are tokenised separately: otherwise `:` and the answer's first letters could merge in a demonstration
 and not at the query, and the model would be asked for a token it was never shown.
@@ -30,7 +30,7 @@ class Prompt:
 
 
 def prompt_pieces(prompt: Prompt) -> list[str]:
-    """The prompt in the pieces that are tokenised one by one: the instruction stands before all else."""
+    """The prompt in the pieces that are tokenised one by one, the instruction before all else."""
     opening = [prompt.instruction, SEPARATOR] if prompt.instruction else []
     pieces = [piece for demo in prompt.demonstrations for piece in (demo.question, demo.answer, SEPARATOR)]
     return [*opening, *pieces, prompt.query.question]

@@ -1,8 +1,12 @@
-"""Which examples train, which develop, and which the teacher sees before each.
+"""Splits of a run: training examples, dev examples, and the teacher's demonstrations before each.
 
 For run r a permutation seeded with r orders the pool: the first N train, the next min(num_dev_examples, N // 2)
 develop, the rest remain. So for one run the training examples of a smaller N are the first of those of a larger one,
 and a comparison along N is paired.
+
+In the low-data regime N labelled examples, the only labels, teach M unlabelled queries: they are the demonstrations of
+every query, in up to K distinct orders, and the teacher's answers are what the student learns. Rows come order by
+order, so that the demonstrations of one order are read once for all of its queries.
 """
 
 import math
@@ -13,7 +17,7 @@ from fractions import Fraction
 from itertools import islice, permutations
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 from ia2 import store
 from ia2.config import DemoType
@@ -28,7 +32,7 @@ DEFAULT_NUM_DEV_EXAMPLES = 50
 
 @dataclass(frozen=True)
 class SplitSpec:
-    """What a split is drawn with; None is the default in a new split, and whatever it was in one that is there.
+    """Settings a split is drawn with; None is the default in a new split, and whatever it was in an existing one.
 
     demo_type: unique, each example has demonstrations in an order of its own; fixed, one list for all; shuffled, each
     example comes `num_shuffles` times, its demonstrations in as many orders. stratified: every beginning of the order
@@ -45,10 +49,10 @@ class SplitSpec:
 
     @property
     def settings(self) -> dict[str, int | bool]:
-        """What no part of a split's file name says, as it is written into a new one.
+        """Settings that are not in the name of a split's file, as they are written into a new one.
 
-        No number is greater than what there is to take, so that splits which are equal say the same: of N examples a
-        dev example has N demonstrations at most, and N // 2 develop.
+        No number is greater than the examples to take, so that equal splits have equal settings: of N examples a dev
+        example has N demonstrations at most, and N // 2 develop.
         """
         most = DEFAULT_MAX_ICL_DEMOS if self.max_icl_demos is None else self.max_icl_demos
         num_dev = DEFAULT_NUM_DEV_EXAMPLES if self.num_dev_examples is None else self.num_dev_examples
@@ -57,6 +61,22 @@ class SplitSpec:
             "num_dev_examples": min(num_dev, self.num_train_examples // 2),
             "stratified": bool(self.stratified),
         }
+
+
+@dataclass(frozen=True)
+class LowDataSplitSpec:
+    """Settings of a low-data split; `sizes` are N labelled, at most M unlabelled, and at most K orders."""
+
+    sizes: tuple[int, int, int]
+    run_idx: int
+    num_dev_examples: int | None = None
+    demo_type: ClassVar[str] = "ldr"
+
+    @property
+    def settings(self) -> dict[str, int]:
+        """As `SplitSpec.settings`: M // 2 queries develop at most."""
+        num_dev = DEFAULT_NUM_DEV_EXAMPLES if self.num_dev_examples is None else self.num_dev_examples
+        return {"num_dev_examples": min(num_dev, self.sizes[1] // 2)}
 
 
 @dataclass(frozen=True)
@@ -80,29 +100,35 @@ class Split:
 def draw_split(pool: Sequence[Example], draw: SplitSpec) -> Split:
     """The split of one run; UserError where the pool is too small.
 
-    A training example's demonstrations are up to `max_icl_demos` of the other N - 1, a dev example's up to so many of
-    the N, in an order of its own seeded by run, N and example (or as `draw.demo_type` says).
+    A training example's demonstrations are up to `max_icl_demos` of the other N - 1, a dev example's as many of the N,
+    in an order of its own seeded by run, N and example (or as `draw.demo_type` says).
     """
-    num_dev = draw.settings["num_dev_examples"]
-    if draw.num_train_examples + num_dev > len(pool):
+    num_train, num_dev = draw.num_train_examples, draw.settings["num_dev_examples"]
+    if num_train + num_dev > len(pool):
         raise UserError(
-            f"num_train_examples={draw.num_train_examples}: with {num_dev} dev examples that is more than the pool "
-            f"of {len(pool)}; choose a smaller N or prepare more with --num_train_samples"
+            f"num_train_examples={num_train}: with {num_dev} dev examples that is more than the pool of {len(pool)}; "
+            "choose a smaller N or prepare more with --num_train_samples"
         )
     order = list(range(len(pool)))
     Random(draw.run_idx).shuffle(order)
     if draw.stratified:
         order = _in_proportion(order, pool)
-    train = [pool[i] for i in order[: draw.num_train_examples]]
-    dev = [pool[i] for i in order[draw.num_train_examples : draw.num_train_examples + num_dev]]
-    remaining = tuple(order[draw.num_train_examples + num_dev :])
+    train, dev = ([pool[i] for i in part] for part in (order[:num_train], order[num_train : num_train + num_dev]))
+    remaining = tuple(order[num_train + num_dev :])
     if draw.demo_type == "fixed":
-        return _fixed_split(train, dev, remaining, draw)
-    return Split(
-        train=tuple(prompt for query in train for prompt in _repeated(_prompt(query, train, draw), draw)),
-        dev=tuple(_prompt(query, train, draw) for query in dev),
-        remaining=remaining,
-    )
+        generator = seeded("fixed demonstrations", draw.run_idx, num_train)
+        fixed = tuple(generator.sample(train, min(draw.settings["max_icl_demos"], num_train)))
+        prompts, dev_prompts = (tuple(prompt_after(fixed, query) for query in part) for part in (train, dev))
+        return Split(prompts, dev_prompts, remaining, fixed=fixed)
+    prompts, dev_prompts = (tuple(_prompt(query, train, draw) for query in part) for part in (train, dev))
+    if draw.demo_type == "shuffled":
+        generators = [seeded("shuffles", draw.run_idx, num_train, query.idx) for query in train]
+        prompts = tuple(
+            Prompt(demonstrations, prompt.query)
+            for prompt, generator in zip(prompts, generators, strict=True)
+            for demonstrations in distinct_orders(prompt.demonstrations, draw.num_shuffles, generator)
+        )
+    return Split(prompts, dev_prompts, remaining)
 
 
 def _in_proportion(order: Sequence[int], pool: Sequence[Example]) -> list[int]:
@@ -116,27 +142,11 @@ def _in_proportion(order: Sequence[int], pool: Sequence[Example]) -> list[int]:
     return sorted(order, key=place.__getitem__)
 
 
-def _fixed_split(train: list[Example], dev: list[Example], remaining: tuple[int, ...], draw: SplitSpec) -> Split:
-    generator = seeded("fixed demonstrations", draw.run_idx, draw.num_train_examples)
-    fixed = tuple(generator.sample(train, min(draw.settings["max_icl_demos"], len(train))))
-    prompts = [tuple(prompt_after(fixed, query) for query in part) for part in (train, dev)]
-    return Split(prompts[0], prompts[1], remaining, fixed=fixed)
-
-
 def _prompt(query: Example, train: Sequence[Example], draw: SplitSpec) -> Prompt:
     """`query` after a draw from `train` that never holds the query, nor a row of the pool with the same question."""
     others = [example for example in train if example.question != query.question]
     generator = seeded("demonstrations", draw.run_idx, draw.num_train_examples, query.idx)
     return Prompt(tuple(generator.sample(others, min(draw.settings["max_icl_demos"], len(others)))), query)
-
-
-def _repeated(prompt: Prompt, draw: SplitSpec) -> list[Prompt]:
-    """The prompt, or as many of it as it has to come in different orders; all orders where there are fewer."""
-    if draw.demo_type != "shuffled":
-        return [prompt]
-    generator = seeded("shuffles", draw.run_idx, draw.num_train_examples, prompt.query.idx)
-    orders = distinct_orders(prompt.demonstrations, draw.num_shuffles, generator)
-    return [Prompt(demonstrations, prompt.query) for demonstrations in orders]
 
 
 def distinct_orders(examples: Sequence[Example], most: int, generator: Random) -> list[tuple[Example, ...]]:
@@ -149,6 +159,33 @@ def distinct_orders(examples: Sequence[Example], most: int, generator: Random) -
     return [tuple(examples[i] for i in order) for order in found]
 
 
+def draw_low_data_split(pool: Sequence[Example], draw: LowDataSplitSpec) -> Split:
+    """The split of the N labelled examples and training rows, M x min(K, N!) at most.
+
+    UserError where the pool has no unlabelled example left. Where it has fewer than M, all of them are taken. Dev
+    queries, which need no labels either, come after the N and before the M.
+    """
+    num_labelled, num_unlabelled, num_orders = draw.sizes
+    order = list(range(len(pool)))
+    Random(draw.run_idx).shuffle(order)
+    labelled = tuple(pool[i] for i in order[:num_labelled])
+    num_dev = draw.settings["num_dev_examples"]
+    dev_end = num_labelled + num_dev
+    unlabelled = order[dev_end : dev_end + num_unlabelled]
+    if not unlabelled:
+        raise UserError(
+            f"num_labelled_samples={num_labelled} and {num_dev} dev queries leave nothing of the pool of "
+            f"{len(pool)} to be unlabelled; choose fewer or prepare more with --num_train_samples"
+        )
+    orders = distinct_orders(labelled, num_orders, seeded("orders", draw.run_idx, len(labelled)))
+    return Split(
+        train=tuple(prompt_after(demonstrations, pool[i]) for demonstrations in orders for i in unlabelled),
+        dev=tuple(prompt_after(orders[0], pool[i]) for i in order[num_labelled:dev_end]),
+        remaining=tuple(order[dev_end + num_unlabelled :]),
+        labelled=labelled,
+    )
+
+
 # The published JSON shape
 
 
@@ -157,36 +194,32 @@ def load_split(path: Path, pool: Sequence[Example]) -> Split:
     return split_from_json(store.read_object(path), pool, str(path))
 
 
-def split_to_json(split: Split, draw: SplitSpec) -> dict[str, Any]:
-    """{train, dev: {examples, icl_demos}, remaining_indices, demo_type}, and the settings it was drawn with."""
-    parts = {"train": part_to_json(split.train), "dev": part_to_json(split.dev)}
-    if split.fixed:
-        parts = {key: {**part, "icl_demos": _texts(split.fixed)} for key, part in parts.items()}
-    return {
-        **parts,
-        "remaining_indices": list(split.remaining),
-        "demo_type": draw.demo_type,
-        "settings": draw.settings,
+def split_to_json(split: Split, draw: SplitSpec | LowDataSplitSpec) -> dict[str, Any]:
+    """{train, dev: {examples, icl_demos}, remaining_indices, demo_type}, the labelled, and the settings of the draw.
+
+    A demonstration is one text of question and answer.
+    """
+
+    def texts(demonstrations: Sequence[Example]) -> list[str]:
+        return [demo.question + demo.answer for demo in demonstrations]
+
+    parts = {
+        key: {
+            "examples": [example_to_json(prompt.query) for prompt in prompts],
+            "icl_demos": texts(split.fixed) or [texts(prompt.demonstrations) for prompt in prompts],
+        }
+        for key, prompts in (("train", split.train), ("dev", split.dev))
     }
-
-
-def part_to_json(prompts: Sequence[Prompt]) -> dict[str, Any]:
-    """Examples and their demonstrations, each a text of question and answer."""
-    return {
-        "examples": [example_to_json(prompt.query) for prompt in prompts],
-        "icl_demos": [_texts(prompt.demonstrations) for prompt in prompts],
-    }
-
-
-def _texts(demonstrations: Sequence[Example]) -> list[str]:
-    return [demo.question + demo.answer for demo in demonstrations]
+    labelled = {"labelled": list(map(example_to_json, split.labelled))} if split.labelled else {}
+    rest = {"remaining_indices": list(split.remaining), "demo_type": draw.demo_type}
+    return {**parts, **rest, **labelled, "settings": draw.settings}
 
 
 def split_from_json(data: Mapping[str, Any], pool: Sequence[Example], name: str) -> Split:
     """The split in a file of the published shape; UserError names the file and what is wrong in it.
 
-    The shape joins each demonstration's question and answer. The two are told apart by looking them up among the
-    pool's and the file's own examples, since they have to be tokenised separately.
+    The shape joins each demonstration's question and answer. They are separated by looking them up among the pool's
+    and the file's own examples, since they have to be tokenised separately.
     """
     try:
         parts = {key: [example_from_json(row) for row in data[key]["examples"]] for key in ("train", "dev")}

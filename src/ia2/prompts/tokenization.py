@@ -60,7 +60,10 @@ class PromptTokenizer:
         begins = start is not None and tokenizer("a").input_ids[0] == start
         self._start: Ids = self._known((start,)) if begins else ()
         self._begins_with_blank = self._continued("a", _BEFORE) not in (None, self._tokenized("a"))
-        self._decoded_behind = self._text_to_decode_behind()
+        # a text behind which a response keeps its leading blank, for tokenizers that drop it; else none
+        blank = self.ids(" a")
+        decoded = {text: tokenizer.decode([*self._tokenized(text), *blank]) for text in ("", *_BEFORE)}
+        self._decoded_behind = next((text for text, shown in decoded.items() if shown == f"{text} a"), "")
         self._opening, self._blank, self.turn_end = self._turn_shape() if chat else ("", "", ())
 
     def _tokenized(self, text: str) -> Ids:
@@ -75,13 +78,6 @@ class PromptTokenizer:
             if whole[: len(start)] == start:
                 return whole[len(start) :]
         return None
-
-    def _text_to_decode_behind(self) -> str:
-        """A text behind which a response keeps its leading blank, for tokenizers that drop it; else none."""
-        blank = self.ids(" a")
-        candidates = ("", *_BEFORE)
-        kept = (text for text in candidates if self.tokenizer.decode([*self._tokenized(text), *blank]) == f"{text} a")
-        return next(kept, "")
 
     def ids(self, piece: str, before: str = "") -> Ids:
         """The ids of a piece that does not begin a prompt, and may follow `before`."""
@@ -126,7 +122,7 @@ class PromptTokenizer:
     def _rendered_around(self, questions: Sequence[str], answers: Sequence[str]) -> list[str]:
         """The template's text before, between and after the answers to all `questions`, of which the last is unknown.
 
-        UserError where it does not write an answer as it is.
+        UserError where it changes an answer.
         """
         marks = [_MARK.format(index) for index in range(len(questions))]
         text, parts = self._rendered(questions, marks), []
@@ -163,7 +159,7 @@ class PromptTokenizer:
         return unblanked, opening[len(unblanked) :], ids[: last + 1]
 
     def answer(self, answer: str, num_generated_tokens: int, stop: StopRule) -> Ids:
-        """The ids of a ground-truth response: the whole answer and, for more than one token, what ends it.
+        """The ids of a ground-truth response: the whole answer and, for more than one token, its end.
 
         UserError where that is end-of-sequence and the tokenizer has no such token.
         """
@@ -204,7 +200,7 @@ class PromptTokenizer:
 class Batch:
     """B examples of at most S tokens, padded on the right, with their M answer positions laid end to end.
 
-    `rows` and `columns` say where an answer position stands, `tokens` which token it has to predict. A response of G
+    `rows` and `columns` locate an answer position, `tokens` is the token it has to predict. A response of G
     tokens after a prompt of P has the positions P - 1 ... P + G - 2.
     """
 

@@ -64,7 +64,7 @@ def num_runs(rows: pd.DataFrame) -> str:
 def selection_rule(rows: pd.DataFrame) -> str:
     """How the hyper-parameters of each trained model among a group's summary rows were chosen.
 
-    The number is the learning rate; for `tna` ce_loss_weight stands beside it.
+    The number is the learning rate; a ce_loss_weight, as of `tna`, is beside it.
     """
     chosen: dict[str, list[str]] = {}
     for row in rows_of(rows):

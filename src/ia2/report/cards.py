@@ -68,7 +68,7 @@ def model_card(subject: Subject, measured: str = NOT_MEASURED) -> str:
         tags=["ia2", "in-context-learning", config.method.adapter, config.method.variant],
         adapter=ADAPTERS[config.method.adapter],
         method=in_words(config),
-        has_teacher=config.method.variant != "tok" or config.label_type != "ground_truth",
+        has_teacher=any(phase.kinds(config.label_type) for phase in config.method.phases),
         fields=", ".join(f"{key} {value}" for key, value in _settings(config).items()),
         data={**data, "id": _dataset_id(config.dataset, data["source"] or "")},
         labels_used=subject.labels_used,

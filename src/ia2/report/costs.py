@@ -8,14 +8,11 @@ from typing import Any
 
 from ia2.config import TrainConfig
 from ia2.errors import UserError
-from ia2.methods import Method, Variant, parse_method
+from ia2.methods import parse_method
 from ia2.report.reading import Examined, Problem, visible
 from ia2.report.results import Record
 from ia2.report.runs import TrainedRun, config_key
 from ia2.store import check_files, description_path, read_object
-
-FIRST_PHASES: dict[Variant, Variant] = {"a2t": "act", "t2a": "tok"}
-"""A variant that goes on from a finished run of another -> that other."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ def _training(folders: Sequence[Path]) -> Iterator[StageCost]:
         by_method.setdefault(read_object(description_path(folder))["config"]["training_method"], []).append(folder)
     for method, runs in by_method.items():
         seconds = sum(read_object(folder / "final_loss_statistics.json")["seconds"] for folder in runs)
-        last = ", their last phase" if parse_method(method).variant in FIRST_PHASES else ""
+        last = ", their last phase" if parse_method(method).first else ""
         yield StageCost(f"train {method}", seconds, _bytes(runs), f"{len(runs)} runs{last}")
 
 
@@ -99,14 +96,13 @@ def training_seconds(records: Iterable[Record], runs: Iterable[TrainedRun]) -> d
 
 
 def seconds_to_train(config: TrainConfig, runs: Mapping[str, TrainedRun]) -> float:
-    """Seconds of fitting, summed over phases, the first one of `a2t` and `t2a` included; `runs` by their key.
+    """Seconds of fitting, summed over phases, that of the run it starts from included; `runs` by their key.
 
     NaN where a run is not among them, or does not say: half a cost would look like a low one.
     """
     run = runs.get(config_key(config))
     own = math.nan if run is None or run.seconds is None else run.seconds
-    before = FIRST_PHASES.get(config.method.variant)
-    if before is None or config.continue_training is not None:
+    first = config.method.first
+    if first is None or config.continue_training is not None:
         return own
-    first = config.model_copy(update={"training_method": str(Method(config.method.adapter, before))})
-    return own + seconds_to_train(first, runs)
+    return own + seconds_to_train(config.model_copy(update={"training_method": str(first)}), runs)

@@ -13,13 +13,12 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
-from ia2.config import VARIANT_FIELDS, LabelType
 from ia2.evaluation.statistics import paired_permutation_test
-from ia2.methods import parse_method
+from ia2.methods import VARIANTS, LabelType, parse_method
 from ia2.report.example_scores import check_same_examples, percent_interval, read_examples
 from ia2.report.styles import control_of
 
-OF_A_VARIANT = frozenset().union(*VARIANT_FIELDS.values())
+OF_A_VARIANT = frozenset[str]().union(*(row.fields for row in VARIANTS.values()))
 LABEL_TYPES = get_args(LabelType)
 DEFAULT_LABELS = "icl_outputs"
 """What a method without a label type is trained on."""

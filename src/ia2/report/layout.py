@@ -12,19 +12,19 @@ import pandas as pd
 
 from ia2.config import HpSelection
 from ia2.errors import UserError
-from ia2.methods import parse_method
+from ia2.methods import VARIANTS, parse_method
 from ia2.report.aggregation import aggregate
 from ia2.report.grids import Cell, Grid, GridColumn, Line, Selected, with_best
 from ia2.report.quantities import shown_as
 from ia2.report.results import PASSES
-from ia2.report.selection import Selection
+from ia2.report.selection import CRITERIA, Selection
 from ia2.report.styles import control_of, style_of
 from ia2.report.summary import DETAIL_NAMES, NEVER_DETAILS, in_order
 
 TOLD_BY_THE_GRID = {"model_id", "num_train_examples", "adapter", "label_type", "trained", "with_icl", "control"}
+JUDGED = (f"for {name}, {CRITERIA[row.selection_loss]}" for name, row in VARIANTS.items() if row.selection_loss)
 RULES: dict[HpSelection, str] = {
-    "dev_loss": "those of lowest mean dev loss over runs (for tna, dev cross-entropy on the teacher's tokens), chosen "
-    "once for all evaluation sets",
+    "dev_loss": f"those of lowest mean dev loss over runs ({'; '.join(JUDGED)}), chosen once for all evaluation sets",
     "performance": "those of highest accuracy on each evaluation set itself, as published, which flatters",
 }
 

@@ -6,11 +6,13 @@
 import pandas as pd
 
 from ia2.config import HpSelection
+from ia2.methods import VARIANTS
 from ia2.report.captions import between, of_runs
 from ia2.report.layout import RULES
 
 CIRCLES = "small circles: single runs"
-FIRST_PHASE = "Seconds are those of fitting, the first phase of a2t and t2a included, the collection of targets not."
+TWO_PHASES = " and ".join(name for name, row in VARIANTS.items() if len(row.phases) > 1)
+FIRST_PHASE = f"Seconds are those of fitting, the first phase of {TWO_PHASES} included, the collection of targets not."
 
 
 def chosen(points: pd.DataFrame, hp_selection: HpSelection) -> str:

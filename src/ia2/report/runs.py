@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from ia2.config import TrainConfig, as_stored
 from ia2.errors import UserError
+from ia2.methods import VARIANTS
 from ia2.report.reading import Examined, Problem, tell
 from ia2.report.results import Record
 from ia2.store import read_description, read_object, run_folders
@@ -42,13 +43,12 @@ class TrainedRun:
 
     @property
     def selection_loss(self) -> float | None:
-        """What its hyper-parameters are judged by, None where it was not measured: the dev loss.
+        """The dev loss that its hyper-parameters are judged by, None where it was not measured.
 
-        For `tna`, whose dev loss is another for every weight, the dev cross-entropy on the teacher's tokens.
+        Where a weight joins two losses, as in `tna`, the sum is another loss for every weight; one of them is taken.
         """
-        if self.config.method.variant == "tna":
-            return (self.dev_losses or {}).get("tok")
-        return self.dev_loss
+        one = VARIANTS[self.config.method.variant].selection_loss
+        return self.dev_loss if one is None else (self.dev_losses or {}).get(one)
 
 
 def config_key(config: TrainConfig, without: Iterable[str] = ()) -> str:

@@ -2,7 +2,7 @@
 
 Per cell (every field of the configuration but the hyper-parameters and the run) the candidate of lowest mean dev loss
 over runs is chosen, once, and kept for every evaluation set; no evaluation score enters. Fields are compared, never
-names. The dev loss is the method's own, but for `tna`: `TrainedRun.selection_loss` says which.
+names. The dev loss is the method's own, but where a weight joins two losses: `Variant.selection_loss`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,16 +14,24 @@ import numpy as np
 
 from ia2.config import HpSelection, TrainConfig
 from ia2.errors import UserError
+from ia2.methods import VARIANTS, Loss
 from ia2.report.costs import training_seconds
 from ia2.report.results import Record
 from ia2.report.runs import TrainedRun, config_key
 
 Trial = TypeVar("Trial", TrainedRun, Record)
 
+CRITERIA: dict[Loss | None, str] = {
+    None: "dev loss",
+    "tok": "dev cross-entropy on the teacher's tokens",
+    "tokl": "dev divergence from the teacher's distributions",
+}
+"""A variant's selection_loss in words."""
+
 
 @dataclass(frozen=True, order=True)
 class HyperParameters:
-    """The fields that are chosen and do not tell cells apart; the weight for `tna` only."""
+    """The fields that are chosen and do not tell cells apart; the weight where the method has one."""
 
     lr: float
     ce_loss_weight: float | None = None
@@ -191,13 +199,13 @@ def _choose_in(cell: str, members: Sequence[TrainedRun]) -> Choice:
     tried, config = _by_hyperparameters(members), members[0].config
     _same_runs(tried)
     candidates = tuple(_candidate(hyperparameters, runs) for hyperparameters, runs in tried.items())
-    is_joint = config.method.variant == "tna"
-    criterion = "dev cross-entropy on the teacher's tokens" if is_joint else "dev loss"
+    selection_loss = VARIANTS[config.method.variant].selection_loss
+    criterion = CRITERIA[selection_loss]
     if len(candidates) == 1:
         return Choice(cell, candidates[0], candidates, criterion)
     for candidate in candidates:
         if candidate.dev_loss is None:
-            remedy = ", or --retrain runs that are older than this measure" if is_joint else ""
+            remedy = ", or --retrain runs that are older than this measure" if selection_loss else ""
             raise UserError(
                 f"{_title(config)}: lr={candidate.hyperparameters} has no {criterion} to choose by; "
                 f"train with dev examples (num_dev_examples){remedy}, or keep one candidate only"

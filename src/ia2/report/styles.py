@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ia2.config import LabelType, TrainConfig
-from ia2.methods import ADAPTERS, VARIANTS, Adapter, Variant, parse_method
+from ia2.methods import ADAPTERS, VARIANTS, Adapter, parse_method
 
 INK = "#1b1b1f"
 """Text and axes of a figure; on the page it becomes the page's own text colour."""
@@ -27,15 +27,6 @@ ADAPTER_NAMES: dict[Adapter, str] = {
 }
 """What an adapter is called where it stands alone."""
 
-VARIANT_WORDS: dict[Variant, str] = {
-    "tok": "supervised fine-tuning",
-    "tokl": "fine-tuning on the teacher's output distributions",
-    "act": "IA2: the student's self-attention outputs are matched to the teacher's; no gold label enters but those of "
-    "the teacher's demonstrations",
-    "tna": "IA2 and fine-tuning together",
-    "a2t": "IA2 first, then fine-tuning from there",
-    "t2a": "fine-tuning first, then IA2 from there",
-}
 LABEL_WORDS: dict[LabelType, str] = {"ground_truth": "the dataset's answers", "icl_outputs": "the teacher's responses"}
 
 LineStyle = Literal["-", "--", ":", "-.", "none"]
@@ -75,19 +66,17 @@ STYLES = {
     "base": MethodStyle("Base, no demonstrations", "base", "#7d7f87", "o", 0),
     "teacher": MethodStyle("Base + demonstrations (teacher)", "base\n+ demos", "#cc79a7", "s", 1),
     "control": MethodStyle("Base + wrong labels (control)", "base\n+ wrong", "#4b3b47", "p", 2),
-    "tok": MethodStyle("tok (SFT)", "tok", "#e69f00", "^", 2),
-    "tokl": MethodStyle("tokl (soft labels)", "tokl", "#8c6d31", "v", 3),
-    "act": MethodStyle("act (IA2)", "act", "#0072b2", "D", 4),
-    "tna": MethodStyle("tna (IA2 + SFT)", "tna", "#56b4e9", "P", 5),
-    "a2t": MethodStyle("a2t (IA2 → SFT)", "a2t", "#009e73", "X", 6),
-    "t2a": MethodStyle("t2a (SFT → IA2)", "t2a", "#d55e00", "*", 7),
+    **{
+        name: MethodStyle(f"{name} ({row.label})", name, row.colour, row.marker, order)
+        for order, (name, row) in enumerate(VARIANTS.items(), start=2)
+    },
 }
 
 
 def in_words(run: TrainConfig) -> str:
     """What a run's method does, and with which labels where it can have either."""
     labels = f" (labels: {LABEL_WORDS[run.label_type]})" if "label_type" in run.relevant_fields() else ""
-    return VARIANT_WORDS[run.method.variant] + labels
+    return VARIANTS[run.method.variant].words + labels
 
 
 def control_of(field: object) -> str:

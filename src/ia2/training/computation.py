@@ -7,9 +7,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from ia2.methods import Loss
 from ia2.models.hooked_model import HookedModel
 from ia2.training.dataset import Exercise, losses_of
-from ia2.training.variants import Loss
 
 
 class Computation(Protocol):

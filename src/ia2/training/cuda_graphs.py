@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ia2.methods import Loss
 from ia2.models.hooked_model import HookedModel
 from ia2.training.computation import Computation
 from ia2.training.dataset import Exercise
-from ia2.training.variants import Loss
 
 MOST_TOKENS = 8192
 """Padded tokens of a batch that is worth a graph."""

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ia2.methods import Loss
 from ia2.models.adapters import ALONE
 from ia2.models.hooked_model import HookedModel
 from ia2.prompts.tokenization import Batch, Ids, TokenizedExample, collate
 from ia2.training.losses import act_loss, act_loss_by_layer, spread_remainder, tok_loss, tokl_loss
 from ia2.training.targets import Targets
-from ia2.training.variants import Loss
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from ia2.errors import UserError
+from ia2.methods import Loss
 from ia2.models.hooked_model import HookedModel
 from ia2.prompts.tokenization import budget_batches
 from ia2.training.computation import Computation, Plainly
 from ia2.training.cuda_graphs import Graphs
 from ia2.training.dataset import Share, exercise_of
-from ia2.training.variants import Loss
 
 Result = TypeVar("Result")
 

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from ia2 import store
 from ia2.config import TrainConfig
+from ia2.methods import Kind, Phase
 from ia2.models.architecture import select_layers
 from ia2.models.generation import GenerationConfig
 from ia2.models.hooked_model import HookedModel
@@ -28,7 +29,6 @@ from ia2.tasks.pool import load_pool
 from ia2.training.dataset import DistillationDataset, Matching, from_answers, from_targets
 from ia2.training.targets import Targets, add_kinds, collect, load_usable, register
 from ia2.training.trainer import Lesson
-from ia2.training.variants import Kind, Phase
 
 log = logging.getLogger(__name__)
 

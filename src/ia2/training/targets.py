@@ -19,12 +19,12 @@ from torch import Tensor
 
 from ia2 import store
 from ia2.errors import UserError
+from ia2.methods import Kind
 from ia2.models.decoding_state import StepOutput
 from ia2.models.generation import GenerationConfig, generate, teacher_forced
 from ia2.models.hooked_model import HookedModel
 from ia2.prompts.tokenization import Ids, TokenizedExample
 from ia2.training.tensor_stream import TensorStreamWriter
-from ia2.training.variants import Kind
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,6 @@ from ia2.errors import UserError
 from ia2.models.loading import LanguageModel
 from ia2.models.model_files import changed_parts
 from ia2.tasks.base import TaskSpec
-from ia2.training.variants import VARIANTS
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class TrainedRun:
     @property
     def labels_used(self) -> dict[str, int]:
         """Gold labels that went in: the N of the demonstrations, and the dev labels where a phase is judged by them."""
-        phases = VARIANTS[self.config.method.variant]
+        phases = self.config.method.phases
         labelled = any(phase.uses_ground_truth(self.config.label_type) for phase in phases)
         return {
             "train": self.config.num_labels,

@@ -16,13 +16,13 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from ia2.errors import UserError
+from ia2.methods import Loss
 from ia2.models.adapters import ALONE, restore, snapshot, trainable_parameters
 from ia2.models.hooked_model import HookedModel
 from ia2.prompts.prompt import seeded
 from ia2.training.computation import Plainly
 from ia2.training.dataset import DistillationDataset, Share, weighted
 from ia2.training.passes import Answer, Fit, Passes, Request, drive, passes_of
-from ia2.training.variants import Loss
 
 History = dict[str, float | int | str]
 

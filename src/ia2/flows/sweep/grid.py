@@ -1,14 +1,14 @@
 """From lists to runs: every combination of a sweep's fields that means something, once.
 
 A method takes part in the lists of its own adapter and variant only, so `--lora_rs 4 8` makes no two prompt-tuning
-runs; and what a variant refuses (`tna` on ground truth) is no run at all. Both are said and counted.
+runs; and what a variant refuses (`tna` ground truth) is no run at all. Both are said and counted.
 """
 
 import itertools
 
 from ia2.config import SweepConfig, TrainConfig, TrainingOptions
 from ia2.errors import UserError
-from ia2.methods import parse_method
+from ia2.methods import METHODS, VARIANTS, parse_method
 
 SWEPT = {
     "dataset": "datasets",
@@ -27,16 +27,15 @@ SWEPT = {
 }
 """Field of a run -> field of a sweep that lists its values."""
 
-SEQUENTIAL = {"act": "a2t", "tok": "t2a"}
-"""First phase -> the method that goes on from it."""
-
 
 def expand(config: SweepConfig) -> list[TrainConfig]:
     """The runs of a sweep in a fixed order, each once; UserError where its fields leave none."""
     found = [run for method in methods_of(config) for run in _runs_of(config, method)]
     if not found:
+        refusing = [name for name, row in VARIANTS.items() if row.refuses_ground_truth]
         raise UserError(
-            f"no run is left of {config.command('sweep')}: tokl and tna take no ground truth, and there is nothing else"
+            f"no run is left of {config.command('sweep')}: {' and '.join(refusing)} take no ground truth, and there is "
+            "nothing else"
         )
     return found
 
@@ -45,7 +44,7 @@ def left_out(config: SweepConfig) -> list[str]:
     """What the lists of a sweep ask for and `expand` leaves out, a line each."""
     lines = []
     for method in methods_of(config):
-        refused = "ground_truth" in config.label_types and not _takes_ground_truth(method)
+        refused = "ground_truth" in config.label_types and VARIANTS[parse_method(method).variant].refuses_ground_truth
         if refused:
             number = len(_runs_of(config.model_copy(update={"label_types": ("icl_outputs",)}), method))
             lines.append(f"{number} runs of {method} are left out: it takes no label_type=ground_truth")
@@ -61,22 +60,16 @@ def methods_of(config: SweepConfig) -> list[str]:
     """The methods, with those that --include_sequential adds after the ones they go on from."""
     methods = list(config.training_methods)
     if config.include_sequential:
-        for name in config.training_methods:
-            method = parse_method(name)
-            if method.variant in SEQUENTIAL:
-                methods.append(name.removesuffix(method.variant) + SEQUENTIAL[method.variant])
+        for first in map(parse_method, config.training_methods):
+            methods += [name for name, method in METHODS.items() if method.first == first]
     return list(dict.fromkeys(methods))
-
-
-def _takes_ground_truth(method: str) -> bool:
-    return parse_method(method).variant not in ("tokl", "tna")
 
 
 def _runs_of(config: SweepConfig, method: str) -> list[TrainConfig]:
     """The runs of one method, each once."""
     shared = {name: getattr(config, name) for name in TrainingOptions.model_fields}
     lists = {field: getattr(config, many) or (None,) for field, many in SWEPT.items()}
-    if not _takes_ground_truth(method):
+    if VARIANTS[parse_method(method).variant].refuses_ground_truth:
         lists["label_type"] = tuple(one for one in lists["label_type"] if one != "ground_truth")
     found: dict[str, TrainConfig] = {}
     for values in itertools.product(*lists.values()):

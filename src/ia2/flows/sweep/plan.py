@@ -15,7 +15,7 @@ from ia2.commands.train import Start, is_trained
 from ia2.config import TrainConfig
 from ia2.errors import UserError
 from ia2.flows.training import first_phase, stack_key
-from ia2.training.variants import VARIANTS, Kind
+from ia2.methods import Kind
 
 TARGET_FIELDS = ("model_id", "torch_dtype", "num_generated_tokens", "stop", "chat_template")
 """What targets depend on beside the split; see `material`."""
@@ -42,7 +42,7 @@ class Job:
     @property
     def num_phases(self) -> int:
         """How many phases lie behind it when it is done: what is to be done first has fewer. 0 for targets."""
-        return 0 if self.kinds else len(VARIANTS[self.config.method.variant])
+        return 0 if self.kinds else len(self.config.method.phases)
 
 
 @dataclass(frozen=True)

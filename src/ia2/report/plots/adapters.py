@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from ia2.methods import ADAPTERS, VARIANTS, Method, Variant, parse_method
+from ia2.methods import ADAPTERS, VARIANTS, Method, parse_method
 from ia2.report.captions import MISSING
 from ia2.report.plots.drawing import IDENTITY, LETTER, STYLE, WIDTH, add_caption, add_legend, look_of
 from ia2.report.plots.lines import level, measure_axis, references, whiskers
@@ -51,13 +51,13 @@ def adapters_compared(points: pd.DataFrame, quantity: Quantity, title: str = "",
     return figure
 
 
-def _groups(points: pd.DataFrame) -> list[tuple[Variant, str]]:
+def _groups(points: pd.DataFrame) -> list[tuple[str, str]]:
     """Variant and details of each group, in the order of the methods' table."""
     trained = points[points["method"] != "base"]
     found = {
         (parse_method(method).variant, told) for method, told in zip(trained["method"], trained["details"], strict=True)
     }
-    return sorted(found, key=lambda group: (VARIANTS.index(group[0]), in_order(group[1])))
+    return sorted(found, key=lambda group: (list(VARIANTS).index(group[0]), in_order(group[1])))
 
 
 def _bar(axes: Axes, place: float, method: str, members: pd.DataFrame, quantity: Quantity) -> None:

@@ -19,13 +19,13 @@ from matplotlib.ticker import MaxNLocator
 
 from ia2.evaluation.statistics import interval_over_runs
 from ia2.report.plots.drawing import LETTER, STYLE, WIDTH, add_caption, add_legend
-from ia2.report.styles import INK, STYLES
+from ia2.report.styles import INK
 
 Kind = Literal["overlap", "energy_overlap"]
 LABELS: Mapping[Kind, str] = {"overlap": "Subspace overlap", "energy_overlap": "Energy-weighted overlap"}
 CHANCES: Mapping[Kind, str] = {"overlap": "chance_{}", "energy_overlap": "chance_{}_energy"}
 SIDES = {"left": "Left (output side)", "right": "Right (input side)"}
-COLOURS = {"methods": STYLES["tna"].colour, "runs": "#ffffff"}
+COLOURS = {"methods": "#56b4e9", "runs": "#ffffff"}
 HATCHES = {"methods": "", "runs": "///"}
 MEANINGS = {"methods": "Two methods, same run", "runs": "Same method, other run (control)"}
 FEWEST_PAIRS = 3
