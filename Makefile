@@ -20,7 +20,7 @@ demo: $(VENV)/.runtime ## run the whole method on the embedded model, and write 
 
 # The unit tests share the cores as two processes of one thread; the model's tests have both to themselves.
 test: check unit ## style, types and all tests but the slow ones
-	OMP_NUM_THREADS=2 $(pytest) -m "model and not slow"
+	OMP_NUM_THREADS=2 $(pytest) -m "model and not slow" $$(grep -rl --include='test_*.py' 'mark\.model' tests)
 
 unit: $(VENV)/.dev ## the tests that need no model
 	OMP_NUM_THREADS=1 $(pytest) -n 2 --dist worksteal -m "not model and not slow"

@@ -16,7 +16,7 @@ PACKAGE = Path(ia2.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 SHARED = {"config", "store", "sources", "errors", "methods"}
 ORDER = ["tasks", "prompts", "models", "training", "evaluation", "analysis", "commands", "flows", "cli"]
-SIDE = {"report": {"analysis", "commands", "flows"}}
+SIDE = {"report": {"commands", "flows"}}
 """Folders beside the order, and who may use them."""
 PURE = {"calibration", "metrics", "statistics"}
 """Modules of `evaluation` that import nothing of ours but each other."""
@@ -119,6 +119,8 @@ def test_the_command_line_imports_what_is_heavy_only_when_it_runs() -> None:
         ("training", "report", False),
         ("training", "evaluation", False),
         ("report", "evaluation", True),
+        ("report", "analysis", True),
+        ("analysis", "report", False),
         ("cli", "flows", True),
     ],
 )
@@ -126,9 +128,9 @@ def test_the_rules_themselves(importer: str, imported: str, allowed: bool) -> No
     assert may_import(importer, imported) == allowed
 
 
-def test_config_tasks_and_report_load_no_torch() -> None:
+def test_config_tasks_report_and_analysis_load_no_torch() -> None:
     """What they import may import something in turn: load all of their modules in a process of its own."""
-    folders = ("config", "tasks", "report", "cli", "store", "sources")
+    folders = ("config", "tasks", "report", "analysis", "cli", "store", "sources")
     modules = [".".join(("ia2", *module_of(file))) for folder in folders for file in files_of(folder)]
     program = (
         "import importlib, sys\n"

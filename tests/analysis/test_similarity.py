@@ -20,17 +20,16 @@ from ia2.analysis.similarity import (
     cosines,
     examine_similarities,
     forced_activations,
-    last_turns,
     mean_over_tokens,
-    most_held,
+    reading_order,
     summary,
 )
 from ia2.errors import UserError
 from ia2.methods import ADAPTERS, Adapter
 from ia2.models.hooked_model import HookedModel
 from ia2.prompts.tokenization import Ids, TokenizedExample
-from ia2.report.reading import tell
 from ia2.store import write_json
+from ia2.store.measurements import tell
 
 # Activations and cosines
 
@@ -140,15 +139,15 @@ def test_cosines_are_worked_out_in_float32() -> None:
 
 
 def test_no_model_is_held_after_the_turn_of_its_last_pair() -> None:
-    """Worked out by hand: at the turn of d, b and d are held, and before it a with b and a with c."""
-    last = last_turns([("a", "b"), ("a", "c"), ("d", "b")])
+    """Worked out by hand: b is held for d, and a for c until the turn of c."""
+    last, most_held = reading_order([("a", "b"), ("a", "c"), ("d", "b")])
     assert list(last.items()) == [("a", 2), ("b", 3), ("c", 2), ("d", 3)]
-    assert most_held(last) == 3
+    assert most_held == 3, "a, b and c"
 
 
 def test_models_compared_with_one_alone_are_held_beside_it_alone() -> None:
     students = [f"student {number}" for number in range(9)]
-    assert most_held(last_turns([(student, "teacher") for student in students])) == 2
+    assert reading_order([(student, "teacher") for student in students])[1] == 2
 
 
 # Means

@@ -35,7 +35,7 @@ from ia2.analysis.subspace import (
 from ia2.config import TrainConfig
 from ia2.errors import UserError
 from ia2.models.adapters import new_adapter, peft_config, save_adapter, trainable_parameters
-from ia2.report.reading import tell
+from ia2.store.measurements import tell
 
 Floats = npt.NDArray[np.float64]
 

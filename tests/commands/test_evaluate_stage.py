@@ -230,7 +230,7 @@ def test_a_record_never_stands_beside_the_examples_of_the_next(tmp_path: Path, m
     def cut(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ia2.report.reading.write_object", cut)
+    monkeypatch.setattr("ia2.store.measurements.write_object", cut)
     with pytest.raises(KeyboardInterrupt):
         write_record(path, {"examples": pd.DataFrame({"idx": [1]})}, "two")
     assert not path.exists()

@@ -35,6 +35,12 @@ def adapter_of(root: Path, shape: str, method: str, **changes: Any) -> Path:
     return train(training(root, base_of(root, shape), lora_type="qkvo", ia3_type="qkvo", **fields), ModelCache())
 
 
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where each adapter is trained by the first test that asks for it."""
+    return tmp_path_factory.mktemp("adapters")
+
+
 @torch.no_grad()
 def logits(model: PreTrainedModel | PeftModel) -> Tensor:
     found: Tensor = model.eval()(input_ids=IDS, use_cache=False).logits.float()
@@ -51,8 +57,8 @@ def unmerged(base: Path, adapter: Path, dtype: torch.dtype = torch.float32) -> T
 
 
 @pytest.mark.parametrize(("shape", "method"), MERGED)
-def test_merging_changes_no_logit_in_float32(tmp_path: Path, shape: str, method: str) -> None:
-    adapter, base = adapter_of(tmp_path, shape, method), base_of(tmp_path, shape)
+def test_merging_changes_no_logit_in_float32(root: Path, tmp_path: Path, shape: str, method: str) -> None:
+    adapter, base = adapter_of(root, shape, method), base_of(root, shape)
     report = merge_adapter(MergeConfig(adapter=adapter, out=tmp_path / "merged"))
     expected = unmerged(base, adapter)
     found = logits(loaded(tmp_path / "merged"))
@@ -68,9 +74,9 @@ def test_merging_changes_no_logit_in_float32(tmp_path: Path, shape: str, method:
 @pytest.mark.parametrize(("shape", "method"), MERGED)
 @pytest.mark.parametrize("trained_in", ["float32", "bfloat16"])
 def test_cast_to_bfloat16_it_is_as_near_as_the_unmerged_model(
-    tmp_path: Path, shape: str, method: str, trained_in: str
+    root: Path, tmp_path: Path, shape: str, method: str, trained_in: str
 ) -> None:
-    adapter, base = adapter_of(tmp_path, shape, method, torch_dtype=trained_in), base_of(tmp_path, shape)
+    adapter, base = adapter_of(root, shape, method, torch_dtype=trained_in), base_of(root, shape)
     config = MergeConfig(adapter=adapter, out=tmp_path / "merged", torch_dtype="bfloat16")
     report = merge_adapter(config)
     exact = unmerged(base, adapter)
@@ -83,8 +89,8 @@ def test_cast_to_bfloat16_it_is_as_near_as_the_unmerged_model(
     assert 0.5 < report.merged / report.unmerged < 2
 
 
-def test_auto_is_the_dtype_that_the_adapter_was_trained_under(tmp_path: Path) -> None:
-    adapter = adapter_of(tmp_path, "llama", "act", torch_dtype="bfloat16")
+def test_auto_is_the_dtype_that_the_adapter_was_trained_under(root: Path, tmp_path: Path) -> None:
+    adapter = adapter_of(root, "llama", "act", torch_dtype="bfloat16")
     assert merge_adapter(MergeConfig(adapter=adapter, out=tmp_path / "merged")).dtype == "bfloat16"
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype="auto")
     assert model.dtype == torch.bfloat16
@@ -92,15 +98,15 @@ def test_auto_is_the_dtype_that_the_adapter_was_trained_under(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("method", ["prompt-act", "prefix-act"])
-def test_virtual_tokens_cannot_be_merged(tmp_path: Path, method: str) -> None:
-    adapter = adapter_of(tmp_path, "llama", method, num_virtual_tokens=3)
+def test_virtual_tokens_cannot_be_merged(root: Path, tmp_path: Path, method: str) -> None:
+    adapter = adapter_of(root, "llama", method, num_virtual_tokens=3)
     with pytest.raises(UserError, match="holds virtual tokens: no weights can hold them, serve it as an adapter"):
         merge_adapter(MergeConfig(adapter=adapter, out=tmp_path / "merged"))
     assert not (tmp_path / "merged").exists()
 
 
-def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
-    adapter, out = adapter_of(tmp_path, "llama", "act"), tmp_path / "merged"
+def test_what_is_there_is_left_alone(root: Path, tmp_path: Path) -> None:
+    adapter, out = adapter_of(root, "llama", "act"), tmp_path / "merged"
     out.mkdir()
     (out / "mine").write_text("precious")
     with pytest.raises(UserError, match=r"merged exists; give another --out"):
@@ -108,15 +114,15 @@ def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
     assert files_of(out) == {"mine": b"precious"}
 
 
-def test_another_base_is_refused(tmp_path: Path) -> None:
-    adapter = adapter_of(tmp_path, "llama", "act")
+def test_another_base_is_refused(root: Path, tmp_path: Path) -> None:
+    adapter = adapter_of(root, "llama", "act")
     other = save_tiny_model(tmp_path / "other", seed=1)
     with pytest.raises(UserError, match="whose weights are not those of"):
         merge_adapter(MergeConfig(adapter=adapter, out=tmp_path / "merged", model_id=str(other)))
 
 
-def test_the_command_prints_the_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    adapter = adapter_of(tmp_path, "llama", "act")
+def test_the_command_prints_the_figure(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    adapter = adapter_of(root, "llama", "act")
     words = ["merge", "--adapter", adapter, "--out", tmp_path / "merged", "--torch_dtype", "bfloat16"]
     capsys.readouterr()
     assert cli.main(list(map(str, words))) == 0

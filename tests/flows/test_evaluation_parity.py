@@ -100,7 +100,7 @@ def test_adapters_of_the_embedded_model_together_are_as_each_alone(tmp_path: Pat
         more = {"training_method": method, "lr": lr, "num_virtual_tokens": 4, "num_train_epochs": 2}
         train(training(tmp_path, base, num_dev_examples=0, **more), models)
     here = Ten(tmp_path, base)
-    few = {"icl_max_demos": 3, "num_eval_examples": 8}
+    few = {"icl_max_demos": 3, "num_eval_examples": 4}
     together = rows_of(evaluate(here.config(**few), models))
     for record in here.records:
         record.unlink()

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.model
 
 MODEL = "smollm2-135m"
 RUNS = [("tok", 4, 0), ("tok", 4, 1), ("act", 4, 0), ("act", 4, 1), ("a2t", 4, 0), ("ia3-tok", 4, 0), ("tok", 8, 0)]
+NUM_DEMOS = 2
 METRICS = [
     *("accuracy", "ece_equal_count", "nll", "brier", "top1_accuracy", "top5_accuracy", "top10_accuracy", "uncertainty"),
     *("entropy", "response_entropy", "reliability_N4", "reliability_N8"),
@@ -49,15 +50,16 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
             num_train_examples=num,
             run_idx=run_idx,
             num_generated_tokens=2,
-            num_train_epochs=2,
+            num_train_epochs=1,
             lr=1e-3,
             **fields,
         )
         train(config, models)
-    asked = {"root": folder, "model_id": MODEL, "eval_datasets": ("capitals",), "icl_max_demos": 4}
+    asked = {"root": folder, "model_id": MODEL, "eval_datasets": ("capitals",), "icl_max_demos": NUM_DEMOS}
     asked |= {"num_generated_tokens_eval": 2}
-    evaluate(EvaluateConfig(**asked, num_eval_examples=5, uncertainty_analysis=True), models)
-    similarity(SimilarityConfig(**asked, num_eval_examples=2, num_examples=(4,)), models)
+    evaluate(EvaluateConfig(**asked, num_eval_examples=4, uncertainty_analysis=True), models)
+    compared = {"model_types": ("tok", "act"), "num_examples": (4,), "run_indices": (0,)}
+    similarity(SimilarityConfig(**asked, **compared, num_eval_examples=2), models)
     subspace(SubspaceConfig(root=folder))
     return folder
 
@@ -67,6 +69,7 @@ def readable(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Figure]]:
     """Every figure is looked over as it is saved."""
     saved: list[Figure] = []
     save = Figure.savefig
+    monkeypatch.setattr("ia2.flows.plotting.SAVED", {"savefig.dpi": 60})  # looked over as they are, saved coarsely
 
     def look_and_save(figure: Figure, path: Path, **options: object) -> None:
         if options["format"] == "pdf" and saved[1:]:  # one is enough to see that they can be written
@@ -85,8 +88,8 @@ def readable(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Figure]]:
 def test_every_plot_is_made_and_can_be_read(root: Path, readable: list[Figure]) -> None:
     paths = plot_all(PlotAllConfig(root=root))
     folder = root / "plots" / "unified" / "capitals"
-    stems = [f"capitals_capitals_4/{MODEL}_{name}_{when}" for name in METRICS for when in PASSES.values()]
-    stems += [f"capitals_capitals_4/{MODEL}_{name}" for name in OTHERS]
+    stems = [f"capitals_capitals_{NUM_DEMOS}/{MODEL}_{name}_{when}" for name in METRICS for when in PASSES.values()]
+    stems += [f"capitals_capitals_{NUM_DEMOS}/{MODEL}_{name}" for name in OTHERS]
     stems += [f"{MODEL}_subspace_{name}" for name in OVERLAPS]
     made = {path.relative_to(folder).as_posix() for path in paths}
     auroc = {name for name in made if "auroc" in name}  # absent where all are right, or all are wrong

@@ -12,7 +12,7 @@ from tiny import tiny_model
 from ia2.errors import MachineError
 from ia2.evaluation.scoring import sequence_log_probabilities
 from ia2.models import generation
-from ia2.models.decoding_state import DecodingState, PrefixCache, read_prefixes
+from ia2.models.decoding_state import DecodingState, PrefixCache
 from ia2.models.generation import GenerationConfig, generate
 from ia2.models.hooked_model import HookedModel
 from ia2.models.packing import BatchScheduler, Suffix, TokenBudget
@@ -127,12 +127,12 @@ def test_prefixes_that_do_not_fit_together_are_read_alone(most: int, monkeypatch
         tried.append(len(prefixes))
         if len(prefixes) > most:
             raise ERRORS["gpu"]()
-        return read_prefixes(hooked, prefixes)
+        return PrefixCache(hooked, prefixes)
 
     prompts = [prompt for (prompt,) in LONG]
     hooked = HookedModel(tiny_model("llama"))
     expected = generate(hooked, prompts, GenerationConfig(NUM_TOKENS, None))
-    monkeypatch.setattr(generation, "read_prefixes", limited)
+    monkeypatch.setattr(generation, "PrefixCache", limited)
     if most:
         assert generate(hooked, prompts, GenerationConfig(NUM_TOKENS, None)) == expected
     else:
@@ -146,7 +146,7 @@ def test_what_prompts_share_is_not_held_for_each() -> None:
     suffixes = [Suffix(row, ids, 0) for row, (ids,) in enumerate(made_up(9) for _ in range(64))]
     queue = BatchScheduler(suffixes, [200], 3, TokenBudget(2048))
     hooked = HookedModel(tiny_model("llama"))
-    prefixes = read_prefixes(hooked, made_up(200))
+    prefixes = PrefixCache(hooked, made_up(200))
     batch = queue.next()
     state = DecodingState(hooked, prefixes, batch)
     seen = state.prefill(activations=False)

@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 from tiny import SHAPES, tiny_model
 from torch import nn
 
-from ia2.models import packing
+from ia2.models import generation, packing
+from ia2.models.decoding_state import PrefixCache
+from ia2.models.generation import GenerationConfig, generate
+from ia2.models.hooked_model import HookedModel
 from ia2.models.packing import (
     BatchScheduler,
     PackedRow,
@@ -20,7 +23,6 @@ from ia2.models.packing import (
     affordable,
     bytes_per_token,
     common_length,
-    prefix_batches,
     prefix_groups,
 )
 from ia2.prompts.tokenization import Ids
@@ -71,11 +73,23 @@ def test_every_prompt_once_and_the_prefix_is_shared(prompts: list[Ids]) -> None:
         assert all(len(prompts[row]) > group.length for row in group.rows)
 
 
-def test_prefixes_are_read_together_as_far_as_the_budget_goes() -> None:
-    groups = [PrefixGroup((number,), length) for number, length in enumerate((0, 50, 100, 0, 90, 40))]
-    together = [[group.length for group in one] for one in prefix_batches(groups, 200)]
-    assert together == [[100, 90], [50, 40], [0, 0]]
-    assert [len(one) for one in prefix_batches(groups, 1)] == [1, 1, 1, 1, 2]
+@pytest.mark.parametrize(
+    ("token_budget", "together"),
+    [(200, [[100, 90], [50, 40], [0]]), (150, [[100], [90], [50, 40], [0]]), (1, [[100], [90], [50], [40], [0]])],
+)
+def test_prefixes_are_read_together_as_far_as_the_budget_goes(
+    token_budget: int, together: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[list[int]] = []
+
+    def counted(hooked: HookedModel, prefixes: Sequence[Ids]) -> PrefixCache:
+        read.append(list(map(len, prefixes)))
+        return PrefixCache(hooked, prefixes)
+
+    monkeypatch.setattr(generation, "PrefixCache", counted)
+    groups = [(*[first] * length, row) for first, length in enumerate((50, 100, 90, 40), 10) for row in range(3, 7)]
+    generate(HookedModel(tiny_model("llama")), [*groups, (1, 2), (2, 2)], GenerationConfig(1, None, token_budget))
+    assert read == together
 
 
 # Packed rows and batches

@@ -29,7 +29,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("IA2_OFFLINE_DATASETS", raising=False)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hf-cache")
-    monkeypatch.setattr(hub_module, "_resolves", lambda _: False)
+    monkeypatch.setattr(hub_module, "hub_resolves", lambda _: False)
     return tmp_path
 
 
@@ -67,10 +67,10 @@ def test_a_hub_out_of_reach_names_every_remedy(hub: Path, capsys: pytest.Capture
 
 def test_an_address_that_does_not_resolve(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub_module, "getproxies", dict)
-    assert not hub_module._resolves("https://nowhere.invalid")
-    assert hub_module._resolves("http://localhost:1")
+    assert not hub_module.hub_resolves("https://nowhere.invalid")
+    assert hub_module.hub_resolves("http://localhost:1")
     monkeypatch.setattr(hub_module, "getproxies", lambda: {"https": "http://proxy"})
-    assert hub_module._resolves("https://nowhere.invalid")
+    assert hub_module.hub_resolves("https://nowhere.invalid")
 
 
 def test_offline_folder_goes_before_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +104,7 @@ def served(hub: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         write_parquet(conversion / configuration / "train" / "0000.parquet", rows)
         (conversion / configuration / "train" / "index.duckdb").write_text("not for us")
     write_parquet(conversion / "default" / "test" / "0000.parquet", INVENTED[1:])
-    monkeypatch.setattr(hub_module, "_resolves", lambda _: True)
+    monkeypatch.setattr(hub_module, "hub_resolves", lambda _: True)
     monkeypatch.setattr(client, "HF_HUB_CACHE", str(hub / "hub-cache"))
     with serving(root) as address:
         monkeypatch.setattr(datasets.config, "HF_ENDPOINT", address)

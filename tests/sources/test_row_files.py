@@ -12,9 +12,13 @@ import pyarrow.parquet
 import pytest
 
 from ia2.errors import UserError
-from ia2.sources import iterate_rows, read_rows
+from ia2.sources import iterate_rows
 
 TWO_ROWS = [{"text": 'Ünï, "code"', "n": "1"}, {"text": "two\nlines\u2028", "n": ""}]
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    return list(iterate_rows(path))
 
 
 @pytest.mark.parametrize(

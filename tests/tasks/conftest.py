@@ -67,7 +67,7 @@ def hub_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("IA2_OFFLINE_DATASETS", raising=False)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hf-cache")
-    monkeypatch.setattr(hub_source, "_resolves", lambda _: False)
+    monkeypatch.setattr(hub_source, "hub_resolves", lambda _: False)
     for split, rows in INVENTED_SST2.items():
         write_parquet(tmp_path / "stanfordnlp" / "sst2" / "data" / f"{split}-00000-of-00001.parquet", rows)
     gsm8k = tmp_path / "openai" / "gsm8k"

@@ -36,7 +36,7 @@ from ia2.config import ModelId, PathPart, StoredRun, path_part
 from ia2.errors import UserError
 from ia2.evaluation.evaluation_set import EvaluationSpec, read_evaluation_set, with_demonstrations
 from ia2.methods import BASE, OTHER_DEMONSTRATIONS, TEACHER
-from ia2.report.reading import Examined, Measured, examine, read_rows, read_whole, why_stale, write_measured
+from ia2.store.measurements import Examined, Measured, examine, read_rows, read_whole, why_stale, write_measured
 
 if TYPE_CHECKING:  # reports read the records below and never import torch: a function that needs a model imports it
     from torch import Tensor
@@ -178,27 +178,26 @@ class ComparedModel:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two models on the responses of the teacher that `asked` describes."""
+    """Two models, student and reference, on the responses of the teacher that `asked` describes."""
 
     asked: EvaluationSpec
-    student: ComparedModel
-    reference: ComparedModel
-
-    @property
-    def models(self) -> tuple[ComparedModel, ComparedModel]:
-        return self.student, self.reference
+    models: tuple[ComparedModel, ComparedModel]
 
     @property
     def trained_dataset(self) -> str:
         """Dataset that the student was trained on; for the base model the one that demonstrations come from."""
-        return self.student.trained.config.dataset if self.student.trained else self.asked.icl_source_dataset
+        run = self.models[0].trained
+        return run.config.dataset if run else self.asked.icl_source_dataset
 
     def path(self, root: Path) -> Path:
         """The JSON of its record."""
-        trained, reference = self.student.trained, self.reference.trained
-        name = f"{trained.folder.name if trained else self.asked.base_name}_vs_"
-        name += name_beside(trained, reference) if trained and reference else self.reference.name
-        folder = root / "outputs" / "similarity" / self.student.name / path_part(self.trained_dataset)
+        student, reference = self.models
+        name = f"{student.trained.folder.name if student.trained else self.asked.base_name}_vs_"
+        if student.trained and reference.trained:
+            name += name_beside(student.trained, reference.trained)
+        else:
+            name += reference.name
+        folder = root / "outputs" / "similarity" / student.name / path_part(self.trained_dataset)
         return self.asked.existing_path(folder / f"{store.safe_filename(f'{name}__{self.asked.name}')}.json")
 
     def rests_on(self, root: Path) -> dict[str, str | None]:
@@ -210,13 +209,14 @@ class Comparison:
 
     def description(self, root: Path) -> dict[str, Any]:
         """The part of its record that is known before anything is computed."""
+        student, reference = self.models
         runs = [dict(one.trained.description["config"]) if one.trained else None for one in self.models]
         return {
-            **{"schema": SCHEMA, "method": self.student.name, "reference": self.reference.name},
+            **{"schema": SCHEMA, "method": student.name, "reference": reference.name},
             "trained_dataset": self.trained_dataset,
             **self.asked.response_fields,
             **{"run": runs[0], "reference_run": runs[1]},
-            "shows_demonstrations": self.student.name in (TEACHER, OTHER_DEMONSTRATIONS),
+            "shows_demonstrations": student.name in (TEACHER, OTHER_DEMONSTRATIONS),
             **self.rests_on(root),
         }
 
@@ -264,7 +264,7 @@ def comparisons_with(root: Path, asked: EvaluationSpec, runs: Sequence[TrainedRu
     found += product([ComparedModel(BASE), *students.values()], references)
     related = [pair for pair in pairs(runs) if pair.relation == "methods"]
     found += [(students[pair.one.folder], students[pair.other.folder]) for pair in related]
-    return [Comparison(asked, *both) for both in found]
+    return [Comparison(asked, both) for both in found]
 
 
 # What they are fed
@@ -376,15 +376,11 @@ def cosines(first: Tensor, second: Tensor) -> Tensor:
     return torch.cat(found)
 
 
-def last_turns(pairs: Sequence[tuple[str, str]]) -> dict[str, int]:
-    """Models in the order in which they are read, each with the turn after which no pair needs it any more."""
+def reading_order(pairs: Sequence[tuple[str, str]]) -> tuple[dict[str, int], int]:
+    """Models in the order in which they are read, each with the turn of its last pair, and the most held at once."""
     turn = {model: number for number, model in enumerate(dict.fromkeys(model for pair in pairs for model in pair))}
-    return {model: max(max(turn[one], turn[other]) for one, other in pairs if model in (one, other)) for model in turn}
-
-
-def most_held(last: Mapping[str, int]) -> int:
-    """Most models whose activations are held at once."""
-    return max(sum(read <= turn <= done for read, done in enumerate(last.values())) for turn in range(len(last)))
+    last = {model: max(max(turn[one], turn[other]) for one, other in pairs if model in (one, other)) for model in turn}
+    return last, max(sum(turn[model] <= now <= last[model] for model in turn) for now in turn.values())
 
 
 def pairwise_cosines(
@@ -398,9 +394,9 @@ def pairwise_cosines(
     from ia2.models.hooked_model import HookedModel
 
     models = {model.key: model for one in comparisons for model in one.models}
-    pairs = [(one.student.key, one.reference.key) for one in comparisons]
-    last, config = last_turns(pairs), lm.model.config
-    bytes_of_token = config.num_hidden_layers * config.hidden_size * lm.model.dtype.itemsize * most_held(last)
+    pairs = [(one.models[0].key, one.models[1].key) for one in comparisons]
+    (last, most_held), config = reading_order(pairs), lm.model.config
+    bytes_of_token = config.num_hidden_layers * config.hidden_size * lm.model.dtype.itemsize * most_held
     parts = list(shared.parts(ACTIVATION_BYTES // bytes_of_token))
     for part in tqdm(parts, desc="similarity", unit="part", leave=False, disable=None):
         held: dict[str, Tensor] = {}
@@ -443,38 +439,38 @@ def summary(means: npt.ArrayLike) -> dict[str, Any]:
 # On disk
 
 
-def lock_path(root: Path, asked: EvaluationSpec) -> Path:
-    """Path that is locked while comparisons with one teacher are made; nothing is ever written there."""
-    return root / "outputs" / "similarity" / store.value_digest(asked.response_fields)
-
-
 def compare(
     root: Path, comparisons: Sequence[Comparison], lm: LanguageModel, token_budget: int | None, command: str
 ) -> None:
-    """Make the records of comparisons that share a teacher. To be called under the lock of `lock_path`."""
-    asked, place = comparisons[0].asked, lock_path(root, comparisons[0].asked)
-    names = {model.name for one in comparisons for model in one.models}
-    shared = read_shared_prompts(root, asked, names, lm, token_budget)
-    files = [store.temporary_path(place, str(number)) for number in range(len(comparisons))]
-    means: list[list[Floats]] = [[] for _ in comparisons]
-    with ExitStack() as leftovers:
+    """Make the records of comparisons that share a teacher, but for those that another process has made meanwhile."""
+    asked = comparisons[0].asked
+    place = root / "outputs" / "similarity" / store.value_digest(asked.response_fields)  # locked, and never written
+    with ExitStack() as stack:
+        stack.enter_context(store.file_lock(place))
+        comparisons = [one for one in comparisons if one.reason_to_make(root, lm.revision)]
+        if not comparisons:
+            return
+        names = {model.name for one in comparisons for model in one.models}
+        shared = read_shared_prompts(root, asked, names, lm, token_budget)
+        files = [store.temporary_path(place, str(number)) for number in range(len(comparisons))]
+        means: list[list[Floats]] = [[] for _ in comparisons]
         for file in files:
-            leftovers.callback(store.remove, file)
-        with ExitStack() as stack:
-            writers = [stack.enter_context(pq.ParquetWriter(file, ROWS)) for file in files]
+            stack.callback(store.remove, file)
+        with ExitStack() as tables:
+            writers = [tables.enter_context(pq.ParquetWriter(file, ROWS)) for file in files]
             for number, part, found in pairwise_cosines(lm, shared, comparisons, token_budget):
                 writers[number].write_table(_table(shared.idx[part], shared.lengths[part], found))
                 means[number].append(mean_over_tokens(found, shared.lengths[part]))
         for comparison, of_examples, file in zip(comparisons, means, files, strict=True):
             path = comparison.path(root)
+            content = {
+                **comparison.description(root),
+                **{"num_examples": len(shared.idx), "num_tokens": sum(shared.lengths)},
+                **summary(np.concatenate(of_examples)),
+                **shared.provenance,
+                **{"base_revision": lm.revision, "base": lm.description, "command": command},
+            }
             with store.file_lock(path.with_suffix("")):
-                content = {
-                    **comparison.description(root),
-                    **{"num_examples": len(shared.idx), "num_tokens": sum(shared.lengths)},
-                    **summary(np.concatenate(of_examples)),
-                    **shared.provenance,
-                    **{"base_revision": lm.revision, "base": lm.description, "command": command},
-                }
                 write_measured(path, content, "rows_sha256", file.replace)
 
 

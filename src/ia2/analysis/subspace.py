@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +27,7 @@ from ia2 import store
 from ia2.analysis.pairing import Pair, name_beside
 from ia2.config import StoredRun, path_part
 from ia2.errors import UserError
-from ia2.report.reading import Examined, Measured, examine, read_rows, read_whole, why_stale, write_measured
+from ia2.store.measurements import Examined, Measured, examine, read_rows, read_whole, why_stale, write_measured
 
 log = logging.getLogger(__name__)
 
@@ -236,29 +236,24 @@ def pair_path(root: Path, pair: Pair) -> Path:
     return root / "outputs" / "subspace" / path_part(one.config.dataset) / f"{name}.json"
 
 
-def is_current(root: Path, pair: Pair) -> bool:
-    """True where the pair was compared, of the adapters as they are now; one that is damaged is made again."""
-    path = pair_path(root, pair)
-    reason = path.exists() and why_stale(path, read_whole(path, Overlap, SCHEMA), lambda _: _digests(pair))
-    if reason:
-        log.warning("%s is made again: %s", path, reason)
-    return reason is None
-
-
-def write_overlap(root: Path, pair: Pair, updates: tuple[Updates, Updates], command: str) -> None:
-    """Compare the updates of two runs, and write the record."""
-    rows = overlap_rows(*updates)
-    names = [run.folder.relative_to(root / "outputs").as_posix() for run in (pair.one, pair.other)]
-    content = {
-        **{"schema": SCHEMA, "relation": pair.relation, "run_a": names[0], "run_b": names[1]},
-        **{"config_a": pair.one.description["config"], "config_b": pair.other.description["config"]},
-        **{"num_rows": len(rows), "num_absent": len(updates[0].keys() | updates[1].keys()) - len(rows)},
-        **_digests(pair),
-        "command": command,
-    }
-    write_measured(pair_path(root, pair), content, "rows_sha256", lambda file: rows.to_parquet(file, index=False))
-
-
-def _digests(pair: Pair) -> dict[str, str]:
-    digests = [store.file_digest(run.folder / "adapter_model.safetensors") for run in (pair.one, pair.other)]
-    return {"adapter_sha256_a": digests[0], "adapter_sha256_b": digests[1]}
+def make_overlap(root: Path, pair: Pair, updates: Callable[[Path], Updates], command: str) -> None:
+    """Compare the `updates` of two runs, and write the record, unless it is of the adapters as they are now."""
+    path, runs = pair_path(root, pair), (pair.one, pair.other)
+    adapters = [store.file_digest(run.folder / "adapter_model.safetensors") for run in runs]
+    digests = {"adapter_sha256_a": adapters[0], "adapter_sha256_b": adapters[1]}
+    with store.file_lock(path.with_suffix("")):
+        if path.exists():
+            reason = why_stale(path, read_whole(path, Overlap, SCHEMA), lambda _: digests)
+            if reason is None:
+                return
+            log.warning("%s is made again: %s", path, reason)
+        one, other = updates(pair.one.folder), updates(pair.other.folder)
+        rows = overlap_rows(one, other)
+        names = [run.folder.relative_to(root / "outputs").as_posix() for run in runs]
+        content = {
+            **{"schema": SCHEMA, "relation": pair.relation, "run_a": names[0], "run_b": names[1]},
+            **{"config_a": pair.one.description["config"], "config_b": pair.other.description["config"]},
+            **{"num_rows": len(rows), "num_absent": len(one.keys() | other.keys()) - len(rows)},
+            **{**digests, "command": command},
+        }
+        write_measured(path, content, "rows_sha256", lambda file: rows.to_parquet(file, index=False))

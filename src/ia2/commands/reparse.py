@@ -29,8 +29,8 @@ from ia2.evaluation.metrics import (
     recalls,
 )
 from ia2.prompts.prompt import Prompt
-from ia2.report.reading import write_measured
 from ia2.report.results import SCHEMA
+from ia2.store.measurements import write_measured
 from ia2.tasks.base import Example, TaskSpec
 
 ORIGINAL = ".original"

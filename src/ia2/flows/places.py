@@ -16,8 +16,8 @@ from ia2.config import PlotSelection, TrainConfig
 from ia2.errors import UserError
 from ia2.flows.records import accepted, fields_of, fields_of_run, passes, passing
 from ia2.report.material import Place
-from ia2.report.reading import Examined, Problem, tell
 from ia2.report.results import Record, Settings
+from ia2.store.measurements import Examined, Problem, tell
 
 OF_PLACES = ("eval_datasets", "icl_source_datasets", "model_id")
 """Filters that choose among places, but for the dataset trained on, since a base model stands beside all of them, and

@@ -32,9 +32,9 @@ from ia2.report.material import Drawing, Material, Place
 from ia2.report.plots.drawing import STYLE
 from ia2.report.points import Measurements
 from ia2.report.quantities import STANDARD, UNCERTAINTY, metrics_of
-from ia2.report.reading import tell
 from ia2.report.runs import TrainedRun, examine_runs
 from ia2.report.selection import select
+from ia2.store.measurements import tell
 
 TYPES = tuple(kind for kind in get_args(PlotType) if kind != "all")
 SAVED: dict[Any, Any] = {"savefig.dpi": 200, "pdf.fonttype": 42}

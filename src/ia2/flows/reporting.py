@@ -13,12 +13,12 @@ from ia2.flows.places import fields_of_similarity
 from ia2.flows.records import accepted, fail_for, passes, passing, readable_records
 from ia2.report.costs import examine_targets, stage_costs
 from ia2.report.page import render_page
-from ia2.report.reading import Problem, tell
 from ia2.report.results import Record, Results
 from ia2.report.runs import TrainedRun, examine_runs
 from ia2.report.sections.base import Analyses, PageData
 from ia2.report.selection import select
 from ia2.report.summary import summarise
+from ia2.store.measurements import Problem, tell
 
 FILTERS = ("model_types", "trained_datasets", "eval_datasets")
 

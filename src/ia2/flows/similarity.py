@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ia2 import store
 from ia2.analysis.pairing import together
-from ia2.analysis.similarity import MISSING, SCHEMA, Comparison, Similarity, compare, comparisons_with, lock_path
+from ia2.analysis.similarity import MISSING, SCHEMA, Comparison, Similarity, compare, comparisons_with
 from ia2.config import ModelConfig, SimilarityConfig
 from ia2.errors import MachineError, UserError
 from ia2.evaluation.evaluation_set import EvaluationSpec
@@ -25,7 +25,7 @@ from ia2.flows.selection import select_some
 from ia2.models.adapters import saved_adapter
 from ia2.models.loading import LanguageModel, ModelCache
 from ia2.report.analysis_tables import similarity_table
-from ia2.report.reading import read_whole
+from ia2.store.measurements import read_whole
 from ia2.training.trained_run import TrainedRun
 
 log = logging.getLogger(__name__)
@@ -106,10 +106,8 @@ def _compare_with(
         lm = models.load(ModelConfig(model_id=asked.model_id, torch_dtype=config.torch_dtype, **config.placement()))
         failing = _failing(missing, lm)
         usable = [one for one in wanted if not failing.keys() & {model.key for model in one.models}]
-        with store.file_lock(lock_path(root, asked)):
-            left = [one for one in missing if one in usable and one.reason_to_make(root, lm.revision)]
-            if left:
-                compare(root, left, lm, config.token_budget, config.command("similarity"))
+        if left := [one for one in missing if one in usable]:
+            compare(root, left, lm, config.token_budget, config.command("similarity"))
     return [one.path(root) for one in usable], failing
 
 

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from ia2 import store
 from ia2.analysis.pairing import pairs
-from ia2.analysis.subspace import SCHEMA, Overlap, is_current, pair_path, read_updates, write_overlap
+from ia2.analysis.subspace import SCHEMA, Overlap, make_overlap, pair_path, read_updates
 from ia2.config import SubspaceConfig
 from ia2.errors import UserError
 from ia2.flows.data import name_of
@@ -19,7 +19,7 @@ from ia2.flows.failures import Failure, raise_failures
 from ia2.flows.selection import select_some
 from ia2.methods import parse_method
 from ia2.report.analysis_tables import overlap_table
-from ia2.report.reading import read_whole
+from ia2.store.measurements import read_whole
 
 KEPT = 8
 """Runs whose decomposed updates are kept: most runs are in several pairs."""
@@ -47,15 +47,11 @@ def subspace(config: SubspaceConfig) -> list[Path]:
     failures = [Failure(folder, error) for folder, error in selection.unreadable.items()]
     for pair in tqdm(wanted, desc="subspace", unit="pair", leave=False, disable=None):
         path = pair_path(root, pair)
-        with store.file_lock(path.with_suffix("")):
-            current = is_current(root, pair)
-            try:
-                if not current:
-                    both = updates(pair.one.folder), updates(pair.other.folder)
-                    write_overlap(root, pair, both, config.command("subspace"))
-                paths.append(path)
-            except UserError as error:
-                failures.append(Failure(path, error))
+        try:
+            make_overlap(root, pair, updates, config.command("subspace"))
+            paths.append(path)
+        except UserError as error:
+            failures.append(Failure(path, error))
     found = [one for path in paths if isinstance(one := read_whole(path, Overlap, SCHEMA), Overlap)]
     if found:
         print(f"{overlap_table(found)}\n\n{len(found)} pairs below {root / 'outputs' / 'subspace'}")

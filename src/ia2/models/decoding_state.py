@@ -25,24 +25,18 @@ class StepOutput:
     activations: Tensor | None  # [L, R, D], in the model's dtype; None where they are not requested
 
 
-@dataclass(frozen=True)
 class PrefixCache:
-    """Prefixes of prompts, prefilled: a cache with a row for each, padded on the right, and their lengths.
+    """Prefixes, prefilled in one forward pass: a cache with a row for each, padded on the right, and their lengths.
 
     Virtual tokens are the first of each.
     """
 
-    cache: DynamicCache
-    lengths: list[int]
-
-
-def read_prefixes(hooked: HookedModel, prefixes: Sequence[Ids]) -> PrefixCache:
-    """Prefill all prefixes in one forward pass."""
-    cache = hooked.virtual_cache(len(prefixes)) or DynamicCache()
-    if width := max(map(len, prefixes)):
-        padded = torch.tensor([[*ids, *[0] * (width - len(ids))] for ids in prefixes])
-        hooked.run(input_ids=padded.to(hooked.device), past_key_values=cache, use_cache=True)
-    return PrefixCache(cache, [hooked.num_virtual_tokens + len(ids) for ids in prefixes])
+    def __init__(self, hooked: HookedModel, prefixes: Sequence[Ids]) -> None:
+        self.cache = hooked.virtual_cache(len(prefixes)) or DynamicCache()
+        self.lengths = [hooked.num_virtual_tokens + len(ids) for ids in prefixes]
+        if width := max(map(len, prefixes)):
+            padded = torch.tensor([[*ids, *[0] * (width - len(ids))] for ids in prefixes]).to(hooked.device)
+            hooked.run(input_ids=padded, past_key_values=self.cache, use_cache=True)
 
 
 class DecodingState:

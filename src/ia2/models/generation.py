@@ -21,17 +21,9 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 from ia2.config import StopRule
 from ia2.errors import MachineError, UserError
 from ia2.models.cuda_graphs import FEWEST_STEPS, ReplayedSteps
-from ia2.models.decoding_state import DecodingState, PrefixCache, StepOutput, read_prefixes
+from ia2.models.decoding_state import DecodingState, PrefixCache, StepOutput
 from ia2.models.hooked_model import HookedModel, ModelOutputs
-from ia2.models.packing import (
-    BatchScheduler,
-    PackedRow,
-    Suffix,
-    TokenBudget,
-    affordable,
-    prefix_batches,
-    prefix_groups,
-)
+from ia2.models.packing import BatchScheduler, PackedRow, Suffix, TokenBudget, affordable, prefix_groups
 from ia2.models.placement import attempt
 from ia2.prompts.prompt import SEPARATOR
 from ia2.prompts.tokenization import Ids, PromptTokenizer, TokenizedExample
@@ -165,16 +157,17 @@ def run_batches(  # noqa: PLR0913 - the prompts, what is done with them, and wha
         return work(DecodingState(hooked, prefixes, batch))
 
     budget = affordable(hooked.base, num_new_tokens) if token_budget is None else TokenBudget(token_budget)
-    queue = list(prefix_batches(prefix_groups(prompts), budget.tokens))
+    queue, most = sorted(prefix_groups(prompts), key=lambda group: -group.length), budget.tokens
     while queue:
-        groups = queue.pop(0)
-        shared = [prompts[group.rows[0]][: group.length] for group in groups]
-        prefixes = attempt(read_prefixes, hooked, shared)
+        # Prefixes that the budget allows together, longest first; prompts that share nothing are apart, ordinary rows
+        longest = queue[0].length
+        groups = [group for group in queue[: max(1, most // longest)] if group.length] if longest else queue
+        prefixes = attempt(PrefixCache, hooked, [prompts[group.rows[0]][: group.length] for group in groups])
         if prefixes is None:
-            _check_divisible(hooked, len(groups), len(shared[0]))
-            half = len(groups) // 2
-            queue[:0] = [groups[:half], groups[half:]]
+            _check_divisible(hooked, len(groups), longest)
+            most = len(groups) // 2 * longest
             continue
+        queue = queue[len(groups) :]
         suffixes = [
             Suffix(row, prompts[row][group.length :] + (following[row] if following else ()), index)
             for index, group in enumerate(groups)

@@ -69,7 +69,7 @@ class HookedModel:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self.base = base_of(model)
+        self.base = cast(PreTrainedModel, model.get_base_model()) if isinstance(model, PeftModel) else model
         self.architecture = architecture_of(self.base)
         config = model.active_peft_config if isinstance(model, PeftModel) else None
         self.num_virtual_tokens = int(config.num_virtual_tokens) if config and config.is_prompt_learning else 0
@@ -135,11 +135,6 @@ class HookedModel:
             cache = DynamicCache()
             self.run(inputs_embeds=prompt_embeddings(self.model), past_key_values=cache, use_cache=True)
         return rows_of(cache, torch.zeros(num_rows, dtype=torch.long, device=self.device))
-
-
-def base_of(model: Model) -> PreTrainedModel:
-    """The transformers model itself, with or without an adapter around it."""
-    return cast(PreTrainedModel, model.get_base_model()) if isinstance(model, PeftModel) else model
 
 
 def rows_of(cache: DynamicCache, rows: Tensor, width: int | None = None) -> DynamicCache:

@@ -37,6 +37,8 @@ from ia2.models.placement import is_spread
 
 log = logging.getLogger(__name__)
 
+Function = Callable[..., Any]
+
 # On a GPU: fewer kernels
 
 NORMS = (LlamaRMSNorm, MistralRMSNorm, Phi3RMSNorm, Qwen2RMSNorm, Qwen3RMSNorm)
@@ -69,13 +71,7 @@ def fuse_kernels(model: PreTrainedModel) -> None:
     fuse_norms(model)
 
 
-def _by_device(
-    on_gpu: Callable[..., Any],
-    plain: Callable[..., Any],
-    queries: Tensor,
-    *others: Any,
-    **more: Any,
-) -> Any:  # noqa: ANN401
+def _by_device(on_gpu: Function, plain: Function, queries: Tensor, *others: Any, **more: Any) -> Any:  # noqa: ANN401
     """`on_gpu` for tensors on the current GPU, whose kernels are started there, and `plain` elsewhere."""
     here = queries.is_cuda and queries.get_device() == torch.cuda.current_device()
     return (on_gpu if here else plain)(queries, *others, **more)

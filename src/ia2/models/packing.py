@@ -9,8 +9,9 @@ packed row takes no more slots for its suffixes than its prefix has: nothing is 
 often as it must be. A prompt that shares nothing has a packed row of its own, an ordinary row of a batch.
 """
 
+import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -38,7 +39,10 @@ class PrefixGroup:
 
 
 def prefix_groups(prompts: Sequence[Ids]) -> list[PrefixGroup]:
-    """Groups that together hold every prompt once; a shared prefix is at least half of a group's mean prompt."""
+    """Groups that together hold every prompt once; a shared prefix is at least half of a group's mean prompt.
+
+    The prompts that share nothing are the last group, of length 0.
+    """
     order = sorted(range(len(prompts)), key=lambda row: prompts[row])
     groups, apart, start = [], [], 0
     while start < len(order):
@@ -79,20 +83,6 @@ def common_length(first: Ids, second: Ids, most: int) -> int:
     return next((i for i in range(limit) if first[i] != second[i]), max(limit, 0))
 
 
-def prefix_batches(groups: Sequence[PrefixGroup], token_budget: int) -> Iterator[list[PrefixGroup]]:
-    """The groups, longest prefix first, in batches whose prefixes take no more than the budget; one group at least.
-
-    The group that shares nothing is apart, so that its rows are ordinary ones.
-    """
-    waiting = sorted(groups, key=lambda group: -group.length)
-    while waiting:
-        longest = waiting[0].length
-        size = max(1, token_budget // longest) if longest else len(waiting)
-        batch = [group for group in waiting[:size] if group.length or not longest]
-        yield batch
-        waiting = waiting[len(batch) :]
-
-
 # The token budget
 
 ON_A_CPU = 2048
@@ -103,17 +93,16 @@ SHARE = 0.6
 
 @dataclass(frozen=True)
 class TokenBudget:
-    """Bounds of a batch: on its padded `tokens`, and, with `per_row` more tokens for each of its rows, on the `held`
-    tokens that memory has room for (None: no bound)."""
+    """Bounds of a batch: on its padded `tokens`, and, with `per_row` more tokens for each of its rows, on the tokens
+    that memory has room for (`held`)."""
 
     tokens: int
-    held: int | None = None
+    held: float = math.inf
     per_row: int = 0
 
     def allows(self, num_tokens: int, num_rows: int) -> bool:
         """True where a batch of this many padded tokens and rows is within it."""
-        in_memory = self.held is None or num_tokens + num_rows * self.per_row <= max(self.held, FEWEST)
-        return in_memory and num_tokens <= self.tokens
+        return num_tokens <= self.tokens and num_tokens + num_rows * self.per_row <= self.held
 
 
 def affordable(model: PreTrainedModel, num_new_tokens: int = 0) -> TokenBudget:
@@ -124,18 +113,19 @@ def affordable(model: PreTrainedModel, num_new_tokens: int = 0) -> TokenBudget:
     (`placement.attempt`), and the batch halved.
     """
     layers = Counter(device_of(block) for block in attention_blocks(model))
-    held, per_row = [], []
+    rooms, per_row = [], []
     for device, num_layers in layers.items():
         if device.type == "cuda":
             free, _ = torch.cuda.mem_get_info(device)
             free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
             cached, working = bytes_per_token(model, num_layers)
             logits = model.config.vocab_size * (model.dtype.itemsize + torch.float32.itemsize)  # the head's, in float32
-            held.append(int(SHARE * free) // (cached + working))
+            rooms.append(int(SHARE * free) // (cached + working))
             per_row.append(-(-(num_new_tokens * cached + logits) // (cached + working)))
-    if not held:
+    if not rooms:
         return TokenBudget(ON_A_CPU)
-    return TokenBudget(min(MOST, max(FEWEST, min(held))), min(held), max(per_row))
+    held = max(FEWEST, min(rooms))
+    return TokenBudget(min(MOST, held), held, max(per_row))
 
 
 def bytes_per_token(model: PreTrainedModel, num_layers: int) -> tuple[int, int]:

@@ -14,10 +14,10 @@ import pyarrow
 import pyarrow.compute
 
 from ia2.report.intervals import Answers, read_answers
-from ia2.report.reading import read_rows
 from ia2.report.results import Record
 from ia2.report.selection import cell_of
 from ia2.report.summary import DETAIL_NAMES, Group, SummaryRow, rows_of
+from ia2.store.measurements import read_rows
 
 NOT_OF_A_CASE = {"eval_dataset", "icl_source_dataset", "run_idx", "uncertainty_analysis", "control"}
 DEMONSTRATION_FIELDS = {"icl_max_demos", "icl_pool"}

@@ -9,10 +9,10 @@ from typing import Any
 from ia2.config import TrainConfig
 from ia2.errors import UserError
 from ia2.methods import parse_method
-from ia2.report.reading import Examined, Problem, visible
 from ia2.report.results import Record
 from ia2.report.runs import TrainedRun, config_key
 from ia2.store import check_files, description_path, read_object
+from ia2.store.measurements import Examined, Problem, visible
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import pandas as pd
 from ia2.errors import UserError
 from ia2.evaluation.calibration import entropy
 from ia2.evaluation.statistics import Interval, bootstrap_interval, interval_over_runs, proportion_interval
-from ia2.report.reading import read_rows
+from ia2.store.measurements import read_rows
 
 FEWEST_RUNS = 3
 Column = npt.NDArray[Any]

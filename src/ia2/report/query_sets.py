@@ -16,10 +16,10 @@ import pyarrow.parquet
 
 from ia2.report.examples import Answer, AnsweredRun, AnsweringModel, Query, QuerySet
 from ia2.report.quantities import shown_as
-from ia2.report.reading import read_rows
 from ia2.report.results import Record
 from ia2.report.summary import Group, SummaryRow, rows_of
 from ia2.report.templates import json_for_script
+from ia2.store.measurements import read_rows
 
 MOST_QUERIES = 200
 ENOUGH_QUERIES = 50

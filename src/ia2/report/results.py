@@ -22,8 +22,8 @@ from ia2.config import ModelId, PathPart, StoredRun
 from ia2.errors import UserError
 from ia2.evaluation.calibration import ReliabilityBin
 from ia2.report.quantities import shown_as
-from ia2.report.reading import Measured, Problem, examine, read_whole
 from ia2.report.styles import control_of
+from ia2.store.measurements import Measured, Problem, examine, read_whole
 
 SCHEMA = 2
 """Of the records that are written; those of 1, which have no digests, are read too."""

@@ -17,9 +17,9 @@ from pydantic import ValidationError
 from ia2.config import TrainConfig, as_stored
 from ia2.errors import UserError
 from ia2.methods import VARIANTS
-from ia2.report.reading import Examined, Problem, tell
 from ia2.report.results import Record
 from ia2.store import read_description, read_object, run_folders
+from ia2.store.measurements import Examined, Problem, tell
 
 
 @dataclass(frozen=True)

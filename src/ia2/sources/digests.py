@@ -21,10 +21,17 @@ TICK = 2 * 10**9
 
 
 def file_digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
-    """Name -> sha256 of files of one folder, read again where one is not as it is remembered."""
+    """Name -> sha256 of files of one folder, read again where size, times or inode differ."""
     keeper = cache_folder() / "digests" / f"{store.value_digest(str(folder.absolute()))}.json"
-    known = _remembered.setdefault(keeper, _kept(keeper) if keeper not in _remembered else {})
-    found, learned = dict[str, str](), False
+    if keeper not in _remembered:
+        _remembered[keeper] = {}
+        try:
+            content = json.loads(keeper.read_text(encoding="utf-8"))
+            if content["digest"] == store.value_digest(content["files"]):
+                _remembered[keeper] = {name: (state, digest) for name, (state, digest) in content["files"].items()}
+        except (OSError, ValueError, TypeError, KeyError):
+            pass  # missing or damaged: they are made again
+    known, found, learned = _remembered[keeper], dict[str, str](), False
     for name in names:
         file = (folder / name).stat()
         state = [file.st_size, file.st_mtime_ns, file.st_ctime_ns, file.st_ino]
@@ -46,13 +53,3 @@ def forget_digests() -> None:
     """Have every file read in full when its digest is next needed: times do not show what a disk has damaged."""
     shutil.rmtree(cache_folder() / "digests", ignore_errors=True)
     _remembered.clear()
-
-
-def _kept(keeper: Path) -> dict[str, tuple[State, str]]:
-    try:
-        content = json.loads(keeper.read_text(encoding="utf-8"))
-        if content["digest"] == store.value_digest(content["files"]):
-            return {name: (state, digest) for name, (state, digest) in content["files"].items()}
-    except (OSError, ValueError, TypeError, KeyError):
-        pass  # not there, or damaged: they are made again
-    return {}

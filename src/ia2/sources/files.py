@@ -1,11 +1,11 @@
 """Rows of a local file: csv, tsv, jsonl, json (each plain or .gz) or parquet, read alike, strictly, one after another.
 
-A file that cannot be read whole is an error that names the line; no cell is guessed at. Only what has no name or no
-content is left out: columns without a name (pandas' index), empty columns and rows that a spreadsheet left at the end.
-Rows are given as they are read, so that a file may be larger than the memory; json alone, one value, is read at once.
+A file that cannot be read whole is an error that names the line; no cell is guessed at. Only columns without a name
+(pandas' index), empty columns and rows that a spreadsheet left at the end are left out. Rows are given one by one, so
+that a file may be larger than the memory; json alone, one value, is read at once.
 
-Text is UTF-8, or UTF-16 where a byte order mark says so, as spreadsheets write it. Other encodings cannot be told from
-one another by their bytes, so they are refused: a wrong guess would train on `cafÃ©`.
+Text is UTF-8, or UTF-16 where a byte order mark says so, as spreadsheets write it. Other encodings cannot be
+distinguished by their bytes, so they are refused: a wrong guess would train on `cafÃ©`.
 """
 
 import codecs
@@ -37,7 +37,7 @@ _said: set[str] = set()
 
 
 def say_once(message: str) -> None:
-    """Log what is to be known of a file; it is read several times in a command, and the words would be the same."""
+    """Log a remark about a file once, though the file is read several times in a command."""
     if message not in _said:
         _said.add(message)
         log.warning("%s", message)
@@ -50,19 +50,12 @@ def stem_and_type(path: Path) -> tuple[str, str]:
     return inner.stem, kind if kind in FILE_TYPES and (kind != "parquet" or inner is path) else ""
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a csv, tsv, jsonl, json or parquet file as text; an absent or null value is the empty text.
-
-    UserError, with the file and the row, where it is missing, empty, of another type, malformed or not UTF-8.
-    """
-    return list(iterate_rows(path))
-
-
 def iterate_rows(path: Path, columns: Sequence[str] = (), others: bool = False) -> Iterator[dict[str, str]]:
-    """The rows as they are read, these columns of them or all; errors as in `read_rows`, when the row's turn comes.
+    """Rows of a csv, tsv, jsonl, json or parquet file as text, these columns or all; null is the empty text.
 
-    UserError too where the first row lacks one of `columns`; in a later row it is the empty text. With `others` the
-    other columns are given too, and what is neither text nor a number in those is written as JSON.
+    UserError, with the file and the row, where it is missing, empty, of another type, malformed or not UTF-8, when the
+    row's turn comes; and where the first row lacks one of `columns`: in a later row it is the empty text. With `others`
+    the other columns are given too, and any value of theirs that is neither text nor a number as JSON.
     """
     for number, row in enumerate(iterate_objects(path, columns, others), start=1):
         names = dict.fromkeys([*row, *columns]) if others or not columns else columns
@@ -86,13 +79,8 @@ def text_of_cell(value: object, where: str) -> str:
     raise UserError(f"{where} holds {type(value).__name__}; text or a number is needed")
 
 
-def read_objects(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file as its format types them; errors as in `read_rows`."""
-    return list(iterate_objects(path))
-
-
 def iterate_objects(path: Path, columns: Sequence[str] = (), others: bool = False) -> Objects:
-    """The rows as they are read and as the format types them; of parquet, these columns only, unless `others`."""
+    """Rows as the format types them, one after another; of parquet, these columns only, unless `others`."""
     read = _reader(path)
     empty = True
     try:
@@ -137,7 +125,9 @@ def _reader(path: Path) -> Callable[[Path, Sequence[str]], Objects]:
 def _read_csv(path: Path, _columns: Sequence[str]) -> Objects:
     lines = _csv_lines(path)
     _, header = next(lines, (0, []))
-    names = _column_names(path, header) if header else {}
+    names = {place: name for place, name in enumerate(header) if name}
+    if header and (not names or len(set(names.values())) < len(names)):
+        raise UserError(f"{path}: the first line must name each column once, and has {', '.join(map(repr, header))}")
     num_empty = 0
     for number, cells in lines:
         if not any(cells):  # a row only if one with content follows
@@ -147,8 +137,8 @@ def _read_csv(path: Path, _columns: Sequence[str]) -> Objects:
         num_empty = 0
         if len(cells) <= max(names) or any(cells[len(header) :]):
             raise UserError(f"{path}, line {number}: {len(cells)} cells where the header has {len(header)}")
-        if len(names) < len(header):
-            _say_unnamed(path, names, cells)
+        for place in [place for place, cell in enumerate(cells) if cell and place not in names]:
+            say_once(f"{path}: column {place + 1} has no name in the first line and is left out")
         yield {name: cells[place] for place, name in names.items()}
     if num_empty:
         say_once(f"{path}: {num_empty} empty rows at the end are left out")
@@ -164,7 +154,12 @@ def _csv_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
             first, before = next(stream, ""), before + 1
         if stated := re.fullmatch(r'"?sep=(.)"?', first.strip("\r\n")):  # as spreadsheets write and read it
             delimiter, first, before = stated[1], next(stream, ""), before + 1
-        _check_delimiter(path, first, delimiter)
+        widths = {other: len(next(csv.reader([first], delimiter=other), [])) for other in (delimiter, *",;\t|")}
+        if widths[delimiter] == 1 and max(widths.values()) > 1:
+            by = "tabs" if delimiter == "\t" else "commas" if delimiter == "," else repr(delimiter)
+            raise UserError(
+                f"{path}: the columns of {first.strip()!r} are not parted by {by}; save it with commas, or tabs as .tsv"
+            )
         reader = csv.reader(chain([first], stream), delimiter=delimiter, strict=True)
         number = before + 1
         try:
@@ -174,29 +169,6 @@ def _csv_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
                 number = before + reader.line_num + 1
         except csv.Error as error:
             raise UserError(f"{path}, line {number}: {error} (is a quotation mark open?)") from error
-
-
-def _check_delimiter(path: Path, first: str, delimiter: str) -> None:
-    cells = {other: len(next(csv.reader([first], delimiter=other), [])) for other in (delimiter, *",;\t|")}
-    if cells[delimiter] == 1 and max(cells.values()) > 1:
-        by = "tabs" if delimiter == "\t" else "commas" if delimiter == "," else repr(delimiter)
-        raise UserError(
-            f"{path}: the columns of {first.strip()!r} are not parted by {by}; save it with commas, or tabs as .tsv"
-        )
-
-
-def _column_names(path: Path, header: list[str]) -> dict[int, str]:
-    """The columns that have a name, each by its place."""
-    names = {place: name for place, name in enumerate(header) if name}
-    if not names or len(set(names.values())) < len(names):
-        raise UserError(f"{path}: the first line must name each column once, and has {', '.join(map(repr, header))}")
-    return names
-
-
-def _say_unnamed(path: Path, names: dict[int, str], cells: list[str]) -> None:
-    for place, cell in enumerate(cells):
-        if cell and place not in names:
-            say_once(f"{path}: column {place + 1} has no name in the first line and is left out")
 
 
 def _read_jsonl(path: Path, _columns: Sequence[str]) -> Objects:
@@ -224,7 +196,7 @@ def _read_json(path: Path, _columns: Sequence[str]) -> Objects:
 
 
 def _parse_json(text: str, where: str) -> object:
-    """What the text says. Not all that JSON allows can be read, a number of 5,000 digits for one, or written again."""
+    """The value of a JSON text. Not all of JSON can be read, a number of 5,000 digits for one, or written again."""
     try:
         value: object = json.loads(text)
         if "\\u" in text:
@@ -267,22 +239,17 @@ def _bytes(path: Path) -> BinaryIO:
 
 
 def _text(path: Path, newline: str | None = None) -> TextIO:
-    encoding = _encoding(path)  # before the file is opened again, since it may be refused
-    return io.TextIOWrapper(_bytes(path), encoding=encoding, newline=newline)
-
-
-def _encoding(path: Path) -> str:
     with _bytes(path) as stream:
         beginning = stream.read(1024)
     if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "utf-16"
+        return io.TextIOWrapper(_bytes(path), encoding="utf-16", newline=newline)
     if b"\0" in beginning:
         raise UserError(f"{path}: byte {beginning.index(0)} is NUL: this is no UTF-8 text; save the file as UTF-8")
-    return "utf-8-sig"  # spreadsheets write a byte order mark
+    return io.TextIOWrapper(_bytes(path), encoding="utf-8-sig", newline=newline)  # a byte order mark of spreadsheets
 
 
 def _not_text(path: Path, error: UnicodeDecodeError) -> str:
-    """Where the first byte is that is no text. The error cannot say: it counts from the block it was found in."""
+    """A message that names the first byte that is no text; the error itself counts from the block it was found in."""
     if error.encoding.startswith("utf-16"):
         return f"{path}: its byte order mark says UTF-16, and it is not ({error.reason}); save the file as UTF-8"
     offset = 0

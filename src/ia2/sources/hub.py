@@ -1,4 +1,4 @@
-"""Datasets of the hub, through `datasets`, or from the folder that stands for the hub where there is no network.
+"""Datasets of the hub, through `datasets`, or from a folder in its place where there is no network.
 
 `datasets` runs no scripts of a dataset any more, and neither do we. What is published as a script is read from the
 parquet files that the hub converts it to, on the branch refs/convert/parquet: {configuration}/{split}/0000.parquet.
@@ -14,7 +14,7 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,14 +23,14 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from ia2.errors import MachineError
-from ia2.sources.files import FILE_TYPES, read_objects
+from ia2.sources.files import FILE_TYPES, iterate_objects
 from ia2.sources.tables import Table
 
 _CONVERSION = "refs/convert/parquet"
 
 
 class HubError(MachineError):
-    """The hub, or the folder that stands for it, did not give the dataset."""
+    """The hub, or the folder in its place, did not give the dataset."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,13 @@ def load_split(source: HubSource, split: str) -> Table:
     local = Path(source.path).is_dir()
     print(f"loading {source}, split {split}, {'from a folder' if local else 'from the hub'} ...", file=sys.stderr)  # noqa: T201
     try:
-        return _load_folder(source, split) if local else _load_from_hub(source, split)
+        if not local:
+            return _load_from_hub(source, split)
+        import datasets  # noqa: PLC0415  # a second to import
+
+        with _quiet(datasets):
+            rows = datasets.load_dataset(source.path, source.config, split=split).to_list()
+        return Table(rows, source=f"folder {source} {split}")
     except Exception as error:
         raise HubError(_hub_message(source, split, error)) from error
 
@@ -72,7 +78,7 @@ def _offline_split(source: HubSource, split: str, root: Path) -> Table:
     for extension in FILE_TYPES:
         path = folder / f"{split}.{extension}"
         if path.is_file():
-            return Table(read_objects(path), source=f"file {source.folder_name}/{path.name}")
+            return Table(list(iterate_objects(path)), source=f"file {source.folder_name}/{path.name}")
     there = ", ".join(sorted({path.stem for path in folder.glob("*.*") if path.suffix[1:] in FILE_TYPES}))
     raise HubError(
         f"IA2_OFFLINE_DATASETS is set, and {folder} has no {split}.parquet (nor .jsonl, .json, .csv, .tsv) for "
@@ -81,15 +87,8 @@ def _offline_split(source: HubSource, split: str, root: Path) -> Table:
     )
 
 
-def _load_folder(source: HubSource, split: str) -> Table:
-    import datasets  # noqa: PLC0415  # a second to import
-
-    with _quiet(datasets):
-        rows = datasets.load_dataset(source.path, source.config, split=split).to_list()
-    return Table(rows, source=f"folder {source} {split}")
-
-
 def _load_from_hub(source: HubSource, split: str) -> Table:
+    """One split from the hub or its cache; its conversion where the dataset is a script, or only that is cached."""
     import datasets  # noqa: PLC0415
 
     with _quiet(datasets), _offline_if_unreachable(datasets):
@@ -98,7 +97,22 @@ def _load_from_hub(source: HubSource, split: str) -> Table:
         try:
             dataset = datasets.load_dataset(source.path, source.config, split=split, revision=source.revision)
         except Exception as error:
-            return _load_conversion_instead(source, split, datasets, error)
+            is_script = isinstance(error, RuntimeError) and "scripts are no longer supported" in str(error)
+            if is_script and source.revision:
+                raise ValueError(
+                    f"its revision {source.revision} is a script, and the hub converts the newest one only: give no "
+                    "revision"
+                ) from None
+            if is_script:
+                taken = f"{source} is published as a script: taking the hub's conversion of it to parquet"
+                print(taken, file=sys.stderr)  # noqa: T201
+                return _load_conversion(source, split, datasets)
+            if source.revision or not datasets.config.HF_HUB_OFFLINE:
+                raise
+            try:
+                return _load_conversion(source, split, datasets)
+            except FileNotFoundError:  # the hub's client has no conversion in its cache either
+                raise error from None
     return Table(dataset.to_list(), source=f"hub {source} {split}", revision=_commit(source, dataset, datasets))
 
 
@@ -111,63 +125,29 @@ def _commit(source: HubSource, dataset: Any, datasets: Any) -> str:  # noqa: ANN
     return commit or source.revision or ""
 
 
-def _load_conversion_instead(source: HubSource, split: str, datasets: Any, error: Exception) -> Table:  # noqa: ANN401
-    """The conversion where the dataset is a script, or is in no cache of `datasets`; else `error` is raised."""
-    is_script = isinstance(error, RuntimeError) and "scripts are no longer supported" in str(error)
-    if is_script and source.revision:
-        raise ValueError(
-            f"its revision {source.revision} is a script, and the hub converts the newest one only: give no revision"
-        )
-    if is_script:
-        print(f"{source} is published as a script: taking the hub's conversion of it to parquet", file=sys.stderr)  # noqa: T201
-        return _load_conversion(source, split, datasets)
-    if source.revision or not datasets.config.HF_HUB_OFFLINE:
-        raise error
-    try:
-        return _load_conversion(source, split, datasets)
-    except FileNotFoundError:  # the hub's client has no conversion in its cache either
-        raise error from None
-
-
 def _load_conversion(source: HubSource, split: str, datasets: Any) -> Table:  # noqa: ANN401
-    folder = _conversion_folder(source, datasets)
-    rows = datasets.load_dataset(str(folder), split=split).to_list()
-    return Table(rows, source=f"hub {source} {split}, converted to parquet", revision=folder.parent.name)
+    """One split of the converted files, which the hub's client caches below {commit}/{configuration}.
 
-
-def _conversion_folder(source: HubSource, datasets: Any) -> Path:  # noqa: ANN401
-    """The converted files of one configuration in the cache of the hub's client, {commit}/{configuration}."""
+    The configuration is the one requested, else the only one, else `default`; ValueError lists the valid ones.
+    """
     import huggingface_hub  # noqa: PLC0415
 
     offline = datasets.config.HF_HUB_OFFLINE
     hub = huggingface_hub.HfApi(endpoint=datasets.config.HF_ENDPOINT)
-
-    def fetch(patterns: str | list[str]) -> Path:
-        return Path(
-            hub.snapshot_download(
-                source.path,
-                repo_type="dataset",
-                revision=_CONVERSION,
-                allow_patterns=patterns,
-                local_files_only=offline,
-            )
-        )
-
+    at: dict[str, Any] = {"repo_type": "dataset", "revision": _CONVERSION}
     if offline:
-        names = {path.name for path in fetch([]).iterdir() if path.is_dir()}
+        there = Path(hub.snapshot_download(source.path, **at, allow_patterns=[], local_files_only=True))
+        names = {path.name for path in there.iterdir() if path.is_dir()}
     else:
-        files = hub.list_repo_files(source.path, revision=_CONVERSION, repo_type="dataset")
+        files = hub.list_repo_files(source.path, **at)
         names = {name.partition("/")[0] for name in files if "/" in name}
-    name = _configuration(source, names)
-    return fetch(f"{name}/*.parquet") / name
-
-
-def _configuration(source: HubSource, names: Set[str]) -> str:
-    """The configuration asked for: where none is named, the only one, else `default`. ValueError lists those there."""
-    wanted = source.config or (next(iter(names)) if len(names) == 1 else "default")
-    if wanted not in names:
-        raise ValueError(f"there is no configuration {wanted!r}; valid: {', '.join(sorted(names)) or 'none'}")
-    return wanted
+    name = source.config or (next(iter(names)) if len(names) == 1 else "default")
+    if name not in names:
+        raise ValueError(f"there is no configuration {name!r}; valid: {', '.join(sorted(names)) or 'none'}")
+    patterns = f"{name}/*.parquet"
+    folder = Path(hub.snapshot_download(source.path, **at, allow_patterns=patterns, local_files_only=offline))
+    rows = datasets.load_dataset(str(folder / name), split=split).to_list()
+    return Table(rows, source=f"hub {source} {split}, converted to parquet", revision=folder.name)
 
 
 @contextmanager
@@ -196,7 +176,7 @@ def _quiet(datasets: Any) -> Iterator[None]:  # noqa: ANN401
 def _offline_if_unreachable(datasets: Any) -> Iterator[None]:  # noqa: ANN401
     """Go straight to the cache where the hub's name does not resolve: the hub's client would retry for 23 seconds."""
     before = datasets.config.HF_HUB_OFFLINE
-    if not before and not _resolves(datasets.config.HF_ENDPOINT):
+    if not before and not hub_resolves(datasets.config.HF_ENDPOINT):
         print(f"{datasets.config.HF_ENDPOINT} does not resolve: looking in the cache only", file=sys.stderr)  # noqa: T201
         datasets.config.HF_HUB_OFFLINE = True
     try:
@@ -205,16 +185,12 @@ def _offline_if_unreachable(datasets: Any) -> Iterator[None]:  # noqa: ANN401
         datasets.config.HF_HUB_OFFLINE = before
 
 
-def hub_resolves() -> bool:
-    """Whether the hub's host name resolves. Where it does not only caches can answer, and its client would retry."""
-    return _resolves(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
-
-
-def _resolves(address: str) -> bool:
+def hub_resolves(address: str | None = None) -> bool:
+    """True if the hub's host name resolves; else only caches can answer, and the hub's client would retry."""
     if getproxies():
         return True  # the proxy resolves names, not we
     try:
-        socket.getaddrinfo(urlsplit(address).hostname, 443)
+        socket.getaddrinfo(urlsplit(address or os.environ.get("HF_ENDPOINT", "https://huggingface.co")).hostname, 443)
     except OSError:
         return False
     return True

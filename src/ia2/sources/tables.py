@@ -1,4 +1,4 @@
-"""Rows with their provenance: a digest of the content, so that what a result rests on does not rest on a cache."""
+"""Rows with their provenance: a digest of the content, so that no result rests on a cache."""
 
 import hashlib
 import importlib.resources
@@ -9,7 +9,7 @@ from random import Random
 from typing import Any, TypeVar
 
 from ia2.errors import UserError
-from ia2.sources.files import read_rows
+from ia2.sources.files import iterate_rows
 
 SourceRow = Mapping[str, Any]
 T = TypeVar("T")
@@ -35,7 +35,7 @@ class Table:
         return self.converted(lambda row: {column: text_of(row, column) for column in columns})
 
     def converted(self, convert: Callable[[SourceRow], T | None]) -> list[T]:
-        """What `convert` makes of each row, without None; its ValueError becomes a UserError that names the row."""
+        """The results of `convert` on each row, without None; its ValueError becomes a UserError that names the row."""
         found = []
         for number, row in enumerate(self.rows, start=1):
             try:
@@ -95,4 +95,4 @@ def hold_out(rows: Texts, num_validation: int) -> tuple[Texts, Texts]:
 def bundled_table(filename: str) -> Table:
     """A table that comes with this package, src/ia2/tasks/data/{filename}."""
     with importlib.resources.as_file(importlib.resources.files("ia2") / "tasks" / "data" / filename) as path:
-        return Table(read_rows(path), source=f"ia2/tasks/data/{filename}")
+        return Table(list(iterate_rows(path)), source=f"ia2/tasks/data/{filename}")
