@@ -2,7 +2,7 @@
 
     python benchmarks/bench_train.py                        on a CPU, with SmolLM2; for a GPU see gpu.py
 
-Seconds are those of one epoch with its dev evaluations. Ours are the epochs of one `fit` after its first, into which
+Seconds are those of one epoch with its dev evaluations. Ours are the epochs of one run after its first, into which
 compilation and capture fall, and which is told apart. Both sides train on the same targets from the same adapter in the
 same order, and every loss of the plain side is compared.
 """
@@ -25,13 +25,15 @@ from results import Result, Side
 from running import Bench, main
 
 from ia2.config import TrainConfig
-from ia2.models.adapters import new_adapter, peft_config
+from ia2.models.adapters import peft_config
 from ia2.models.generation import GenerationConfig
 from ia2.models.hooked_model import HookedModel
+from ia2.models.stacked_lora import trainable_adapters
 from ia2.prompts.prompt import seeded
 from ia2.training.dataset import from_targets
 from ia2.training.targets import Targets, collect
-from ia2.training.trainer import History, Lesson, PhaseArguments, fit
+from ia2.training.trainer import History, TrainingRun, train
+from ia2.training.variants import VARIANTS
 
 BATCH_SIZE, DEV_EVAL_STEPS, SEED, LEARNING_RATE = 4, 2, 0, 1e-3
 
@@ -64,7 +66,7 @@ class TrainRow:
     def batches(self) -> list[list[int]]:
         """The examples of every step of the first epoch, as docs/method.md has them drawn from the run's seed."""
         indices = list(range(self.num_examples))
-        seeded("epochs", str(SEED)).shuffle(indices)
+        seeded("epochs", f"{SEED}/{self.loss}").shuffle(indices)
         return [indices[start : start + BATCH_SIZE] for start in range(0, len(indices), BATCH_SIZE)]
 
     def measure(self, bench: Bench) -> Result:
@@ -91,8 +93,8 @@ class TrainRow:
             phases=_phases(self, bench, queries),
             compared=[comparison],
             more=(
-                f"the first epoch of a later fit takes {median(again):.4g} s, "
-                f"a whole fit of {self.num_epochs} epochs {median(run.seconds for run in runs.ours[1:]):.4g} s",
+                f"the first epoch of a later run takes {median(again):.4g} s, "
+                f"a whole run of {self.num_epochs} epochs {median(run.seconds for run in runs.ours[1:]):.4g} s",
             ),
         )
 
@@ -114,7 +116,7 @@ class Course:
         self.times.append(time.perf_counter())
 
     def see(self, entry: History) -> None:
-        """An entry of a fit's history."""
+        """An entry of a run's history."""
         self.note()
         if "train_loss" in entry:
             self.train.append(float(entry["train_loss"]))
@@ -134,21 +136,21 @@ def _targets(bench: Bench, prompts: Sequence[Ids]) -> Targets:
 
 def _ours(row: TrainRow, bench: Bench, queries: Sequence[Ids], targets: Targets) -> Course:
     lessons = from_targets(queries, targets)
-    lesson = Lesson(lessons.part(0, row.num_examples), lessons.part(row.num_examples, len(lessons)), {row.loss: 1.0})
-    config = TrainConfig(training_method=row.loss)
-    settings = PhaseArguments(
+    datasets = lessons.part(0, row.num_examples), lessons.part(row.num_examples, len(lessons))
+    config = TrainConfig(
+        training_method=row.loss,
         lr=LEARNING_RATE,
         batch_size=BATCH_SIZE,
         num_train_epochs=row.num_epochs,
         patience=row.num_epochs * row.num_steps,
         dev_eval_steps=DEV_EVAL_STEPS,
-        keep="best",
-        seed=str(SEED),
+        run_idx=SEED,
     )
     course = Course(bench.device, row.num_steps)
-    with new_adapter(bench.ours, peft_config(bench.ours, config), SEED) as student:
-        hooked = HookedModel(student)
-        fit(student, hooked, lesson, settings, course.see)
+    with trainable_adapters(bench.ours, [peft_config(bench.ours, config)], [SEED]) as adapters:
+        (phase,) = VARIANTS[row.loss]
+        (run,) = train([TrainingRun(config, phase, *datasets, adapters.parameters(0), note=course.see)], adapters)
+        run.finish()
     return course
 
 

@@ -25,14 +25,16 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from ia2.config import Dtype, ModelConfig, TrainConfig
-from ia2.models.adapters import new_adapter, peft_config
+from ia2.models.adapters import peft_config
 from ia2.models.generation import GenerationConfig
 from ia2.models.hooked_model import HookedModel
 from ia2.models.loading import load_model
+from ia2.models.stacked_lora import trainable_adapters
 from ia2.prompts.tokenization import Ids
 from ia2.training.dataset import from_targets
 from ia2.training.targets import Targets, collect
-from ia2.training.trainer import History, Lesson, PhaseArguments, fit
+from ia2.training.trainer import History, TrainingRun, train
+from ia2.training.variants import ACT
 
 TOLERANCES: dict[Dtype, float] = {"float32": 1e-5, "bfloat16": 2e-2}
 NUM_EXAMPLES, DEMONSTRATIONS, QUERY, NUM_TOKENS = 6, 400, 50, 16
@@ -123,22 +125,24 @@ def outcome(config: ModelConfig) -> Outcome:
 
 def three_steps(model: torch.nn.Module, queries: list[Ids], targets: Targets) -> Tensor:
     """What three steps of four examples noted: their losses and norms, and the dev losses of two other examples."""
-    settings = PhaseArguments(
+    config = TrainConfig(
+        training_method="act",
+        lora_type="qkvo",
         lr=1e-3,
         batch_size=4,
         num_train_epochs=3,
         patience=99,
         dev_eval_steps=1,
         keep="last",
-        seed="0",
         log_gradient_norms=True,
         log_weight_norms=True,
     )
     lessons, history = from_targets(queries, targets), list[History]()
-    config = TrainConfig(training_method="act", lora_type="qkvo")
-    with new_adapter(model, peft_config(model, config), seed=0) as student:
-        hooked = HookedModel(student)
-        fit(student, hooked, Lesson(lessons.part(0, 4), lessons.part(4, 6), {"act": 1.0}), settings, history.append)
+    with trainable_adapters(model, [peft_config(model, config)], [0]) as adapters:
+        datasets = lessons.part(0, 4), lessons.part(4, 6)
+        (run,) = train([TrainingRun(config, ACT, *datasets, adapters.parameters(0), note=history.append)], adapters)
+        if run.error is not None:
+            raise run.error
     noted = ("train_loss", "dev_loss", "gradient_norm", "weight_norm")
     return torch.tensor([float(entry[key]) for entry in history for key in noted if key in entry])
 

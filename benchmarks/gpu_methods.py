@@ -14,13 +14,14 @@ from shapes import qwen3_4b, random_ids
 
 from ia2.config import TrainConfig
 from ia2.methods import METHODS
-from ia2.models.adapters import new_adapter, peft_config
+from ia2.models.adapters import peft_config
 from ia2.models.generation import GenerationConfig
 from ia2.models.hooked_model import HookedModel
+from ia2.models.stacked_lora import trainable_adapters
 from ia2.prompts.tokenization import Ids
-from ia2.training.dataset import from_answers, from_targets
+from ia2.training.dataset import from_targets
 from ia2.training.targets import Targets, collect
-from ia2.training.trainer import History, Lesson, PhaseArguments, fit
+from ia2.training.trainer import History, TrainingRun, train
 from ia2.training.variants import VARIANTS
 
 LIMIT = 40e9
@@ -50,37 +51,35 @@ def main() -> int:
 
 
 def take_steps(model: torch.nn.Module, name: str, queries: list[Ids], targets: Targets) -> bool:
-    config = TrainConfig(training_method=name, lr=1e-3)
+    method = METHODS[name]
     torch.cuda.reset_peak_memory_stats()
-    settings = PhaseArguments(
-        lr=LEARNING_RATES[config.method.adapter],
+    config = TrainConfig(
+        training_method=name,
+        lr=LEARNING_RATES[method.adapter],
         batch_size=4,
         num_train_epochs=3,
         patience=99,
         dev_eval_steps=2,
         keep="last",
-        seed="0",
+        ce_loss_weight=0.5,
         log_gradient_norms=True,
     )
     told: list[str] = []
     good = True
-    with new_adapter(model, peft_config(model, config), seed=0) as student:
-        hooked = HookedModel(student)
-        for phase in VARIANTS[config.method.variant]:
-            weights = {loss: weight for loss, weight in phase.weights(0.5).items() if weight}
-            lessons = (
-                from_targets(queries, targets)
-                if "tok" not in weights or "act" in weights
-                else from_answers(queries, targets.responses)
-            )
+    dataset = from_targets(queries, targets)
+    with trainable_adapters(model, [peft_config(model, config)], [0]) as adapters:
+        for phase in VARIANTS[method.variant]:
             history: list[History] = []
             started = time.perf_counter()
-            fitted = fit(
-                student, hooked, Lesson(lessons.part(0, 4), lessons.part(4, 6), weights), settings, history.append
-            )
+            datasets = dataset.part(0, 4), dataset.part(4, 6)
+            run = TrainingRun(config, phase, *datasets, adapters.parameters(0), note=history.append)
+            (ended,) = train([run], adapters)
+            if ended.error is not None:
+                raise ended.error
+            output = ended.finish()
             losses = [float(entry["train_loss"]) for entry in history if "train_loss" in entry]
             finite = all(float(entry.get("gradient_norm", 0.0)) < float("inf") for entry in history)
-            good &= finite and fitted.num_steps == 3 and losses[-1] < losses[0]
+            good &= finite and output.num_steps == 3 and losses[-1] < losses[0]
             seconds = time.perf_counter() - started
             told.append(f"{phase.name} {losses[0]:.4g} -> {losses[-1]:.4g} in {seconds:.2f} s")
     peak = torch.cuda.max_memory_allocated()

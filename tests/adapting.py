@@ -6,6 +6,7 @@ from typing import get_args
 
 import torch
 from peft import PeftModel
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from ia2.config import TrainConfig
@@ -31,6 +32,11 @@ def shake(adapted: PeftModel, seed: int = 1) -> None:
     generator = torch.Generator().manual_seed(seed)
     for parameter in trainable_parameters(adapted).values():
         parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
+
+
+def snapshot(adapted: PeftModel) -> dict[str, Tensor]:
+    """A copy of the adapter's weights."""
+    return {name: parameter.detach().clone() for name, parameter in trainable_parameters(adapted).items()}
 
 
 @contextmanager

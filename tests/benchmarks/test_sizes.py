@@ -17,7 +17,7 @@ from transformers.cache_utils import DynamicLayer
 from ia2.models.adapters import new_adapter, save_adapter
 from ia2.models.generation import GenerationConfig
 from ia2.models.hooked_model import HookedModel
-from ia2.training.targets import collect, save_targets
+from ia2.training.targets import collect, register
 
 SIZES = (5, 9, 20)
 
@@ -56,8 +56,8 @@ def test_targets_take_so_much_on_disk(tmp_path: Path, num_examples: int, num_tok
     model = tiny_model("llama")
     prompts = [ids(6, seed) for seed in range(num_examples)]
     teacher = HookedModel(model)
-    targets = collect(teacher, prompts, GenerationConfig(num_tokens, None), {"tokens", "activations"})
-    save_targets(tmp_path, targets, {})
+    targets = collect(teacher, prompts, GenerationConfig(num_tokens, None), {"tokens", "activations"}, tmp_path)
+    register(tmp_path, targets, {})
     positions, header = num_examples * num_tokens, 8 + 200
     activations = positions * shape_of(model.config, model.dtype).target_bytes
     assert 0 < (tmp_path / "activations.safetensors").stat().st_size - activations < header

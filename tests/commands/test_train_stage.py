@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from losses_of import mean_loss
 from peft import AutoPeftModelForCausalLM, PeftModel
 from safetensors.torch import load_file
 from tiny import save_tiny_model
@@ -15,18 +16,16 @@ from tiny_runs import RUN_FILES, assert_whole, files_of, leftovers, training, wr
 from transformers import AutoModelForCausalLM, pipeline
 
 from ia2 import store
-from ia2.commands.train import Assignment, Start, train_run, train_runs
+from ia2.commands.train import train_run, train_runs
 from ia2.config import CreateConfig, ModelConfig, TrainConfig
 from ia2.errors import UserError
 from ia2.flows.data import create_all
 from ia2.flows.training import first_phase, resolve, train
-from ia2.models.hooked_model import HookedModel
 from ia2.models.loading import load_model
 from ia2.models.model_cache import ModelCache
 from ia2.training.dataset import from_targets
 from ia2.training.targets import load_targets
 from ia2.training.trained_run import read_trained_run
-from ia2.training.trainer import Lesson, dev_loss
 
 
 @pytest.fixture(scope="module")
@@ -121,8 +120,8 @@ def test_the_saved_adapter_loads_with_plain_peft_and_gives_the_best_dev_loss(
     queries = [row["question"] for part in ("train", "dev") for row in split[part]["examples"]]
     prompts = [(lm.tokenizer.bos_token_id, *lm.tokenizer(text, add_special_tokens=False).input_ids) for text in queries]
     lessons = from_targets(prompts, targets)
-    hooked = HookedModel(PeftModel.from_pretrained(lm.model, str(folder)))  # type: ignore[arg-type]
-    loss = dev_loss(hooked, Lesson(lessons.part(0, 4), lessons.part(4, 6), {"act": 1.0}), 4096).weighted
+    model = PeftModel.from_pretrained(lm.model, str(folder))  # type: ignore[arg-type]
+    loss = mean_loss(model, lessons.part(4, 6), ["act"])["act"]
     assert loss == pytest.approx(statistics["best_dev_loss"], abs=1e-6)
     assert abs(loss - statistics["final_dev_loss"]) > 1e-4
 
@@ -176,8 +175,8 @@ def test_targets_are_collected_once(
     tmp_path: Path, tiny_model_folder: Path, models: ModelCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_in(tmp_path, tiny_model_folder, models)
-    monkeypatch.setattr("ia2.training.run_inputs.collect", None)
-    monkeypatch.setattr("ia2.training.run_inputs.add_kinds", None)
+    monkeypatch.setattr("ia2.training.targets.collect", None)
+    monkeypatch.setattr("ia2.training.targets.add_kinds", None)
     run_in(tmp_path, tiny_model_folder, models, lr=0.02)
     run_in(tmp_path, tiny_model_folder, models, training_method="tok")
     run_in(tmp_path, tiny_model_folder, models, training_method="ia3-act")
@@ -239,7 +238,7 @@ def test_the_second_phase_begins_where_the_first_ended(
     assert first is not None
     start = train_run(tmp_path, first, models)
     still = config.model_copy(update={"lr": 1e-30})
-    assert weights(train_run(tmp_path, still, models, Start(start, num_phases=1))) == weights(start)
+    assert weights(train_run(tmp_path, still, models, start)) == weights(start)
 
 
 @pytest.mark.parametrize(("method", "first"), [("a2t", "act"), ("t2a", "tok"), ("ia3-a2t", "ia3-act"), ("act", None)])
@@ -287,7 +286,7 @@ def test_a_failed_retraining_leaves_the_run_that_was_there(
 ) -> None:
     folder = run_in(tmp_path, tiny_model_folder, models)
     before = files_of(folder)
-    monkeypatch.setattr("ia2.commands.train.save_adapter", lambda *_: 1 / 0)
+    monkeypatch.setattr("ia2.models.stacked_lora.StackedLora.save", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run_in(tmp_path, tiny_model_folder, models, retrain=True)
     assert files_of(folder) == before
@@ -346,9 +345,9 @@ def test_targets_are_the_bare_models_also_where_a_second_phase_needs_them_first(
 # Several runs in the same passes
 
 
-def stack(root: Path, model: Path) -> list[Assignment]:
+def stack(root: Path, model: Path) -> list[tuple[TrainConfig, None]]:
     changes: list[dict[str, Any]] = [{"run_idx": 0}, {"run_idx": 1, "lr": 3e-2}, {"run_idx": 0, "lora_r": 2}]
-    return [Assignment(resolve(training(root, model, **one))) for one in changes]
+    return [(resolve(training(root, model, **one)), None) for one in changes]
 
 
 def summary(folder: Path) -> dict[str, Any]:
@@ -359,9 +358,9 @@ def test_runs_trained_together_are_those_trained_alone(
     tmp_path: Path, tiny_model_folder: Path, models: ModelCache
 ) -> None:
     together = train_runs(tmp_path / "one", stack(tmp_path / "one", tiny_model_folder), models)
-    for assignment, folder in zip(stack(tmp_path / "other", tiny_model_folder), together, strict=True):
+    for (config, _), folder in zip(stack(tmp_path / "other", tiny_model_folder), together, strict=True):
         assert isinstance(folder, Path)
-        alone = train_run(tmp_path / "other", assignment.config, models)
+        alone = train_run(tmp_path / "other", config, models)
         assert folder.name == alone.name
         assert {file.name for file in folder.iterdir()} == {file.name for file in alone.iterdir()} == RUN_FILES
         assert (folder / "adapter_config.json").read_text() == (alone / "adapter_config.json").read_text()
@@ -383,24 +382,24 @@ def described(folder: Path) -> dict[str, Any]:
 def test_of_runs_trained_together_only_those_are_trained_that_are_not_there(
     tmp_path: Path, tiny_model_folder: Path, models: ModelCache
 ) -> None:
-    assignments = stack(tmp_path, tiny_model_folder)
-    known = train_run(tmp_path, assignments[1].config, models)
+    runs = stack(tmp_path, tiny_model_folder)
+    known = train_run(tmp_path, runs[1][0], models)
     before = files_of(known)
-    outcomes = train_runs(tmp_path, assignments, models)
+    outcomes = train_runs(tmp_path, runs, models)
     assert outcomes[1] == known
     assert files_of(known) == before
-    assert [store.run_folder(tmp_path, one.config) for one in assignments] == outcomes
+    assert [store.run_folder(tmp_path, config) for config, _ in runs] == outcomes
 
 
 def test_a_run_that_fails_leaves_nothing_and_takes_no_other_along(
     tmp_path: Path, tiny_model_folder: Path, models: ModelCache
 ) -> None:
     good, _, other = stack(tmp_path, tiny_model_folder)
-    bad = Assignment(good.config.model_copy(update={"lr": 1e30}))
-    outcomes = train_runs(tmp_path, [good, bad, other], models)
+    bad = good[0].model_copy(update={"lr": 1e30})
+    outcomes = train_runs(tmp_path, [good, (bad, None), other], models)
     assert isinstance(outcomes[1], UserError)
     assert "lower --lr" in str(outcomes[1])
-    assert not store.run_folder(tmp_path, bad.config).exists()
+    assert not store.run_folder(tmp_path, bad).exists()
     assert all(isinstance(outcomes[place], Path) for place in (0, 2))
     assert leftovers(tmp_path) == []
     assert_whole(tmp_path)

@@ -20,8 +20,7 @@ from ia2.methods import Adapter, Variant, parse_method
 from ia2.models.loading import LanguageModel
 from ia2.models.model_cache import ModelCache
 from ia2.training.dataset import DistillationDataset
-from ia2.training.run_inputs import lesson_of, read_run_inputs
-from ia2.training.trainer import Lesson
+from ia2.training.run_inputs import read_run_inputs
 from ia2.training.variants import ACT, TOK, TOKL
 
 SHAPES = ("llama", "qwen3", "gemma3_text", "gpt2")
@@ -92,17 +91,17 @@ class School:
     def lm(self) -> LanguageModel:
         return self.models.load(self.config("act"))
 
-    def lesson(self, variant: Variant, **changes: Any) -> Lesson:
-        """What the (last) phase of a variant is fitted on."""
+    def datasets(self, variant: Variant, **changes: Any) -> tuple[DistillationDataset, DistillationDataset]:
+        """The train and dev examples of the (last) phase of a variant."""
         phase = {"tok": TOK, "a2t": TOK, "tokl": TOKL}.get(variant, ACT)
         config = resolve(self.config(variant, **changes))
-        return lesson_of(read_run_inputs(self.root, config, self.models), phase)
+        return read_run_inputs(self.root, config, self.models).datasets(phase)
 
     def everything(self) -> DistillationDataset:
         """The four examples with all that any loss compares with."""
-        activations, distributions = self.lesson("act").train, self.lesson("tokl").train
-        assert activations.examples == distributions.examples
-        return DistillationDataset(activations.examples, activations.activations, distributions.distributions)
+        activations, hidden_states = self.datasets("act")[0], self.datasets("tokl")[0]
+        assert activations.examples == hidden_states.examples
+        return DistillationDataset(activations.examples, activations.activations, hidden_states.hidden_states)
 
 
 def history(folder: Path) -> list[dict[str, Any]]:

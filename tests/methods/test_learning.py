@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from losses_of import example_losses
 from peft import PeftModel
 from plain_forward import plain_forward
 from safetensors.torch import load_file
@@ -17,8 +18,8 @@ from school import LR, NUM_EXAMPLES, NUM_STEPS, NUM_TOKENS, SHAPES, School, hist
 from ia2.methods import METHODS, Adapter, Variant
 from ia2.models.adapters import new_adapter, peft_config, saved_adapter
 from ia2.models.hooked_model import HookedModel
-from ia2.prompts.tokenization import TokenizedExample, collate
-from ia2.training.dataset import DistillationDataset, example_losses
+from ia2.prompts.tokenization import TokenizedExample
+from ia2.training.dataset import DistillationDataset, collate
 from ia2.training.variants import VARIANTS, Loss
 
 SchoolOf = Callable[[str], School]
@@ -87,7 +88,7 @@ def test_the_loss_falls(shape: str, method: str, school_of: SchoolOf) -> None:
 def test_plain_peft_reads_the_folder(shape: str, method: str, school_of: SchoolOf) -> None:
     school = school_of(shape)
     folder = school.train(method, num_train_epochs=3)
-    examples = school.lesson("act").train.examples
+    examples = school.datasets("act")[0].examples
     plain = PeftModel.from_pretrained(outspoken_model(shape), str(folder))  # type: ignore[arg-type]
     fresh = plain_forward(outspoken_model(shape), examples[1].prompt, examples[1].response)
     with saved_adapter(school.lm.model, folder) as student, torch.no_grad():
@@ -112,7 +113,7 @@ def logits_here(school: School, folder: Path) -> torch.Tensor:
     """What our own reading says comes after UNSEEN."""
     with saved_adapter(school.lm.model, folder) as student, torch.no_grad():
         hooked = HookedModel(student)
-        batch = collate([TokenizedExample(UNSEEN[:1], (*UNSEEN[1:], 0))], hooked.device)
+        batch = collate([TokenizedExample(UNSEEN[:1], (*UNSEEN[1:], 0))])
         logits = hooked.outputs(batch.input_ids, batch.rows, batch.columns, activations=False, logits=True).logits
     assert logits is not None
     return logits
@@ -122,6 +123,7 @@ ELSEWHERE = """
 import json, sys, warnings
 warnings.simplefilter("ignore")
 import torch
+from losses_of import example_losses
 from peft import PeftModel
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM

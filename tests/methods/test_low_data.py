@@ -18,7 +18,7 @@ from ia2.models.hooked_model import HookedModel
 from ia2.prompts.low_data import LowDataSplitSpec, draw_low_data_split
 from ia2.prompts.tokenization import Ids
 from ia2.tasks.base import Example
-from ia2.training.run_inputs import RunInputs, lesson_of, read_run_inputs
+from ia2.training.run_inputs import RunInputs, read_run_inputs
 from ia2.training.targets import collect
 from ia2.training.trained_run import read_trained_run
 from ia2.training.variants import ACT, TOK
@@ -73,7 +73,7 @@ def test_every_variant_trains(school: School, method: str, label_type: str) -> N
 
 def test_ground_truth_is_that_of_the_labelled_alone(school: School) -> None:
     material = material_of(school, "a2t", label_type="ground_truth")
-    lesson = lesson_of(material, TOK)
+    train_dataset, dev_dataset = material.datasets(TOK)
     prompt_tokenizer = material.prompt_tokenizer
     labelled = material.split.labelled
     assert len(labelled) == N
@@ -82,15 +82,14 @@ def test_ground_truth_is_that_of_the_labelled_alone(school: School) -> None:
             prompt_tokenizer.tokenizer.decode(list(example.prompt), skip_special_tokens=True),
             prompt_tokenizer.text(example.response),
         )
-        for example in lesson.train.examples
+        for example in train_dataset.examples
     ]
     assert decoded == [(example.question, example.answer) for example in labelled]
     # what the phase is judged by are the teacher's answers to the dev queries, not their own
-    teacher = lesson_of(material, ACT)
-    assert [example.prompt for example in lesson.dev.examples] == [example.prompt for example in teacher.dev.examples]
-    assert lesson.dev.examples == teacher.dev.examples
+    _, teacher = material.datasets(ACT)
+    assert dev_dataset.examples == teacher.examples
     gold = [prompt_tokenizer.answer(prompt.query.answer, 4, "separator") for prompt in material.split.dev]
-    assert all(example.response != answer for example, answer in zip(lesson.dev.examples, gold, strict=True))
+    assert all(example.response != answer for example, answer in zip(dev_dataset.examples, gold, strict=True))
 
 
 def test_no_label_of_dev_or_unlabelled_examples_is_read(tmp_path: Path) -> None:

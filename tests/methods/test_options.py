@@ -210,7 +210,7 @@ def test_what_is_matched_enters_the_loss_and_the_name(school: School, changes: d
     assert f"+{key}={value}" in folder.name
     target = school.everything().activations
     assert target is not None
-    lessons = school.lesson("act").train
+    lessons = school.datasets("act")[0]
     whole, some = history(school.train("act", num_train_epochs=1))[0], history(folder)[0]
     assert some["train_loss"] != pytest.approx(whole["train_loss"], rel=1e-3)
     if key == "layers":

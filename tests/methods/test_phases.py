@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from losses_of import example_losses, mean_loss
 from safetensors.torch import load_file
 from school import School, history
 
@@ -13,8 +14,6 @@ from ia2 import store
 from ia2.errors import UserError
 from ia2.models.adapters import saved_adapter
 from ia2.models.hooked_model import HookedModel
-from ia2.training.dataset import example_losses
-from ia2.training.trainer import dev_loss
 
 ADAPTERS = ["", "ia3-", "prompt-", "prefix-"]
 STEPS = {"num_train_epochs": 3}
@@ -84,7 +83,7 @@ def test_what_only_the_teacher_has_cannot_be_had_from_ground_truth(
 
 def test_label_types_are_other_tokens(school: School) -> None:
     teacher, gold = (
-        school.lesson("tok", label_type=label_type).train.examples for label_type in ("icl_outputs", "ground_truth")
+        school.datasets("tok", label_type=label_type)[0].examples for label_type in ("icl_outputs", "ground_truth")
     )
     texts = [school.lm.tokenizer.decode(list(example.response)) for example in gold]
     prompts = [school.lm.tokenizer.decode(list(example.prompt)) for example in gold]
@@ -100,8 +99,8 @@ def test_label_types_are_other_tokens(school: School) -> None:
 
 @pytest.mark.parametrize(("weight", "same"), [(0.0, "act"), (1.0, "tok"), (0.25, None)])
 def test_tna_at_its_ends_is_act_and_tok(school: School, weight: float, same: str | None) -> None:
-    lesson = school.lesson("tna", ce_loss_weight=weight)
-    # `lesson` gives tna the phase of act: the weights are those of tna itself
+    train_dataset, _ = school.datasets("tna", ce_loss_weight=weight)
+    # `datasets` gives tna the phase of act: the weights are those of tna itself
     folder = school.train("tna", ce_loss_weight=weight, **STEPS)
     with saved_adapter(school.lm.model, folder) as student, torch.no_grad():
         hooked = HookedModel(student)
@@ -111,7 +110,7 @@ def test_tna_at_its_ends_is_act_and_tok(school: School, weight: float, same: str
     starts = {name: history(school.train(name, **STEPS))[0]["train_loss"] for name in ("act", "tok")}
     assert first == pytest.approx((1 - weight) * starts["act"] + weight * starts["tok"], rel=1e-5)
     assert values["act"] > 0
-    assert lesson.train.examples == school.lesson("tok").train.examples
+    assert train_dataset.examples == school.datasets("tok")[0].examples
     if same is not None:
         ours, theirs = (load_file(run / "adapter_model.safetensors") for run in (folder, school.train(same, **STEPS)))
         for name, weights_of in ours.items():
@@ -120,8 +119,7 @@ def test_tna_at_its_ends_is_act_and_tok(school: School, weight: float, same: str
 
 def test_the_loss_of_an_untrained_student_is_its_dev_loss(school: School) -> None:
     """A loss is also a metric: the first training loss is what evaluating says of the same examples."""
-    lesson = school.lesson("act")
+    train_dataset, _ = school.datasets("act")
     first = history(school.train("act", **STEPS))[0]["train_loss"]
-    hooked = HookedModel(school.lm.model)
-    loss = dev_loss(hooked, type(lesson)(lesson.train, lesson.train, {"act": 1.0}), 64)
-    assert loss.weighted == pytest.approx(first, rel=1e-5)
+    loss = mean_loss(school.lm.model, train_dataset, ["act"], token_budget=64)["act"]
+    assert loss == pytest.approx(first, rel=1e-5)

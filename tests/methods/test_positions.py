@@ -10,6 +10,7 @@ from random import Random
 
 import pytest
 import torch
+from losses_of import example_losses
 from peft import PeftModel
 from plain_forward import Plain, plain_forward
 from school import SHAPES, School
@@ -22,7 +23,8 @@ from ia2.methods import METHODS, Method
 from ia2.models.adapters import new_adapter, peft_config, trainable_parameters
 from ia2.models.hooked_model import HookedModel
 from ia2.prompts.tokenization import Ids, TokenizedExample
-from ia2.training.dataset import DistillationDataset, Matching, example_losses, weighted
+from ia2.training.dataset import DistillationDataset, Matching
+from ia2.training.trainer import weighted
 from ia2.training.variants import VARIANTS, Loss, Phase
 
 PROMPTS, RESPONSES = (4, 9, 6, 1, 5), (2, 1, 5, 3, 1)
@@ -126,8 +128,8 @@ def test_tokens_and_distributions_are_matched_at_the_answer_positions(shape: str
         plains = plainly(student)
         lessons = lessons_of(plains)
         losses = example_losses(hooked, lessons, range(5), {"tok": 1.0, "tokl": 1.0})
-        assert lessons.distributions is not None
-        lessons.distributions[STARTS[2] + 3] *= -1.0
+        assert lessons.hidden_states is not None
+        lessons.hidden_states[STARTS[2] + 3] *= -1.0
         marked = example_losses(hooked, lessons, range(5), {"tokl": 1.0})["tokl"]
     cross_entropies = [
         torch.nn.functional.cross_entropy(plain.logits, torch.tensor(example.response)).item()

@@ -14,7 +14,8 @@ from ia2.methods import Adapter
 from ia2.models.adapters import trainable_parameters
 from ia2.models.generation import check_context
 from ia2.models.hooked_model import HookedModel, ModelOutputs
-from ia2.prompts.tokenization import TokenizedExample, collate
+from ia2.prompts.tokenization import TokenizedExample
+from ia2.training.dataset import collate
 
 EXAMPLES = [
     TokenizedExample((5, 9, 30, 41, 7, 8, 22, 50, 61), (4,)),
@@ -22,7 +23,7 @@ EXAMPLES = [
     TokenizedExample(tuple(range(10, 30)), tuple(range(40, 47))),
     TokenizedExample((31, 32, 33), (34, 35)),
 ]
-BATCH = collate(EXAMPLES, torch.device("cpu"))
+BATCH = collate(EXAMPLES)
 
 
 def one_by_one(model: Model) -> ModelOutputs:

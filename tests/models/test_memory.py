@@ -93,7 +93,7 @@ def test_targets_hold_every_token_once(monkeypatch: pytest.MonkeyPatch) -> None:
         found = collect(hooked, PROMPTS, how, {"activations", "distributions"})
     assert found.responses == expected.responses
     for ours, theirs in zip(
-        (found.activations, found.distributions), (expected.activations, expected.distributions), strict=True
+        (found.activations, found.hidden_states), (expected.activations, expected.hidden_states), strict=True
     ):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 

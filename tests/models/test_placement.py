@@ -20,12 +20,14 @@ from transformers import PreTrainedModel
 from ia2.config import ModelConfig
 from ia2.errors import UserError
 from ia2.methods import Adapter
-from ia2.models.adapters import Beginning, peft_config, restore, snapshot, trainable_adapters, trainable_parameters
+from ia2.models.adapters import peft_config, trainable_parameters
 from ia2.models.generation import GenerationConfig, generate
 from ia2.models.hooked_model import HookedModel, Model
 from ia2.models.loading import load_model
 from ia2.models.placement import device_of
-from ia2.prompts.tokenization import Ids, TokenizedExample, collate
+from ia2.models.stacked_lora import StackedLora
+from ia2.prompts.tokenization import Ids, TokenizedExample
+from ia2.training.dataset import collate
 from ia2.training.targets import add_kinds, collect
 
 IN_PART = "a layer in memory, a layer on the disk"
@@ -67,7 +69,7 @@ def test_decoding_is_the_same(folders: dict[str, Path], shape: str, place: str) 
 def read(model: Model) -> dict[str, torch.Tensor]:
     """What a model does at answer positions, and the gradients of its adapter."""
     hooked = HookedModel(model)
-    batch = collate(EXAMPLES, hooked.device)
+    batch = collate(EXAMPLES)
     found = hooked.outputs(batch.input_ids, batch.rows, batch.columns, activations=True, logits=True)
     assert found.activations is not None
     assert found.logits is not None
@@ -85,8 +87,7 @@ def test_adapters_start_compute_and_learn_the_same(
     seen = []
     for model in (spread(folders[shape], place), tiny_model(shape)):
         with random_adapter(model, adapter) as adapted:
-            start = snapshot(adapted)
-            restore(adapted, start)
+            start = {name: weight.detach().clone() for name, weight in trainable_parameters(adapted).items()}
             seen.append({**read(adapted), **{f"start of {name}": weight for name, weight in start.items()}})
             assert not any(weight.is_meta for weight in start.values())
     for name, expected in seen[1].items():
@@ -106,23 +107,23 @@ def test_an_adapter_leaves_nothing_behind(folders: dict[str, Path], adapter: Ada
     assert torch.equal(model(ids).logits, tiny_model("llama")(ids).logits)
 
 
-def test_several_adapters_at_once_too(folders: dict[str, Path]) -> None:
+def test_stacked_runs_too(folders: dict[str, Path]) -> None:
     seen = []
     for model in (spread(folders["llama"], IN_PART), tiny_model("llama")):
-        beginnings = [Beginning(peft_config(model, config_of("lora")), seed) for seed in (3, 4)]
-        with trainable_adapters(model, beginnings) as (adapted, names):
-            hooked = HookedModel(adapted)
-            of_rows = [names[row % 2] for row in range(len(EXAMPLES))]
-            batch = collate(EXAMPLES, hooked.device)
-            found = hooked.outputs(
-                batch.input_ids, batch.rows, batch.columns, activations=False, logits=True, adapters=of_rows
-            )
-            assert found.logits is not None
-            found.logits.square().mean().backward()
-            seen.append([weight.grad for name in names for weight in trainable_parameters(adapted, name).values()])
-    assert len(seen[0]) == 2 * 2 * 2 * 4
+        configs = [peft_config(model, config_of("lora")) for _ in range(2)]
+        student = StackedLora(model, configs, [3, 4])  # type: ignore[arg-type]
+        shaken = {name: weight + 0.1 for name, weight in student.state(1).items()}
+        student.load(1, shaken)
+        hooked, batch = HookedModel(model), collate(EXAMPLES)
+        with student.rows({0: 3, 1: 4}):
+            found = hooked.outputs(batch.input_ids, batch.rows, batch.columns, activations=False, logits=True)
+        assert found.logits is not None
+        found.logits.square().mean().backward()
+        seen.append([weights.grad for weights in student.weights])
     for gradient, expected in zip(*seen, strict=True):
         assert gradient is not None
+        assert expected is not None
+        assert expected.abs().max() > 0
         torch.testing.assert_close(gradient, expected, atol=1e-6, rtol=1e-5)
 
 
@@ -146,7 +147,7 @@ def test_targets_are_the_same(folders: dict[str, Path]) -> None:
         found.append(add_kinds(hooked, PROMPTS, early, {"distributions"}))
     assert found[0].responses == found[1].responses
     for kind in ("activations", "distributions"):
-        assert_close(getattr(found[0], kind), getattr(found[1], kind))
+        assert_close(found[0].tensors[kind], found[1].tensors[kind])
 
 
 @pytest.mark.parametrize("shape", ["llama", "gemma3_text"])

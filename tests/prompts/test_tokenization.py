@@ -2,7 +2,6 @@ from itertools import accumulate
 from typing import Literal, get_args
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny import BOS, EOS, PREFIXING, BlankLine, TokenizerKind, tiny_tokenizer
@@ -10,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 
 from ia2.errors import UserError
 from ia2.prompts.prompt import Prompt, prompt_pieces, prompt_text
-from ia2.prompts.tokenization import PromptTokenizer, TokenizedExample, budget_batches, collate
+from ia2.prompts.tokenization import PromptTokenizer
 from ia2.tasks.base import Example
 
 KINDS = get_args(TokenizerKind)
@@ -144,59 +143,3 @@ def test_a_response_is_read_alike_by_every_kind(kind: TokenizerKind) -> None:
     assert prompt_tokenizer.text((*prompt_tokenizer.ids(" Paris"), EOS)) == " Paris"
     assert prompt_tokenizer.text(prompt_tokenizer.ids("Paris")) == "Paris"
     assert prompt_tokenizer.text(()) == ""
-
-
-# Batches
-
-
-def test_collate_by_hand() -> None:
-    """Prompts of 3, 1 and 2 tokens with responses of 2, 3 and 1: their answer positions begin at 2, 0 and 1."""
-    examples = [
-        TokenizedExample((11, 12, 13), (14, 15)),
-        TokenizedExample((21,), (22, 23, 24)),
-        TokenizedExample((31, 32), (33,)),
-    ]
-    batch = collate(examples, torch.device("cpu"), pad=9)
-    assert batch.input_ids.tolist() == [[11, 12, 13, 14], [21, 22, 23, 9], [31, 32, 9, 9]]
-    assert batch.rows.tolist() == [0, 0, 1, 1, 1, 2]
-    assert batch.columns.tolist() == [2, 3, 0, 1, 2, 1]
-    assert batch.tokens.tolist() == [14, 15, 22, 23, 24, 33]
-    assert len(batch) == 3
-
-
-encoded = st.builds(
-    TokenizedExample,
-    st.lists(st.integers(1, 99), min_size=1, max_size=9).map(tuple),
-    st.lists(st.integers(1, 99), min_size=1, max_size=5).map(tuple),
-)
-
-
-@given(st.lists(encoded, min_size=1, max_size=6))
-def test_at_every_answer_position_lies_the_token_before_the_one_it_predicts(examples: list[TokenizedExample]) -> None:
-    batch = collate(examples, torch.device("cpu"))
-    assert batch.input_ids.shape == (len(examples), max(map(len, examples)) - 1)
-    places = zip(batch.rows.tolist(), batch.columns.tolist(), batch.tokens.tolist(), strict=True)
-    expected = [
-        (row, len(example.prompt) - 1 + step, token)
-        for row, example in enumerate(examples)
-        for step, token in enumerate(example.response)
-    ]
-    assert list(places) == expected
-    before = [token for example in examples for token in (example.prompt[-1], *example.response[:-1])]
-    assert batch.input_ids[batch.rows, batch.columns].tolist() == before
-
-
-@given(st.lists(st.integers(0, 30).map(range), max_size=20), st.integers(1, 80))
-def test_batches_cover_every_index_once_and_keep_to_the_budget(sequences: list[range], budget: int) -> None:
-    batches = list(budget_batches(sequences, budget))
-    assert sorted(index for batch in batches for index in batch) == list(range(len(sequences)))
-    for batch in batches:
-        padded = len(batch) * max(len(sequences[index]) for index in batch)
-        assert batch
-        assert padded <= budget or len(batch) == 1
-    lengths = [len(sequences[index]) for batch in batches for index in batch]
-    assert lengths == sorted(lengths, reverse=True)
-
-
-def test_batches_are_as_large_as_the_budget_allows() -> None:
-    assert list(budget_batches([range(5), range(2), range(4), range(4)], 12)) == [[0, 2], [3, 1]]

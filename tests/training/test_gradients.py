@@ -4,7 +4,7 @@ The oracle adds LoRA to each projection by a hook, records the attention blocks 
 without padding, and takes Adam's steps by its published formula.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from random import Random
 
@@ -16,18 +16,28 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ia2.config import TrainConfig
-from ia2.models.adapters import new_adapter, peft_config, trainable_parameters
+from ia2.models.adapters import peft_config
 from ia2.models.hooked_model import HookedModel
-from ia2.training.dataset import DistillationDataset, example_losses, from_targets, weighted
+from ia2.models.stacked_lora import StackedLora
+from ia2.training.dataset import DistillationDataset, from_targets, gather
 from ia2.training.targets import Targets, add_kinds
-from ia2.training.trainer import Lesson, PhaseArguments, fit
-from ia2.training.variants import Loss
+from ia2.training.trainer import TrainingRun, forward_backward, train, weighted
+from ia2.training.variants import Loss, Phase
 
 ALPHA, RANK, LR = 8, 4, 1e-3
 QUERIES = made_up_ids("queries", 4, 9, 6, 3, 5)
 PROMPTED = [demos + query for demos, query in zip(made_up_ids("demos", *[15] * 5), QUERIES, strict=True)]
 RESPONSES = tuple(made_up_ids("responses", 2, 1, 4, 3, 1))
-CONFIG = TrainConfig(training_method="act", lora_r=RANK, lora_alpha=ALPHA, lora_type="qko")
+CONFIG = TrainConfig(
+    training_method="act",
+    lora_r=RANK,
+    lora_alpha=ALPHA,
+    lora_type="qko",
+    lr=LR,
+    batch_size=2,
+    keep="last",
+    run_idx=7,
+)
 
 Weights = dict[str, Tensor]
 
@@ -70,7 +80,7 @@ class Oracle:
 
 
 def _plain(name: str) -> str:
-    return name.removeprefix("base_model.model.").replace(".lora_", ".").removesuffix(".default.weight")
+    return name.removeprefix("base_model.model.").replace(".lora_", ".").removesuffix(".weight")
 
 
 @contextmanager
@@ -101,13 +111,40 @@ def lessons() -> DistillationDataset:
     return from_targets(QUERIES, add_kinds(teacher, PROMPTED, Targets(RESPONSES), {"activations"}))
 
 
-def shaken(parameters: Weights) -> None:
-    """B starts at zero, where A has no gradient: move it, the same way every time."""
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            if "lora_B" in name:
-                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)
+def shaken_student() -> StackedLora:
+    """B starts at zero, where A has no gradient: it is moved, the same way every time."""
+    model, generator = tiny_model("llama"), torch.Generator().manual_seed(1)
+    student = StackedLora(model, [peft_config(model, CONFIG)], [0])  # type: ignore[list-item]
+    shaken = {
+        name: torch.randn(weight.shape, generator=generator) * 0.1 if "lora_B" in name else weight
+        for name, weight in student.state(0).items()
+    }
+    student.load(0, shaken)
+    return student
+
+
+def gradients_of(
+    student: StackedLora, dataset: DistillationDataset, weights: Mapping[Loss, float]
+) -> tuple[float, dict[str, Tensor]]:
+    """The weighted mean loss of the five examples, and its gradient by the oracle's names."""
+    batch = gather({0: dataset}, {0: range(5)}, weights)
+    coefficients = {loss: torch.full((5,), weight / 5) for loss, weight in weights.items()}
+    losses = forward_backward(HookedModel(student.model), student, batch, weights, coefficients)
+    found = student.weights[0].grad
+    assert found is not None
+    names = map(_plain, student.state(0))
+    return float(weighted(losses, weights).mean()), dict(zip(names, student.split(found), strict=True))
+
+
+def trained(
+    student: StackedLora, dataset: DistillationDataset, weights: Mapping[Loss, float], num_epochs: int
+) -> tuple[int, Weights]:
+    """The number of steps, and the weights after them by the oracle's names."""
+    config = CONFIG.model_copy(update={"num_train_epochs": num_epochs})
+    phase = Phase("act", lambda _: weights)
+    run = TrainingRun(config, phase, dataset, dataset.part(5, 5), student.parameters(0))
+    (ended,) = train([run], student)
+    return ended.finish().num_steps, {_plain(name): weight for name, weight in student.state(0).items()}
 
 
 def distance(ours: Tensor, oracle: Tensor) -> float:
@@ -116,15 +153,9 @@ def distance(ours: Tensor, oracle: Tensor) -> float:
 
 @pytest.mark.parametrize("weights", [{"act": 1.0}, {"tok": 1.0}, {"act": 0.75, "tok": 0.25}], ids=str)
 def test_gradients_are_those_of_float64(weights: dict[Loss, float]) -> None:
-    model, lesson = tiny_model("llama"), lessons()
-    with new_adapter(model, peft_config(model, CONFIG), seed=0) as student:
-        hooked = HookedModel(student)
-        parameters = trainable_parameters(student)
-        shaken(parameters)
-        oracle = Oracle({name: parameter.detach().clone() for name, parameter in parameters.items()})
-        loss = weighted(example_losses(hooked, lesson, range(5), weights), weights).mean()
-        loss.backward()
-        gradients = {_plain(name): parameter.grad for name, parameter in parameters.items()}
+    student = shaken_student()
+    oracle = Oracle(student.state(0))
+    loss, gradients = gradients_of(student, lessons(), weights)
     expected = sum(
         weight * oracle.losses(index, target)[name] / 5
         for index, target in enumerate(targets_of(PROMPTED))
@@ -132,10 +163,9 @@ def test_gradients_are_those_of_float64(weights: dict[Loss, float]) -> None:
     )
     assert isinstance(expected, Tensor)
     expected.backward()
-    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert loss == pytest.approx(expected.item(), rel=1e-5)
     assert len(gradients) == 2 * 3 * 2  # A and B of three projections in two layers
     for name, gradient in gradients.items():
-        assert gradient is not None
         oracle_gradient = oracle.weights[name].grad
         assert oracle_gradient is not None
         assert oracle_gradient.norm() > 1e-4, name
@@ -146,18 +176,10 @@ def test_gradients_are_those_of_float64(weights: dict[Loss, float]) -> None:
 @pytest.mark.parametrize("num_epochs", [1, 2])
 def test_adam_steps_are_those_of_float64(loss: Loss, num_epochs: int) -> None:
     """Three steps of batches of 2, 2 and 1; in a second epoch nothing of the short batch's gradient is left."""
-    model = tiny_model("llama")
-    lesson = Lesson(lessons(), lessons().part(5, 5), {loss: 1.0})
-    settings = PhaseArguments(
-        lr=LR, batch_size=2, num_train_epochs=num_epochs, patience=5, dev_eval_steps=2, keep="last", seed="7/act"
-    )
-    with new_adapter(model, peft_config(model, CONFIG), seed=0) as student:
-        hooked = HookedModel(student)
-        shaken(trainable_parameters(student))
-        start = {name: parameter.detach().clone() for name, parameter in trainable_parameters(student).items()}
-        fitted = fit(student, hooked, lesson, settings, lambda _: None)
-        ours = {_plain(name): parameter.detach() for name, parameter in trainable_parameters(student).items()}
-    assert fitted.num_steps == 3 * num_epochs
+    student = shaken_student()
+    start = student.state(0)
+    num_steps, ours = trained(student, lessons(), {loss: 1.0}, num_epochs)
+    assert num_steps == 3 * num_epochs
     expected = adam(Oracle(start), loss, batches(num_epochs))
     for name, weight in ours.items():
         moved = expected[name] - start_of(name, start)

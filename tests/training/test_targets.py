@@ -1,11 +1,12 @@
 """The teacher's targets: against the plain model, one by one, on disk, and what is damaged."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 import torch
 from made_up_ids import made_up_ids
+from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -20,11 +21,21 @@ from ia2.training.targets import (
     add_kinds,
     collect,
     kinds_on_disk,
+    load_or_collect,
     load_targets,
-    load_usable,
-    save_targets,
+    register,
 )
 from ia2.training.variants import Kind
+
+
+def save_targets(folder: Path, targets: Targets, provenance: Mapping[str, object]) -> None:
+    """Write the files of kinds that do not count yet, and register them."""
+    folder.mkdir(exist_ok=True)
+    for kind, tensor in targets.tensors.items():
+        if kind not in kinds_on_disk(folder):
+            save_file({kind: tensor.contiguous()}, folder / f"{kind}.safetensors")
+    register(folder, targets, provenance)
+
 
 KINDS: frozenset[Kind] = frozenset({"tokens", "activations", "distributions"})
 SHARED = made_up_ids("shared", 9)[0]
@@ -59,9 +70,9 @@ def plainly(model: PreTrainedModel, prompt: Ids, response: Ids) -> tuple[Tensor,
 
 def log_probabilities(lm: LanguageModel, targets: Targets) -> torch.Tensor:
     """What the model's head makes of the stored hidden states."""
-    assert targets.distributions is not None
+    assert targets.hidden_states is not None
     with torch.no_grad():
-        return lm.model.get_output_embeddings()(targets.distributions).log_softmax(-1)
+        return lm.model.get_output_embeddings()(targets.hidden_states).log_softmax(-1)
 
 
 def test_targets_are_those_of_the_plain_model(lm: LanguageModel, targets: Targets) -> None:
@@ -80,8 +91,8 @@ def test_collecting_together_equals_one_by_one(teacher: HookedModel, how: Genera
     alone = [collect(teacher, [prompt], how, KINDS) for prompt in PROMPTS]
     assert targets.responses == tuple(one.responses[0] for one in alone)
     for kind in ("activations", "distributions"):
-        joined = torch.cat([getattr(one, kind) for one in alone])
-        torch.testing.assert_close(getattr(targets, kind), joined, atol=1e-5, rtol=1e-5)
+        joined = torch.cat([one.tensors[kind] for one in alone])
+        torch.testing.assert_close(targets.tensors[kind], joined, atol=1e-5, rtol=1e-5)
 
 
 def test_only_what_is_asked_for_is_kept(teacher: HookedModel, how: GenerationConfig) -> None:
@@ -98,7 +109,7 @@ def test_adding_kinds_equals_collecting_them_in_one_pass(
     assert full.kinds == KINDS
     assert full.responses == targets.responses
     torch.testing.assert_close(full.activations, targets.activations, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(full.distributions, targets.distributions, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(full.hidden_states, targets.hidden_states, atol=1e-5, rtol=1e-5)
 
 
 # On disk
@@ -114,7 +125,7 @@ def test_save_and_load_give_the_same_bits(tmp_path: Path, targets: Targets) -> N
     assert loaded is not None
     assert loaded.responses == targets.responses
     assert same(loaded.activations, targets.activations)
-    assert same(loaded.distributions, targets.distributions)
+    assert same(loaded.hidden_states, targets.hidden_states)
     manifest = store.read_object(tmp_path / "manifest.json", has_digest=True)
     files = {f"{kind}.safetensors" for kind in KINDS}
     assert (manifest["seconds"], manifest["kinds"], set(manifest["files"])) == (1.5, sorted(KINDS), files)
@@ -142,11 +153,11 @@ def test_kinds_added_later_do_not_make_earlier_ones_forgotten(tmp_path: Path, ta
     known = load_targets(tmp_path, {"tokens", "distributions"})
     assert known is not None
     assert known.kinds == {"tokens"}
-    save_targets(tmp_path, Targets(known.responses, distributions=targets.distributions), {})
+    save_targets(tmp_path, Targets(known.responses, hidden_states=targets.hidden_states), {})
     loaded = load_targets(tmp_path, KINDS)
     assert loaded is not None
     assert same(loaded.activations, targets.activations)
-    assert same(loaded.distributions, targets.distributions)
+    assert same(loaded.hidden_states, targets.hidden_states)
 
 
 def test_without_its_manifest_a_folder_does_not_count(
@@ -209,19 +220,34 @@ def test_kinds_added_later_do_not_vouch_for_a_file_damaged_before(tmp_path: Path
     save_targets(tmp_path, Targets(targets.responses, targets.activations), {})
     path = tmp_path / "activations.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"!")
-    save_targets(tmp_path, Targets(targets.responses, distributions=targets.distributions), {})
+    save_targets(tmp_path, Targets(targets.responses, hidden_states=targets.hidden_states), {})
     with pytest.raises(UserError, match=str(path)):
         load_targets(tmp_path, KINDS)
 
 
-def test_damaged_targets_are_named_and_no_longer_count(
-    tmp_path: Path, targets: Targets, caplog: pytest.LogCaptureFixture
+def test_damaged_targets_are_named_and_collected_again(  # noqa: PLR0913, PLR0917 - fixtures
+    tmp_path: Path,
+    targets: Targets,
+    teacher: HookedModel,
+    how: GenerationConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    def found() -> Targets:
+        return load_or_collect(tmp_path, {"seed": 1}, KINDS, hooked=teacher, prompts=PROMPTS, how=lambda: how)
+
     save_targets(tmp_path, targets, {})
+    assert same(found().activations, targets.activations)
+    assert caplog.text == ""
     (tmp_path / "activations.safetensors").write_bytes(b"")
-    assert load_usable(tmp_path, KINDS) is None
+    monkeypatch.setattr("ia2.training.targets.collect", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        found()
     assert str(tmp_path / "activations.safetensors") in caplog.text
     assert kinds_on_disk(tmp_path) == set()
+    monkeypatch.undo()
+    assert same(found().activations, targets.activations)
+    assert store.read_object(tmp_path / "manifest.json")["seed"] == 1
 
 
 def test_targets_without_digests_are_damaged(tmp_path: Path, targets: Targets) -> None:

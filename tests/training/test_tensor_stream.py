@@ -1,6 +1,8 @@
 """What comes row by row and step by step lies on the disk in the order of the rows, and memory holds little of it."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,48 +15,54 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from ia2.models.generation import GenerationConfig
 from ia2.models.hooked_model import HookedModel
-from ia2.training.targets import collect
-from ia2.training.tensor_stream import TensorStreamWriter
+from ia2.training.targets import TensorStreamWriter, collect
 
 
-def written(spool: TensorStreamWriter, folder: Path) -> Tensor:
-    spool.write(folder / "found.safetensors", "found")
+@contextmanager
+def writing(folder: Path) -> Iterator[TensorStreamWriter]:
+    writer = TensorStreamWriter(folder)
+    with writer.file:
+        yield writer
+
+
+def written(writer: TensorStreamWriter, folder: Path) -> Tensor:
+    writer.write(folder / "found.safetensors", "found")
     return load_file(folder / "found.safetensors")["found"]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
 def test_records_stand_in_the_order_of_the_rows_and_of_their_steps(tmp_path: Path, dtype: torch.dtype) -> None:
     values = torch.randn(6, 2, 3, generator=torch.Generator().manual_seed(0)).to(dtype)
-    with TensorStreamWriter(tmp_path) as spool:
-        spool.append([4, 0, 2], values[:3])  # a batch of three rows, two of which go on
-        spool.append([4, 2], values[3:5])
-        spool.append([1], values[5:])
-        found = written(spool, tmp_path)
+    with writing(tmp_path) as writer:
+        writer.append([4, 0, 2], values[:3])  # a batch of three rows, two of which go on
+        writer.append([4, 2], values[3:5])
+        writer.append([1], values[5:])
+        found = written(writer, tmp_path)
     assert found.dtype == dtype
     assert torch.equal(found, values[[1, 5, 2, 4, 0, 3]])
 
 
 def test_what_is_not_contiguous_is_written_as_it_is_seen(tmp_path: Path) -> None:
     values = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0)).transpose(0, 1)
-    with TensorStreamWriter(tmp_path) as spool:
-        spool.append([0, 1, 1, 2], values)
-        assert torch.equal(written(spool, tmp_path), values)
+    with writing(tmp_path) as writer:
+        writer.append([0, 1, 1, 2], values)
+        assert torch.equal(written(writer, tmp_path), values)
 
 
 def test_what_is_forgotten_does_not_count(tmp_path: Path) -> None:
-    with TensorStreamWriter(tmp_path) as spool:
-        spool.append([0, 1], torch.tensor([[1.0], [2.0]]))
-        spool.append([0, 1], torch.tensor([[3.0], [4.0]]))
-        spool.forget([1, 7])
-        spool.append([1], torch.tensor([[5.0]]))
-        assert written(spool, tmp_path).tolist() == [[1.0], [3.0], [5.0]]
+    with writing(tmp_path) as writer:
+        writer.append([0, 1], torch.tensor([[1.0], [2.0]]))
+        writer.append([0, 1], torch.tensor([[3.0], [4.0]]))
+        writer.forget([1, 7])
+        writer.append([1], torch.tensor([[5.0]]))
+        assert written(writer, tmp_path).tolist() == [[1.0], [3.0], [5.0]]
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 5, 8])
 def test_the_tensor_begins_where_any_reader_of_safetensors_expects_it(tmp_path: Path, width: int) -> None:
-    with TensorStreamWriter(tmp_path) as spool:
-        spool.append([0], torch.ones(1, width))
-        written(spool, tmp_path)
+    with writing(tmp_path) as writer:
+        writer.append([0], torch.ones(1, width))
+        written(writer, tmp_path)
     content = (tmp_path / "found.safetensors").read_bytes()
     assert (len(content) - 4 * width) % 8 == 0
     with safe_open(tmp_path / "found.safetensors", framework="np") as file:
@@ -62,15 +70,15 @@ def test_the_tensor_begins_where_any_reader_of_safetensors_expects_it(tmp_path: 
 
 
 def test_nothing_is_left_beside_the_file_whatever_happens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with TensorStreamWriter(tmp_path) as spool:
-        spool.append([0], torch.ones(1, 2))
+    with writing(tmp_path) as writer:
+        writer.append([0], torch.ones(1, 2))
         assert list(tmp_path.iterdir()) == []
         monkeypatch.setattr(os, "pread", _full)
         with pytest.raises(OSError, match="full"):
-            written(spool, tmp_path)
+            written(writer, tmp_path)
         monkeypatch.undo()
         assert list(tmp_path.iterdir()) == []
-        written(spool, tmp_path)
+        written(writer, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["found.safetensors"]
 
 
@@ -106,8 +114,8 @@ class Gauge:
         self.most = 0
         append, pread = TensorStreamWriter.append, os.pread
 
-        def appending(spool: TensorStreamWriter, rows: list[int], records: Tensor) -> None:
-            append(spool, rows, records)
+        def appending(writer: TensorStreamWriter, rows: list[int], records: Tensor) -> None:
+            append(writer, rows, records)
             self.look()
 
         def reading_back(*arguments: int) -> bytes:

@@ -3,25 +3,23 @@
 import pytest
 import torch
 from test_gradients import (
-    CONFIG,
     LR,
     PROMPTED,
     QUERIES,
     RESPONSES,
     Oracle,
-    _plain,
     batches,
     distance,
-    shaken,
+    gradients_of,
+    shaken_student,
+    trained,
 )
 from tiny import tiny_model
 from torch import Tensor
 
-from ia2.models.adapters import new_adapter, peft_config, trainable_parameters
 from ia2.models.hooked_model import HookedModel
-from ia2.training.dataset import DistillationDataset, Matching, example_losses, from_targets
+from ia2.training.dataset import DistillationDataset, Matching, from_targets
 from ia2.training.targets import Targets, add_kinds
-from ia2.training.trainer import Lesson, PhaseArguments, fit
 
 TOP_K = [None, 5]
 
@@ -59,22 +57,15 @@ def lessons(top_k: int | None) -> DistillationDataset:
 
 @pytest.mark.parametrize("top_k", TOP_K)
 def test_gradients_are_those_of_float64(top_k: int | None) -> None:
-    model = tiny_model("llama")
-    with new_adapter(model, peft_config(model, CONFIG), seed=0) as student:
-        hooked = HookedModel(student)
-        parameters = trainable_parameters(student)
-        shaken(parameters)
-        oracle = Oracle({name: parameter.detach().clone() for name, parameter in parameters.items()})
-        loss = example_losses(hooked, lessons(top_k), range(5), {"tokl": 1.0})["tokl"].mean()
-        loss.backward()
-        gradients = {_plain(name): parameter.grad for name, parameter in parameters.items()}
+    student = shaken_student()
+    oracle = Oracle(student.state(0))
+    loss, gradients = gradients_of(student, lessons(top_k), {"tokl": 1.0})
     teachers = distributions(top_k)
     expected = torch.stack([divergence(oracle, index, teachers[index]) for index in range(5)]).mean()
     expected.backward()
-    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert loss == pytest.approx(expected.item(), rel=1e-5)
     for name, gradient in gradients.items():
         wanted = oracle.weights[name].grad
-        assert gradient is not None
         assert wanted is not None
         assert wanted.norm() > 1e-4, name
         assert distance(gradient, wanted) < 1e-5, name
@@ -82,17 +73,10 @@ def test_gradients_are_those_of_float64(top_k: int | None) -> None:
 
 @pytest.mark.parametrize("top_k", TOP_K)
 def test_three_adam_steps_are_those_of_float64(top_k: int | None) -> None:
-    model, whole = tiny_model("llama"), lessons(top_k)
-    settings = PhaseArguments(
-        lr=LR, batch_size=2, num_train_epochs=1, patience=5, dev_eval_steps=2, keep="last", seed="7/act"
-    )
-    with new_adapter(model, peft_config(model, CONFIG), seed=0) as student:
-        hooked = HookedModel(student)
-        shaken(trainable_parameters(student))
-        oracle = Oracle({name: parameter.detach().clone() for name, parameter in trainable_parameters(student).items()})
-        start = {name: weight.detach().clone() for name, weight in oracle.weights.items()}
-        fit(student, hooked, Lesson(whole, whole.part(5, 5), {"tokl": 1.0}), settings, lambda _: None)
-        ours = {_plain(name): parameter.detach().double() for name, parameter in trainable_parameters(student).items()}
+    student = shaken_student()
+    oracle = Oracle(student.state(0))
+    start = {name: weight.detach().clone() for name, weight in oracle.weights.items()}
+    _, ours = trained(student, lessons(top_k), {"tokl": 1.0}, num_epochs=1)
     teachers = distributions(top_k)
     first, second = ({name: torch.zeros_like(weight) for name, weight in start.items()} for _ in range(2))
     for step, batch in enumerate(batches(1), 1):

@@ -144,7 +144,7 @@ def test_wandb_is_sent_the_history(
 def test_a_tracker_is_closed_where_training_fails(
     tmp_path: Path, tiny_model_folder: Path, wandb: FakeWandb, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ia2.commands.train.save_adapter", lambda *_: 1 / 0)
+    monkeypatch.setattr("ia2.models.stacked_lora.StackedLora.save", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         train(training(tmp_path, tiny_model_folder, track="wandb"), ModelCache())
     assert wandb.run.finished

@@ -304,10 +304,10 @@ def read_shared_prompts(
     root: Path, asked: EvaluationSpec, names: set[str], lm: LanguageModel, token_budget: int | None
 ) -> SharedPrompts:
     """Prompts of the models of these names, and responses of the teacher, which are decoded once and kept."""
-    from ia2.models.generation import GenerationConfig, generate
+    from ia2.models.generation import GenerationConfig
     from ia2.models.hooked_model import HookedModel
     from ia2.prompts.tokenization import TokenizedExample
-    from ia2.training.targets import Targets, load_usable, save_targets
+    from ia2.training.targets import load_or_collect
 
     bare = read_evaluation_set(root, asked.eval_dataset, asked.num_eval_examples)
     idx = tuple(query.idx for query in bare.queries)
@@ -326,21 +326,21 @@ def read_shared_prompts(
     identity |= {"model_revision": lm.revision, "base": {"parts": lm.parts}, "dtype": lm.dtype}
     identity |= data_digests(root, asked)
     folder = responses_folder(root, store.value_digest(identity))
-    with store.file_lock(folder):
-        known = load_usable(folder, ())
-        if known is None:
-            stopper = lm.stopper(asked.stop, asked.chat_template)
-            with tqdm(total=len(idx), desc="responses", unit="example", leave=False, disable=None) as bar:
-                how = GenerationConfig(asked.num_generated_tokens_eval, stopper, token_budget, bar.update)
-                known = Targets(tuple(generate(HookedModel(lm.model), prompts[TEACHER], how)))
-            folder.mkdir(exist_ok=True)
-            save_targets(folder, known, identity)
+
+    def generation() -> GenerationConfig:  # of no use where the responses exist, and a stopper reads all tokens' texts
+        stopper = lm.stopper(asked.stop, asked.chat_template)
+        return GenerationConfig(asked.num_generated_tokens_eval, stopper, token_budget)
+
+    with store.file_lock(folder):  # so that the digest is of what was read
+        teacher = HookedModel(lm.model)
+        responses = load_or_collect(
+            folder, identity, {"tokens"}, hooked=teacher, prompts=prompts[TEACHER], how=generation
+        ).responses
         provenance = {"responses": folder.name, "responses_sha256": store.file_digest(folder / TOKENS)}
     examples = {
-        name: [TokenizedExample(*both) for both in zip(own, known.responses, strict=True)]
-        for name, own in prompts.items()
+        name: [TokenizedExample(*both) for both in zip(own, responses, strict=True)] for name, own in prompts.items()
     }
-    return SharedPrompts(idx, tuple(map(len, known.responses)), examples, provenance)
+    return SharedPrompts(idx, tuple(map(len, responses)), examples, provenance)
 
 
 # Cosines

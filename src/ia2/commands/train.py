@@ -1,4 +1,4 @@
-"""One run: targets collected or read, an adapter fitted phase by phase, and its folder written.
+"""One run, or several in the same passes: targets collected or read, adapters trained, and each run's folder written.
 
 The folder is complete or absent. A run that is there is not trained again, and one that is there with another
 configuration, or on data that has changed, is an error instead of a result.
@@ -7,9 +7,10 @@ configuration, or on data that has changed, is an error instead of a result.
 import dataclasses
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,144 +20,207 @@ from tqdm import tqdm
 from ia2 import store
 from ia2.config import TrainConfig, absolute_model_id
 from ia2.errors import UserError
-from ia2.models.adapters import ALONE, Beginning, peft_config, save_adapter, saved_config, trainable_adapters
+from ia2.models.adapters import SingleAdapter, peft_config, saved_config
 from ia2.models.generation import check_context
 from ia2.models.hooked_model import HookedModel
 from ia2.models.loading import parts_on_disk
 from ia2.models.model_cache import ModelCache
 from ia2.models.model_files import changed_parts
+from ia2.models.stacked_lora import StackedLora, trainable_adapters
 from ia2.report.cards import CARD, model_card, read_subject
 from ia2.sources.packages import version_of
 from ia2.tasks.pool import read_provenance
-from ia2.training.passes import Fit, drive, passes_of
-from ia2.training.run_inputs import RunInputs, lesson_of, read_run_inputs
+from ia2.training.run_inputs import RunInputs, read_run_inputs
 from ia2.training.tracking import check_tracker, tracking
 from ia2.training.trained_run import read_trained_run
-from ia2.training.trainer import History, Lesson, PhaseArguments, Student, TrainOutput, fitting
+from ia2.training.trainer import History, TrainingRun, TrainOutput, train
 from ia2.training.variants import VARIANTS, Phase
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Start:
-    """The adapter that a run begins from, and how many of its phases that has been through."""
-
-    folder: Path
-    num_phases: int
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """A run to be trained: its configuration (T resolved), and what it begins from if not from a fresh adapter."""
-
-    config: TrainConfig
-    start: Start | None = None
-
-
-def train_run(root: Path, config: TrainConfig, models: ModelCache, start: Start | None = None) -> Path:
-    """Train the run that `config` (T resolved) describes, from `start` or a fresh adapter, and return its folder."""
-    (outcome,) = train_runs(root, [Assignment(config, start)], models)
+def train_run(root: Path, config: TrainConfig, models: ModelCache, start: Path | None = None) -> Path:
+    """Train the run that `config` (T resolved) describes, from the adapter in `start` or a fresh one; its folder."""
+    (outcome,) = train_runs(root, [(config, start)], models)
     if isinstance(outcome, UserError):
         raise outcome
     return outcome
 
 
-def train_runs(root: Path, assignments: Sequence[Assignment], models: ModelCache) -> list[Path | UserError]:
-    """Train runs, several in the same forward passes, and return the folder of each, or why it came to nothing.
+def train_runs(
+    root: Path, runs: Sequence[tuple[TrainConfig, Path | None]], models: ModelCache
+) -> list[Path | UserError]:
+    """Train runs, given with what each starts from, in the same passes: the folder of each, or why it has none.
 
-    Several are LoRA runs of one method, model and dataset; they end, and fail, each for itself.
+    Several are LoRA runs of one `stack_key`; they end, and fail, each for itself.
     """
-    folders = [store.run_folder(root, assignment.config) for assignment in assignments]
-    left = [one for one, folder in zip(assignments, folders, strict=True) if not _stands(root, folder, one)]
-    left.sort(key=lambda one: store.run_folder(root, one.config))  # all processes lock in one order
-    trained = dict(zip([store.run_folder(root, one.config) for one in left], _trained(root, left, models), strict=True))
-    for folder in folders:
-        if folder not in trained:
-            log.info("%s is there", folder)
-    return [trained.get(folder, folder) for folder in folders]
-
-
-def _stands(root: Path, folder: Path, assignment: Assignment) -> bool:
-    """Whether a run is there and wanted as it is; what a killed process left beside it is swept."""
-    with store.file_lock(folder):
-        stands = not assignment.config.retrain and is_trained(root, assignment.config, assignment.start)
-        if not stands:
+    wanted = {store.run_folder(root, config): (config, start) for config, start in runs}
+    outcomes: dict[Path, Path | UserError] = {folder: folder for folder in wanted}
+    with ExitStack() as everything:
+        left: list[OpenRun] = []
+        for folder, (config, start) in sorted(wanted.items()):  # all processes lock in one order
+            opened = everything.enter_context(ExitStack())
+            opened.enter_context(store.file_lock(folder))
+            if not config.retrain and is_trained(root, config, start):
+                log.info("%s is there", folder)
+                opened.close()
+                continue
             store.check_replaceable(folder)
-        return stands
+            check_tracker(config.tracker)
+            left.append(OpenRun(read_run_inputs(root, config, models), start, len(left), opened))
+        if left:
+            outcomes |= _train_open(left)
+    return [outcomes[store.run_folder(root, config)] for config, _ in runs]
 
 
-def _trained(root: Path, assignments: Sequence[Assignment], models: ModelCache) -> list[Path | UserError]:
-    if not assignments:
-        return []
-    for one in assignments:
-        check_tracker(one.config.tracker)
-    pupils = [_pupil(read_run_inputs(root, one.config, models), one) for one in assignments]
-    lm, config = pupils[0].material.lm, assignments[0].config
-    with trainable_adapters(lm.model, [pupil.beginning for pupil in pupils]) as (adapted, names):
-        hooked = HookedModel(adapted)
-        fits = [_learning(pupil, Student(adapted, name), hooked) for pupil, name in zip(pupils, names, strict=True)]
-        return drive(fits, passes_of(hooked, config.micro_batch_size))
+@dataclass
+class OpenRun:
+    """A run that is being trained: its inputs, what it starts from, and what is open until it has ended.
 
+    `number` is its place among the adapters that are trained together.
+    """
 
-@dataclass(frozen=True)
-class _Pupil:
-    """A run about to be trained: what it learns in each phase, and the adapter that it begins with."""
-
-    material: RunInputs
-    assignment: Assignment
-    lessons: Mapping[Phase, Lesson]
-    beginning: Beginning
+    inputs: RunInputs
+    start: Path | None
+    number: int
+    opened: ExitStack
+    outputs: dict[str, TrainOutput] = field(default_factory=dict)
 
     @property
     def config(self) -> TrainConfig:
-        return self.material.config
+        return self.inputs.config
 
     @property
     def folder(self) -> Path:
-        return store.run_folder(self.material.root, self.config)
+        return store.run_folder(self.inputs.root, self.config)
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """All phases of the method, or the second where a run of the first is what this one starts from."""
+        every = VARIANTS[self.config.method.variant]
+        return every if self.start is None or self.config.continue_training is not None else every[1:]
+
+    def adapter_config(self) -> PeftConfig:
+        """PEFT's description of the adapter; UserError where the one to start from is of another kind or size."""
+        wanted = peft_config(self.inputs.lm.model, self.config)
+        if self.start is None:
+            return wanted
+        found = saved_config(self.inputs.lm.model, self.start)
+        for name in ("peft_type", "r", "lora_alpha", "target_modules", "num_virtual_tokens"):
+            has, asked = getattr(found, name, None), getattr(wanted, name, None)
+            if has != asked:
+                raise UserError(
+                    f"{self.start} holds an adapter with {name}={has}, not {asked}; give the settings that it was "
+                    "trained with"
+                )
+        return found
+
+    def open(self, adapters: StackedLora | SingleAdapter) -> None:
+        """Open the temporary folder, its history, and the tracker if there is one."""
+        self.adapters = adapters
+        self.temporary = self.opened.enter_context(store.atomic_write(self.folder))
+        self.temporary.mkdir()
+        name, place = store.run_name(self.config), self.temporary / "tracking"
+        self.track = self.opened.enter_context(
+            tracking(self.config.tracker, name, place, self.config.relevant_fields())
+        )
+        self.history = self.opened.enter_context((self.temporary / "history.jsonl").open("w", encoding="utf-8"))
+
+    def note(self, phase: Phase, bar: "tqdm[Any]", entry: History) -> None:
+        """Write an entry of the history, line by line since others watch it, and a checkpoint where one is due."""
+        step = int(entry["step"])
+        bar.update(step - bar.n)
+        bar.set_postfix({key: f"{entry[key]:.4f}" for key in ("train_loss", "dev_loss") if key in entry})
+        print(json.dumps({"phase": phase.name, **entry}), file=self.history, flush=True)
+        self.track({"phase": phase.name, **entry})
+        if self.config.log_checkpoints and step and step % self.config.checkpoint_frequency == 0:
+            folder = self.temporary / "checkpoints" / f"{phase.name}_{step}"
+            folder.mkdir(parents=True)
+            self.adapters.save(self.number, folder, self.inputs.lm.source)
+
+    def close(self, error: UserError | None) -> Path | UserError:
+        """Write the rest of the folder and let it count, or remove it where the run has failed."""
+        temporary = self.temporary
+        try:
+            with self.opened:
+                if error is not None:
+                    raise error
+                self.adapters.save(self.number, temporary, self.inputs.lm.source)
+                summary = self._summary()
+                store.write_json(temporary / "final_loss_statistics.json", summary)
+                files = store.list_files(temporary, store.RUN_FILES)
+                store.write_object(temporary / store.DESCRIPTION, {**self._description(), "files": files})
+                card = model_card(read_subject(temporary, read_trained_run(temporary).labels_used))
+                (temporary / CARD).write_text(card, encoding="utf-8")
+        except UserError as failure:
+            return failure
+        numbers = summary["trainable_parameters"], summary["num_steps"]
+        log.info("trained %s: %d parameters, %d steps", self.folder, *numbers)
+        return self.folder
+
+    def _summary(self) -> dict[str, Any]:
+        """final_loss_statistics.json: the result of the last phase, that of each, and the size of the adapter."""
+        phases = {name: dataclasses.asdict(output) for name, output in self.outputs.items()}
+        return {
+            **list(phases.values())[-1],
+            "phases": phases,
+            "trainable_parameters": self.adapters.num_parameters(self.number),
+            "adapter_bytes": (self.temporary / "adapter_model.safetensors").stat().st_size,
+        }
+
+    def _description(self) -> dict[str, Any]:
+        """run.json: the settings, what they were resolved to, and all that the result rests on."""
+        inputs, config = self.inputs, self.config
+        return {
+            "config": config.relevant_fields(),
+            "base": inputs.lm.description,
+            "split_sha256": inputs.split_digest,
+            "starts_from": None if self.start is None else _adapter_digest(self.start),
+            "task": inputs.spec.model_dump(),
+            "data": read_provenance(inputs.root, config.dataset),
+            "num_dev_used": 0 if config.ldr_mode else len(inputs.split.dev),
+            "versions": {name: version_of(name) for name in ("ia2", "torch", "transformers", "peft")},
+        }
 
 
-def _pupil(material: RunInputs, assignment: Assignment) -> _Pupil:
-    """Targets that are missing are collected here, while the base model is bare."""
-    start, model = assignment.start, material.lm.model
-    phases = VARIANTS[material.config.method.variant][start.num_phases if start else 0 :]
-    beginning = Beginning(peft_config(model, material.config), material.config.run_idx)
-    if start is not None:
-        saved = saved_config(model, start.folder)
-        _check_kind(saved, beginning.config, start.folder)
-        beginning = Beginning(saved, material.config.run_idx, start.folder)
-    return _Pupil(material, assignment, {phase: lesson_of(material, phase) for phase in phases}, beginning)
+def _train_open(runs: Sequence[OpenRun]) -> dict[Path, Path | UserError]:
+    """Train runs phase by phase, and close each when it has ended."""
+    config, lm, phases = runs[0].config, runs[0].inputs.lm, runs[0].phases
+    # Targets that are missing are collected here, while the base model is bare.
+    datasets = {phase: [run.inputs.datasets(phase) for run in runs] for phase in phases}
+    starts = [run.config.run_idx if run.start is None else run.start for run in runs]
+    outcomes: dict[Path, Path | UserError] = {}
+    with trainable_adapters(lm.model, [run.adapter_config() for run in runs], starts) as adapters:
+        sizes = [len(one) for pairs in datasets.values() for pair in pairs for part in pair for one in part.examples]
+        check_context(HookedModel(adapters.model), max(sizes))
+        for run in runs:
+            run.open(adapters)
+        for phase in phases:
+            left = [run for run in runs if run.folder not in outcomes]
+            hidden = None if len(left) == 1 else True  # bars of several workers would overwrite each other
+            with tqdm(desc=f"{config.training_method} {phase.name}", unit="step", leave=False, disable=hidden) as bar:
+                training = [
+                    TrainingRun(
+                        run.config,
+                        phase,
+                        *datasets[phase][run.number],
+                        parameters=adapters.parameters(run.number),
+                        adapter=run.number,
+                        note=partial(run.note, phase, bar),
+                    )
+                    for run in left
+                ]
+                bar.reset(max((len(one.batches) for one in training), default=0))
+                for one in train(training, adapters, config.micro_batch_size):
+                    run = runs[one.adapter]
+                    run.outputs[phase.name] = one.finish()
+                    if one.error is not None or phase is phases[-1]:
+                        outcomes[run.folder] = run.close(one.error)
+    return outcomes
 
 
-def _learning(pupil: _Pupil, student: Student, hooked: HookedModel) -> Fit[Path]:
-    """A run under way: its phases one after the other, and its folder, complete or absent."""
-    config, start = pupil.config, pupil.assignment.start
-    with store.file_lock(pupil.folder):
-        if not config.retrain and is_trained(pupil.material.root, config, start):
-            return pupil.folder
-        for lesson in pupil.lessons.values():
-            check_context(hooked, max(map(len, (*lesson.train.examples, *lesson.dev.examples))))
-        with store.atomic_write(pupil.folder) as temporary:
-            temporary.mkdir()
-            fitted: dict[str, TrainOutput] = {}
-            with _history(temporary, config) as history:
-                learner = _Learner(pupil.material, student, temporary, history)
-                for phase, lesson in pupil.lessons.items():
-                    fitted[phase.name] = yield from learner.learn(phase, lesson)
-                save_adapter(student.model, temporary, pupil.material.lm.source, student.adapter)
-            summary = _summary(fitted, student, temporary)
-            store.write_json(temporary / "final_loss_statistics.json", summary)
-            files = store.list_files(temporary, store.RUN_FILES)
-            store.write_object(temporary / store.DESCRIPTION, {**_description(pupil.material, start), "files": files})
-            card = model_card(read_subject(temporary, read_trained_run(temporary).labels_used))
-            (temporary / CARD).write_text(card, encoding="utf-8")
-    log.info("trained %s: %d parameters, %d steps", pupil.folder, summary["trainable_parameters"], summary["num_steps"])
-    return pupil.folder
-
-
-def is_trained(root: Path, config: TrainConfig, start: Start | None = None) -> bool:
-    """Whether the run is in the store, whole; UserError where something else is in its place.
+def is_trained(root: Path, config: TrainConfig, start: Path | None = None) -> bool:
+    """True where the run is in the store, whole; UserError where something else is in its place.
 
     One of which a file is damaged or missing is named, and trained again.
     """
@@ -184,101 +248,10 @@ def is_trained(root: Path, config: TrainConfig, start: Start | None = None) -> b
             f"{folder} was trained on another base model: the {' and '.join(changed)} of {config.model_id!r} have "
             "changed since; give the model as it was, or train again with --retrain (ia2 fit: --overwrite)"
         )
-    if start is not None and stored.get("starts_from") != _adapter_digest(start.folder):
-        raise UserError(f"{folder} was trained from another adapter than {start.folder} holds now; --retrain")
+    if start is not None and stored.get("starts_from") != _adapter_digest(start):
+        raise UserError(f"{folder} was trained from another adapter than {start} holds now; --retrain")
     return True
 
 
 def _adapter_digest(folder: Path) -> str:
     return store.file_digest(folder / "adapter_model.safetensors")
-
-
-def _summary(fitted: Mapping[str, TrainOutput], student: Student, folder: Path) -> dict[str, Any]:
-    """final_loss_statistics.json: what the last phase came to, what each did, and the size of the adapter."""
-    last = list(fitted.values())[-1]
-    return {
-        **dataclasses.asdict(last),
-        "phases": {name: dataclasses.asdict(phase) for name, phase in fitted.items()},
-        "trainable_parameters": sum(parameter.numel() for parameter in student.parameters),
-        "adapter_bytes": (folder / "adapter_model.safetensors").stat().st_size,
-    }
-
-
-def _check_kind(found: PeftConfig, wanted: PeftConfig, folder: Path) -> None:
-    """UserError where the adapter to start from is not of the kind and size that the run says it trains."""
-    for field in ("peft_type", "r", "lora_alpha", "target_modules", "num_virtual_tokens"):
-        has, asked = getattr(found, field, None), getattr(wanted, field, None)
-        if has != asked:
-            raise UserError(
-                f"{folder} holds an adapter with {field}={has}, not {asked}; give the settings that it was trained with"
-            )
-
-
-@dataclass(frozen=True)
-class _Learner:
-    """A student on its way through the phases of a run."""
-
-    material: RunInputs
-    student: Student
-    folder: Path
-    history: Callable[[History], None]
-
-    @property
-    def config(self) -> TrainConfig:
-        return self.material.config
-
-    def learn(self, phase: Phase, lesson: Lesson) -> Fit[TrainOutput]:
-        total = self.config.num_train_epochs * -(-len(lesson.train) // self.config.batch_size)
-        title = f"{self.config.training_method} {phase.name}"
-        hidden = None if self.student.adapter == ALONE else True  # bars of several runs would overwrite each other
-        with tqdm(total=total, desc=title, unit="step", leave=False, disable=hidden) as bar:
-
-            def note(entry: History) -> None:
-                bar.update(int(entry["step"]) - bar.n)
-                bar.set_postfix({key: f"{entry[key]:.4f}" for key in ("train_loss", "dev_loss") if key in entry})
-                self.history({"phase": phase.name, **entry})
-                self._checkpoint(phase, int(entry["step"]))
-
-            return (yield from fitting(self.student, lesson, self._settings(phase), note))
-
-    def _settings(self, phase: Phase) -> PhaseArguments:
-        names = {field.name for field in dataclasses.fields(PhaseArguments)}
-        given = {name: value for name, value in self.config if name in names}
-        return PhaseArguments(**given, seed=f"{self.config.run_idx}/{phase.name}")
-
-    def _checkpoint(self, phase: Phase, step: int) -> None:
-        if self.config.log_checkpoints and step and step % self.config.checkpoint_frequency == 0:
-            folder = self.folder / "checkpoints" / f"{phase.name}_{step}"
-            folder.mkdir(parents=True)
-            save_adapter(self.student.model, folder, self.material.lm.source, self.student.adapter)
-
-
-@contextmanager
-def _history(folder: Path, config: TrainConfig) -> Iterator[Callable[[History], None]]:
-    """Writes history.jsonl, line by line, and tells the tracker if there is one."""
-    name = store.run_name(config)
-    with (
-        tracking(config.tracker, name, folder / "tracking", config.relevant_fields()) as track,
-        (folder / "history.jsonl").open("w", encoding="utf-8") as stream,
-    ):
-
-        def note(entry: History) -> None:
-            print(json.dumps(entry), file=stream, flush=True)
-            track(entry)
-
-        yield note
-
-
-def _description(material: RunInputs, start: Start | None) -> dict[str, Any]:
-    """run.json: what was asked for, what it was resolved to, and all that the result rests on."""
-    lm = material.lm
-    return {
-        "config": material.config.relevant_fields(),
-        "base": lm.description,
-        "split_sha256": material.split_digest,
-        "starts_from": None if start is None else _adapter_digest(start.folder),
-        "task": material.spec.model_dump(),
-        "data": read_provenance(material.root, material.config.dataset),
-        "num_dev_used": 0 if material.config.ldr_mode else len(material.split.dev),
-        "versions": {name: version_of(name) for name in ("ia2", "torch", "transformers", "peft")},
-    }

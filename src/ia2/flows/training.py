@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ia2 import store
-from ia2.commands.train import Assignment, Start, train_run, train_runs
+from ia2.commands.train import train_run, train_runs
 from ia2.config import CONTINUE_SAME, TrainConfig
 from ia2.errors import UserError
 from ia2.flows.data import ensure_pool, ensure_split
@@ -22,51 +22,47 @@ log = logging.getLogger(__name__)
 def train(config: TrainConfig, models: ModelCache | None = None, keep_first: bool = False) -> Path:
     """Train one run, unless it is there, and return its folder.
 
-    With `keep_first` the first phase of two is as it stands, even where the run is trained again.
+    With `keep_first` the first phase of two is kept, even where the run is trained again.
     """
     models = models or ModelCache()
     if config.ignored_fields():
         log.info("%s ignores %s", config.training_method, ", ".join(f"--{key}" for key in config.ignored_fields()))
     config = resolve(config)
-    root = store.resolve_root(config)
+    root, first = store.resolve_root(config), first_phase(config)
     if config.continue_training is not None:
-        return train_run(root, config, models, Start(_continued(root, config), num_phases=0))
-    first = first_phase(config)
+        return train_run(root, config, models, _continued(root, config))
     if first is None:
         return train_run(root, config, models)
     if keep_first:
         first = first.model_copy(update={"retrain": False})
-    return train_run(root, config, models, Start(train_run(root, first, models), num_phases=1))
+    return train_run(root, config, models, train_run(root, first, models))
 
 
 STACKED = frozenset({"lr", "run_idx", "lora_r", "lora_alpha", "ce_loss_weight"})
-"""Fields in which runs may differ that are trained in the same passes."""
+"""Fields in which runs may differ that are trained in the same passes: those of the arithmetic of one run alone."""
 
 
 def stack_key(config: TrainConfig) -> str | None:
-    """What runs must share to be trained in the same passes; None for a run that is trained alone.
+    """The settings that runs must share to be trained in the same passes; None for a run that is trained alone.
 
-    Only LoRA adapters can be told apart row by row. A loss of weight 0 takes no gradient, so such runs go apart.
+    Only LoRA adapters of several runs are one batched product.
     """
     if config.method.adapter != "lora" or config.continue_training is not None or config.tracker != "none":
         return None
     shared = {name: value for name, value in config.relevant_fields().items() if name not in STACKED}
-    weights = [phase.weights(config.ce_loss_weight) for phase in VARIANTS[config.method.variant]]
-    shared["losses"] = [sorted(loss for loss, weight in one.items() if weight) for one in weights]
     return store.json_text({**shared, "retrain": config.retrain, "micro_batch_size": config.micro_batch_size})
 
 
 def train_together(configs: Sequence[TrainConfig], models: ModelCache) -> list[Path | UserError]:
     """Train runs of one `stack_key`, first phases being there, in the same passes: the folder of each, or why not.
 
-    Each comes to what it would alone, up to rounding.
+    The result of each is the one that it would have alone, up to rounding.
     """
-    root, assignments = store.resolve_root(configs[0]), []
+    root, runs = store.resolve_root(configs[0]), []
     for config in map(resolve, configs):
         first = first_phase(config)
-        start = None if first is None else Start(store.run_folder(root, first), num_phases=1)
-        assignments.append(Assignment(config, start))
-    return train_runs(root, assignments, models)
+        runs.append((config, None if first is None else store.run_folder(root, first)))
+    return train_runs(root, runs, models)
 
 
 def resolve(config: TrainConfig) -> TrainConfig:
@@ -79,7 +75,7 @@ def resolve(config: TrainConfig) -> TrainConfig:
 
 
 def split_spec(config: TrainConfig) -> SplitSpec | LowDataSplitSpec:
-    """What a run's split is drawn with."""
+    """The specification of a run's split."""
     if config.ldr_mode:
         return LowDataSplitSpec(config.low_data_sizes, config.run_idx, config.num_dev_examples)
     return SplitSpec(

@@ -1,15 +1,14 @@
 """Adapters through PEFT: made, attached to a base model, saved, loaded and taken off again.
 
 All train in float32 under whatever the base model is in. An adapter is attached within a context and leaves the base
-model bit-equal, so that one loaded model serves any number of runs. Several LoRA adapters may be attached at once, each
-for rows of its own in a batch; a name tells them apart.
+model bit-equal, so that one loaded model serves any number of runs. LoRA is trained through `stacked_lora`, and read
+through PEFT as the others are.
 """
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -115,18 +114,14 @@ def peft_config(model: PreTrainedModel, config: TrainConfig) -> PeftConfig:
             return PrefixTuningConfig(task_type=TaskType.CAUSAL_LM, num_virtual_tokens=config.num_virtual_tokens)
 
 
-ALONE = "default"
-"""PEFT's name for the adapter of a model that has one."""
-
-
 @contextmanager
-def new_adapter(model: PreTrainedModel, config: PeftConfig, seed: int, name: str = ALONE) -> Iterator[PeftModel]:
+def new_adapter(model: PreTrainedModel, config: PeftConfig, seed: int) -> Iterator[PeftModel]:
     """`model` with a fresh adapter, initialised from `seed` alone; the base is as before when the context ends."""
     with _bare_afterwards(model):
         with _drawing_from(model, seed):
             with warnings.catch_warnings(), stand_ins(model):  # peft reads an attribute that is on its way out
                 warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
-                adapted = get_peft_model(model, config, adapter_name=name)
+                adapted = get_peft_model(model, config)
             if config.is_prompt_learning:
                 begin_with_words(adapted)
         adapted.eval()
@@ -140,65 +135,30 @@ def _drawing_from(model: PreTrainedModel, seed: int) -> Iterator[None]:
         yield
 
 
-@dataclass(frozen=True)
-class Beginning:
-    """What a run's adapter is and starts from: weights drawn from `seed`, or those of a trained run's `folder`."""
-
-    config: PeftConfig
-    seed: int
-    folder: Path | None = None
-
-
 @contextmanager
-def trainable_adapters(
-    model: PreTrainedModel, beginnings: Sequence[Beginning]
-) -> Iterator[tuple[PeftModel, list[str]]]:
-    """`model` with an adapter for each beginning, all trainable, and their names; several are LoRA adapters.
+def saved_adapter(model: PreTrainedModel, folder: Path, trainable: bool = False) -> Iterator[PeftModel]:
+    """`model` with the adapter in `folder`, to be read with unless it is to be trained further.
 
-    Each starts from the weights that it would start from alone.
-    """
-    names = [ALONE] if len(beginnings) == 1 else [f"run{place}" for place in range(len(beginnings))]
-    first, *others = zip(names, beginnings, strict=True)
-    with new_adapter(model, first[1].config, first[1].seed, first[0]) as adapted:
-        for name, beginning in others:
-            with _drawing_from(model, beginning.seed), stand_ins(model):
-                adapted.add_adapter(name, beginning.config)
-        for name, beginning in (first, *others):
-            if beginning.folder is not None:
-                with _telling_of(beginning.folder, model):
-                    _fill(adapted, _saved(beginning.folder)[1], name)
-        if others:
-            _let_all_train(adapted, names)
-        yield adapted, names
-
-
-def _let_all_train(adapted: PeftModel, names: Sequence[str]) -> None:
-    """PEFT lets only the active adapter train."""
-    for key, parameter in adapted.named_parameters():
-        parameter.requires_grad_(any(_is_of(key, name) for name in names))
-
-
-@contextmanager
-def saved_adapter(model: PreTrainedModel, folder: Path) -> Iterator[PeftModel]:
-    """`model` with the adapter in `folder`, to be read with; UserError where the folder holds none that fits.
+    Raises UserError where the folder holds none that fits.
 
     PEFT's own loading will not train virtual tokens further, leaves its layers in the base where it fails half-way,
     and drops or skips weights of another model without an error.
     """
-    with _telling_of(folder, model), ExitStack() as stack:
-        config, weights = _saved(folder)
+    with adapter_errors(folder, model), ExitStack() as stack:
+        config, weights = read_adapter(folder)
         adapted = stack.enter_context(new_adapter(model, config, seed=0))
         _fill(adapted, weights)
         taken_off_later = stack.pop_all()
     with taken_off_later:
-        adapted.requires_grad_(False)
+        if not trainable:
+            adapted.requires_grad_(False)
         yield adapted
 
 
 def saved_config(model: PreTrainedModel, folder: Path) -> PeftConfig:
     """PEFT's description of the adapter in `folder`; UserError where there is none."""
-    with _telling_of(folder, model):
-        return _saved(folder)[0]
+    with adapter_errors(folder, model):
+        return read_adapter(folder)[0]
 
 
 PLAIN_FIELDS: dict[str, tuple[Callable[..., PeftConfig], set[str]]] = {
@@ -216,7 +176,7 @@ OF_NO_EFFECT = {
 """What says where an adapter came from or how it began, or is taken from the model."""
 
 
-def _saved(folder: Path) -> tuple[PeftConfig, dict[str, Tensor]]:
+def read_adapter(folder: Path) -> tuple[PeftConfig, dict[str, Tensor]]:
     """The adapter in `folder`; OSError or ValueError where it is not whole."""
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         if not (folder / name).is_file():
@@ -257,7 +217,7 @@ def _plain_config(folder: Path) -> PeftConfig:
 
 
 @contextmanager
-def _telling_of(folder: Path, model: PreTrainedModel) -> Iterator[None]:
+def adapter_errors(folder: Path, model: PreTrainedModel) -> Iterator[None]:
     """UserError that names the folder, for whatever goes wrong with what it holds, but for a lack of memory."""
     kind = model.config.model_type
     with library_errors(
@@ -270,11 +230,11 @@ def _telling_of(folder: Path, model: PreTrainedModel) -> Iterator[None]:
         yield
 
 
-def _fill(adapted: PeftModel, weights: dict[str, Tensor], name: str = ALONE) -> None:
-    wanted = get_peft_model_state_dict(adapted, adapter_name=name, save_embedding_layers=False).keys()
+def _fill(adapted: PeftModel, weights: dict[str, Tensor]) -> None:
+    wanted = get_peft_model_state_dict(adapted, save_embedding_layers=False).keys()
     if wanted != weights.keys():
         raise ValueError(f"its weights are not those of this model, for instance {min(wanted ^ weights.keys())}")
-    set_peft_model_state_dict(adapted, weights, adapter_name=name)
+    set_peft_model_state_dict(adapted, weights)
 
 
 @contextmanager
@@ -298,37 +258,37 @@ def _unwrap(base: nn.Module) -> None:
             base.set_submodule(name, module.get_base_layer())
 
 
-def save_adapter(adapted: PeftModel, folder: Path, model_id: str, name: str = ALONE) -> None:
+def save_adapter(adapted: PeftModel, folder: Path, model_id: str) -> None:
     """Write a plain PEFT folder: adapter_config.json and adapter_model.safetensors."""
-    adapted.peft_config[name].base_model_name_or_path = model_id
-    adapted.save_pretrained(str(folder), save_embedding_layers=False, selected_adapters=[name])
+    adapted.active_peft_config.base_model_name_or_path = model_id
+    adapted.save_pretrained(str(folder), save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)
-    if name != ALONE:  # which PEFT writes into a folder of that name
-        for file in (folder / name).iterdir():
-            file.replace(folder / file.name)
-        (folder / name).rmdir()
 
 
-def trainable_parameters(adapted: PeftModel, name: str = ALONE) -> dict[str, Tensor]:
-    """An adapter's live parameters by their name in the model."""
-    parameters = adapted.named_parameters()
-    return {key: parameter for key, parameter in parameters if parameter.requires_grad and _is_of(key, name)}
+def trainable_parameters(adapted: PeftModel) -> dict[str, Tensor]:
+    """The live parameters of the adapter by their name in the model."""
+    return {name: parameter for name, parameter in adapted.named_parameters() if parameter.requires_grad}
 
 
-def _is_of(key: str, name: str) -> bool:
-    """Whether a parameter is of the adapter of that name, which stands within its key or ends it."""
-    return f".{name}." in f"{key}."
+class SingleAdapter:
+    """The adapter of a PEFT model, with the surface of `StackedLora`: other kinds than LoRA train one at a time."""
 
+    def __init__(self, model: PeftModel) -> None:
+        self.model = model
 
-def snapshot(adapted: PeftModel, name: str = ALONE) -> dict[str, Tensor]:
-    """A copy of an adapter's weights that training cannot change."""
-    return {key: parameter.detach().clone() for key, parameter in trainable_parameters(adapted, name).items()}
+    def parameters(self, run: int) -> list[Tensor]:
+        """The tensors that the optimizer of the only run, 0, moves."""
+        assert run == 0
+        return list(trainable_parameters(self.model).values())
 
+    def num_parameters(self, run: int) -> int:
+        """The number of its weights."""
+        return sum(parameter.numel() for parameter in self.parameters(run))
 
-@torch.no_grad()
-def restore(adapted: PeftModel, weights: dict[str, Tensor], name: str = ALONE) -> None:
-    """Put a snapshot back, bit for bit."""
-    live = trainable_parameters(adapted, name)
-    assert live.keys() == weights.keys()
-    for key, parameter in live.items():
-        parameter.copy_(weights[key])
+    def rows(self, _counts: Mapping[int, int]) -> AbstractContextManager[None]:
+        """Nothing: the adapter is a part of the model."""
+        return nullcontext()
+
+    def save(self, _run: int, folder: Path, model_id: str) -> None:
+        """Write it as a plain PEFT folder."""
+        save_adapter(self.model, folder, model_id)

@@ -5,8 +5,6 @@ tuning enter as the beginning of the key-value cache, computed once and shared b
 as PEFT's own forward, and it leaves positions within a batch what they are without an adapter.
 """
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -54,36 +52,18 @@ class HookedModel:
         """Whether the whole model is on a single GPU, so that its kernels can be recorded as a CUDA graph."""
         return self.device.type == "cuda" and not is_spread(self.base.get_input_embeddings())
 
-    def outputs(  # noqa: PLR0913 - what a batch is fed as, and what is wanted of it
-        self,
-        input_ids: Tensor,
-        rows: Tensor,
-        columns: Tensor,
-        *,
-        activations: bool,
-        logits: bool,
-        adapters: Sequence[str] | None = None,
+    def outputs(
+        self, input_ids: Tensor, rows: Tensor, columns: Tensor, *, activations: bool, logits: bool
     ) -> ModelOutputs:
-        """Run input_ids [B, S], padded on the right: causal attention alone then keeps padding out.
-
-        `adapters` names each row's own adapter, where the model has several.
-        """
+        """Run input_ids [B, S], padded on the right: causal attention alone then keeps padding out."""
         cache = self.virtual_cache(len(input_ids))
         inputs = {"input_ids": input_ids, "past_key_values": cache, "use_cache": cache is not None}
-        with self._adapted_by(adapters):
-            found = self.outputs_at(rows, columns, activations=activations, **inputs)
+        found = self.outputs_at(rows, columns, activations=activations, **inputs)
         return ModelOutputs(
             hidden=found.hidden,
             activations=None if found.activations is None else found.activations.float(),
             logits=self.logits(found.hidden) if logits else None,
         )
-
-    def _adapted_by(self, names: Sequence[str] | None) -> AbstractContextManager[Any]:
-        if names is None:
-            return nullcontext()
-        assert isinstance(self.model, PeftModel)
-        context: AbstractContextManager[Any] = self.model._enable_peft_forward_hooks(adapter_names=list(names))
-        return context
 
     def run(self, **inputs: Any) -> Tensor:
         """The decoder's last hidden states [B, S, D]; inputs are those of a transformers decoder."""

@@ -1,19 +1,14 @@
-"""From text to token ids, and from ids to batches.
+"""From text to token ids, and back.
 
 Pieces are tokenised one by one and their ids joined, so an answer has the same ids in every prompt. Tokenizers of the
 SentencePiece kind begin every text with a blank token. Only the first piece of a prompt gets it here: later ones are
 tokenised behind some text, whose ids are cut off. Otherwise the first token of every answer would be that blank.
-
-Batches are padded on the right whatever the tokenizer prefers: causal attention then needs no padding mask, and answer
-positions follow from lengths alone.
 """
 
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain, repeat
+from itertools import chain
 
-import torch
-from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from ia2.config import StopRule
@@ -198,44 +193,3 @@ class PromptTokenizer:
             [[*behind, *ids] for ids in responses], skip_special_tokens=skip_special_tokens
         )
         return [text[len(self._decoded_behind) :] for text in texts]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """B examples of at most S tokens, padded on the right, with their M answer positions laid end to end.
-
-    `rows` and `columns` say where an answer position stands, `tokens` which token it has to predict. A response of G
-    tokens after a prompt of P has the positions P - 1 ... P + G - 2.
-    """
-
-    input_ids: Tensor  # [B, S]
-    rows: Tensor  # [M]
-    columns: Tensor  # [M]
-    tokens: Tensor  # [M]
-
-    def __len__(self) -> int:
-        return self.input_ids.shape[0]
-
-
-def collate(examples: Sequence[TokenizedExample], device: torch.device, pad: int = 0) -> Batch:
-    """The batch of `examples`; its last response token is never fed, since it predicts nothing."""
-    width = max(map(len, examples)) - 1
-    fed = [(example.prompt + example.response)[:-1] for example in examples]
-    rows = [row for row, example in enumerate(examples) for _ in example.response]
-    columns = [len(example.prompt) - 1 + step for example in examples for step in range(len(example.response))]
-    tokens = [token for example in examples for token in example.response]
-    return Batch(
-        input_ids=torch.tensor([[*ids, *repeat(pad, width - len(ids))] for ids in fed], device=device),
-        rows=torch.tensor(rows, device=device),
-        columns=torch.tensor(columns, device=device),
-        tokens=torch.tensor(tokens, device=device),
-    )
-
-
-def budget_batches(sequences: Sequence[Sized], token_budget: int) -> Iterator[list[int]]:
-    """Indices of `sequences`, longest first, in batches of at most `token_budget` padded tokens (one at least)."""
-    order = sorted(range(len(sequences)), key=lambda i: -len(sequences[i]))
-    while order:
-        size = max(1, token_budget // max(1, len(sequences[order[0]])))
-        yield order[:size]
-        order = order[size:]

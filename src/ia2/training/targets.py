@@ -1,21 +1,28 @@
-"""What the teacher produced: its responses, its activations and distributions while it gave them.
+"""Targets: the responses of a teacher, and its activations and hidden states while it gave them.
 
 Collected once per model, split, T and stop rule, in one pass of batched decoding, and shared by every method, learning
 rate and adapter. A kind that is first needed later is added by teacher-forcing the stored responses.
 """
 
+import json
 import logging
-from collections.abc import Collection, Iterator, Sequence
+import os
+import struct
+import time
+from array import array
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from tqdm import tqdm
 
 from ia2 import store
 from ia2.errors import UserError
@@ -23,7 +30,6 @@ from ia2.models.decoding_state import DecodingState, StepOutput
 from ia2.models.generation import Feeding, GenerationConfig, for_each_batch, generate
 from ia2.models.hooked_model import HookedModel
 from ia2.prompts.tokenization import Ids
-from ia2.training.tensor_stream import TensorStreamWriter
 from ia2.training.variants import Kind
 
 log = logging.getLogger(__name__)
@@ -33,32 +39,76 @@ log = logging.getLogger(__name__)
 class Targets:
     """The teacher's responses to n prompts, and what else was recorded at their M tokens, in the order of prompts.
 
-    Both in the model's dtype: activations [M, L, D]; distributions [M, D], kept as the last hidden states that the
-    frozen head makes them from, V / D times smaller than the logits and exact for any top k.
+    Both in the model's dtype: activations [M, L, D], and the last hidden states [M, D]. The frozen head makes the
+    distributions from these, which are V / D times smaller than the logits and exact for any top k.
     """
 
     responses: tuple[Ids, ...]
     activations: Tensor | None = None
-    distributions: Tensor | None = None
+    hidden_states: Tensor | None = None
+
+    @property
+    def tensors(self) -> dict[Kind, Tensor]:
+        """The recorded tensors by their kinds, as files on the disk are named."""
+        found: dict[Kind, Tensor | None] = {"activations": self.activations, "distributions": self.hidden_states}
+        return {kind: tensor for kind, tensor in found.items() if tensor is not None}
 
     @property
     def kinds(self) -> frozenset[Kind]:
-        present: dict[Kind, Tensor | None] = {"activations": self.activations, "distributions": self.distributions}
-        return frozenset({"tokens", *(kind for kind, value in present.items() if value is not None)})
+        return frozenset({"tokens", *self.tensors})
+
+
+# Collecting
+
+
+class TensorStreamWriter:
+    """Records of one shape, appended to the rows that they belong to and written in the order of rows at the end.
+
+    Memory holds one step of one batch, whatever there is to be collected. The length of a response is only known when
+    it has ended, so records go to a nameless file first; when all have come they are copied to a safetensors file,
+    which states its size at its beginning. The disk needs room for both meanwhile.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.file = TemporaryFile(dir=folder)  # noqa: SIM115 - closed by who opens it
+        self._places: dict[int, array[int]] = {}
+        self._num_records = 0
+        self._dtype, self._shape = torch.float32, torch.Size()
+
+    def append(self, rows: Sequence[int], records: Tensor) -> None:
+        """Add to each row, in turn, one of the records [R, ...]; a row may come several times."""
+        self._dtype, self._shape = records.dtype, records.shape[1:]
+        self.file.write(records.contiguous().cpu().view(torch.uint8).numpy().data)
+        for row in rows:
+            self._places.setdefault(row, array("q")).append(self._num_records)
+            self._num_records += 1
+
+    def forget(self, rows: Sequence[int]) -> None:
+        """Let nothing that was appended to these rows count."""
+        for row in rows:
+            self._places.pop(row, None)
+
+    def write(self, path: Path, name: str) -> None:
+        """Write one tensor [M, ...] of that name: the records of the rows in their order, as a safetensors file."""
+        size = prod(self._shape) * self._dtype.itemsize
+        order = [place for row in sorted(self._places) for place in self._places[row]]
+        dtype = {torch.float64: "F64", torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}[self._dtype]
+        tensor = {"dtype": dtype, "shape": [len(order), *self._shape], "data_offsets": [0, len(order) * size]}
+        header = json.dumps({name: tensor}, separators=(",", ":")).encode()
+        header += b" " * (-len(header) % 8)
+        self.file.flush()
+        with store.atomic_write(path) as temporary, temporary.open("wb") as stream:
+            stream.write(struct.pack("<Q", len(header)) + header)
+            for place in order:
+                stream.write(os.pread(self.file.fileno(), size, place * size))
 
 
 class _Recording:
-    """Keeps what is seen of each prompt, on the disk."""
+    """An observer of decoding that keeps activations and hidden states on the disk."""
 
-    def __init__(self, kinds: Collection[Kind], folder: Path, stack: ExitStack) -> None:
-        self.folder = folder
-        self.spools = {
-            kind: stack.enter_context(TensorStreamWriter(folder)) for kind in sorted(kinds) if kind != "tokens"
-        }
-
-    @property
-    def activations(self) -> bool:
-        return "activations" in self.spools
+    def __init__(self, writers: Mapping[Kind, TensorStreamWriter]) -> None:
+        self.writers = writers
+        self.activations = "activations" in writers
 
     def see(self, seen: StepOutput) -> None:
         if not seen.step:  # a batch may be begun again
@@ -66,30 +116,32 @@ class _Recording:
         self.keep(seen.rows, seen.activations, seen.hidden)
 
     def forget(self, rows: Sequence[int]) -> None:
-        for spool in self.spools.values():
-            spool.forget(rows)
+        for writer in self.writers.values():
+            writer.forget(rows)
 
-    def keep(self, rows: Sequence[int], activations: Tensor | None, hidden: Tensor) -> None:
+    def keep(self, rows: Sequence[int], activations: Tensor | None, hidden_states: Tensor) -> None:
         """Add to each row what was seen at its next position: activations [L, R, D], hidden states [R, D]."""
-        if activations is not None and "activations" in self.spools:
-            self.spools["activations"].append(rows, activations.transpose(0, 1))
-        if "distributions" in self.spools:
-            self.spools["distributions"].append(rows, hidden)
-
-    def targets(self, responses: Sequence[Ids]) -> Targets:
-        """Write each kind's file, and return what they hold, memory-mapped."""
-        found: dict[str, Tensor] = {}
-        for kind, spool in self.spools.items():
-            spool.write(_file(self.folder, kind), kind)
-            found |= _mapped(self.folder, kind)
-        return Targets(tuple(responses), found.get("activations"), found.get("distributions"))
+        if activations is not None and "activations" in self.writers:
+            self.writers["activations"].append(rows, activations.transpose(0, 1))
+        if "distributions" in self.writers:
+            self.writers["distributions"].append(rows, hidden_states)
 
 
 @contextmanager
-def _recording(kinds: Collection[Kind], folder: Path | None) -> Iterator[_Recording]:
+def _recording(kinds: Collection[Kind], folder: Path | None) -> Iterator[tuple[_Recording, dict[str, Tensor]]]:
+    """Record `kinds`; at the end each has its file in `folder`, and is in the dictionary, memory-mapped."""
     with ExitStack() as stack:
         place = folder or Path(stack.enter_context(TemporaryDirectory()))
-        yield _Recording(kinds, place, stack)
+        writers: dict[Kind, TensorStreamWriter] = {
+            kind: TensorStreamWriter(place) for kind in sorted(kinds) if kind != "tokens"
+        }
+        for writer in writers.values():
+            stack.enter_context(writer.file)
+        found: dict[str, Tensor] = {}
+        yield _Recording(writers), found
+        for kind, writer in writers.items():
+            writer.write(_file(place, kind), kind)
+            found |= _mapped(place, kind)
 
 
 def collect(
@@ -104,8 +156,9 @@ def collect(
     Memory holds one step of it: the rest is in `folder`, in the files that `register` lets count (None: in files
     that vanish with the targets).
     """
-    with _recording(kinds, folder) as recording:
-        return recording.targets(generate(hooked, prompts, how, recording))
+    with _recording(kinds, folder) as (recording, found):
+        responses = generate(hooked, prompts, how, recording)
+    return Targets(tuple(responses), found.get("activations"), found.get("distributions"))
 
 
 @torch.no_grad()
@@ -123,29 +176,54 @@ def add_kinds(
         recording.keep(positions, seen.activations, seen.hidden)
 
     feeding = Feeding(None, after=[response[:-1] for response in responses])
-    with _recording(kinds, folder) as recording:
+    with _recording(kinds, folder) as (recording, found):
         for_each_batch(hooked, prompts, feeding, read)
-        more = recording.targets(responses)
-    return Targets(
-        responses=responses,
-        activations=targets.activations if more.activations is None else more.activations,
-        distributions=targets.distributions if more.distributions is None else more.distributions,
-    )
+    activations = found.get("activations", targets.activations)
+    return Targets(responses, activations, found.get("distributions", targets.hidden_states))
 
 
 # On disk: one safetensors file per kind, the manifest last
 
-
-def save_targets(folder: Path, targets: Targets, provenance: dict[str, object]) -> None:
-    """Write a targets folder, or add to it; what stands in it counts once its manifest says so."""
-    tensors = {"activations": targets.activations, "distributions": targets.distributions}
-    for kind, tensor in tensors.items():
-        if tensor is not None and kind not in kinds_on_disk(folder):
-            _write(folder, kind, {kind: tensor.contiguous()})
-    register(folder, targets, provenance)
+FILES = frozenset({"manifest.json", "tokens.safetensors", "activations.safetensors", "distributions.safetensors"})
+"""All that a folder of targets may hold."""
 
 
-def register(folder: Path, targets: Targets, provenance: dict[str, object]) -> None:
+def load_or_collect(  # noqa: PLR0913 - what targets depend on, and what they are collected with
+    folder: Path,
+    identity: Mapping[str, Any],
+    kinds: Collection[Kind],
+    *,
+    hooked: HookedModel,
+    prompts: Sequence[Ids],
+    how: Callable[[], GenerationConfig],
+) -> Targets:
+    """The targets in `folder` with `kinds`, collected where they are missing.
+
+    The folder is named by a digest of the identity, all that the targets depend on: they are current where they exist.
+    Damaged ones are named, and collected again.
+    """
+    with store.file_lock(folder):
+        try:
+            targets = load_targets(folder, kinds)
+        except UserError as error:
+            log.warning("%s; they are collected again", error)
+            (folder / "manifest.json").unlink()
+            targets = None
+        if targets is not None and targets.kinds >= {*kinds}:
+            return targets
+        seconds = -time.perf_counter()
+        if targets is not None:
+            seconds += float(_manifest(folder).get("seconds", 0.0))
+            targets = add_kinds(hooked, prompts, targets, {*kinds} - targets.kinds, folder)
+        else:
+            folder.mkdir(exist_ok=True)
+            with tqdm(total=len(prompts), desc=folder.parent.name, unit="example", leave=False, disable=None) as bar:
+                targets = collect(hooked, prompts, replace(how(), advance=bar.update), kinds, folder)
+        register(folder, targets, {**identity, "seconds": round(seconds + time.perf_counter(), 3)})
+        return targets
+
+
+def register(folder: Path, targets: Targets, provenance: Mapping[str, Any]) -> None:
     """Let targets count whose kinds are written, beside those that count already."""
     known = kinds_on_disk(folder)
     if "tokens" not in known:
@@ -156,19 +234,6 @@ def register(folder: Path, targets: Targets, provenance: dict[str, object]) -> N
     files = (_manifest(folder)["files"] if known else {}) | store.list_files(folder, new)
     kinds = sorted(known | targets.kinds)
     store.write_object(folder / "manifest.json", {**provenance, "kinds": kinds, "files": files})
-
-
-def _write(folder: Path, kind: str, content: dict[str, Tensor]) -> None:
-    with store.atomic_write(_file(folder, kind)) as temporary:
-        save_file(content, temporary)
-
-
-FILES = frozenset({"manifest.json", "tokens.safetensors", "activations.safetensors", "distributions.safetensors"})
-"""All that a folder of targets may hold."""
-
-
-def _file(folder: Path, kind: str) -> Path:
-    return folder / f"{kind}.safetensors"
 
 
 def load_targets(folder: Path, kinds: Collection[Kind]) -> Targets | None:
@@ -193,16 +258,6 @@ def load_targets(folder: Path, kinds: Collection[Kind]) -> Targets | None:
     return Targets(responses, more.get("activations"), more.get("distributions"))
 
 
-def load_usable(folder: Path, kinds: Collection[Kind]) -> Targets | None:
-    """`load_targets` of a folder that is locked: damaged targets are named, and no longer count."""
-    try:
-        return load_targets(folder, kinds)
-    except UserError as error:
-        log.warning("%s; they are collected again", error)
-        (folder / "manifest.json").unlink()
-        return None
-
-
 def kinds_on_disk(folder: Path) -> set[str]:
     """The kinds that count: those of the manifest, unless it is damaged."""
     try:
@@ -222,6 +277,15 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 def _damaged(folder: Path, error: object) -> UserError:
     return UserError(f"{folder}: damaged targets ({error}); delete the folder to have them collected again")
+
+
+def _file(folder: Path, kind: str) -> Path:
+    return folder / f"{kind}.safetensors"
+
+
+def _write(folder: Path, kind: str, content: dict[str, Tensor]) -> None:
+    with store.atomic_write(_file(folder, kind)) as temporary:
+        save_file(content, temporary)
 
 
 def _mapped(folder: Path, kind: str) -> dict[str, Tensor]:

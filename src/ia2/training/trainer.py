@@ -1,51 +1,41 @@
-"""Fitting an adapter to lessons: Adam, dev loss, early stopping, and the weights of the lowest dev loss.
+"""Training of many runs in lockstep: Adam, dev loss, early stopping, and the weights of the lowest dev loss.
 
-Everything random comes from the run's seed. A fit asks for its gradients and dev losses (see `passes`), so that it need
-not know whether it is alone. It moves the weights; `_Judge` decides which were best and when to stop.
+A step of a few short rows is mostly overhead, which runs on the same frozen base can share: `train` computes the rows
+of all active runs in the same passes, while each run has its own adapter, optimizer, order of examples and stopping.
+Everything random comes from a run's seed. Seconds of a pass are shared equally by its runs.
 """
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import torch
-from peft import PeftModel
 from torch import Tensor
-from torch.nn.utils import get_total_norm
+from torch.nn.utils import clip_grads_with_norm_
 
+from ia2.config import TrainConfig
 from ia2.errors import UserError
-from ia2.models.adapters import ALONE, restore, snapshot, trainable_parameters
+from ia2.models.adapters import SingleAdapter
 from ia2.models.hooked_model import HookedModel
+from ia2.models.stacked_lora import StackedLora
 from ia2.prompts.prompt import seeded
-from ia2.training.computation import Plainly
-from ia2.training.dataset import DistillationDataset, Share, weighted
-from ia2.training.passes import Answer, Fit, Passes, Request, drive, passes_of
-from ia2.training.variants import Loss
+from ia2.training.cuda_graphs import Compute, CudaGraphs
+from ia2.training.dataset import Batch, DistillationDataset, budget_batches, gather
+from ia2.training.losses import act_loss, act_loss_by_layer, spread_remainder, tok_loss, tokl_loss
+from ia2.training.variants import Loss, Phase
 
 History = dict[str, float | int | str]
-
-
-@dataclass(frozen=True)
-class PhaseArguments:
-    """How one phase is fitted (the fields of TrainConfig of the same names)."""
-
-    lr: float
-    batch_size: int
-    num_train_epochs: int
-    patience: int
-    dev_eval_steps: int
-    keep: Literal["best", "last"]
-    seed: str
-    gradient_clip_val: float | None = None
-    log_gradient_norms: bool = False
-    log_weight_norms: bool = False
+DEV_TOKENS = 4096
+"""Padded tokens of a batch of dev examples."""
 
 
 @dataclass(frozen=True)
 class TrainOutput:
-    """What a phase came to. Dev losses are None where there are no dev examples.
+    """The result of a phase. Dev losses are None where there are no dev examples.
 
     `dev_losses` are the phase's losses one by one and unweighted, for the weights that are left in the student.
     """
@@ -60,213 +50,283 @@ class TrainOutput:
     seconds: float
 
 
-@dataclass(frozen=True)
-class Lesson:
-    """What a phase is fitted on and judged by. A loss of weight 0 is measured on the dev examples and not trained."""
+@dataclass
+class TrainingRun:
+    """A phase of a run: what it trains on, its optimizer, and how far it is.
 
-    train: DistillationDataset
-    dev: DistillationDataset
-    weights: Mapping[Loss, float]
-
-    @property
-    def trained(self) -> dict[Loss, float]:
-        """The weights of the losses that the gradient is of."""
-        return {loss: weight for loss, weight in self.weights.items() if weight}
-
-
-@dataclass(frozen=True)
-class DevLoss:
-    """The phase's loss on the dev examples, which judges it, and the unweighted losses that it is the sum of."""
-
-    weighted: float
-    parts: Mapping[Loss, float]
-
-
-@dataclass(frozen=True)
-class Student:
-    """What is fitted: one adapter of a model, by its name."""
-
-    model: PeftModel
-    adapter: str = ALONE
-
-    @property
-    def parameters(self) -> list[Tensor]:
-        """Its live parameters."""
-        return list(trainable_parameters(self.model, self.adapter).values())
-
-
-def fit(
-    student: PeftModel, hooked: HookedModel, lesson: Lesson, settings: PhaseArguments, note: Callable[[History], None]
-) -> TrainOutput:
-    """Train `student` (which `hooked` reads) in place; `note` is told of every step and evaluation.
-
-    Raises UserError where a loss is not a number: the weights are worthless then.
+    `adapter` is the run's number among the adapters that are trained together. A loss of weight 0 is measured on the
+    dev examples and not trained. `note` is called with every entry of the history.
     """
-    (fitted,) = drive([fitting(Student(student), lesson, settings, note)], passes_of(hooked))
-    if isinstance(fitted, UserError):
-        raise fitted
-    return fitted
 
+    config: TrainConfig
+    phase: Phase
+    train_dataset: DistillationDataset
+    eval_dataset: DistillationDataset
+    parameters: Sequence[Tensor]
+    adapter: int = 0
+    note: Callable[[History], object] = dict
 
-def fitting(
-    student: Student, lesson: Lesson, settings: PhaseArguments, note: Callable[[History], None]
-) -> Fit[TrainOutput]:
-    """`fit` under way: yields what it wants of the student, and trains it in place with what it is sent."""
-    asks, judge = _Dialogue(student, lesson, settings), _Judge(student, settings.patience, settings.keep)
-    parameters = student.parameters
-    optimiser = torch.optim.Adam(parameters, lr=settings.lr, fused=parameters[0].is_cuda)
-    if len(lesson.dev):
-        note({"step": 0, "epoch": 0, "dev_loss": judge.see(0, (yield from asks.dev_loss(0)))})
-    step, loss = _Step(0, 0, (), ends_epoch=True), math.nan
-    for step in _steps(len(lesson.train), settings):
-        optimiser.zero_grad(set_to_none=True)
-        loss = yield from asks.gradient(step)
-        gradient_norm = _clip(parameters, settings)
-        optimiser.step()
-        entry: History = {"step": step.number, "epoch": step.epoch, "train_loss": loss}
-        if settings.log_gradient_norms:
-            entry["gradient_norm"] = gradient_norm
-        if settings.log_weight_norms:
-            entry["weight_norm"] = float(get_total_norm(parameters))
-        if len(lesson.dev) and (step.number % settings.dev_eval_steps == 0 or step.ends_epoch):
-            entry["dev_loss"] = judge.see(step.number, (yield from asks.dev_loss(step.number)))
-        note({**entry, "seconds": asks.seconds})
-        if judge.gives_up:
-            break
-    judge.settle(step.number)
-    return judge.fitted(step.number, loss, asks.seconds)
-
-
-@dataclass(frozen=True)
-class _Step:
-    number: int
-    epoch: int
-    indices: Sequence[int]
-    ends_epoch: bool
-
-
-def _steps(num_examples: int, settings: PhaseArguments) -> Iterator[_Step]:
-    """The examples of one optimiser step after another, in an order that the seed decides anew for each epoch."""
-    order = seeded("epochs", settings.seed)
-    indices = list(range(num_examples))
-    number = 0
-    for epoch in range(1, settings.num_train_epochs + 1):
-        order.shuffle(indices)
-        for start in range(0, num_examples, settings.batch_size):
-            number += 1
-            stop = start + settings.batch_size
-            yield _Step(number, epoch, tuple(indices[start:stop]), ends_epoch=stop >= num_examples)
-
-
-def _clip(parameters: Sequence[Tensor], settings: PhaseArguments) -> float:
-    """Clip the gradient if that is wanted; its norm before, where it is wanted, else nan."""
-    if settings.gradient_clip_val is None and not settings.log_gradient_norms:
-        return math.nan
-    limit = math.inf if settings.gradient_clip_val is None else settings.gradient_clip_val
-    return float(torch.nn.utils.clip_grad_norm_(parameters, limit))
-
-
-def _number(which: str, loss: float, step: int, settings: PhaseArguments) -> float:
-    if not math.isfinite(loss):
-        raise UserError(f"lr={settings.lr}: the {which} loss is {loss} at step {step}; take a lower --lr")
-    return loss
-
-
-def dev_loss(hooked: HookedModel, lesson: Lesson, token_budget: int) -> DevLoss:
-    """The phase's loss on the dev examples, each weighing the same whatever the batches."""
-    (answer,) = Passes(hooked, Plainly(hooked), token_budget).answer([_dev_request(lesson, ALONE)])
-    return _judged(answer, lesson)
-
-
-def _dev_request(lesson: Lesson, adapter: str) -> Request:
-    return Request(Share(lesson.dev, range(len(lesson.dev)), adapter), lesson.weights, gradient=False)
-
-
-def _judged(answer: Answer, lesson: Lesson) -> DevLoss:
-    parts = {loss: float(values.mean()) for loss, values in answer.losses.items()}
-    return DevLoss(sum(weight * parts[loss] for loss, weight in lesson.trained.items()), parts)
-
-
-@dataclass
-class _Dialogue:
-    """What a fit asks for, and the seconds it takes: its own, and its share of the passes that answer it."""
-
-    student: Student
-    lesson: Lesson
-    settings: PhaseArguments
-    _answered: float = 0.0
-    _since: float = field(default_factory=time.perf_counter)
-
-    @property
-    def seconds(self) -> float:
-        return round(self._answered + time.perf_counter() - self._since, 3)
-
-    def gradient(self, step: "_Step") -> Generator[Request, Answer, float]:
-        """The gradient of a step's examples, in the student's parameters, and their loss."""
-        share = Share(self.lesson.train, step.indices, self.student.adapter)
-        answer = yield from self._asked(Request(share, self.lesson.trained, gradient=True))
-        loss = float(weighted(answer.losses, self.lesson.trained).mean())
-        return _number("training", loss, step.number, self.settings)
-
-    def dev_loss(self, step: int) -> Generator[Request, Answer, DevLoss]:
-        """The dev loss after a step."""
-        answer = yield from self._asked(_dev_request(self.lesson, self.student.adapter))
-        loss = _judged(answer, self.lesson)
-        _number("dev", loss.weighted, step, self.settings)
-        return loss
-
-    def _asked(self, request: Request) -> Generator[Request, Answer, Answer]:
-        """The answer, which may take longer than what of it falls to this fit."""
-        own = time.perf_counter() - self._since
-        answer = yield request
-        self._answered += own + answer.seconds
-        self._since = time.perf_counter()
-        return answer
-
-
-@dataclass
-class _Judge:
-    """Keeps a true copy of the best weights, and counts the evaluations since."""
-
-    student: Student
-    patience: int
-    keep: Literal["best", "last"]
-    best_weights: dict[str, Tensor] | None = None
-    best: DevLoss | None = None
+    error: UserError | None = None
+    step: int = 0
+    train_loss: float = math.nan
+    seconds: float = 0.0
     best_step: int = 0
-    last: DevLoss | None = None
-    evaluations_since: int = 0
+    best_dev_loss: float | None = None
+    final_dev_loss: float | None = None
+    dev_losses: Mapping[Loss, float] | None = None
+    evaluations_since_best: int = 0
+    entry: History = field(default_factory=lambda: {"step": 0, "epoch": 0})
+    best_weights: list[Tensor] = field(default_factory=list)
 
-    def see(self, step: int, loss: DevLoss) -> float:
-        """Take note of the dev loss after a step, and return it."""
-        self.last = loss
-        if self.best is None or loss.weighted < self.best.weighted:
-            self.best_weights = snapshot(self.student.model, self.student.adapter)
-            self.best, self.best_step = loss, step
-            self.evaluations_since = 0
-        else:
-            self.evaluations_since += 1
-        return loss.weighted
+    def __post_init__(self) -> None:
+        config, order = self.config, list(range(len(self.train_dataset)))
+        weights = self.phase.weights(config.ce_loss_weight)
+        self.losses = tuple(weights)
+        self.trained = {loss: weight for loss, weight in weights.items() if weight}
+        self.optimizer = torch.optim.Adam(self.parameters, lr=config.lr, fused=self.parameters[0].is_cuda)
+        self.steps_per_epoch = -(-len(order) // config.batch_size)
+        self.batches: list[list[int]] = []
+        draw = seeded("epochs", f"{config.run_idx}/{self.phase.name}")
+        for _ in range(config.num_train_epochs):
+            draw.shuffle(order)
+            starts = range(0, len(order), config.batch_size)
+            self.batches += [order[start : start + config.batch_size] for start in starts]
 
     @property
-    def gives_up(self) -> bool:
-        return self.evaluations_since >= self.patience
+    def awaits_evaluation(self) -> bool:
+        """True before the first step, every `dev_eval_steps` steps and at the end of each epoch."""
+        due = self.step % self.config.dev_eval_steps == 0 or self.step % self.steps_per_epoch == 0
+        return due and len(self.eval_dataset) > 0 and self.error is None
 
-    def settle(self, last_step: int) -> None:
-        """Leave in the student the weights that are to be saved."""
-        if self.keep == "best" and self.best_weights is not None and self.best_step != last_step:
-            restore(self.student.model, self.best_weights, self.student.adapter)
+    @property
+    def out_of_patience(self) -> bool:
+        return self.evaluations_since_best >= self.config.patience
 
-    def fitted(self, last_step: int, train_loss: float, seconds: float) -> TrainOutput:
-        """What the phase came to. Each epoch ends in an evaluation, so the last weights have a dev loss too."""
-        kept = self.best if self.keep == "best" else self.last
+    @property
+    def ended(self) -> bool:
+        return self.error is not None or self.out_of_patience or self.step == len(self.batches)
+
+    def update(self, losses: Mapping[Loss, Tensor]) -> None:
+        """Take a step of the optimizer, given the losses of the step's examples and their gradient."""
+        config, step, loss = self.config, self.step + 1, float(weighted(losses, self.trained).mean())
+        if not self.check("training", loss, step):
+            return
+        self.entry = {"step": step, "epoch": -(-step // self.steps_per_epoch), "train_loss": loss}
+        if config.gradient_clip_val is not None or config.log_gradient_norms:
+            norm = total_norm([one.grad for one in self.parameters if one.grad is not None])
+            if config.log_gradient_norms:
+                self.entry["gradient_norm"] = norm
+            if config.gradient_clip_val is not None:
+                clip_grads_with_norm_(self.parameters, config.gradient_clip_val, torch.tensor(norm))
+        self.optimizer.step()
+        self.step, self.train_loss = step, loss
+        if config.log_weight_norms:
+            self.entry["weight_norm"] = total_norm([one.detach() for one in self.parameters])
+
+    def judge(self, losses: Mapping[Loss, float]) -> None:
+        """Take note of an evaluation, and keep a copy of the weights where it is the best."""
+        loss = sum(weight * losses[name] for name, weight in self.trained.items())
+        if not self.check("dev", loss, self.step):
+            return
+        self.entry["dev_loss"] = self.final_dev_loss = loss
+        improved = self.best_dev_loss is None or loss < self.best_dev_loss
+        self.evaluations_since_best = 0 if improved else self.evaluations_since_best + 1
+        if improved:
+            self.best_step, self.best_dev_loss = self.step, loss
+            self.best_weights = [parameter.detach().clone() for parameter in self.parameters]
+        if improved or self.config.keep == "last":
+            self.dev_losses = losses
+
+    def check(self, which: str, loss: float, step: int) -> bool:
+        """False, and the end of the run, where a loss is not a number: the weights are worthless then."""
+        if not math.isfinite(loss):
+            self.error = UserError(f"lr={self.config.lr}: the {which} loss is {loss} at step {step}; take a lower --lr")
+        return self.error is None
+
+    @torch.no_grad()
+    def finish(self) -> TrainOutput:
+        """Leave in the adapter the weights that are to be saved, and return the result.
+
+        Each epoch ends in an evaluation, so the last weights have a dev loss too.
+        """
+        judged = self.best_dev_loss is not None
+        if judged and self.config.keep == "best" and self.best_step != self.step:
+            for parameter, weights in zip(self.parameters, self.best_weights, strict=True):
+                parameter.copy_(weights)
         return TrainOutput(
-            best_step=self.best_step if self.best else last_step,
-            num_steps=last_step,
-            best_dev_loss=self.best.weighted if self.best else None,
-            final_dev_loss=self.last.weighted if self.last else None,
-            dev_losses=kept.parts if kept else None,
-            final_train_loss=train_loss,
-            stopped_by="patience" if self.gives_up else "epochs",
-            seconds=seconds,
+            best_step=self.best_step if judged else self.step,
+            num_steps=self.step,
+            best_dev_loss=self.best_dev_loss,
+            final_dev_loss=self.final_dev_loss,
+            dev_losses=self.dev_losses,
+            final_train_loss=self.train_loss,
+            stopped_by="patience" if self.out_of_patience else "epochs",
+            seconds=round(self.seconds, 3),
         )
+
+
+def train(
+    runs: Sequence[TrainingRun], adapters: StackedLora | SingleAdapter, micro_batch_size: int | None = None
+) -> Iterator[TrainingRun]:
+    """Train runs in the same passes, and yield each when it has ended: to `finish`, or with its `error`.
+
+    All start from the same frozen base, and match in the same way. `micro_batch_size` is the number of a run's examples
+    in a pass (None: the whole batch of a step), which changes memory and speed only. On a GPU, shapes that come again
+    are replayed as CUDA graphs.
+    """
+    hooked = HookedModel(adapters.model)
+    compute: Compute = partial(forward_backward, hooked, adapters)
+    if hooked.on_one_gpu and micro_batch_size is None:
+        compute = CudaGraphs(compute, hooked.device, [parameter for run in runs for parameter in run.parameters])
+    active = list(runs)
+    while active:
+        evaluate([run for run in active if run.awaits_evaluation], compute)
+        for run in active:
+            if run.error is None and run.step:
+                run.note({**run.entry, "seconds": round(run.seconds, 3)})
+            elif run.error is None and run.final_dev_loss is not None:
+                run.note(run.entry)
+        yield from (run for run in active if run.ended)
+        if active := [run for run in active if not run.ended]:
+            train_step(active, compute, micro_batch_size)
+
+
+def train_step(runs: Sequence[TrainingRun], compute: Compute, micro_batch_size: int | None) -> None:
+    """Take the next step of each run: the gradient of the weighted mean loss over its batch, and an optimizer step."""
+    with shared_time(runs):
+        for run in runs:
+            run.optimizer.zero_grad(set_to_none=True)
+        indices = {run.adapter: run.batches[run.step] for run in runs}
+        longest = max(map(len, indices.values()))
+        size = micro_batch_size or longest
+        found = losses_in_parts(
+            {run.adapter: run.train_dataset for run in runs},
+            (
+                {run: own[at : at + size] for run, own in indices.items() if at < len(own)}
+                for at in range(0, longest, size)
+            ),
+            list(dict.fromkeys(loss for run in runs for loss in run.trained)),
+            compute,
+            # These make a run's sum of losses the weighted mean over its examples, whatever parts they come in.
+            {run.adapter: {loss: w / len(indices[run.adapter]) for loss, w in run.trained.items()} for run in runs},
+        )
+        for run in runs:
+            run.update({loss: values for loss, values in found[run.adapter].items() if loss in run.trained})
+
+
+def evaluate(runs: Sequence[TrainingRun], compute: Compute) -> None:
+    """Measure the losses of each run's dev examples, and let it judge them."""
+    with shared_time(runs):
+        datasets = {run.adapter: run.eval_dataset for run in runs}
+        losses = list(dict.fromkeys(loss for run in runs for loss in run.losses))
+        for run, found in zip(runs, mean_losses(datasets, losses, compute).values(), strict=True):
+            run.judge({loss: found[loss] for loss in run.losses})
+
+
+def mean_losses(
+    datasets: Mapping[int, DistillationDataset],
+    losses: Collection[Loss],
+    compute: Compute,
+    token_budget: int = DEV_TOKENS,
+) -> dict[int, dict[Loss, float]]:
+    """The mean of each loss over each run's examples, each weighing the same whatever the batches."""
+    parts = budget_batches({run: own.examples for run, own in datasets.items()}, token_budget)
+    found = losses_in_parts(datasets, parts, losses, compute)
+    return {run: {loss: float(values.mean()) for loss, values in own.items()} for run, own in found.items()}
+
+
+def losses_in_parts(
+    datasets: Mapping[int, DistillationDataset],
+    parts: Iterable[Mapping[int, Sequence[int]]],
+    losses: Collection[Loss],
+    compute: Compute,
+    weights: Mapping[int, Mapping[Loss, float]] | None = None,
+) -> dict[int, dict[Loss, Tensor]]:
+    """The losses, one for each example, of each run, computed in parts: some examples of each run at a time.
+
+    With `weights` of each run's losses, gradients are added up too.
+    """
+    found: dict[int, list[dict[Loss, Tensor]]] = {run: [] for run in datasets}
+    for indices in parts:
+        batch, coefficients = gather(datasets, indices, losses), None
+        if weights is not None:
+            owners = [run for run, own in indices.items() for _ in own]
+            coefficients = {loss: torch.tensor([weights[run].get(loss, 0.0) for run in owners]) for loss in losses}
+        computed = compute(batch, losses, coefficients)
+        split = {loss: values.split([*batch.counts.values()]) for loss, values in computed.items()}
+        for place, run in enumerate(batch.counts):
+            found[run].append({loss: own[place] for loss, own in split.items()})
+    return {run: {loss: torch.cat([part[loss] for part in own]) for loss in own[0]} for run, own in found.items()}
+
+
+def forward_backward(
+    hooked: HookedModel,
+    adapters: StackedLora | SingleAdapter,
+    batch: Batch,
+    losses: Collection[Loss],
+    coefficients: Mapping[Loss, Tensor] | None,
+) -> dict[Loss, Tensor]:
+    """The losses [B] of a batch, unweighted and detached.
+
+    With `coefficients` [B], the gradient of the sum of all losses times theirs is added to the parameters' `grad`.
+    """
+    device = hooked.device
+    with torch.set_grad_enabled(coefficients is not None), adapters.rows(batch.counts):
+        found = batch_losses(hooked, batch.to(device), losses)
+        if coefficients is not None:
+            sums = [(coefficients[loss].to(device) * values).sum() for loss, values in found.items()]
+            torch.stack(sums).sum().backward()
+    return {loss: values.detach() for loss, values in found.items()}
+
+
+def batch_losses(hooked: HookedModel, batch: Batch, losses: Collection[Loss]) -> dict[Loss, Tensor]:
+    """Each loss of the examples, unweighted: [B] each, in float32 and differentiable; one forward pass."""
+    segments, size = batch.segment_ids, len(batch) + 1  # one for what only fills a shape
+    outputs = hooked.outputs(
+        batch.input_ids,
+        batch.rows,
+        batch.columns,
+        activations="act" in losses,
+        logits=bool({"tok", "tokl"} & {*losses}),
+    )
+    found: dict[Loss, Tensor] = {}
+    if outputs.activations is not None and batch.activations is not None:
+        layers = slice(None) if batch.matching.layers is None else list(batch.matching.layers)
+        loss = act_loss_by_layer if batch.matching.act_norm == "layer" else act_loss
+        found["act"] = loss(outputs.activations[layers], batch.activations[layers], segments, size)
+    if outputs.logits is not None and "tok" in losses:
+        found["tok"] = tok_loss(outputs.logits, batch.tokens, segments, size)
+    if outputs.logits is not None and batch.hidden_states is not None:
+        teacher = teacher_log_probabilities(hooked, batch.hidden_states, batch.matching.top_k)
+        found["tokl"] = tokl_loss(outputs.logits, teacher, segments, size)
+    return {loss: values[:-1] for loss, values in found.items()}
+
+
+@torch.no_grad()
+def teacher_log_probabilities(hooked: HookedModel, hidden_states: Tensor, top_k: int | None) -> Tensor:
+    """The teacher's log-probabilities [M, V] from its hidden states [M, D], all of them or the k greatest."""
+    everything = hooked.logits(hidden_states.to(hooked.base.dtype)).log_softmax(dim=-1)
+    if top_k is None or top_k >= everything.shape[-1]:
+        return everything
+    top = everything.topk(top_k, dim=-1)
+    return spread_remainder(top.values, top.indices, everything.shape[-1])
+
+
+def weighted(losses: Mapping[Loss, Tensor], weights: Mapping[Loss, float]) -> Tensor:
+    """The phase's loss of each example [B]."""
+    return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum(dim=0)
+
+
+def total_norm(tensors: Sequence[Tensor]) -> float:
+    """The norm of all tensors together, in float64: a float32 sum over millions of squares has four digits."""
+    return math.hypot(*(float(torch.linalg.vector_norm(one, dtype=torch.float64)) for one in tensors))
+
+
+@contextmanager
+def shared_time(runs: Sequence[TrainingRun]) -> Iterator[None]:
+    """Add to the seconds of each run its share of what the context takes."""
+    started = time.perf_counter()
+    yield
+    seconds = time.perf_counter() - started
+    for run in runs:
+        run.seconds += seconds / len(runs)

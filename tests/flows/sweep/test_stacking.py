@@ -35,8 +35,8 @@ def taken(schedule: Schedule) -> list[str]:
     [
         ("act", {"lr": 0.5, "run_idx": 3, "lora_r": 2, "lora_alpha": 16}, True),
         ("tna", {"ce_loss_weight": 0.5}, True),
-        ("tna", {"ce_loss_weight": 0.0}, False),  # which takes the gradient of one loss, not of two
-        ("tna", {"ce_loss_weight": 1.0}, False),
+        ("tna", {"ce_loss_weight": 0.0}, True),  # whose gradient of the other loss is zero
+        ("tna", {"ce_loss_weight": 1.0}, True),
         ("act", {"ce_loss_weight": 0.0}, True),  # which means nothing to act
         ("act", {"dataset": "sst2"}, False),
         ("act", {"num_train_examples": 8}, False),
@@ -147,12 +147,19 @@ def test_a_stacked_sweep_comes_to_what_its_runs_come_to_alone(
     assert "each alone" not in caplog.text
 
 
-def test_a_loss_without_weight_is_trained_apart(
+def test_a_loss_without_weight_is_trained_with_others(
     tmp_path: Path, tiny_model_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    config = grid(tmp_path, tiny_model_folder, stack=2, training_methods=("tna",), ce_loss_weights=(0.0, 0.002))
-    outcomes = sweep(config.model_copy(update={"lrs": (1e-2,), "include_sequential": False, "run_indices": (0,)}))
-    assert [outcome.status for outcome in outcomes] == ["done"] * 3
+    found = []
+    for stack in (1, 3):
+        changes = {"training_methods": ("tna",), "ce_loss_weights": (0.0, 0.5, 1.0), "include_sequential": False}
+        config = grid(tmp_path / str(stack), tiny_model_folder, stack=stack, **changes, lrs=(1e-2,), run_indices=(0,))
+        with caplog.at_level("INFO"):
+            outcomes = sweep(config)
+        assert [outcome.status for outcome in outcomes] == ["done"] * 4
+        found.append(losses(tmp_path / str(stack)))
+    assert len(found[0]) == 3
+    assert found[1] == pytest.approx(found[0], rel=1e-4)
     assert "each alone" not in caplog.text
 
 

@@ -12,7 +12,7 @@ from ia2 import store
 from ia2.flows.sweep.executors import InProcess
 from ia2.flows.sweep.schedule import Outcome, Schedule
 from ia2.models.model_cache import ModelCache
-from ia2.training.run_inputs import read_run_inputs, targets_place
+from ia2.training.run_inputs import read_run_inputs
 
 OTHERS = {
     "the same": {},
@@ -64,7 +64,7 @@ def test_what_another_is_at_is_done_last_and_not_waited_for(tmp_path: Path, tiny
     config = grid(tmp_path, tiny_model_folder, training_methods=("act",), include_sequential=False)
     jobs, models = jobs_of(config), ModelCache()
     targets, run = (next(job for job in jobs if bool(job.kinds) == kinds) for kinds in (True, False))
-    places = targets_place(read_run_inputs(tmp_path, targets.config, models)), store.run_folder(tmp_path, run.config)
+    places = read_run_inputs(tmp_path, targets.config, models).targets_folder, store.run_folder(tmp_path, run.config)
     held, others_done = Event(), Event()
 
     def hold() -> None:

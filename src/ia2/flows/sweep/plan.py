@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ia2 import store
 from ia2.commands.collect import kinds_of
-from ia2.commands.train import Start, is_trained
+from ia2.commands.train import is_trained
 from ia2.config import TrainConfig
 from ia2.errors import UserError
 from ia2.flows.training import first_phase, stack_key
@@ -86,7 +86,7 @@ def stands(root: Path, config: TrainConfig) -> bool:
         return False
     first = first_phase(config)
     try:
-        return is_trained(root, config, None if first is None else Start(store.run_folder(root, first), 1))
+        return is_trained(root, config, None if first is None else store.run_folder(root, first))
     except (UserError, OSError):
         return False
 
