@@ -79,7 +79,7 @@ class Overlap(Measured):
         """One row for each layer and projection: PAIR_COLUMNS and ROW_COLUMNS."""
         a, b = self.config_a, self.config_b
         rows: pd.DataFrame = read_rows(self.parquet, ROW_COLUMNS).to_pandas()
-        pair = (
+        pair: tuple[Any, ...] = (
             *(self.run_a, self.run_b, a.training_method, b.training_method, a.dataset, self.relation),
             *(a.model_id, a.num_labels, a.lr, a.run_idx, b.run_idx),
         )
