@@ -85,7 +85,7 @@ def test_every_loss_and_measure_has_its_definition(module: str) -> None:
 
 DEFINED_OF_ANALYSES = {
     "ia2/analysis/similarity": (
-        *("forced_activations", "cosines", "mean_over_tokens", "summary"),
+        *("forced_activations", "cosines", "mean_cosines", "summary"),
         *("Similarity.by_layer", "Similarity.by_token", "Similarity.by_layer_and_token"),
     ),
     "ia2/analysis/subspace": (

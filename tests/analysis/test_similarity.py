@@ -20,7 +20,7 @@ from ia2.analysis.similarity import (
     cosines,
     examine_similarities,
     forced_activations,
-    mean_over_tokens,
+    mean_cosines,
     reading_order,
     summary,
 )
@@ -158,13 +158,13 @@ COSINES = [[1.0, 0.5, 0.0, 0.2], [0.0, 1.0, 0.5, NAN]]
 
 
 def test_tokens_are_averaged_within_each_example() -> None:
-    np.testing.assert_allclose(mean_over_tokens(COSINES, [3, 1]), [[0.5, 0.5], [0.2, NAN]])
-    np.testing.assert_allclose(mean_over_tokens(COSINES, [1, 1, 2]), [[1, 0], [0.5, 1], [0.1, 0.5]])
+    np.testing.assert_allclose(mean_cosines(COSINES, [3, 1]), [[0.5, 0.5], [0.2, NAN]])
+    np.testing.assert_allclose(mean_cosines(COSINES, [1, 1, 2]), [[1, 0], [0.5, 1], [0.1, 0.5]])
 
 
 def test_a_long_response_counts_as_much_as_a_short_one() -> None:
     """0.5 of three tokens and 0.2 of one: 0.35, where a mean over all tokens would be 0.425."""
-    found = summary(mean_over_tokens(COSINES, [3, 1]))
+    found = summary(mean_cosines(COSINES, [3, 1]))
     assert (found["mean"], found["sd"]) == (pytest.approx(0.35), pytest.approx(0.3 / math.sqrt(2)))
     assert found["layers"][0] == {"layer": 0, "cosine": pytest.approx(0.35), "sd": pytest.approx(0.212132), "n": 2}
 
@@ -184,7 +184,7 @@ def test_what_is_not_defined_enters_no_average_and_is_never_0() -> None:
 @pytest.mark.parametrize("lengths", [[3], [3, 2], [4, 0], []])
 def test_lengths_that_do_not_fit_are_refused(lengths: list[int]) -> None:
     with pytest.raises(ValueError, match="cosines: want"):
-        mean_over_tokens(COSINES, lengths)
+        mean_cosines(COSINES, lengths)
 
 
 # Records

@@ -1,1 +1,1 @@
-"""What is learned of a trained run beside its answers: similarity of activations, overlap of updates."""
+"""Analyses of trained runs beside their answers: similarity of activations, overlap of updates."""

@@ -413,7 +413,7 @@ def pairwise_cosines(
 # Means
 
 
-def mean_over_tokens(cosines: npt.ArrayLike, lengths: Sequence[int]) -> Floats:
+def mean_cosines(cosines: npt.ArrayLike, lengths: Sequence[int]) -> Floats:
     """Mean [n, L] of each example and layer, of `cosines` [L, M] of n responses of `lengths` tokens end to end."""
     array = np.asarray(cosines, dtype=np.float64)
     if array.ndim != 2 or array.shape[1] != sum(lengths) or min(lengths, default=0) < 1:
@@ -423,7 +423,7 @@ def mean_over_tokens(cosines: npt.ArrayLike, lengths: Sequence[int]) -> Floats:
 
 
 def summary(means: npt.ArrayLike) -> dict[str, Any]:
-    """Numbers of a record, of `mean_over_tokens` [n, L] of all examples; None where there is none.
+    """Numbers of a record, of `mean_cosines` [n, L] of all examples; None where there is none.
 
     `mean` is over the layers of each example, then over examples; those of `layers` are over examples.
     """
@@ -459,7 +459,7 @@ def compare(
             writers = [tables.enter_context(pq.ParquetWriter(file, ROWS)) for file in files]
             for number, part, found in pairwise_cosines(lm, shared, comparisons, token_budget):
                 writers[number].write_table(_table(shared.idx[part], shared.lengths[part], found))
-                means[number].append(mean_over_tokens(found, shared.lengths[part]))
+                means[number].append(mean_cosines(found, shared.lengths[part]))
         for comparison, of_examples, file in zip(comparisons, means, files, strict=True):
             path = comparison.path(root)
             content = {

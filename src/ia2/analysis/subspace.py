@@ -237,7 +237,7 @@ def pair_path(root: Path, pair: Pair) -> Path:
 
 
 def make_overlap(root: Path, pair: Pair, updates: Callable[[Path], Updates], command: str) -> None:
-    """Compare the `updates` of two runs, and write the record, unless it is of the adapters as they are now."""
+    """Compare the `updates` of two runs, and write the record, unless it is of the present adapters."""
     path, runs = pair_path(root, pair), (pair.one, pair.other)
     adapters = [store.file_digest(run.folder / "adapter_model.safetensors") for run in runs]
     digests = {"adapter_sha256_a": adapters[0], "adapter_sha256_b": adapters[1]}

@@ -1,1 +1,1 @@
-"""What a command does: read the store, call the pure core, write the store."""
+"""Commands: each reads the store, calls the pure core and writes the store."""

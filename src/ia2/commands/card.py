@@ -21,7 +21,7 @@ def is_behind(folder: Path, record: Path) -> bool:
 
 
 def refresh_card(root: Path, folder: Path) -> None:
-    """Write the numbers of the records of its adapter, as it is now, into the card of the run in `folder`."""
+    """Write the numbers of the records of its present adapter into the card of the run in `folder`."""
     with store.file_lock(folder):
         trained, path = read_trained_run(folder), folder / CARD
         part = measured_part(_records_of(root, trained))

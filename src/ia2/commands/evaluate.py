@@ -57,7 +57,7 @@ def record_path(root: Path, spec: EvaluationSpec, trained: TrainedRun | None) ->
 
 
 def is_recorded(root: Path, job: EvaluationJob) -> bool:
-    """True where the record has these conditions, of the run, evaluation set, split and base model as they are now.
+    """True where the record has these conditions, of the present run, evaluation set, split and base model.
 
     A record that is damaged, or rests on what has changed since, is made again. UserError where the record of something
     else has the name, since two models can be called the same.

@@ -51,7 +51,7 @@ def only_field(spec: TaskSpec) -> str:
     return spec.fields[0]
 
 
-def row_of(text: str, spec: TaskSpec) -> Row:
+def text_row(text: str, spec: TaskSpec) -> Row:
     """One text as a row; UserError where it is blank, or the task needs more than one column."""
     field = only_field(spec)
     if not text.strip():

@@ -12,7 +12,7 @@ from ia2.commands.predict import (
     only_field,
     predict,
     read_input,
-    row_of,
+    text_row,
     write_predictions,
 )
 from ia2.config import ModelConfig, PredictConfig
@@ -31,7 +31,7 @@ def predict_from(config: PredictConfig, models: ModelCache | None = None) -> lis
     if config.out is not None:
         with store.file_lock(config.out, keep=False):
             return _write(config, config.out, trained, model, models or ModelCache())
-    rows = [dict(row_of(config.text, trained.spec))] if config.text is not None else _rows(config, trained)
+    rows = [dict(text_row(config.text, trained.spec))] if config.text is not None else _rows(config, trained)
     predictions = predict(trained, rows, model, models or ModelCache())
     for prediction in predictions:
         print(_shown(prediction))
@@ -88,6 +88,6 @@ def _answers_as_typed(trained: TrainedRun, model: ModelConfig, models: ModelCach
         print(f"{field}, one a line; Ctrl-D ends", file=sys.stderr)
     for line in map(str.strip, sys.stdin):
         if line:
-            (prediction,) = predict(trained, [row_of(line, trained.spec)], model, models)
+            (prediction,) = predict(trained, [text_row(line, trained.spec)], model, models)
             print(_shown(prediction), flush=True)
             yield prediction

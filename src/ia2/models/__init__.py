@@ -1,1 +1,1 @@
-"""Who answers: loading a model, finding its attention blocks, recording them, generation, and adapters."""
+"""The model that answers: loading it, finding its attention blocks, recording them, generation, and adapters."""

@@ -250,7 +250,7 @@ def _bare_afterwards(base: PreTrainedModel) -> Iterator[None]:
 def _unwrap(base: nn.Module) -> None:
     """Put the base's own layers back in place of peft's around them.
 
-    peft's `unload` would leave in memory a copy of every weight under them that lies on the disk.
+    peft's `unload` would leave in memory a copy of every weight under them that is on the disk.
     """
     for name, module in list(base.named_modules()):
         if isinstance(module, BaseTunerLayer):

@@ -1,4 +1,4 @@
-"""What prompt and prefix tuning put before a sequence: what it starts from, and a prefix as the beginning of a cache.
+"""Virtual tokens of prompt and prefix tuning: their initial values, and a prefix as the beginning of a cache.
 
 A prefix is a table [V, 2 L H W] of keys and values, for V virtual tokens, L layers and H heads of width W.
 """
@@ -55,9 +55,9 @@ def _keys_and_values(base: PreTrainedModel, words: Tensor) -> Tensor:
 
 
 def prefix_cache(adapted: PeftModel) -> DynamicCache:
-    """The keys and values that a prefix consists of, as a cache of one row; each layer's lie where it computes.
+    """The keys and values that a prefix consists of, as a cache of one row; each layer's are where it computes.
 
-    peft's own `get_prompt` fails on a model of which a part lies on the disk and none on a GPU.
+    peft's own `get_prompt` fails on a model of which a part is on the disk and none on a GPU.
     """
     base, weight = cast(PreTrainedModel, adapted.get_base_model()), _table(adapted)
     blocks, cache = attention_blocks(base), DynamicCache()

@@ -1,6 +1,6 @@
 """Measurements as pairs of files, JSON beside parquet: written whole, read strictly, and current or to be made again.
 
-A file that cannot be read whole is no measurement, and stands in no table. From schema 2 on a file holds the digests of
+A file that cannot be read whole is no measurement, and is in no table. From schema 2 on a file holds the digests of
 its own content and of the rows beside it. One of a newer schema stops the reading, because guessing at its meaning
 could show wrong numbers as right ones.
 """

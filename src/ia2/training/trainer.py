@@ -24,9 +24,9 @@ from ia2.models.adapters import SingleAdapter
 from ia2.models.hooked_model import HookedModel
 from ia2.models.stacked_lora import StackedLora
 from ia2.prompts.prompt import seeded
-from ia2.training.cuda_graphs import Compute, CudaGraphs
 from ia2.training.dataset import Batch, DistillationDataset, budget_batches, gather
 from ia2.training.losses import act_loss, act_loss_by_layer, spread_remainder, tok_loss, tokl_loss
+from ia2.training.recorded_steps import Compute, CudaGraphs
 
 History = dict[str, float | int | str]
 DEV_TOKENS = 4096

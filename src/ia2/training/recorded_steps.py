@@ -18,7 +18,7 @@ from ia2.training.dataset import Batch
 MOST_TOKENS = 8192
 """Padded tokens of a batch that is worth a graph."""
 STEP_OF_TOKENS, STEP_OF_POSITIONS = 64, 16
-"""Widths and numbers of positions are padded to multiples of these; a single position a row stays as it is."""
+"""Widths and numbers of positions are padded to multiples of these; a single position a row is not padded."""
 WORTH = 2
 """A shape is recorded when it comes for the second time."""
 
