@@ -240,7 +240,7 @@ def test_damaged_targets_are_named_and_collected_again(  # noqa: PLR0913, PLR091
     assert same(found().activations, targets.activations)
     assert caplog.text == ""
     (tmp_path / "activations.safetensors").write_bytes(b"")
-    monkeypatch.setattr("ia2.training.targets.collect", lambda *_: 1 / 0)
+    monkeypatch.setattr("ia2.training.targets.collect", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         found()
     assert str(tmp_path / "activations.safetensors") in caplog.text
