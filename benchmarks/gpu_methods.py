@@ -13,7 +13,7 @@ import torch
 from shapes import qwen3_4b, random_ids
 
 from ia2.config import TrainConfig
-from ia2.methods import METHODS, VARIANTS
+from ia2.methods import METHODS
 from ia2.models.adapters import peft_config
 from ia2.models.generation import GenerationConfig
 from ia2.models.hooked_model import HookedModel
@@ -67,7 +67,7 @@ def take_steps(model: torch.nn.Module, name: str, queries: list[Ids], targets: T
     good = True
     dataset = from_targets(queries, targets)
     with trainable_adapters(model, [peft_config(model, config)], [0]) as adapters:
-        for phase in VARIANTS[method.variant]:
+        for phase in method.phases:
             history: list[History] = []
             started = time.perf_counter()
             datasets = dataset.part(0, 4), dataset.part(4, 6)

@@ -7,9 +7,11 @@ line and exit code 2, a failure of the machine one line and exit code 1; a trace
 import contextlib
 import difflib
 import errno
+import functools
 import io
 import itertools
 import logging
+import operator
 import os
 import re
 import signal
@@ -40,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _failed(error: BaseException) -> int:
-    """Tell a failure in one line and return its exit code; what is none of those that we know goes on as it is."""
+    """Report a failure in one line and return its exit code; raise any other that is not known here."""
     match error:
         case UserError():
             message, code = str(error), 2
@@ -55,10 +57,13 @@ def _failed(error: BaseException) -> int:
         case BrokenPipeError():
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains of it when it ends
             return 128 + signal.SIGPIPE
-        case OSError(errno=number) if number in PLACE:
-            message, code = f"{_of_disk(error)}; give another --root or another file", 2
-        case OSError(errno=int()):
-            message, code = f"{_of_disk(error)}; what was finished is kept", 1
+        case OSError(errno=int(number)):  # in the system's words: pyarrow has words of its own
+            message = f"{os.strerror(number)}: {error.filename or 'the disk'}"
+            message, code = (
+                (f"{message}; give another --root or another file", 2)
+                if number in PLACE
+                else (f"{message}; what was finished is kept", 1)
+            )
         case _:
             raise error
     line = printable(" ".join(message.splitlines()))
@@ -68,22 +73,17 @@ def _failed(error: BaseException) -> int:
     return code
 
 
-def _of_disk(error: OSError) -> str:
-    """In the system's words: pyarrow has words of its own."""
-    return f"{os.strerror(error.errno or 0)}: {error.filename or 'the disk'}"
-
-
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Characters that a terminal obeys, that turn the direction of writing, or that are half of one."""
 
 
 def printable(text: str) -> str:
-    """The text with an escape for each character that would do something else than be shown."""
+    """The text with an escape for each unprintable character."""
     return UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 class _Lines(logging.Formatter):
-    """Messages as they are, though names and texts of strangers are in them."""
+    """Printable messages, though names and texts of strangers are in them."""
 
     def format(self, record: logging.LogRecord) -> str:
         return printable(super().format(record))
@@ -114,7 +114,7 @@ class _Pipe(io.FileIO):
 
 
 def _run_to_its_end(config: Config) -> int:
-    """Run a command whether or not anybody reads its output to the end, since what it makes is kept."""
+    """Run a command even where nobody reads its output to the end, since its results are kept."""
     out = sys.stdout
     shows_only = getattr(config, "repl", False)
     if shows_only or not isinstance(out, io.TextIOWrapper) or not isinstance(out.buffer, io.BufferedWriter):
@@ -140,11 +140,14 @@ def parse_arguments(arguments: list[str]) -> Config:
         raise SystemExit(0)
     if not {"-h", "--help"} & set(arguments):
         _check_flags(arguments)
+    subcommands: Any = functools.reduce(
+        operator.or_, (Annotated[config, tyro.conf.subcommand(name)] for name, config in SUBCOMMANDS.items())
+    )
     box = io.StringIO()
     try:
         with contextlib.redirect_stderr(box), FLAGS:
             parsed: Config = tyro.cli(
-                _subcommands(),
+                subcommands,
                 prog="ia2",
                 description=(
                     "IA2, ICL Activation Alignment: turn what a language model does in context into weights. "
@@ -157,16 +160,12 @@ def parse_arguments(arguments: list[str]) -> Config:
     except SystemExit as stop:
         if not stop.code:
             raise
-        raise UserError(_unboxed(box.getvalue())) from None
+        # tyro's explanation as one line: in a frame, or indented on a terminal that cannot show frames
+        lines = (line.strip("│ ") for line in box.getvalue().splitlines() if line.startswith(("│", "  ")))
+        told = itertools.takewhile(lambda line: not line.startswith(("Argument helptext", "For full helptext")), lines)
+        explained = " ".join(line for line in told if line.strip("─-"))
+        raise UserError(explained or "these arguments cannot be read; see --help") from None
     return parsed
-
-
-def _subcommands() -> Any:  # noqa: ANN401 - a union made at run time
-    union: Any = None
-    for name, config in SUBCOMMANDS.items():
-        one = Annotated[config, tyro.conf.subcommand(name)]  # type: ignore[valid-type]
-        union = one if union is None else union | one
-    return union
 
 
 def _flag(word: str) -> str:
@@ -175,11 +174,11 @@ def _flag(word: str) -> str:
 
 
 OPTIONAL_VALUES = {"continue_training": CONTINUE_SAME}
-"""Flags that may stand alone, and what they mean then."""
+"""Flags that need no value, and the value they have then."""
 
 
 def _canonical(arguments: Sequence[str]) -> list[str]:
-    """The arguments with every alias replaced by the name of its field, and values where a flag stands without."""
+    """The arguments with every alias replaced by the name of its field, and values of flags that need none."""
     config = SUBCOMMANDS.get(arguments[0], Config) if arguments else Config
     words = []
     for word, following in itertools.zip_longest(arguments, arguments[1:], fillvalue="--"):
@@ -203,7 +202,9 @@ def _check_flags(arguments: Sequence[str]) -> None:
         flag = _flag(word)
         field = config.aliases.get(flag, flag)
         if field not in config.model_fields:
-            raise UserError(f"ia2 {arguments[0]} has no --{flag}; {_hint(flag, arguments[0])}")
+            near = difflib.get_close_matches(flag, [*config.model_fields, *config.aliases], n=1)
+            hint = f"did you mean --{near[0]}?" if near else f"`ia2 {arguments[0]} --help` lists the flags"
+            raise UserError(f"ia2 {arguments[0]} has no --{flag}; {hint}")
         if field in seen:
             given = f"--{flag} is given twice" if seen[field] == flag else f"--{seen[field]} and --{flag} are one flag"
             raise UserError(f"{given}; a list takes all its values after one --{field}")
@@ -211,20 +212,6 @@ def _check_flags(arguments: Sequence[str]) -> None:
         alone = following.startswith("--") and "=" not in word and flag not in OPTIONAL_VALUES
         if alone and config.model_fields[field].annotation is not bool:
             raise UserError(f"--{flag} needs a value")
-
-
-def _hint(flag: str, subcommand: str) -> str:
-    """The flag that was probably meant, an alias included."""
-    config = SUBCOMMANDS[subcommand]
-    near = difflib.get_close_matches(flag, [*config.model_fields, *config.aliases], n=1)
-    return f"did you mean --{near[0]}?" if near else f"`ia2 {subcommand} --help` lists the flags"
-
-
-def _unboxed(text: str) -> str:
-    """tyro's explanation as one line: what it frames, or indents on a terminal that cannot show frames."""
-    inside = [line.strip("│ ") for line in text.splitlines() if line.startswith(("│", "  "))]
-    told = itertools.takewhile(lambda line: not line.startswith(("Argument helptext", "For full helptext")), inside)
-    return " ".join(line for line in told if line.strip("─-")) or "these arguments cannot be read; see --help"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The two kinds of failure a person is told about in one line.
+"""Failures of two kinds, each reported in one line.
 
 Neither is a ValueError: pydantic and tyro wrap those in boxes of their own, and the message has to arrive as written.
 The command line exits with 2 for what the user can mend and with 1 for what the machine did.
@@ -15,7 +15,7 @@ from typing import TypeVar
 Result = TypeVar("Result")
 
 BUGS = (AssertionError, AttributeError, NameError, TypeError, LookupError, ArithmeticError)
-"""What a mistake in code raises: a refusal where a library raises it, a bug where we do."""
+"""Exceptions of mistakes in code: a refusal where a library raises it, a bug where we do."""
 
 
 class UserError(Exception):
@@ -31,9 +31,9 @@ def library_errors(
     refusal: Callable[[str], str],
     passes: Callable[[BaseException], bool] = lambda error: isinstance(error, MemoryError),
 ) -> Iterator[None]:
-    """Turn whatever a library raises over what it was given into a UserError of one line, `refusal` of the reason.
+    """Turn any exception of a library over its input into a UserError of one line, `refusal` of the reason.
 
-    Failures of ours, mistakes in our own code and what `passes` go on as they are.
+    Failures of ours, mistakes in our own code and those that `passes` accepts are raised unchanged.
     """
     try:
         yield
@@ -43,7 +43,9 @@ def library_errors(
         panicked = type(error).__name__ == "PanicException"  # of a library in Rust; no Exception
         if not (panicked or isinstance(error, Exception)) or passes(error):
             raise
-        if isinstance(error, BUGS) and _is_ours(error):
+        *_, (frame, _) = walk_tb(error.__traceback__)
+        is_ours = str(frame.f_globals.get("__name__")).partition(".")[0] == __package__
+        if isinstance(error, BUGS) and is_ours:
             raise
         text = " ".join(str(error).split())[:200]
         plain = text and isinstance(error, OSError | ValueError)
@@ -51,7 +53,7 @@ def library_errors(
 
 
 def within(seconds: float, work: Callable[[], Result]) -> Result:
-    """What `work` returns or raises, in a thread of its own; TimeoutError where it has not ended by then.
+    """Result or exception of `work` in a thread of its own; TimeoutError where it has not ended by then.
 
     Code of others that may loop, such as a template, is stopped by an exception there: unlike an alarm this works in
     every thread. One that never comes back to Python is left behind, and does not keep the process from ending.
@@ -76,12 +78,6 @@ def within(seconds: float, work: Callable[[], Result]) -> Result:
             raise
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit))
         raise TimeoutError(f"it has not ended after {seconds:g} s") from error
-
-
-def _is_ours(error: BaseException) -> bool:
-    """Whether code of this package raised `error`."""
-    *_, (frame, _) = walk_tb(error.__traceback__)
-    return str(frame.f_globals.get("__name__")).partition(".")[0] == __package__
 
 
 def did_you_mean(given: str, valid: Iterable[str]) -> str:

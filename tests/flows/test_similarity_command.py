@@ -27,7 +27,7 @@ from ia2.errors import MachineError, UserError
 from ia2.flows.similarity import similarity
 from ia2.flows.training import train
 from ia2.methods import METHODS
-from ia2.models.generation import GenerationConfig, generate
+from ia2.models.generation import generate
 from ia2.models.hooked_model import HookedModel
 from ia2.models.loading import ModelCache
 from ia2.prompts.tokenization import Ids, TokenizedExample
@@ -213,11 +213,11 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many prompts were answered, at each decoding."""
     sizes: list[int] = []
 
-    def counted(reader: HookedModel, prompts: Sequence[Ids], how: GenerationConfig) -> list[Ids]:
+    def counted(reader: HookedModel, prompts: Sequence[Ids], *how: Any, **more: Any) -> list[Ids]:
         sizes.append(len(prompts))
-        return generate(reader, prompts, how)
+        return generate(reader, prompts, *how, **more)
 
-    monkeypatch.setattr("ia2.models.generation.generate", counted)
+    monkeypatch.setattr("ia2.training.targets.generate", counted)
     return sizes
 
 

@@ -72,7 +72,7 @@ def test_the_loss_falls(shape: str, method: str, school_of: SchoolOf) -> None:
     folder = school.train(method)
     lessons = school.everything()
     before, after = losses_of(school, lessons, None, method), losses_of(school, lessons, folder, method)
-    weights = VARIANTS[variant][-1].weights(0.5)
+    weights = VARIANTS[variant].phases[-1].weights(0.5)
     first, last = (sum(weight * losses[name] for name, weight in weights.items()) for losses in (before, after))
     assert last < first / FALLS[adapter][variant]
     if adapter == "lora" and set(weights) == {"tok"}:

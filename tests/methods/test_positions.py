@@ -19,7 +19,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ia2.config import TrainConfig
-from ia2.methods import METHODS, VARIANTS, Loss, Method, Phase
+from ia2.methods import METHODS, Loss, Method, Phase
 from ia2.models.adapters import new_adapter, peft_config, trainable_parameters
 from ia2.models.hooked_model import HookedModel
 from ia2.prompts.tokenization import Ids, TokenizedExample
@@ -30,7 +30,7 @@ PROMPTS, RESPONSES = (4, 9, 6, 1, 5), (2, 1, 5, 3, 1)
 PLANTED = 2, 3  # the fourth token of the third example
 MARK = 7.0
 ALL: dict[Loss, float] = {"act": 1.0, "tok": 1.0, "tokl": 1.0}
-PHASES = [(str(method), phase) for method in METHODS.values() for phase in VARIANTS[method.variant]]
+PHASES = [(str(method), phase) for method in METHODS.values() for phase in method.phases]
 every_adapter = pytest.mark.parametrize("adapter", ["lora", "ia3", "prompt", "prefix"])
 
 

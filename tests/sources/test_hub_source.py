@@ -10,7 +10,7 @@ import pyarrow.parquet
 import pytest
 from fake_hub import commit, serving
 
-from ia2.sources import HubError, HubSource, load_split
+from ia2.sources import HubError, HubSource, load_hub_split
 from ia2.sources import hub as hub_module
 
 INVENTED = [{"text": "a", "n": 1}, {"text": "b ", "n": 2}]
@@ -35,7 +35,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_folder_laid_out_as_a_hub_repository(hub: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_parquet(hub / "someone" / "rows" / "data" / "train-00000-of-00001.parquet", INVENTED)
-    table = load_split(HubSource("someone/rows"), "train")
+    table = load_hub_split(HubSource("someone/rows"), "train")
     assert table.rows == INVENTED
     assert table.source == "folder someone/rows train"
     assert capsys.readouterr().err.splitlines()[0] == "loading someone/rows, split train, from a folder ..."
@@ -44,9 +44,9 @@ def test_a_folder_laid_out_as_a_hub_repository(hub: Path, capsys: pytest.Capture
 def test_unknown_split_and_configuration(hub: Path) -> None:
     write_parquet(hub / "someone" / "rows" / "data" / "train-00000-of-00001.parquet", INVENTED)
     with pytest.raises(HubError, match=r"someone/rows, split test, .*Unknown split \"test\".*train"):
-        load_split(HubSource("someone/rows"), "test")
+        load_hub_split(HubSource("someone/rows"), "test")
     with pytest.raises(HubError, match=r"someone/rows \(other\), .*'other' not found") as caught:
-        load_split(HubSource("someone/rows", config="other"), "train")
+        load_hub_split(HubSource("someone/rows", config="other"), "train")
     assert "from the folder someone/rows, which goes before the hub" in str(caught.value)
     assert "HF_ENDPOINT" not in str(caught.value)
 
@@ -56,7 +56,7 @@ def test_a_hub_out_of_reach_names_every_remedy(hub: Path, capsys: pytest.Capture
 
     before = datasets.config.HF_HUB_OFFLINE
     with pytest.raises(HubError) as caught:
-        load_split(HubSource("someone/elsewhere", config="main", offline_task="capitals"), "train")
+        load_hub_split(HubSource("someone/elsewhere", config="main", offline_task="capitals"), "train")
     for part in ("someone/elsewhere (main)", "HF_ENDPOINT", "HF_HUB_OFFLINE=1", "nearest task is capitals"):
         assert part in str(caught.value)
     assert "DIR/someone__elsewhere__main/train.parquet" in str(caught.value)
@@ -78,14 +78,14 @@ def test_offline_folder_goes_before_the_hub(tmp_path: Path, monkeypatch: pytest.
     write_parquet(tmp_path / "someone__rows__main" / "train.parquet", INVENTED)
     (tmp_path / "someone__rows__main" / "test.jsonl").write_text("\n".join(map(json.dumps, INVENTED)))
     source = HubSource("someone/rows", config="main")
-    train, test = load_split(source, "train"), load_split(source, "test")
+    train, test = load_hub_split(source, "train"), load_hub_split(source, "test")
     assert train.rows == test.rows == INVENTED
     assert train.provenance["sha256"] == test.provenance["sha256"]
     assert train.provenance["source"] == "file someone__rows__main/train.parquet"
     with pytest.raises(HubError, match=r"__main has no dev\.parquet .* \(main\) \(splits there: test, train\)"):
-        load_split(source, "dev")
+        load_hub_split(source, "dev")
     with pytest.raises(HubError, match=r"someone__none has no dev\.parquet .* for someone/none: put the file there"):
-        load_split(HubSource("someone/none"), "dev")
+        load_hub_split(HubSource("someone/none"), "dev")
 
 
 @pytest.fixture
@@ -125,39 +125,39 @@ def go_offline(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 
 def test_a_revision_and_its_commit(served: Path) -> None:
-    newest = load_split(HubSource("someone/rows"), "train")
+    newest = load_hub_split(HubSource("someone/rows"), "train")
     assert (newest.rows, newest.source) == (INVENTED, "hub someone/rows train")
     assert newest.revision == commit(served / "someone" / "rows" / "main")
-    pinned = load_split(HubSource("someone/rows", revision="v1"), "train")
+    pinned = load_hub_split(HubSource("someone/rows", revision="v1"), "train")
     assert (pinned.rows, pinned.revision) == (INVENTED[:1], commit(served / "someone" / "rows" / "v1"))
     with pytest.raises(HubError, match=r"Revision 'v9' doesn't exist for dataset 'someone/rows'"):
-        load_split(HubSource("someone/rows", revision="v9"), "train")
+        load_hub_split(HubSource("someone/rows", revision="v9"), "train")
 
 
 def test_a_slice_and_a_missing_split(served: Path) -> None:
-    assert load_split(HubSource("someone/rows"), "train[1:]").rows == INVENTED[1:]
+    assert load_hub_split(HubSource("someone/rows"), "train[1:]").rows == INVENTED[1:]
     with pytest.raises(HubError, match=r"split dev, .*Unknown split \"dev\"\. Should be one of \['train'\]"):
-        load_split(HubSource("someone/rows"), "dev")
+        load_hub_split(HubSource("someone/rows"), "dev")
 
 
 def test_a_script_is_read_from_its_conversion(served: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    table = load_split(HubSource("someone/script"), "train")
+    table = load_hub_split(HubSource("someone/script"), "train")
     assert (table.rows, table.source) == (INVENTED, "hub someone/script train, converted to parquet")
     assert table.revision == commit(served / "someone" / "script" / "refs%2Fconvert%2Fparquet")
     assert "someone/script is published as a script: taking the hub's conversion" in capsys.readouterr().err
-    assert load_split(HubSource("someone/script", config="small"), "train").rows == INVENTED[:1]
+    assert load_hub_split(HubSource("someone/script", config="small"), "train").rows == INVENTED[:1]
     named = HubSource("someone/script", config="small", revision="refs/convert/parquet")
-    assert load_split(named, "train").rows == INVENTED[:1]
+    assert load_hub_split(named, "train").rows == INVENTED[:1]
     assert not list(served.parent.glob("hub-cache/**/*.duckdb"))
 
 
 def test_the_only_configuration_of_a_conversion_needs_no_name(served: Path) -> None:
     conversion = served / "someone" / "script" / "refs%2Fconvert%2Fparquet"
     shutil.rmtree(conversion / "default")
-    assert load_split(HubSource("someone/script"), "train").rows == INVENTED[:1]
+    assert load_hub_split(HubSource("someone/script"), "train").rows == INVENTED[:1]
     write_parquet(conversion / "large" / "train" / "0000.parquet", INVENTED)
     with pytest.raises(HubError, match="there is no configuration 'default'; valid: large, small"):
-        load_split(HubSource("someone/script"), "train")
+        load_hub_split(HubSource("someone/script"), "train")
 
 
 @pytest.mark.parametrize(
@@ -170,29 +170,29 @@ def test_the_only_configuration_of_a_conversion_needs_no_name(served: Path) -> N
 )
 def test_what_a_conversion_does_not_have(served: Path, source: HubSource, split: str, message: str) -> None:
     with pytest.raises(HubError, match=message):
-        load_split(source, split)
+        load_hub_split(source, split)
 
 
 def test_a_script_that_was_never_converted(served: Path) -> None:
     shutil.rmtree(served / "someone" / "script" / "refs%2Fconvert%2Fparquet")
     with pytest.raises(HubError, match=r"cannot load someone/script, .*Revision Not Found.* IA2_OFFLINE_DATASETS=DIR"):
-        load_split(HubSource("someone/script"), "train")
+        load_hub_split(HubSource("someone/script"), "train")
 
 
 def test_a_warm_cache_needs_no_hub(served: Path, go_offline: Callable[[], None]) -> None:
     sources = [HubSource("someone/rows"), HubSource("someone/script"), HubSource("someone/script", config="small")]
-    online = [load_split(source, "train") for source in sources]
+    online = [load_hub_split(source, "train") for source in sources]
     shutil.rmtree(served)
     go_offline()
-    offline = [load_split(source, "train") for source in sources]
+    offline = [load_hub_split(source, "train") for source in sources]
     assert [table.provenance for table in offline] == [table.provenance for table in online]
-    assert load_split(HubSource("someone/rows", revision=online[0].revision), "train").rows == INVENTED
+    assert load_hub_split(HubSource("someone/rows", revision=online[0].revision), "train").rows == INVENTED
     with pytest.raises(HubError, match=f"the cache has revision {online[0].revision}, not v1, which needs the hub"):
-        load_split(HubSource("someone/rows", revision="v1"), "train")
+        load_hub_split(HubSource("someone/rows", revision="v1"), "train")
 
 
 def test_a_cold_cache_names_every_remedy(served: Path, go_offline: Callable[[], None]) -> None:
     go_offline()
     with pytest.raises(HubError, match=r"Couldn't reach .*someone/script.* HF_ENDPOINT to a mirror.* is capitals"):
-        load_split(HubSource("someone/script", offline_task="capitals"), "train")
+        load_hub_split(HubSource("someone/script", offline_task="capitals"), "train")
     assert not (served.parent / "hub-cache").exists()  # the hub was not asked

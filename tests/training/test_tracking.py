@@ -179,13 +179,17 @@ def test_a_tracker_that_refuses_the_configuration_is_closed(tmp_path: Path, monk
     told: list[str] = []
 
     class Refusing:
+        def __init__(self, *_: object, **__: object) -> None:
+            self.start = lambda: told.append("started")
+
         def store_init_configuration(self, _: dict[str, Any]) -> None:
             raise ConnectionError("no route to the tracker")
 
         def finish(self) -> None:
             told.append("closed")
 
-    monkeypatch.setattr(tracking, "_started", lambda *_: Refusing())
+    monkeypatch.setattr("accelerate.tracking.WandBTracker", Refusing)
+    monkeypatch.setattr(tracking, "check_tracker", lambda _: None)
     with pytest.raises(ConnectionError), tracking.tracking("wandb", "run", tmp_path, {"lr": 1.0}):
         pass
-    assert told == ["closed"]
+    assert told == ["started", "closed"]

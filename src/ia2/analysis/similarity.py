@@ -325,23 +325,21 @@ def read_shared_prompts(
     identity |= {"model_revision": lm.revision, "base": {"parts": lm.parts}, "dtype": lm.dtype}
     identity |= data_digests(root, asked)
     folder = responses_folder(root, store.value_digest(identity))
-    with store.file_lock(folder):
-        known = load_or_collect(
-            folder,
-            identity,
-            {"tokens"},
-            hooked=HookedModel(lm.model),
-            prompts=prompts[TEACHER],
-            how=lambda: GenerationConfig(
-                asked.num_generated_tokens_eval, lm.stopper(asked.stop, asked.chat_template), token_budget
-            ),
-        )
+
+    def generation() -> GenerationConfig:  # of no use where the responses exist, and a stopper reads all tokens' texts
+        stopper = lm.stopper(asked.stop, asked.chat_template)
+        return GenerationConfig(asked.num_generated_tokens_eval, stopper, token_budget)
+
+    with store.file_lock(folder):  # so that the digest is of what was read
+        teacher = HookedModel(lm.model)
+        responses = load_or_collect(
+            folder, identity, {"tokens"}, hooked=teacher, prompts=prompts[TEACHER], how=generation
+        ).responses
         provenance = {"responses": folder.name, "responses_sha256": store.file_digest(folder / TOKENS)}
     examples = {
-        name: [TokenizedExample(*both) for both in zip(own, known.responses, strict=True)]
-        for name, own in prompts.items()
+        name: [TokenizedExample(*both) for both in zip(own, responses, strict=True)] for name, own in prompts.items()
     }
-    return SharedPrompts(idx, tuple(map(len, known.responses)), examples, provenance)
+    return SharedPrompts(idx, tuple(map(len, responses)), examples, provenance)
 
 
 # Cosines

@@ -5,8 +5,6 @@ models. They are frozen and refuse unknown keys, so that what a run was made wit
 No torch here: `ia2 --help` must be instant.
 """
 
-from ia2.config.analyses import SimilarityConfig as SimilarityConfig
-from ia2.config.analyses import SubspaceConfig as SubspaceConfig
 from ia2.config.base import CONTINUE_SAME as CONTINUE_SAME
 from ia2.config.base import DEFAULT_MODEL_ID as DEFAULT_MODEL_ID
 from ia2.config.base import EMBEDDED_MODEL as EMBEDDED_MODEL
@@ -30,19 +28,21 @@ from ia2.config.data import DemonstrationsConfig as DemonstrationsConfig
 from ia2.config.data import LowDataConfig as LowDataConfig
 from ia2.config.data import PrepareConfig as PrepareConfig
 from ia2.config.data import TasksConfig as TasksConfig
-from ia2.config.evaluation import EvaluateConfig as EvaluateConfig
 from ia2.config.flags import FLAGS as FLAGS
-from ia2.config.plots import PlotAllConfig as PlotAllConfig
-from ia2.config.plots import PlotConfig as PlotConfig
-from ia2.config.plots import PlotSelection as PlotSelection
-from ia2.config.plots import PlotType as PlotType
-from ia2.config.reports import RecordsConfig as RecordsConfig
-from ia2.config.reports import ReparseConfig as ReparseConfig
-from ia2.config.reports import ReportConfig as ReportConfig
-from ia2.config.reports import ResultsConfig as ResultsConfig
-from ia2.config.reports import TablesConfig as TablesConfig
-from ia2.config.selecting import AskingConfig as AskingConfig
-from ia2.config.selecting import SelectionConfig as SelectionConfig
+from ia2.config.records import PlotAllConfig as PlotAllConfig
+from ia2.config.records import PlotConfig as PlotConfig
+from ia2.config.records import PlotSelection as PlotSelection
+from ia2.config.records import PlotType as PlotType
+from ia2.config.records import RecordsConfig as RecordsConfig
+from ia2.config.records import ReparseConfig as ReparseConfig
+from ia2.config.records import ReportConfig as ReportConfig
+from ia2.config.records import ResultsConfig as ResultsConfig
+from ia2.config.records import TablesConfig as TablesConfig
+from ia2.config.runs import AskingConfig as AskingConfig
+from ia2.config.runs import EvaluateConfig as EvaluateConfig
+from ia2.config.runs import SelectionConfig as SelectionConfig
+from ia2.config.runs import SimilarityConfig as SimilarityConfig
+from ia2.config.runs import SubspaceConfig as SubspaceConfig
 from ia2.config.sweep import CleanConfig as CleanConfig
 from ia2.config.sweep import RunConfig as RunConfig
 from ia2.config.sweep import StatusConfig as StatusConfig

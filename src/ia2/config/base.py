@@ -1,4 +1,4 @@
-"""What all configs share: how they are checked, compared and written as a command line; and the words they use."""
+"""The base of all configs: checks, comparison and the command line; and the words that fields take."""
 
 import os
 import re
@@ -20,36 +20,20 @@ from pydantic import (
 from ia2.errors import UserError
 
 DEFAULT_MODEL_ID = "Qwen/Qwen3-4B-Base"
-
-
 EMBEDDED_MODEL = "smollm2-135m"
 """The model whose weights come from the package index, in 4 bits."""
-
-
 CONTINUE_SAME = "same"
-"""What --continue_training stands for without a value."""
-
-
+"""Value of --continue_training without one."""
 StopRule = Literal["separator", "eos", "published"]
-
-
 Control = Literal["none", "wrong_labels"]
-
-
 Protocol = Literal["default", "published"]
-
-
 HpSelection = Literal["dev_loss", "performance"]
-
-
 DemoType = Literal["unique", "fixed", "shuffled"]
-
-
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 def absolute_model_id(model_id: str) -> str:
-    """A folder or file that is here by its absolute path, so that it is found from elsewhere; an id as it is."""
+    """A folder or file that exists here by its absolute path, so that it is found from elsewhere; an id unchanged."""
     is_path = model_id != EMBEDDED_MODEL and os.path.exists(model_id)  # noqa: PTH110 - where Path raises for long names
     return os.path.abspath(model_id) if is_path else model_id  # noqa: PTH100 - without `..`
 
@@ -65,7 +49,7 @@ LONGEST_PART = 200
 
 
 def is_path_part(text: str, most: int = LONGEST_PART) -> bool:
-    """Whether a text can be the name of a file or folder: no separator, control character, markup or leading dot."""
+    """True for a text that can name a file or folder: no separator, control character, markup or leading dot."""
     safe = text.isprintable() and not set(text) & set("/\\<>") and not text.startswith(".")
     return safe and 0 < len(text.encode()) <= most
 
@@ -84,13 +68,13 @@ PathPart = Annotated[str, AfterValidator(path_part)]
 
 
 MEMORY_LIMIT = r"(\d+|cpu)=\d+(\.\d+)?[KMG]i?B"
-"""What one value of --max_memory looks like."""
+"""Form of one value of --max_memory."""
 
 
 LARGEST = 2**63 - 1
-"""What a tensor, a seed and a column of a table hold."""
+"""Largest number of a tensor, a seed and a column of a table."""
 NO_TEXT, CONTROLS = re.compile("[\0\ud800-\udfff]"), re.compile("[\0-\x1f\x7f\ud800-\udfff]")
-"""What no text holds, half a character among it, and what no path should."""
+"""Characters that no text holds, half of one among them, and that no path should."""
 
 
 class Config(BaseModel):
@@ -98,7 +82,7 @@ class Config(BaseModel):
 
     `not_in_run_id` names the fields that do not change a result and so enter no name; `aliases` are flags that the
     command line takes as well: another spelling -> field. `plain_defaults` are the defaults of fields whose default the
-    environment may change, where it says nothing: what it says belongs to the command line that is shown.
+    environment may change, in an empty one: its value belongs to the command line that is shown.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
@@ -109,7 +93,7 @@ class Config(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _plainly(cls, data: object, validate: ModelWrapValidatorHandler[Self]) -> Self:
-        """Tell what is wrong in one line instead of pydantic's several."""
+        """Report an error in one line instead of pydantic's several."""
         try:
             config = validate(data)
         except ValidationError as error:
@@ -137,7 +121,7 @@ class Config(BaseModel):
         return self.model_dump(mode="json", exclude=set(self.not_in_run_id))
 
     def command(self, subcommand: str, in_full: bool = False) -> str:
-        """The command line that gives this config; in full with what is incidental too, such as the root."""
+        """The command line that gives this config; in full with the fields that enter no name too, such as the root."""
         words = ["ia2", subcommand]
         for key, value in self.changed(in_full).items():
             values = [
@@ -155,7 +139,7 @@ class Config(BaseModel):
 
 
 class DeviceConfig(Config):
-    """Where a base model computes."""
+    """Device of a base model."""
 
     not_in_run_id: ClassVar[frozenset[str]] = Config.not_in_run_id | {"device", "device_map", "max_memory", "verify"}
 
@@ -187,12 +171,12 @@ class DeviceConfig(Config):
         return self
 
     def placement(self) -> dict[str, Any]:
-        """The fields that say where, for a config of the same fields."""
+        """The fields of the device, for a config of the same fields."""
         return {name: getattr(self, name) for name in ("device", "device_map", "max_memory", "verify")}
 
 
 class ModelConfig(DeviceConfig):
-    """Which model answers, and on what."""
+    """Base model and its device."""
 
     plain_defaults: ClassVar[dict[str, Any]] = {"model_id": DEFAULT_MODEL_ID}
 
@@ -204,5 +188,5 @@ class ModelConfig(DeviceConfig):
     """Number format of the base model; auto is float32 on a CPU and the checkpoint's own on a GPU."""
 
     def base_model(self) -> "ModelConfig":
-        """The part that says which model, for instance as a key to the one that is loaded."""
+        """The part about the model, for instance as a key to the one that is loaded."""
         return ModelConfig(model_id=self.model_id, torch_dtype=self.torch_dtype, **self.placement())

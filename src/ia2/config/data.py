@@ -51,7 +51,7 @@ class LowDataConfig(Config):
 
 
 class DemonstrationsConfig(Config):
-    """How the teacher's demonstrations vary from example to example."""
+    """Variation of the teacher's demonstrations from example to example."""
 
     fixed_demos: bool = False
     """One list of demonstrations for all examples."""
@@ -79,9 +79,9 @@ class CreateConfig(LowDataConfig, DemonstrationsConfig):
     num_runs: int = Field(default=5, ge=1)
     """Runs 0 to num_runs - 1, each with its own draw."""
     max_icl_demos: int = Field(default=256, ge=1)
-    """At most so many demonstrations before a teacher's query."""
+    """Most demonstrations before a teacher's query."""
     num_dev_examples: int = Field(default=50, ge=0)
-    """At most so many development examples (never more than N/2)."""
+    """Most development examples (never more than N/2)."""
     stratified: bool = False
     """Draw the labels in proportion, as few examples of many labels need."""
     num_workers: int | None = Field(default=None, ge=1)

@@ -1,8 +1,7 @@
-"""How the fields of a config are shown as flags.
+"""Flags of the fields of a config.
 
-tyro makes a flag of each field. What it cannot know is added here: the other spellings that a flag has, so that
-`--help` shows those that people know from the published tables; and that a text which says what the default means needs
-no `(default: None)` after it.
+tyro makes a flag of each field. Two things are added here: the other spellings of a flag, so that `--help` shows those
+that people know from the published tables; and a text that explains the default has no `(default: None)` after it.
 """
 
 from typing import Annotated, Any, get_type_hints

@@ -1,4 +1,4 @@
-"""Configs of many runs: a grid, an experiment, what stands below a root, and tidying it."""
+"""Configs of many runs: a grid, an experiment, the state of a root, and tidying it."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -46,18 +46,19 @@ class SweepConfig(TrainingOptions):
     num_virtual_tokens: tuple[Annotated[int, Field(ge=1)], ...] = (20,)
     """Virtual tokens of prompt and prefix tuning."""
     label_types: tuple[LabelType, ...] = ("icl_outputs",)
-    """What tok is trained on: the dataset's answers, or the teacher's responses."""
+    """Labels of tok: the dataset's answers, or the teacher's responses."""
     ce_loss_weights: tuple[Annotated[float, Field(ge=0, le=1)], ...] = (0.002,)
     """Weights of the cross-entropy in tna."""
     tokl_top_ks: tuple[Annotated[int, Field(ge=1)] | Literal["all"], ...] = ("all",)
-    """How many of the teacher's most probable tokens tokl matches."""
+    """Numbers of the teacher's most probable tokens that tokl matches."""
     include_sequential: bool = False
     """Add the methods that go on from a listed one: a2t from act, t2a from tok."""
     sequential_first: bool = False
     """Begin a second phase as soon as its first is done, instead of after all first ones."""
     stack: int = Field(default=1, ge=1)
     """Runs of a worker at the same time, in the same forward passes: LoRA runs that differ in lr, lora_r, lora_alpha,
-    ce_loss_weight or run only. Each comes to what it would alone, up to rounding; pays where rows are few and short."""
+    ce_loss_weight or run only. The results are those of training each alone, up to rounding; pays where rows are few
+    and short."""
     max_parallel: int = Field(default=1, ge=1)
     """Runs at the same time: one in this process, more in workers."""
     gpus: tuple[Annotated[int, Field(ge=0)], ...] = ()
@@ -66,9 +67,9 @@ class SweepConfig(TrainingOptions):
     ray_address: str | None = None
     """auto, or the host of a Ray cluster, whose nodes share the root (extra: ray)."""
     run_timeout: float | None = Field(default=None, gt=0)
-    """Give up a run after so many seconds, the loading of its model included."""
+    """Seconds after which a run is given up, the loading of its model included."""
     max_failures: int | None = Field(default=None, ge=1)
-    """Begin nothing new after so many failures; what is skipped because of one is none."""
+    """Failures after which nothing new begins; runs skipped because of one do not count."""
     dry_run: bool = False
     """Print the plan and stop."""
 
@@ -101,13 +102,13 @@ class RunConfig(Config):
 
 
 class StatusConfig(Config):
-    """Say what is below a root: data, targets, runs, records; what is being made, and what failed."""
+    """Describe a root: data, targets, runs and records, those being made, and failures."""
 
 
 class CleanConfig(Config):
-    """Remove what killed commands left behind."""
+    """Remove leftovers of killed commands."""
 
     targets: bool = False
     """Remove the teacher's targets and responses too; they are made again when something needs them."""
     dry_run: bool = False
-    """Only say what would go."""
+    """Print what would be removed, and stop."""

@@ -1,4 +1,4 @@
-"""Configs of training: how runs are trained, and one run; which fields mean something to which method."""
+"""Configs of training: options of all runs, one run, and the fields that mean something to its method."""
 
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -11,7 +11,7 @@ from ia2.methods import LORA_LETTERS, METHODS, VARIANTS, LabelType, Method, pars
 
 
 class TrainingOptions(LowDataConfig, DemonstrationsConfig, ModelConfig):
-    """How runs are trained: what a run has one of and a sweep does not vary."""
+    """Options of training that a sweep does not vary."""
 
     not_in_run_id: ClassVar[frozenset[str]] = ModelConfig.not_in_run_id | {
         *("no_prepare", "retrain", "protocol", "track", "wandb_log", "micro_batch_size"),
@@ -23,15 +23,15 @@ class TrainingOptions(LowDataConfig, DemonstrationsConfig, ModelConfig):
     micro_batch_size: int | None = Field(default=None, ge=1)
     """Examples of one forward and backward pass, where memory does not hold those of a step (default: all of them)."""
     num_train_epochs: int = Field(default=50, ge=1)
-    """At most so many passes over the training examples."""
+    """Most passes over the training examples."""
     patience: int = Field(default=5, ge=1)
-    """Stop after so many dev evaluations without improvement."""
+    """Dev evaluations without improvement after which training stops."""
     dev_eval_steps: int = Field(default=2, ge=1)
-    """Dev loss every so many steps, and at each epoch's end."""
+    """Steps between dev losses, of which one is at each epoch's end too."""
     max_icl_demos: int | None = Field(default=None, ge=1)
-    """At most so many demonstrations before a teacher's query (default: as in the split, 256 in a new one)."""
+    """Most demonstrations before a teacher's query (default: as in the split, 256 in a new one)."""
     num_dev_examples: int | None = Field(default=None, ge=0)
-    """At most so many development examples (default: as in the split, 50 in a new one; never more than N/2)."""
+    """Most development examples (default: as in the split, 50 in a new one; never more than N/2)."""
     gradient_clip_val: float | None = Field(default=None, gt=0)
     """Clip the norm of the gradient to this (default: not at all)."""
     layers: str = "all"
@@ -41,9 +41,9 @@ class TrainingOptions(LowDataConfig, DemonstrationsConfig, ModelConfig):
     chat_template: bool = False
     """Render demonstrations and query as turns of the model's chat template."""
     stop: StopRule = "separator"
-    """Where a response ends: at the blank line, at the end-of-sequence token, or as published."""
+    """End of a response: at the blank line, at the end-of-sequence token, or as published."""
     keep: Literal["best", "last"] = "best"
-    """Which weights are saved: those of the lowest dev loss, or of the last step."""
+    """Weights that are saved: those of the lowest dev loss, or of the last step."""
     protocol: Protocol = "default"
     """published: keep=last and stop=published, where these are at their defaults."""
     continue_training: str | None = None
@@ -108,11 +108,11 @@ class TrainConfig(TrainingOptions):
     run_idx: int = Field(default=0, ge=0)
     """Run index: seeds the split, the adapter and the order of the batches."""
     label_type: LabelType = "icl_outputs"
-    """What tok is trained on: the dataset's answers, or the teacher's responses."""
+    """Labels of tok: the dataset's answers, or the teacher's responses."""
     ce_loss_weight: float = Field(default=0.002, ge=0, le=1)
     """Weight w of the cross-entropy in tna: (1 - w) act + w tok."""
     tokl_top_k: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
-    """How many of the teacher's most probable tokens tokl matches one by one; the rest counts as a remainder."""
+    """Number of the teacher's most probable tokens that tokl matches one by one; the others are one remainder."""
 
     @property
     def method(self) -> Method:
@@ -131,7 +131,7 @@ class TrainConfig(TrainingOptions):
 
     @property
     def num_labels(self) -> int:
-        """The labelled examples that stand as demonstrations: N."""
+        """Number of labelled examples, which are the demonstrations: N."""
         return self.num_labelled_samples if self.ldr_mode else self.num_train_examples
 
     @model_validator(mode="after")

@@ -26,13 +26,13 @@ class FitConfig(DeviceConfig):
     model_id: ModelId = EMBEDDED_MODEL
     """Base model: hub id, local folder, .gguf file, or `smollm2-135m` (embedded)."""
     num_train_examples: int | None = Field(default=None, ge=2)
-    """Labelled rows to train on, N; half as many more choose the learning rate (default: what there is, at most 32)."""
+    """Labelled rows to train on, N; half as many more choose the learning rate (default: all, at most 32)."""
     lrs: tuple[LearningRate, ...] = (3e-4, 1e-3)
     """Learning rates, of which dev loss picks one."""
     num_runs: int = Field(default=1, ge=1)
     """Runs of each method, each with its own training rows."""
     num_train_epochs: int = Field(default=20, ge=1)
-    """At most so many passes over the training rows."""
+    """Most passes over the training rows."""
     skip_long_rows: bool = False
     """Leave out rows that are longer than the model's context."""
     overwrite: bool = False
@@ -47,7 +47,7 @@ class PredictConfig(DeviceConfig):
     text: str | None = None
     """One text to answer."""
     repl: bool = False
-    """Answer what is typed, line by line."""
+    """Answer typed texts, line by line."""
     file: Path | None = None
     """CSV, TSV, JSON lines, JSON (or these as .gz) or parquet whose columns are the task's fields."""
     out: Path | None = None
@@ -82,7 +82,7 @@ class MergeConfig(DeviceConfig):
 
 
 class DemoConfig(DeviceConfig):
-    """Teach the embedded model from its own in-context behaviour and show what came out (folder: ./ia2-demo)."""
+    """Teach the embedded model from its own in-context behaviour and show the results (folder: ./ia2-demo)."""
 
     root: Path | None = None
     """Folder that holds data, outputs and reports (default: $IA2_ROOT, else ia2-demo)."""
@@ -96,11 +96,11 @@ class DemoConfig(DeviceConfig):
     num_train_examples: int = Field(default=8, ge=2)
     """Number of labelled training examples (N)."""
     num_train_epochs: int = Field(default=50, ge=1)
-    """At most so many passes over the training examples."""
+    """Most passes over the training examples."""
     lrs: tuple[LearningRate, ...] = (3e-4, 1e-3)
     """Learning rates, of which dev loss picks one."""
     protocol: Protocol = "default"
     """published: the last step's weights, the published stop rule and demonstrations, and the learning rate picked on
     the evaluation set itself (folder: ./ia2-demo-published)."""
     num_eval_examples: int | None = Field(default=None, ge=1)
-    """Only the first so many evaluation examples (default: all, about 100)."""
+    """Number of evaluation examples, the first ones (default: all, about 100)."""

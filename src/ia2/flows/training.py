@@ -25,14 +25,12 @@ def train(config: TrainConfig, models: ModelCache | None = None, keep_first: boo
     if config.ignored_fields():
         log.info("%s ignores %s", config.training_method, ", ".join(f"--{key}" for key in config.ignored_fields()))
     config = resolve(config)
-    root, first = store.resolve_root(config), first_phase(config)
+    root, first, start = store.resolve_root(config), first_phase(config), None
     if config.continue_training is not None:
-        return train_run(root, config, models, _continued(root, config))
-    if first is None:
-        return train_run(root, config, models)
-    if keep_first:
-        first = first.model_copy(update={"retrain": False})
-    return train_run(root, config, models, train_run(root, first, models))
+        start = _continued(root, config)
+    elif first is not None:
+        start = train_run(root, first.model_copy(update={"retrain": first.retrain and not keep_first}), models)
+    return train_run(root, config, models, start)
 
 
 STACKED = frozenset({"lr", "run_idx", "lora_r", "lora_alpha", "ce_loss_weight"})

@@ -166,13 +166,13 @@ PLAIN_FIELDS: dict[str, tuple[Callable[..., PeftConfig], set[str]]] = {
     "PROMPT_TUNING": (PromptTuningConfig, {"num_virtual_tokens"}),
     "PREFIX_TUNING": (PrefixTuningConfig, {"num_virtual_tokens"}),
 }
-"""What is read of an adapter_config.json, by its peft_type."""
+"""Fields that are read of an adapter_config.json, by its peft_type."""
 OF_NO_EFFECT = {
     *("peft_type", "task_type", "peft_version", "base_model_name_or_path", "revision", "inference_mode"),
     *("auto_mapping", "init_lora_weights", "init_ia3_weights", "prompt_tuning_init"),
     *("token_dim", "num_transformer_submodules", "num_attention_heads", "num_layers", "encoder_hidden_size"),
 }
-"""What says where an adapter came from or how it began, or is taken from the model."""
+"""Fields about the origin and the start of an adapter, or taken from the model."""
 
 
 def read_adapter(folder: Path) -> tuple[PeftConfig, dict[str, Tensor]]:
@@ -193,7 +193,7 @@ def read_adapter(folder: Path) -> tuple[PeftConfig, dict[str, Tensor]]:
 
 
 def _plain_config(folder: Path) -> PeftConfig:
-    """What adapter_config.json describes, from its plain fields alone.
+    """The description in adapter_config.json, from its plain fields alone.
 
     PEFT's own reading opens what the file names: tokenizers, modules, pickles. ValueError where a field that is not
     read here is not at its default, since it could change what the adapter computes.

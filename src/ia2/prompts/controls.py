@@ -1,7 +1,7 @@
 """Demonstrations that teach something false, as a control.
 
 A model that answers as well after wrong demonstrations as after right ones took their format and their topic from
-them, not what they teach. Questions, their order and their number stay as they are: only answers change.
+them, not what they teach. Only answers change: questions, their order and number stay.
 """
 
 from collections import Counter

@@ -49,7 +49,7 @@ class SplitSpec:
 
     @property
     def settings(self) -> dict[str, int | bool]:
-        """Settings that are not in the name of a split's file, as they are written into a new one.
+        """Settings that a new split's file holds, since no part of its name does.
 
         No number is greater than the examples to take, so that equal splits have equal settings: of N examples a dev
         example has N demonstrations at most, and N // 2 develop.

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from ia2.errors import MachineError
-from ia2.sources.files import FILE_TYPES, iterate_objects
+from ia2.sources.row_files import FILE_TYPES, iterate_objects
 from ia2.sources.tables import Table
 
 _CONVERSION = "refs/convert/parquet"
@@ -50,7 +50,7 @@ class HubSource:
         return self.path.replace("/", "__") + (f"__{self.config}" if self.config else "")
 
 
-def load_split(source: HubSource, split: str) -> Table:
+def load_hub_split(source: HubSource, split: str) -> Table:
     """One split of a hub dataset: from `$IA2_OFFLINE_DATASETS` where that is set, else through `datasets`.
 
     As `datasets` has it, a folder of that path below the current one goes before the hub; the table's source says so,

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any, TypeVar
 
 from ia2.errors import UserError
-from ia2.sources.files import iterate_rows
+from ia2.sources.row_files import iterate_rows
 
 SourceRow = Mapping[str, Any]
 T = TypeVar("T")

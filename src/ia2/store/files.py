@@ -1,4 +1,4 @@
-"""Artefacts read and written so that nothing half-made ever counts, and the digests and lists of files that tell.
+"""Artefacts read and written so that nothing half-made ever counts; digests and lists of their files.
 
 A file or folder is written under a temporary name beginning with a dot and then renamed; readers skip such names.
 Nothing is removed that ia2 did not make.

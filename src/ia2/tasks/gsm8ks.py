@@ -30,7 +30,7 @@ from itertools import count, islice
 from random import Random
 from typing import Any
 
-from ia2.sources import HubError, HubSource, PackageSource, SourceRow, Table, load_split, read_members, text_of
+from ia2.sources import HubError, HubSource, PackageSource, SourceRow, Table, load_hub_split, read_members, text_of
 from ia2.tasks.forms import Item, Items
 from ia2.tasks.gsm8k import GSM8K, item
 
@@ -61,7 +61,7 @@ Generator = Callable[[Random, float], dict[str, Any]]
 
 def _load() -> Items:
     try:
-        table = load_split(_HUB, "test")
+        table = load_hub_split(_HUB, "test")
     except HubError:
         print(f"{_HUB} cannot be had: drawing from the templates of the package {_PACKAGE}", file=sys.stderr)  # noqa: T201
         return _split(_drawn(), _NUM_PACKAGE_VALIDATION)

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ia2 import store
 from ia2.errors import UserError, did_you_mean
-from ia2.sources import HubSource, check_columns, iterate_rows, load_split, say_once, text_of_cell
+from ia2.sources import HubSource, check_columns, iterate_rows, load_hub_split, say_once, text_of_cell
 from ia2.tasks.answers import parse
 from ia2.tasks.base import Row, Rows, TaskSpec, answer_text, paragraph
 from ia2.tasks.sampling import MIN_TRAIN, Bounds, NumberedRow, Sample, hold_out_by_label, sample_rows
@@ -108,7 +108,7 @@ def _file_part(spec: TaskSpec, path: Path, seed: int) -> Part:
 
 
 def _hub_part(spec: TaskSpec, source: HubRows, split: str) -> Part:
-    table = load_split(HubSource(source.hub, source.config, revision=source.revision), split)
+    table = load_hub_split(HubSource(source.hub, source.config, revision=source.revision), split)
     columns = columns_of(spec)
     check_columns(table.source, columns, list(table.rows[0]) if table.rows else [])
     rows = (

@@ -1,1 +1,1 @@
-"""What is matched: targets, losses, the table of variants, and the loop that fits an adapter."""
+"""Training: targets, datasets, losses, the table of variants, and the loop that trains adapters."""

@@ -1,4 +1,4 @@
-"""What a phase trains on, and the batches that are made of it.
+"""The examples of a phase with what is matched, and batches of them.
 
 Batches are padded on the right whatever the tokenizer prefers: causal attention then needs no padding mask, and answer
 positions follow from lengths alone. A response of G tokens after a prompt of P has the positions P - 1 ... P + G - 2.

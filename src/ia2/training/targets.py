@@ -111,20 +111,20 @@ class _Recording:
         self.activations = "activations" in writers
 
     def see(self, seen: StepOutput) -> None:
-        if not seen.step:  # a batch may be begun again
-            self.forget(seen.rows)
-        self.keep(seen.rows, seen.activations, seen.hidden_states)
+        self.keep(seen.rows, seen.activations, seen.hidden_states, anew=not seen.step)
 
-    def forget(self, rows: Sequence[int]) -> None:
-        for writer in self.writers.values():
-            writer.forget(rows)
+    def keep(self, rows: Sequence[int], activations: Tensor | None, hidden_states: Tensor, anew: bool) -> None:
+        """Add to each row what was seen at its next position: activations [L, R, D], hidden states [R, D].
 
-    def keep(self, rows: Sequence[int], activations: Tensor | None, hidden_states: Tensor) -> None:
-        """Add to each row what was seen at its next position: activations [L, R, D], hidden states [R, D]."""
-        if activations is not None and "activations" in self.writers:
-            self.writers["activations"].append(rows, activations.transpose(0, 1))
-        if "distributions" in self.writers:
-            self.writers["distributions"].append(rows, hidden_states)
+        A batch may be begun again: with `anew` what these rows have is forgotten.
+        """
+        for kind, writer in self.writers.items():
+            if anew:
+                writer.forget(rows)
+            if kind == "distributions":
+                writer.append(rows, hidden_states)
+            elif activations is not None:
+                writer.append(rows, activations.transpose(0, 1))
 
 
 @contextmanager
@@ -173,7 +173,7 @@ def add_kinds(
         for rows, outputs in teacher_forced(hooked, examples, activations=recording.activations):
             positions = [row for row in rows for _ in examples[row].response]
             seen = None if outputs.activations is None else outputs.activations.cpu()  # a copy there may not fit
-            recording.keep(positions, seen, outputs.hidden_states)
+            recording.keep(positions, seen, outputs.hidden_states, anew=True)
     activations = found.get("activations", targets.activations)
     return Targets(targets.responses, activations, found.get("distributions", targets.hidden_states))
 
@@ -225,7 +225,8 @@ def register(folder: Path, targets: Targets, provenance: Mapping[str, Any]) -> N
     if "tokens" not in known:
         lengths = torch.tensor([len(response) for response in targets.responses])
         flat = torch.tensor([token for response in targets.responses for token in response])
-        _write(folder, "tokens", {"tokens": flat, "lengths": lengths})
+        with store.atomic_write(_file(folder, "tokens")) as temporary:
+            save_file({"tokens": flat, "lengths": lengths}, temporary)
     new = [_file(folder, kind).name for kind in sorted(targets.kinds - known)]
     files = (_manifest(folder)["files"] if known else {}) | store.list_files(folder, new)
     kinds = sorted(known | targets.kinds)
@@ -277,11 +278,6 @@ def _damaged(folder: Path, error: object) -> UserError:
 
 def _file(folder: Path, kind: str) -> Path:
     return folder / f"{kind}.safetensors"
-
-
-def _write(folder: Path, kind: str, content: dict[str, Tensor]) -> None:
-    with store.atomic_write(_file(folder, kind)) as temporary:
-        save_file(content, temporary)
 
 
 def _mapped(folder: Path, kind: str) -> dict[str, Tensor]:

@@ -20,12 +20,23 @@ def tracking(tracker: Tracker, name: str, folder: Path, config: dict[str, Any]) 
     if tracker == "none":
         yield lambda entry: None
         return
-    started = _started(tracker, name, folder)
+    from accelerate import PartialState  # noqa: PLC0415
+    from accelerate.tracking import TensorBoardTracker, WandBTracker  # noqa: PLC0415 - only where asked for
+
+    check_tracker(tracker)
+    PartialState()  # without it the trackers' own log messages raise
+    made: Any = WandBTracker("ia2", name=name) if tracker == "wandb" else TensorBoardTracker(name, logging_dir=folder)
+    made.start()
+
+    def send(entry: History) -> None:
+        values = {key: value for key, value in entry.items() if key not in ("step", "phase", "epoch")}
+        made.log({f"{entry['phase']}/{key}": value for key, value in values.items()}, step=int(entry["step"]))
+
     try:
-        started.store_init_configuration({key: value for key, value in config.items() if value is not None})
-        yield lambda entry: _send(started, entry)
+        made.store_init_configuration({key: value for key, value in config.items() if value is not None})
+        yield send
     finally:
-        started.finish()
+        made.finish()
 
 
 def check_tracker(tracker: Tracker) -> None:
@@ -37,20 +48,3 @@ def check_tracker(tracker: Tracker) -> None:
     available = is_wandb_available() if tracker == "wandb" else is_tensorboard_available()
     if not available:
         raise UserError(f"--track {tracker}: {tracker} is not installed; pip install 'ia2[{tracker}]'")
-
-
-def _started(tracker: Tracker, name: str, folder: Path) -> Any:  # noqa: ANN401 - accelerate ships no types
-    from accelerate import PartialState  # noqa: PLC0415
-    from accelerate.tracking import TensorBoardTracker, WandBTracker  # noqa: PLC0415 - only where asked for
-
-    check_tracker(tracker)
-    PartialState()  # without it the trackers' own log messages raise
-    made = WandBTracker("ia2", name=name) if tracker == "wandb" else TensorBoardTracker(name, logging_dir=folder)
-    made.start()
-    return made
-
-
-def _send(tracker: Any, entry: History) -> None:  # noqa: ANN401
-    step = int(entry["step"])
-    values = {key: value for key, value in entry.items() if key not in ("step", "phase", "epoch")}
-    tracker.log({f"{entry['phase']}/{key}": value for key, value in values.items()}, step=step)

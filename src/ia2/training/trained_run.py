@@ -16,7 +16,7 @@ from ia2.tasks.base import TaskSpec
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A run in the store, by its folder and what its run.json says."""
+    """A run in the store: its folder, and the content of its run.json."""
 
     folder: Path
     config: TrainConfig

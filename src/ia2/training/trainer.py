@@ -180,12 +180,15 @@ def train(
         compute = CudaGraphs(compute, hooked.device, [parameter for run in runs for parameter in run.parameters])
     active = list(runs)
     while active:
-        evaluate([run for run in active if run.awaits_evaluation], compute)
+        judged = [run for run in active if run.awaits_evaluation]
+        with shared_time(judged):
+            losses = list(dict.fromkeys(loss for run in judged for loss in run.losses))
+            found = mean_losses({run.adapter: run.eval_dataset for run in judged}, losses, compute)
+            for run in judged:
+                run.judge({loss: found[run.adapter][loss] for loss in run.losses})
         for run in active:
-            if run.error is None and run.step:
-                run.note({**run.entry, "seconds": round(run.seconds, 3)})
-            elif run.error is None and run.final_dev_loss is not None:
-                run.note(run.entry)
+            if run.error is None and len(run.entry) > 2:  # before the first step there may be nothing to note
+                run.note({**run.entry, "seconds": round(run.seconds, 3)} if run.step else run.entry)
         yield from (run for run in active if run.ended)
         if active := [run for run in active if not run.ended]:
             train_step(active, compute, micro_batch_size)
@@ -212,15 +215,6 @@ def train_step(runs: Sequence[TrainingRun], compute: Compute, micro_batch_size: 
         )
         for run in runs:
             run.update({loss: values for loss, values in found[run.adapter].items() if loss in run.trained})
-
-
-def evaluate(runs: Sequence[TrainingRun], compute: Compute) -> None:
-    """Measure the losses of each run's dev examples, and let it judge them."""
-    with shared_time(runs):
-        datasets = {run.adapter: run.eval_dataset for run in runs}
-        losses = list(dict.fromkeys(loss for run in runs for loss in run.losses))
-        for run, found in zip(runs, mean_losses(datasets, losses, compute).values(), strict=True):
-            run.judge({loss: found[loss] for loss in run.losses})
 
 
 def mean_losses(
@@ -297,19 +291,14 @@ def batch_losses(hooked: HookedModel, batch: Batch, losses: Collection[Loss]) ->
     if outputs.logits is not None and "tok" in losses:
         found["tok"] = tok_loss(outputs.logits, batch.tokens, segments, size)
     if outputs.logits is not None and batch.hidden_states is not None:
-        teacher = teacher_log_probabilities(hooked, batch.hidden_states, batch.matching.top_k)
+        with torch.no_grad():
+            teacher = hooked.logits(batch.hidden_states.to(hooked.base.dtype)).log_softmax(dim=-1)
+            num_tokens, top_k = teacher.shape[-1], batch.matching.top_k
+            if top_k is not None and top_k < num_tokens:
+                top = teacher.topk(top_k, dim=-1)
+                teacher = spread_remainder(top.values, top.indices, num_tokens)
         found["tokl"] = tokl_loss(outputs.logits, teacher, segments, size)
     return {loss: values[:-1] for loss, values in found.items()}
-
-
-@torch.no_grad()
-def teacher_log_probabilities(hooked: HookedModel, hidden_states: Tensor, top_k: int | None) -> Tensor:
-    """The teacher's log-probabilities [M, V] from its hidden states [M, D], all of them or the k greatest."""
-    everything = hooked.logits(hidden_states.to(hooked.base.dtype)).log_softmax(dim=-1)
-    if top_k is None or top_k >= everything.shape[-1]:
-        return everything
-    top = everything.topk(top_k, dim=-1)
-    return spread_remainder(top.values, top.indices, everything.shape[-1])
 
 
 def weighted(losses: Mapping[Loss, Tensor], weights: Mapping[Loss, float]) -> Tensor:

@@ -1,18 +1,18 @@
-"""What configs share that are about trained runs: which runs are meant, and what they are asked."""
+"""Configs of commands on trained runs: the filter of runs, evaluation, and the analyses."""
 
 import os
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from ia2.config.base import Config, DeviceConfig, Dtype, ModelId
+from ia2.config.base import Config, Control, DeviceConfig, Dtype, ModelId, Protocol, StopRule
 from ia2.methods import LabelType
 
 
 class SelectionConfig(Config):
-    """Which trained runs are meant: each field lists the accepted values of a field of theirs; none given means all.
+    """A filter of trained runs: each field lists the accepted values of a field of theirs; none given means all.
 
-    A run whose method has no such field passes.
+    A run passes a field that its method does not have.
     """
 
     aliases: ClassVar[dict[str, str]] = {
@@ -59,7 +59,7 @@ class SelectionConfig(Config):
     ce_loss_weights: tuple[float, ...] = ()
     """Weights of the cross-entropy in tna (default: all found)."""
     tokl_top_ks: tuple[int | Literal["all"], ...] = ()
-    """How many of the teacher's most probable tokens tokl matched (default: all found)."""
+    """Numbers of the teacher's most probable tokens that tokl matched (default: all found)."""
     num_generated_tokens: tuple[int, ...] = ()
     """Tokens that were trained on, T (default: all found)."""
     ldr_mode: bool = False
@@ -67,7 +67,7 @@ class SelectionConfig(Config):
 
 
 class AskingConfig(SelectionConfig, DeviceConfig):
-    """What the runs are asked, after which demonstrations, and on which device."""
+    """Queries and demonstrations of an evaluation of runs, and its device."""
 
     not_in_run_id: ClassVar[frozenset[str]] = DeviceConfig.not_in_run_id | {"no_prepare", "token_budget"}
     aliases: ClassVar[dict[str, str]] = SelectionConfig.aliases | {
@@ -81,14 +81,62 @@ class AskingConfig(SelectionConfig, DeviceConfig):
     eval_datasets: tuple[str, ...] = ()
     """Evaluation datasets (default: the trained ones)."""
     icl_source_datasets: tuple[str, ...] = ()
-    """Where demonstrations come from (default: the trained dataset)."""
+    """Datasets that demonstrations come from (default: the trained dataset)."""
     icl_max_demos: int = Field(default=256, ge=1)
-    """At most so many demonstrations before an evaluation query."""
+    """Most demonstrations before an evaluation query."""
     icl_pool: Literal["train", "remaining"] = "train"
     """Demonstrations at evaluation: the run's own training examples, or fresh draws from the rest of the pool."""
     num_eval_examples: int | None = Field(default=None, ge=1)
-    """Only the first so many evaluation examples (default: all)."""
+    """Number of evaluation examples, the first ones (default: all)."""
     token_budget: int | None = Field(default=None, ge=1)
     """Padded tokens of one batch; changes speed and memory only (default: by the memory of the device)."""
     no_prepare: bool = False
     """Fail where data files are missing instead of making them."""
+
+
+class EvaluateConfig(AskingConfig):
+    """Evaluate the base model and trained runs: outputs/evaluations/.
+
+    A filter of runs lists accepted values of a field of theirs; none given means all. A run passes a field that its
+    method does not have.
+    """
+
+    not_in_run_id: ClassVar[frozenset[str]] = AskingConfig.not_in_run_id | {"dry_run"}
+
+    num_generated_tokens_eval: int | None = Field(default=None, ge=1)
+    """Tokens to generate (default: what the task declares, else 1)."""
+    eval_with_icl: bool = False
+    """Evaluate trained runs with demonstrations too."""
+    uncertainty_analysis: bool = False
+    """Add top-k accuracy, entropy, uncertainty and label-set measures."""
+    stop: StopRule = "separator"
+    """Rule that ends a response."""
+    control: Control = "none"
+    """wrong_labels: demonstrations with wrong answers, to measure their part."""
+    chat_template: bool = False
+    """Render prompts as turns of the model's chat template (for the base model; a trained run has its own setting)."""
+    protocol: Protocol = "default"
+    """published: icl_pool=remaining."""
+    dry_run: bool = False
+    """Print the matching runs, those done and those to do, and stop."""
+    advise: bool = False
+    """Recommend a method, from the records or by measuring."""
+
+
+class SimilarityConfig(AskingConfig):
+    """Compare activations with the teacher's, and between methods, on the teacher's responses: outputs/similarity/.
+
+    A filter of runs lists accepted values of a field of theirs; none given means all. The controls are always added:
+    the base model without demonstrations, and a teacher that is shown other demonstrations.
+    """
+
+    num_generated_tokens_eval: int | None = Field(default=None, ge=1)
+    """Tokens of the teacher's response at most (default: what the run was trained on)."""
+
+
+class SubspaceConfig(SelectionConfig):
+    """Compare the LoRA updates of runs, from their files alone: outputs/subspace/.
+
+    A filter of runs lists accepted values of a field of theirs; none given means all. Two runs are compared that differ
+    in their method alone, or, as control, in their run index alone.
+    """
