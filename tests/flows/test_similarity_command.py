@@ -20,14 +20,13 @@ from tiny_runs import leftovers, training, write_dataset
 from torch import Tensor, nn
 
 from ia2 import store
-from ia2.analysis import shared_prompts
 from ia2.analysis import similarity as stage
 from ia2.config import SimilarityConfig
 from ia2.errors import MachineError, UserError
 from ia2.flows.similarity import similarity
 from ia2.flows.training import train
 from ia2.methods import METHODS
-from ia2.models.generation import GenerationConfig, generate
+from ia2.models.generation import generate
 from ia2.models.hooked_model import HookedModel
 from ia2.models.model_cache import ModelCache
 from ia2.prompts.tokenization import Ids, TokenizedExample
@@ -214,11 +213,11 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many prompts were answered, at each decoding."""
     sizes: list[int] = []
 
-    def counted(reader: HookedModel, prompts: Sequence[Ids], how: GenerationConfig) -> list[Ids]:
+    def counted(reader: HookedModel, prompts: Sequence[Ids], *how: Any) -> list[Ids]:
         sizes.append(len(prompts))
-        return generate(reader, prompts, how)
+        return generate(reader, prompts, *how)
 
-    monkeypatch.setattr(shared_prompts, "generate", counted)
+    monkeypatch.setattr("ia2.training.targets.generate", counted)
     return sizes
 
 
