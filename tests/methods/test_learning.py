@@ -122,7 +122,6 @@ ELSEWHERE = """
 import json, sys, warnings
 warnings.simplefilter("ignore")
 import torch
-from losses_of import example_losses
 from peft import PeftModel
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
