@@ -7,18 +7,24 @@ from typing import Any
 
 import pytest
 import torch
-from ia2.training.variants import VARIANTS
 from test_lockstep import assert_alike, datasets_of, settings, together
 from tiny import tiny_model
 
 from ia2.config import TrainConfig
+from ia2.methods import VARIANTS
 from ia2.models.adapters import peft_config
-from ia2.models.hooked_model import HookedModel
+from ia2.models.hooked_model import HookedModel, Model
 from ia2.models.stacked_lora import StackedLora
 from ia2.training import trainer
 from ia2.training.trainer import TrainingRun, train
 
 METHODS = ("act", "tok", "tna")
+
+
+class OnOneGpu(HookedModel):
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
+        self.on_one_gpu = True
 
 
 class Recorder:
@@ -27,7 +33,7 @@ class Recorder:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.compute = trainer.forward_backward
         self.num_computed = self.num_replayed = 0
-        monkeypatch.setattr(HookedModel, "on_one_gpu", True)
+        monkeypatch.setattr(trainer, "HookedModel", OnOneGpu)
         monkeypatch.setattr(trainer, "forward_backward", self.computing)
         monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
         monkeypatch.setattr(torch.cuda, "CUDAGraph", SimpleNamespace)
@@ -86,7 +92,7 @@ def test_recorded_steps_on_a_gpu_are_plain_ones(method: str) -> None:
         training = [
             TrainingRun(
                 config,
-                VARIANTS[method][0],  # type: ignore[index]
+                VARIANTS[method].phases[0],
                 *datasets_of("llama"),
                 student.parameters(place),
                 adapter=place,

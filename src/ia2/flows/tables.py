@@ -20,6 +20,8 @@ from ia2.report.selection import select
 FOR_ALL = {"model_id", "num_examples", "label_types"}
 """Filters that choose among tables and change none."""
 FILTERS = ("model_types", "trained_datasets", "eval_datasets", *FOR_ALL)
+IN_NAMES = ("metrics", "trained_datasets", "eval_datasets", "model_types", "hp_selection", "compare")
+"""Fields that a file's name shows, in the order in which it does."""
 
 
 def tables(config: TablesConfig) -> list[Path]:
@@ -60,7 +62,8 @@ def _stem(grid: Grid, config: TablesConfig) -> str:
     """{model}_{N}_{adapter}[_{label type}], and a tail for what was asked for otherwise than by default."""
     about = grid.about
     parts = (store.short_model_name(about.model_id), about.num_examples, about.adapter or "base", about.label_type)
-    asked = {name: value for name, value in config.changed().items() if name not in FOR_ALL}
+    changed = config.changed()
+    asked = {name: changed[name] for name in IN_NAMES if name in changed}
     tail = {name: ",".join(value) if isinstance(value, list) else value for name, value in asked.items()}
     return store.safe_filename("_".join(str(part) for part in parts if part is not None) + store.name_tail(tail))
 

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 from transformers import PreTrainedModel
 
+from ia2.config import LARGEST
 from ia2.models.adapters import SingleAdapter, adapter_errors, new_adapter, read_adapter, saved_adapter
 from ia2.models.placement import device_of
 
@@ -56,6 +57,8 @@ class StackedLora:
         self._padded = self._shapes(max(config.r for config in configs))
         size, device = sum(map(math.prod, self._padded.values())), device_of(model.get_input_embeddings())
         dtype = torch.promote_types(model.dtype, torch.float32)
+        if size > LARGEST:
+            raise MemoryError(f"an adapter of {size} weights")  # which torch would call a TypeError
         self.weights = [torch.zeros(size, dtype=dtype, device=device, requires_grad=True) for _ in configs]
         factors = [config.lora_alpha / (config.r**0.5 if config.use_rslora else config.r) for config in configs]
         self._scaling = torch.tensor(factors, dtype=dtype, device=device)
