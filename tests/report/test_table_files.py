@@ -10,7 +10,7 @@ from made_up import MadeUpStore, config, settings
 from ia2.cli import main
 from ia2.config import TablesConfig
 from ia2.errors import UserError
-from ia2.flows.tables import tables
+from ia2.flows.tables import FOR_ALL, IN_NAMES, tables
 
 STEM = "smollm2-135m_8_lora_ground_truth"
 
@@ -132,3 +132,8 @@ def test_a_damaged_record_is_named_and_the_rest_shown(
 def test_an_empty_store_is_said_to_be_empty(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no evaluation record"):
         tables(TablesConfig(root=tmp_path))
+
+
+def test_every_field_that_changes_a_table_is_in_its_name() -> None:
+    fields = TablesConfig.model_fields.keys() - TablesConfig.not_in_run_id
+    assert fields - FOR_ALL == {*IN_NAMES}
