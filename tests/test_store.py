@@ -507,6 +507,87 @@ def test_a_run_whose_replacing_was_killed_is_read(tmp_path: Path) -> None:
     assert store.run_folders(tmp_path) == [old.with_name("run")]
 
 
+def test_what_is_read_of_a_folder_that_is_replaced_meanwhile_is_read_again(tmp_path: Path) -> None:
+    path, read = folder_with(tmp_path / "run", "old"), list[str]()
+
+    def both() -> str:
+        """Half of the old and half of the new, the first time."""
+        first = (path / "file").read_text()
+        if not read:
+            with store.atomic_write(path) as temporary:
+                folder_with(temporary, "new")
+        read.append(first)
+        return first + (path / "file").read_text()
+
+    assert store.read_steadily(path, both) == "newnew"
+    assert read == ["old", "new"]
+
+
+def test_what_is_read_between_two_renames_is_read_again(tmp_path: Path) -> None:
+    path, old = tmp_path / "run", folder_with(tmp_path / ".run.old", "old")
+    begun, replaced = threading.Event(), threading.Event()
+
+    def replace() -> None:
+        """Another thread stands for another process: the lock of a file is its own there too."""
+        with store.file_lock(path):
+            path.rename(old)
+            begun.set()
+            assert replaced.wait(20)
+            folder_with(path, "new")
+
+    old.rename(path)
+    other = threading.Thread(target=replace)
+    other.start()
+    assert begun.wait(20)
+
+    def read() -> str:
+        text = (path / "file").read_text() if path.exists() else ""
+        replaced.set()
+        if not text:
+            raise UserError("there is no file")
+        return text
+
+    assert store.read_steadily(path, read) == "new"
+    other.join()
+
+
+def test_what_is_missing_is_missing(tmp_path: Path) -> None:
+    def read() -> str:
+        raise UserError("there is no file")
+
+    with pytest.raises(UserError, match="there is no file"):
+        store.read_steadily(tmp_path / "run", read)
+    assert names(tmp_path) == []
+
+
+def test_a_file_of_a_person_is_not_replaced(tmp_path: Path) -> None:
+    def replace(path: Path) -> None:
+        with store.replacing(path, "made by ia2") as temporary:
+            temporary.write_text("made by ia2: 2")
+
+    path = tmp_path / "page.html"
+    for before in (None, "", "made by ia2: 1"):
+        if before is not None:
+            path.write_text(before)
+        replace(path)
+        assert path.read_text() == "made by ia2: 2"
+    path.write_text("precious")
+    with pytest.raises(UserError, match=r"page\.html was not written by ia2, and is not replaced; move it away"):
+        replace(path)
+    assert path.read_text() == "precious"
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match=r"folder is a folder, where a file is to be written; move it away"):
+        replace(tmp_path / "folder")
+    assert names(tmp_path) == ["folder", "page.html"]
+
+
+def test_a_folder_called_as_a_file_of_ours_is_a_strangers(tmp_path: Path) -> None:
+    folder = tmp_path / "targets"
+    (folder / "manifest.json").mkdir(parents=True)
+    (folder / "checkpoints").mkdir()
+    assert store.unknown_entries(folder, {"manifest.json", "checkpoints"}) == ["manifest.json"]
+
+
 def test_a_folder_that_cannot_be_replaced_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, rename = folder_with(tmp_path / "run", "old"), Path.rename
 

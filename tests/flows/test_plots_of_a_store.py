@@ -73,7 +73,7 @@ def readable(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Figure]]:
 
     def look_and_save(figure: Figure, path: Path, **options: object) -> None:
         if options["format"] == "pdf" and saved[1:]:  # one is enough to see that they can be written
-            path.write_bytes(f"%PDF {len(saved)}".encode())
+            path.write_bytes(f"%PDF {len(saved)} /Creator (ia2)".encode())
             return
         if options["format"] == "png":
             assert_readable(figure)

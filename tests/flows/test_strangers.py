@@ -177,6 +177,58 @@ def test_predict_writes_over_nothing_unasked(tmp_path: Path, tiny_model_folder: 
     assert run([(*merge, "--torch_dtype", "bfloat16")], root) == [2]
 
 
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Path:
+    root = begin(tmp_path_factory.mktemp("evaluated") / "root")
+    assert set(run(chain(root, tiny_model_folder)[:5], root)) == {0}
+    return root
+
+
+SHOWN = [
+    ("results",),
+    ("results", "--out", "{out}.parquet"),
+    ("tables",),
+    ("plot", "--plot_types", "accuracy"),
+    ("report",),
+]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *SHOWN,
+        pytest.param(("results", "--out", "{out}.csv"), marks=pytest.mark.slow),
+        pytest.param(("report", "--out", "{out}.html"), marks=pytest.mark.slow),
+    ],
+    ids=" ".join,
+)
+def test_a_file_of_a_stranger_where_results_are_shown_is_not_replaced(
+    words: tuple[str, ...], evaluated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = shutil.copytree(evaluated, tmp_path / "root")
+    command = tuple(word.format(out=tmp_path / "shown") for word in words)
+    before = files_of(tmp_path).keys()
+    assert run([command, command], root) == [0, 0], "what it wrote itself it replaces"
+    made = {Path(name).suffix: tmp_path / name for name in sorted(files_of(tmp_path).keys() - before)}
+    assert made
+    for path in made.values():
+        ours = path.read_bytes()
+        for strange in ("file", "folder"):
+            path.unlink()
+            notes = path if strange == "file" else path / "notes"
+            notes.parent.mkdir(exist_ok=True)
+            notes.write_text("precious")
+            capsys.readouterr()
+            assert run([command], root) == [2]
+            assert capsys.readouterr().err.splitlines()[-1].startswith(f"ia2: {path} ")
+            assert notes.read_text() == "precious"
+            notes.unlink()
+            if strange == "folder":
+                path.rmdir()
+            path.write_bytes(ours)
+    assert run([command], root) == [0]
+
+
 # Out of the root
 
 HOSTILE = [
@@ -192,13 +244,6 @@ HOSTILE = [
     "<b>bold</b>",
     "x" * 201,
 ]
-
-
-@pytest.fixture(scope="module")
-def evaluated(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Path:
-    root = begin(tmp_path_factory.mktemp("evaluated") / "root")
-    assert set(run(chain(root, tiny_model_folder)[:5], root)) == {0}
-    return root
 
 
 def edit(file: Path, change: Callable[[Any], None]) -> None:

@@ -21,6 +21,7 @@ from ia2.models.loading import ModelCache
 from ia2.report.advice import Advice, advice
 from ia2.report.captions import accuracy_caption
 from ia2.report.plots import accuracy_bars
+from ia2.report.plots.drawing import MARKS, METADATA
 from ia2.report.results import Record
 from ia2.report.runs import TrainedRun, config_key, read_runs
 from ia2.report.selection import Choice, choose
@@ -172,8 +173,8 @@ def show(root: Path, hp_selection: HpSelection = "dev_loss", of: Comparison | No
     for group in data.groups:
         figure = accuracy_bars(group.rows, accuracy_caption(group.rows))
         path = folder / f"{store.safe_filename(f'accuracy_{group.eval_dataset}')}.png"
-        with store.file_lock(path, keep=False), store.atomic_write(path) as temporary:
-            figure.savefig(temporary, format="png", dpi=150)
+        with store.replacing(path, MARKS[".png"]) as temporary:
+            figure.savefig(temporary, format="png", dpi=150, metadata=METADATA[".png"])
     page = write_page(data, folder / "report.html")
     print(text_table(data.summary))
     print(f"\nThe page: {page.resolve()}")

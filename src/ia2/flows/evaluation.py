@@ -6,7 +6,7 @@ that another process has made meanwhile is not made again.
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from ia2.errors import MachineError, UserError
 from ia2.flows.data import ensure_data
 from ia2.flows.evaluation_plan import Plan, is_made_meanwhile, plan
 from ia2.flows.failures import Failure, raise_failures, telling_memory
-from ia2.models.loading import ModelCache
+from ia2.models.loading import LanguageModel, ModelCache
+from ia2.training.trained_run import read_trained_run
 
 log = logging.getLogger(__name__)
 
@@ -88,11 +89,20 @@ class _Maker:
             with store.file_lock(job.path.with_suffix("")):
                 if is_made_meanwhile(self.root, job):
                     return store.read_object(job.path)
-                record = evaluate_run(self.root, job, lm, self.config.token_budget)
+                record = self._evaluated(lm, job)
                 write_record(job.path, record, self.config.command("evaluate"))
             if job.trained is not None:
                 refresh_card(self.root, job.trained.folder)
         return record
+
+    def _evaluated(self, lm: LanguageModel, job: EvaluationJob) -> dict[str, Any]:
+        """The record, of one adapter from its digest to its answers: another process may train it anew meanwhile."""
+
+        def make() -> dict[str, Any]:
+            trained = None if job.trained is None else read_trained_run(job.trained.folder)
+            return evaluate_run(self.root, replace(job, trained=trained), lm, self.config.token_budget)
+
+        return make() if job.trained is None else store.read_steadily(job.trained.folder, make)
 
 
 def _in_words(path: Path) -> str:

@@ -177,7 +177,7 @@ def _write_anew(path: Path, text: str, overwrite: bool, remedy: str) -> Path:
     """Write a file of the root; UserError where another is in its place and not to be overwritten."""
     if path.exists() and path.read_bytes() != text.encode() and not overwrite:
         raise UserError(f"{path} says something else than these rows and settings: {remedy}")
-    with store.atomic_write(path) as temporary:
+    with store.file_lock(path, keep=False), store.atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return path
 
@@ -212,20 +212,27 @@ def fit_from(config: FitConfig, models: ModelCache | None = None) -> Adapter:
 def _prepared(config: FitConfig, root: Path, guess: Guess | None) -> tuple[str, Path]:
     """Describe the rows, by a guessed task file or their own, and write them; returns the dataset and the task file."""
     file = config.file if guess is None else root / f"{stem_and_type(config.file)[0]}.toml"
-    if guess is not None and (config.overwrite or not file.exists()):
-        with store.atomic_write(file) as temporary:
-            temporary.write_text(task_file_text(guess.task_file, guess.sentences), encoding="utf-8")
-    elif guess is not None and read_task_file(file) != guess.task_file:  # a person may have written remarks into it
-        raise UserError(
-            f"{file} says something else than these rows and flags: `ia2 fit {shlex.quote(str(file))}` goes by it, "
-            "--overwrite replaces it"
-        )
+    if guess is not None:
+        with store.file_lock(file, keep=False):  # which sweeps what a killed fit left of it
+            _write_task_file(file, guess, config.overwrite)
     dataset = task(str(file)).name
     _check_kept(root, dataset, config.overwrite)
     if config.overwrite:
         _discard_runs(root, dataset)
     prepare(root, str(file), num_train_samples=2000, num_val_samples=500, overwrite=config.overwrite)
     return dataset, file
+
+
+def _write_task_file(file: Path, guess: Guess, overwrite: bool) -> None:
+    """Write what was guessed; UserError where the file says something else: a person's remarks may be in it."""
+    if overwrite or not file.exists():
+        with store.atomic_write(file) as temporary:
+            temporary.write_text(task_file_text(guess.task_file, guess.sentences), encoding="utf-8")
+    elif read_task_file(file) != guess.task_file:
+        raise UserError(
+            f"{file} says something else than these rows and flags: `ia2 fit {shlex.quote(str(file))}` goes by it, "
+            "--overwrite replaces it"
+        )
 
 
 def _guessed(config: FitConfig, root: Path) -> Guess:

@@ -29,7 +29,7 @@ from ia2.flows.records import fail_for, fields_of, passes, readable_records
 from ia2.report.analysis_drawings import overlap_drawings
 from ia2.report.drawings import DRAWERS, metric_drawings
 from ia2.report.material import Drawing, Material, Place
-from ia2.report.plots.drawing import STYLE
+from ia2.report.plots.drawing import MARKS, METADATA, STYLE
 from ia2.report.points import Measurements
 from ia2.report.quantities import STANDARD, UNCERTAINTY, metrics_of
 from ia2.report.runs import TrainedRun, examine_runs
@@ -93,9 +93,8 @@ def _save(folder: Path, stem: str, drawing: Drawing) -> list[Path]:
     assert drawing.figure is not None
     paths = [folder / f"{stem}.{form}" for form in ("png", "pdf")]
     for path in paths:
-        metadata = {"CreationDate": None} if path.suffix == ".pdf" else {}
-        with store.file_lock(path, keep=False), store.atomic_write(path) as temporary, rc_context(STYLE | SAVED):
-            drawing.figure.savefig(temporary, format=path.suffix[1:], metadata=metadata)
+        with store.replacing(path, MARKS[path.suffix]) as temporary, rc_context(STYLE | SAVED):
+            drawing.figure.savefig(temporary, format=path.suffix[1:], metadata=METADATA[path.suffix])
     return paths
 
 

@@ -12,7 +12,7 @@ from ia2.errors import UserError
 from ia2.flows.places import fields_of_similarity
 from ia2.flows.records import accepted, fail_for, passes, passing, readable_records
 from ia2.report.costs import examine_targets, stage_costs
-from ia2.report.page import render_page
+from ia2.report.page import MARK, render_page
 from ia2.report.results import Record, Results
 from ia2.report.runs import TrainedRun, examine_runs
 from ia2.report.sections.base import Analyses, PageData
@@ -88,8 +88,8 @@ def _fields_of_similarity(one: Similarity) -> dict[str, Any]:
 
 
 def write_page(data: PageData, path: Path) -> Path:
-    """Write the page, whole or not at all."""
+    """Write the page, whole or not at all; UserError where there is something at `path` that is no page of ours."""
     html = render_page(data)
-    with store.file_lock(path, keep=False), store.atomic_write(path) as temporary:
+    with store.replacing(path, MARK) as temporary:
         temporary.write_text(html, encoding="utf-8")
     return path

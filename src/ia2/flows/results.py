@@ -20,6 +20,9 @@ from ia2.report.summary import summarise
 from ia2.report.tables import text_table
 from ia2.store.measurements import tell
 
+MARKS = ("record,kind,method,", '"field_name": "record"')
+"""Columns of the table as CSV and as Parquet name them: no file without is replaced."""
+
 
 def gather(config: ResultsConfig) -> Path:
     """Write the table, print the summary, and return the table's path.
@@ -43,7 +46,7 @@ def gather(config: ResultsConfig) -> Path:
 
 
 def _write(table: pd.DataFrame, path: Path) -> None:
-    with store.file_lock(path, keep=False), store.atomic_write(path) as temporary:
+    with store.replacing(path, MARKS[path.suffix == ".parquet"]) as temporary:
         if path.suffix == ".parquet":
             table.to_parquet(temporary, index=False)
         else:

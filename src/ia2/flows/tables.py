@@ -11,7 +11,7 @@ from ia2.flows.records import fail_for, fields_of, passes, readable_records
 from ia2.report.grids import Grid
 from ia2.report.latex import latex_table
 from ia2.report.layout import grids
-from ia2.report.plain_tables import csv_table, markdown_table
+from ia2.report.plain_tables import COLUMNS, csv_table, markdown_table
 from ia2.report.published import beside_published
 from ia2.report.results import Record
 from ia2.report.runs import examine_runs, read_runs
@@ -19,6 +19,8 @@ from ia2.report.selection import select
 
 FOR_ALL = {"model_id", "num_examples", "label_types"}
 """Filters that choose among tables and change none."""
+MARKS = {".tex": "% ia2 tables", ".md": "| Trained on | Evaluated on |", ".csv": ",".join(COLUMNS)}
+"""In every table of ours: no file without is replaced."""
 FILTERS = ("model_types", "trained_datasets", "eval_datasets", *FOR_ALL)
 IN_NAMES = ("metrics", "trained_datasets", "eval_datasets", "model_types", "hp_selection", "compare")
 """Fields that a file's name shows, in the order in which it does."""
@@ -73,6 +75,6 @@ def _write(root: Path, stem: str, grid: Grid, command: str) -> list[Path]:
     texts = {".tex": latex_table(grid, label, command), ".md": markdown_table(grid), ".csv": csv_table(grid)}
     paths = [root / "reports" / "tables" / f"{stem}{ending}" for ending in texts]
     for path, text in zip(paths, texts.values(), strict=True):
-        with store.file_lock(path, keep=False), store.atomic_write(path) as temporary:
+        with store.replacing(path, MARKS[path.suffix]) as temporary:
             temporary.write_text(text, encoding="utf-8")
     return paths

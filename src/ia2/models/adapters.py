@@ -144,7 +144,7 @@ def saved_adapter(model: PreTrainedModel, folder: Path, trainable: bool = False)
     and drops or skips weights of another model without an error.
     """
     with adapter_errors(folder, model), ExitStack() as stack:
-        config, weights = read_adapter(folder)
+        config, weights = store.read_steadily(folder, lambda: read_adapter(folder))
         adapted = stack.enter_context(new_adapter(model, config, seed=0))
         _fill(adapted, weights)
         taken_off_later = stack.pop_all()

@@ -16,6 +16,9 @@ from ia2.report.sections.numbers import costs, results_table
 from ia2.report.sections.words import problems, what_came_out, what_to_do, what_was_done
 from ia2.report.templates import render_document
 
+MARK = '<meta name="generator" content="ia2">'
+"""In every page: what a person put in its place lacks it, and is not replaced."""
+
 
 def render_page(data: PageData) -> str:
     """The page as HTML text; nothing is written."""

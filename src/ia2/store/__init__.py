@@ -29,6 +29,8 @@ from ia2.store.files import write_object as write_object
 from ia2.store.locks import file_lock as file_lock
 from ia2.store.locks import is_locked as is_locked
 from ia2.store.locks import locked_path as locked_path
+from ia2.store.locks import read_steadily as read_steadily
+from ia2.store.locks import replacing as replacing
 from ia2.store.locks import try_lock as try_lock
 from ia2.store.paths import LONGEST_TAIL as LONGEST_TAIL
 from ia2.store.paths import evaluations_folder as evaluations_folder

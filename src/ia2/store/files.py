@@ -167,6 +167,11 @@ def finish_replacement(path: Path) -> None:
         old.rename(path)
 
 
+def being_replaced(path: Path) -> tuple[int, bool]:
+    """The inode of the folder at `path`, and True while it is being replaced: readers compare before and after."""
+    return (path.stat().st_ino if path.exists() else 0), os.path.lexists(hidden_path(path, "old"))
+
+
 # Names of files, and those beside what is written
 
 
@@ -209,11 +214,27 @@ def temporaries(path: Path) -> list[Path]:
 # Files of a folder
 
 
+_FOLDERS = frozenset({"checkpoints", "tracking"})
+"""Entries of folders of ours that are folders themselves."""
+
+
 def unknown_entries(folder: Path, known: Collection[str]) -> list[str]:
-    """Names in a folder that are not known; the folder's own where it is none."""
+    """Names in a folder that are unknown, or of folders where files belong; the folder's own where it is none."""
     if not folder.is_dir():
         return [folder.name]
-    return sorted(file.name for file in folder.iterdir() if file.name not in known and not is_temporary(file))
+    strange = (one for one in folder.iterdir() if one.name not in known or (one.is_dir() and one.name not in _FOLDERS))
+    return sorted(one.name for one in strange if not is_temporary(one))
+
+
+def check_written_here(path: Path, mark: str) -> None:
+    """UserError where there is anything at `path` but an empty file, or one that holds the mark of a file of ia2."""
+    if not os.path.lexists(path):
+        return
+    if not path.is_file():
+        raise UserError(f"{path} is a folder, where a file is to be written; move it away")
+    content = path.read_bytes()
+    if content and mark.encode() not in content:
+        raise UserError(f"{path} was not written by ia2, and is not replaced; move it away")
 
 
 def check_replaceable(folder: Path) -> None:

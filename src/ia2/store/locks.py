@@ -1,12 +1,25 @@
 """One process at a time makes an artefact; it first sweeps up what killed ones left."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
-from ia2.store.files import finish_replacement, hidden_path, is_temporary, remove, temporaries
+from ia2.errors import MachineError, UserError
+from ia2.store.files import (
+    atomic_write,
+    being_replaced,
+    check_written_here,
+    finish_replacement,
+    hidden_path,
+    is_temporary,
+    remove,
+    temporaries,
+)
+
+Value = TypeVar("Value")
 
 
 @contextmanager
@@ -18,6 +31,30 @@ def file_lock(path: Path, keep: bool = True) -> Iterator[None]:
     """
     with try_lock(path, keep, timeout=-1):
         yield
+
+
+@contextmanager
+def replacing(path: Path, mark: str) -> Iterator[Path]:
+    """`atomic_write`, locked, where a person may have a file too: it replaces only one that holds the mark."""
+    with file_lock(path, keep=False):
+        check_written_here(path, mark)
+        with atomic_write(path) as temporary:
+            yield temporary
+
+
+def read_steadily(folder: Path, read: Callable[[], Value]) -> Value:
+    """The result of `read` on a folder; where another process replaced that meanwhile, on the new one."""
+    before = being_replaced(folder)
+    try:
+        value = read()
+    except (UserError, MachineError, OSError):
+        if being_replaced(folder) == before and not before[1]:
+            raise
+    else:
+        if being_replaced(folder) == before:
+            return value
+    with file_lock(folder):  # until it is replaced, or what a killed process left of that is mended
+        return read()
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 from ia2.config import LOW_DATA_FIELDS, Config, TrainConfig, path_part
 from ia2.errors import UserError
 from ia2.store.files import ADAPTER_FILES, DESCRIPTION, description_path, safe_filename, value_digest
-from ia2.store.locks import locked_path, try_lock
+from ia2.store.locks import file_lock, locked_path
 
 LONGEST_TAIL = 200
 NAMED_FIELDS = LOW_DATA_FIELDS | {
@@ -130,7 +130,7 @@ def run_folders(root: Path) -> list[Path]:
     outputs = root / "outputs"
     for old in outputs.glob("*/*/.*.old"):
         if os.access(old.parent, os.W_OK):
-            with try_lock(locked_path(old)):
+            with file_lock(locked_path(old)):
                 pass
     folders = {file.parent for name in (DESCRIPTION, ADAPTER_FILES[0]) for file in outputs.glob(f"*/*/*/{name}")}
     return sorted(folder for folder in folders if not folder.name.startswith(".") and description_path(folder).exists())

@@ -67,6 +67,10 @@ def read_trained_run(folder: Path) -> TrainedRun:
 
     Of its weights the size is checked here, and the content where they are loaded.
     """
+    return store.read_steadily(folder, lambda: _read(folder))
+
+
+def _read(folder: Path) -> TrainedRun:
     if not (folder / "adapter_config.json").exists():
         raise UserError(f"{folder} is no trained adapter: it holds no adapter_config.json")
     path = store.description_path(folder)

@@ -1,5 +1,7 @@
 """Runs trained in the same passes: which go together, what they come to, and what happens where they cannot."""
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +201,22 @@ def test_what_stands_is_not_trained_again_and_its_mates_are(
     sweep(config)
     assert {folder: folder.stat().st_ino for folder in before} == before
     assert losses(tmp_path) == pytest.approx(alone, rel=1e-4)
+
+
+def test_runs_of_long_names_keep_their_histories(tmp_path: Path, tiny_model_folder: Path) -> None:
+    """Names, cut for the temporary folders beside them, begin the same and differ in their last fields only."""
+    model = shutil.copytree(tiny_model_folder, tmp_path / ("m" * 160))
+    config = grid(tmp_path, model, stack=4, num_train_epochs=3, layers="0", include_sequential=False)
+    assert {outcome.status for outcome in sweep(config)} == {"done"}
+    folders = store.run_folders(tmp_path)
+    assert len(folders) == 4
+    assert all(len(folder.name) > 160 for folder in folders)
+    written = [(folder / "history.jsonl").read_text().splitlines() for folder in folders]
+    steps = [[json.loads(line)["step"] for line in lines if "train_loss" in line] for lines in written]
+    assert steps == [[1, 2, 3]] * 4
+    assert len({tuple(lines) for lines in written}) == 4
+    assert_whole(tmp_path)
+    assert leftovers(tmp_path) == []
 
 
 # Where memory runs out

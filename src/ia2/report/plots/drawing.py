@@ -19,6 +19,14 @@ from matplotlib.lines import Line2D
 
 from ia2.report.styles import INK, LINE, LineStyle, style_of
 
+METADATA: dict[str, dict[str, str | None]] = {
+    ".png": {"Software": "ia2"},
+    ".pdf": {"Creator": "ia2", "CreationDate": None},
+}
+"""In the files of pictures: the same bytes every time."""
+MARKS = {".png": "Software\0ia2", ".pdf": "/Creator (ia2)"}
+"""As which it is found in them: no file without is replaced."""
+
 STYLE: dict[Any, Any] = {
     "font.size": 9.0,
     "axes.titlesize": 9.0,
