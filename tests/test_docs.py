@@ -1,5 +1,6 @@
 """The documents are true of the code: what they name exists, and what is written is named, and the other way round."""
 
+import ast
 import doctest
 import importlib
 import inspect
@@ -356,3 +357,14 @@ def test_fields_of_a_pair(written: Written) -> None:
     check_fields("The pair", written.json("outputs/subspace/capitals/*.json"))
     rows = pd.read_parquet(written.only("outputs/subspace/capitals/*.parquet"))
     assert list(rows.columns) == list(fields("The layers and projections"))
+
+
+def test_every_file_of_the_rooms_has_its_line() -> None:
+    """The line is the first paragraph of the module's docstring."""
+    page = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    package = DOCS.parent / "src" / "ia2"
+    rooms = ("prompts", "models", "training", "evaluation", "analysis", "commands", "store", "sources", "config")
+    files = [file for room in rooms for file in (package / room).glob("*.py") if file.name != "__init__.py"]
+    for file in (*files, *(package / f"{name}.py" for name in ("methods", "errors", "cli"))):
+        about = (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").split("\n\n")[0]
+        assert f"[`{file.name}`](../{file.relative_to(DOCS.parent)}) | {' '.join(about.split())} |" in page, file
