@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ia2.config import ModelConfig, TrainConfig
+from ia2.config import EMBEDDED_MODEL, ModelConfig, TrainConfig
 from ia2.methods import ACT
 from ia2.models.adapters import peft_config, saved_adapter
 from ia2.models.generation import GenerationConfig, generate
@@ -28,7 +28,7 @@ from ia2.training.targets import collect
 from ia2.training.trainer import TrainingRun, train
 
 
-def main(model_id: str = "smollm2-135m", num_examples: int = 8, num_epochs: int = 20) -> dict[str, float]:
+def main(model_id: str, num_examples: int = 8, num_epochs: int = 20) -> dict[str, float]:
     """Train one adapter and return the accuracies of the base model, the teacher and the student."""
     # Rows become questions and answers: "Input: France\nOutput:" and " Paris".
     capitals = task("capitals")
@@ -73,4 +73,4 @@ def main(model_id: str = "smollm2-135m", num_examples: int = 8, num_epochs: int 
 
 
 if __name__ == "__main__":
-    print(main(*sys.argv[1:2]))
+    print(main(sys.argv[1] if sys.argv[1:] else EMBEDDED_MODEL))
