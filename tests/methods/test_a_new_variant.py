@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import undrawn
 from tiny_runs import RUN_FILES
 
 import ia2
@@ -21,7 +22,13 @@ ROW = """    "d2t": Variant(
 """Its first phase is joint, no variant alone, and of two losses that no row joins; its second takes gold labels."""
 ADDED = "ground_truth_topk5_0.002+num_train_epochs=1"
 LAST = '    "t2a": Variant('
-PROGRAM = "import json, sys; from ia2.cli import main; sys.exit(max(map(main, json.loads(sys.argv[1]))))"
+PROGRAM = """
+import json, sys
+from ia2.cli import main
+from undrawn import draw_nothing  # figures are made and saved empty: laying them out takes most of the time
+draw_nothing()
+sys.exit(max(map(main, json.loads(sys.argv[1]))))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +53,7 @@ def test_a_row_is_all_that_a_new_variant_needs(package: Path, tiny_model_folder:
     commands += [["results", "--root", str(tmp_path)], ["report", "--root", str(tmp_path)]]
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, json.dumps(commands)],
-        env={**os.environ, "PYTHONPATH": str(package)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(package), str(Path(undrawn.__file__).parent)])},
         capture_output=True,
         text=True,
         check=False,
