@@ -1,6 +1,6 @@
 """The whole method, from rows to an evaluated adapter, in the order in which it happens.
 
-    python examples/one_run.py                     on the embedded model, about two minutes on two cores
+    python examples/one_run.py                     on the embedded model, half a minute on two cores
     python examples/one_run.py some/model/folder   on another one
 
 A teacher, the frozen model with demonstrations, answers each training question and is recorded. A student, the same
