@@ -17,7 +17,7 @@ import pytest
 from report.made_up import MadeUpStore, config
 
 PROJECT = Path(__file__).parents[1]
-SHIPPED = ("src", "tests", "scripts", "benchmarks", "experiments", "docs")
+SHIPPED = ("src", "tests", "scripts", "benchmarks", "examples", "experiments", "docs")
 FILES = {
     "ia2.yaml",
     "CITATION.cff",

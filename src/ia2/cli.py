@@ -1,4 +1,4 @@
-"""The command line: `ia2 <subcommand> flags`, generated from the configs.
+"""The command line: `ia2 COMMAND flags`, generated from the configs.
 
 Arguments are parsed before anything heavy is imported, so that help and mistakes are answered at once. A mistake is one
 line and exit code 2, a failure of the machine one line and exit code 1; a traceback is a bug of ours.
