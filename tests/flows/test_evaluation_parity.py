@@ -14,8 +14,8 @@ from tiny_runs import assert_whole, evaluation, training
 from ia2.flows import evaluation as flow
 from ia2.flows.evaluation import evaluate
 from ia2.flows.training import train
-from ia2.models.decoding_state import DecodingState
 from ia2.models.loading import ModelCache
+from ia2.models.packing import DecodingState
 
 
 @pytest.fixture

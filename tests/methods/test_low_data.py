@@ -13,9 +13,9 @@ from torch import Tensor
 from ia2 import store
 from ia2.flows.training import resolve
 from ia2.methods import ACT, TOK
-from ia2.models.decoding_state import DecodingState, StepOutput
 from ia2.models.generation import GenerationConfig, generate
 from ia2.models.hooked_model import HookedModel
+from ia2.models.packing import DecodingState, StepOutput
 from ia2.prompts.splits import LowDataSplitSpec, draw_low_data_split
 from ia2.prompts.tokenization import Ids
 from ia2.tasks.base import Example

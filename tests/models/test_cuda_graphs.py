@@ -19,9 +19,9 @@ from tiny import SHAPES, tiny_model
 
 from ia2.models import generation
 from ia2.models.cuda_graphs import FEWEST_STEPS, ReplayedSteps
-from ia2.models.decoding_state import DecodingState
 from ia2.models.generation import GenerationConfig, generate
 from ia2.models.hooked_model import HookedModel, Model
+from ia2.models.packing import DecodingState
 
 
 class GpuModel(HookedModel):

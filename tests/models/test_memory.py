@@ -8,15 +8,14 @@ import pytest
 import torch
 from oracles import Witness, assert_same, plain_greedy
 from tiny import tiny_model
+from transformers import DynamicCache
 
-from ia2.errors import MachineError
+from ia2.errors import MachineError, ran_out_of_memory
 from ia2.evaluation.scoring import sequence_log_probabilities
 from ia2.models import generation
-from ia2.models.decoding_state import DecodingState, PrefixCache
 from ia2.models.generation import GenerationConfig, generate
 from ia2.models.hooked_model import HookedModel
-from ia2.models.packing import BatchScheduler, Suffix, TokenBudget
-from ia2.models.placement import ran_out_of_memory
+from ia2.models.packing import BatchScheduler, DecodingState, Suffix, TokenBudget, prefill_prefixes
 from ia2.prompts.tokenization import Ids
 from ia2.training.targets import collect
 
@@ -123,16 +122,16 @@ LONG = [made_up(length, beginning=beginning) for beginning in made_up(50, 40) fo
 def test_prefixes_that_do_not_fit_together_are_read_alone(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[int] = []
 
-    def limited(hooked: HookedModel, prefixes: Sequence[Ids]) -> PrefixCache:
+    def limited(hooked: HookedModel, prefixes: Sequence[Ids]) -> DynamicCache:
         tried.append(len(prefixes))
         if len(prefixes) > most:
             raise ERRORS["gpu"]()
-        return PrefixCache(hooked, prefixes)
+        return prefill_prefixes(hooked, prefixes)
 
     prompts = [prompt for (prompt,) in LONG]
     hooked = HookedModel(tiny_model("llama"))
     expected = generate(hooked, prompts, GenerationConfig(NUM_TOKENS, None))
-    monkeypatch.setattr(generation, "PrefixCache", limited)
+    monkeypatch.setattr(generation, "prefill_prefixes", limited)
     if most:
         assert generate(hooked, prompts, GenerationConfig(NUM_TOKENS, None)) == expected
     else:
@@ -146,9 +145,7 @@ def test_what_prompts_share_is_not_held_for_each() -> None:
     suffixes = [Suffix(row, ids, 0) for row, (ids,) in enumerate(made_up(9) for _ in range(64))]
     queue = BatchScheduler(suffixes, [200], 3, TokenBudget(2048))
     hooked = HookedModel(tiny_model("llama"))
-    prefixes = PrefixCache(hooked, made_up(200))
-    batch = queue.next()
-    state = DecodingState(hooked, prefixes, batch)
+    state = DecodingState(hooked, prefill_prefixes(hooked, made_up(200)), [200], queue.next())
     seen = state.prefill(activations=False)
     for _ in range(3):
         seen = state.next(seen.logits.argmax(-1))

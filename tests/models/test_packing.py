@@ -9,20 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import SHAPES, tiny_model
 from torch import nn
+from transformers import DynamicCache
 
 from ia2.models import generation, packing
-from ia2.models.decoding_state import PrefixCache
 from ia2.models.generation import GenerationConfig, generate
 from ia2.models.hooked_model import HookedModel
 from ia2.models.packing import (
     BatchScheduler,
     PackedRow,
-    PrefixGroup,
     Suffix,
     TokenBudget,
     affordable,
     bytes_per_token,
     common_length,
+    prefill_prefixes,
     prefix_groups,
 )
 from ia2.prompts.tokenization import Ids
@@ -35,24 +35,20 @@ LONG_A, LONG_B = tuple(range(10)), tuple(range(20, 30))
 def test_two_lists_of_demonstrations_and_a_stray_prompt() -> None:
     prompts = [(*LONG_A, 1), (*LONG_B, 1), (*LONG_A, 2), (*LONG_B, 2), (99, 98), (*LONG_A, 3), (*LONG_B, 3, 4)]
     prompts += [(*LONG_A, 4), (*LONG_B, 4)]
-    assert prefix_groups(prompts) == [
-        PrefixGroup((0, 2, 5, 7), 10),
-        PrefixGroup((1, 3, 6, 8), 10),
-        PrefixGroup((4,), 0),
-    ]
+    assert prefix_groups(prompts) == [(10, [0, 2, 5, 7]), (10, [1, 3, 6, 8]), (0, [4])]
 
 
 def test_equal_prompts_keep_a_token_each() -> None:
-    assert prefix_groups([LONG_A] * 4) == [PrefixGroup((0, 1, 2, 3), 9)]
+    assert prefix_groups([LONG_A] * 4) == [(9, [0, 1, 2, 3])]
 
 
 def test_a_short_common_cue_is_not_worth_a_pass() -> None:
-    assert prefix_groups([(1, 2, 3, token) for token in range(6)]) == [PrefixGroup(tuple(range(6)), 0)]
+    assert prefix_groups([(1, 2, 3, token) for token in range(6)]) == [(0, [*range(6)])]
 
 
 def test_teacher_prompts_in_orders_of_their_own_stay_together() -> None:
     prompts = [(7, *range(start, start + 12)) for start in range(0, 120, 12)]
-    assert prefix_groups(prompts) == [PrefixGroup(tuple(range(10)), 0)]
+    assert prefix_groups(prompts) == [(0, [*range(10)])]
 
 
 def test_common_length_leaves_each_a_token() -> None:
@@ -67,10 +63,10 @@ prompts_strategy = st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=24)
 @given(prompts_strategy)
 def test_every_prompt_once_and_the_prefix_is_shared(prompts: list[Ids]) -> None:
     groups = prefix_groups(prompts)
-    assert sorted(row for group in groups for row in group.rows) == list(range(len(prompts)))
-    for group in groups:
-        assert len({prompts[row][: group.length] for row in group.rows}) == 1
-        assert all(len(prompts[row]) > group.length for row in group.rows)
+    assert sorted(row for _, rows in groups for row in rows) == list(range(len(prompts)))
+    for length, rows in groups:
+        assert len({prompts[row][:length] for row in rows}) == 1
+        assert all(len(prompts[row]) > length for row in rows)
 
 
 @pytest.mark.parametrize(
@@ -82,11 +78,11 @@ def test_prefixes_are_read_together_as_far_as_the_budget_goes(
 ) -> None:
     read: list[list[int]] = []
 
-    def counted(hooked: HookedModel, prefixes: Sequence[Ids]) -> PrefixCache:
+    def counted(hooked: HookedModel, prefixes: Sequence[Ids]) -> DynamicCache:
         read.append(list(map(len, prefixes)))
-        return PrefixCache(hooked, prefixes)
+        return prefill_prefixes(hooked, prefixes)
 
-    monkeypatch.setattr(generation, "PrefixCache", counted)
+    monkeypatch.setattr(generation, "prefill_prefixes", counted)
     groups = [(*[first] * length, row) for first, length in enumerate((50, 100, 90, 40), 10) for row in range(3, 7)]
     generate(HookedModel(tiny_model("llama")), [*groups, (1, 2), (2, 2)], GenerationConfig(1, None, token_budget))
     assert read == together

@@ -12,25 +12,34 @@ are no longer looked at (`cuda_graphs.py`). A batch that memory does not hold is
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import DynamicCache, PreTrainedConfig, PreTrainedTokenizerBase
 
 from ia2.config import StopRule
-from ia2.errors import MachineError, UserError
+from ia2.errors import MachineError, UserError, ran_out_of_memory
 from ia2.models.cuda_graphs import FEWEST_STEPS, ReplayedSteps
-from ia2.models.decoding_state import DecodingState, PrefixCache, StepOutput
-from ia2.models.hooked_model import HookedModel, ModelOutputs
-from ia2.models.packing import BatchScheduler, PackedRow, Suffix, TokenBudget, affordable, prefix_groups
-from ia2.models.placement import attempt
+from ia2.models.hooked_model import HookedModel
+from ia2.models.packing import (
+    BatchScheduler,
+    DecodingState,
+    PackedRow,
+    StepOutput,
+    Suffix,
+    TokenBudget,
+    affordable,
+    prefill_prefixes,
+    prefix_groups,
+)
 from ia2.prompts.prompt import SEPARATOR
 from ia2.prompts.tokenization import Ids, PromptTokenizer, TokenizedExample
 
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
+Arguments = ParamSpec("Arguments")
 
 
 class Stopper:
@@ -122,14 +131,15 @@ def generate(  # noqa: PLR0913 - a request, and those who watch it
 @torch.no_grad()
 def teacher_forced(
     hooked: HookedModel, examples: Sequence[TokenizedExample], token_budget: int | None = None, *, activations: bool
-) -> Iterator[tuple[list[int], ModelOutputs]]:
-    """Outputs, without logits, at the answer positions of `examples`, batch by batch: the indices of the examples, and
-    their outputs end to end. UserError where one does not fit the context."""
+) -> Iterator[tuple[list[int], Tensor, Tensor | None]]:
+    """Batch by batch the indices of examples, and at their answer positions, end to end, hidden states [M, D] and, if
+    requested, activations [L, M, D]. UserError where an example does not fit the context."""
     check_context(hooked, max(map(len, examples)))
 
-    def read(state: DecodingState) -> tuple[list[int], ModelOutputs]:
-        lengths = [len(examples[row].response) for row in state.rows]
-        return state.rows, state.teacher_forced(lengths, activations)
+    def read(state: DecodingState) -> tuple[list[int], Tensor, Tensor | None]:
+        state.activations = activations
+        num_read = torch.tensor([len(examples[row].response) for row in state.rows])
+        return state.rows, *state.forward(state.suffixes, state.lengths, num_read)
 
     prompts, fed = [example.prompt for example in examples], [example.response[:-1] for example in examples]
     yield from run_batches(hooked, prompts, read, token_budget, following=fed)
@@ -153,37 +163,53 @@ def run_batches(  # noqa: PLR0913 - the prompts, what is done with them, and wha
     single prompt does not fit.
     """
 
-    def begin(prefixes: PrefixCache, batch: Sequence[PackedRow]) -> Result:
-        return work(DecodingState(hooked, prefixes, batch))
+    def begin(prefixes: DynamicCache, lengths: Sequence[int], batch: Sequence[PackedRow]) -> Result:
+        return work(DecodingState(hooked, prefixes, lengths, batch))
 
     budget = affordable(hooked.base, num_new_tokens) if token_budget is None else TokenBudget(token_budget)
-    queue, most = sorted(prefix_groups(prompts), key=lambda group: -group.length), budget.tokens
+    queue, most = sorted(prefix_groups(prompts), key=lambda group: -group[0]), budget.tokens
     while queue:
         # Prefixes that the budget allows together, longest first; prompts that share nothing are apart, ordinary rows
-        longest = queue[0].length
-        groups = [group for group in queue[: max(1, most // longest)] if group.length] if longest else queue
-        prefixes = attempt(PrefixCache, hooked, [prompts[group.rows[0]][: group.length] for group in groups])
+        longest, _ = queue[0]
+        groups = [group for group in queue[: max(1, most // longest)] if group[0]] if longest else queue
+        prefixes = attempt(prefill_prefixes, hooked, [prompts[rows[0]][:length] for length, rows in groups])
         if prefixes is None:
             _check_divisible(hooked, len(groups), longest)
             most = len(groups) // 2 * longest
             continue
         queue = queue[len(groups) :]
         suffixes = [
-            Suffix(row, prompts[row][group.length :] + (following[row] if following else ()), index)
-            for index, group in enumerate(groups)
-            for row in group.rows
+            Suffix(row, prompts[row][length:] + (following[row] if following else ()), index)
+            for index, (length, rows) in enumerate(groups)
+            for row in rows
         ]
-        scheduler = BatchScheduler(suffixes, prefixes.lengths, num_new_tokens, budget)
+        lengths = [hooked.num_virtual_tokens + length for length, _ in groups]
+        scheduler = BatchScheduler(suffixes, lengths, num_new_tokens, budget)
         while scheduler.waiting:
             batch = scheduler.next()
-            result = attempt(begin, prefixes, batch)
+            result = attempt(begin, prefixes, lengths, batch)
             if result is None:
                 first = batch[0][0]
-                _check_divisible(hooked, sum(map(len, batch)), prefixes.lengths[first.prefix] + len(first.ids))
+                _check_divisible(hooked, sum(map(len, batch)), lengths[first.prefix] + len(first.ids))
                 scheduler.halve(batch)
             else:
                 yield result
         budget = scheduler.budget
+
+
+def attempt(work: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result | None:
+    """The result of `work`, None where memory ran out: torch reports neither need nor free memory beforehand.
+
+    The memory is free again by then, since no traceback holds on to it.
+    """
+    try:
+        return work(*args, **kwargs)
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out_of_memory(error):
+            raise
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return None
 
 
 def _check_divisible(hooked: HookedModel, num_rows: int, num_tokens: int) -> None:

@@ -27,7 +27,7 @@ from transformers import PreTrainedModel
 
 from ia2.config import LARGEST
 from ia2.models.adapters import SingleAdapter, adapter_errors, new_adapter, read_adapter, saved_adapter
-from ia2.models.placement import device_of
+from ia2.models.hooked_model import device_of
 
 Segment = tuple[int, Tensor, Tensor, Tensor]
 """Runs with equally many rows each: the number of their rows, A [R, r, in], B [R, out, r] and scaling [R, 1, 1]."""
