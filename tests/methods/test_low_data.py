@@ -131,7 +131,9 @@ class Counter:
             self.prompts += inputs["input_ids"].numel()
             return run(hooked, **inputs)
 
-        def stepping(state: DecodingState, token: Tensor) -> StepOutput:
+        def stepping(state: DecodingState, token: Tensor | None = None) -> StepOutput:
+            if token is None:
+                return following(state)
             before, self.steps = self.prompts, self.steps + len(token)
             seen = following(state, token)
             self.prompts = before

@@ -211,7 +211,7 @@ def sequence_log_probabilities(
     scores = np.full((len(prompts), len(labels)), np.nan)
 
     def score(state: DecodingState) -> tuple[Sequence[int], Floats]:
-        start = state.prefill(activations=False).logits.log_softmax(dim=-1)
+        start = state.next().logits.log_softmax(dim=-1)
         columns = []
         for label in labels:
             total = start[:, label[0]].double()

@@ -12,6 +12,7 @@ are no longer looked at (`cuda_graphs.py`). A batch that memory does not hold is
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import ParamSpec, TypeVar
 
 import torch
@@ -23,13 +24,15 @@ from ia2.errors import MachineError, UserError, ran_out_of_memory
 from ia2.models.cuda_graphs import FEWEST_STEPS, ReplayedSteps
 from ia2.models.hooked_model import HookedModel
 from ia2.models.packing import (
-    BatchScheduler,
     DecodingState,
     PackedRow,
     StepOutput,
     Suffix,
     TokenBudget,
     affordable,
+    batch_size,
+    halved,
+    pack_rows,
     prefill_prefixes,
     prefix_groups,
 )
@@ -101,7 +104,7 @@ def generate(  # noqa: PLR0913 - a request, and those who watch it
 
     def decode(state: DecodingState) -> dict[int, list[int]]:
         responses: dict[int, list[int]] = {row: [] for row in state.rows}
-        output = state.prefill(activations)
+        output = state.next()
         steps = ReplayedSteps(state, num_steps) if replayed else state
         previous: Tensor | None = None
         while True:
@@ -122,7 +125,10 @@ def generate(  # noqa: PLR0913 - a request, and those who watch it
             output = steps.next(token)
 
     responses: dict[int, list[int]] = {}
-    for answered in run_batches(hooked, prompts, decode, config.token_budget, num_new_tokens=num_steps + 1):
+    batches = run_batches(
+        hooked, prompts, decode, config.token_budget, num_new_tokens=num_steps + 1, activations=activations
+    )
+    for answered in batches:
         responses |= answered
         progress(len(answered))
     return [tuple(responses[row]) for row in range(len(prompts))]
@@ -137,12 +143,11 @@ def teacher_forced(
     check_context(hooked, max(map(len, examples)))
 
     def read(state: DecodingState) -> tuple[list[int], Tensor, Tensor | None]:
-        state.activations = activations
         num_read = torch.tensor([len(examples[row].response) for row in state.rows])
         return state.rows, *state.forward(state.suffixes, state.lengths, num_read)
 
     prompts, fed = [example.prompt for example in examples], [example.response[:-1] for example in examples]
-    yield from run_batches(hooked, prompts, read, token_budget, following=fed)
+    yield from run_batches(hooked, prompts, read, token_budget, following=fed, activations=activations)
 
 
 def run_batches(  # noqa: PLR0913 - the prompts, what is done with them, and what bounds a batch
@@ -153,6 +158,7 @@ def run_batches(  # noqa: PLR0913 - the prompts, what is done with them, and wha
     *,
     num_new_tokens: int = 0,
     following: Sequence[Ids] | None = None,
+    activations: bool = False,
 ) -> Iterator[Result]:
     """Results of `work` on batches that hold every prompt once, with their shared prefixes read and nothing else yet.
 
@@ -163,8 +169,8 @@ def run_batches(  # noqa: PLR0913 - the prompts, what is done with them, and wha
     single prompt does not fit.
     """
 
-    def begin(prefixes: DynamicCache, lengths: Sequence[int], batch: Sequence[PackedRow]) -> Result:
-        return work(DecodingState(hooked, prefixes, lengths, batch))
+    def begin(prefixes: DynamicCache, batch: Sequence[PackedRow]) -> Result:
+        return work(DecodingState(hooked, prefixes, batch, activations))
 
     budget = affordable(hooked.base, num_new_tokens) if token_budget is None else TokenBudget(token_budget)
     queue, most = sorted(prefix_groups(prompts), key=lambda group: -group[0]), budget.tokens
@@ -179,22 +185,27 @@ def run_batches(  # noqa: PLR0913 - the prompts, what is done with them, and wha
             continue
         queue = queue[len(groups) :]
         suffixes = [
-            Suffix(row, prompts[row][length:] + (following[row] if following else ()), index)
+            Suffix(
+                row,
+                ids=prompts[row][length:] + (following[row] if following else ()),
+                prefix=index,
+                num_shared=hooked.num_virtual_tokens + length,
+            )
             for index, (length, rows) in enumerate(groups)
             for row in rows
         ]
-        lengths = [hooked.num_virtual_tokens + length for length, _ in groups]
-        scheduler = BatchScheduler(suffixes, lengths, num_new_tokens, budget)
-        while scheduler.waiting:
-            batch = scheduler.next()
-            result = attempt(begin, prefixes, lengths, batch)
+        waiting = pack_rows(suffixes, num_new_tokens, budget)
+        while waiting:
+            batch = waiting[: batch_size(waiting, budget)]
+            result = attempt(begin, prefixes, batch)
             if result is None:
                 first = batch[0][0]
-                _check_divisible(hooked, sum(map(len, batch)), lengths[first.prefix] + len(first.ids))
-                scheduler.halve(batch)
+                _check_divisible(hooked, sum(map(len, batch)), first.num_shared + len(first.ids))
+                budget = halved(budget, batch)
+                waiting = pack_rows(chain.from_iterable(waiting), num_new_tokens, budget)
             else:
+                waiting = waiting[len(batch) :]
                 yield result
-        budget = scheduler.budget
 
 
 def attempt(work: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result | None:

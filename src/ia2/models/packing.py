@@ -11,7 +11,7 @@ often as it must be. A prompt that shares nothing has a packed row of its own, a
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, cast
@@ -137,75 +137,61 @@ def bytes_per_token(model: PreTrainedModel, num_layers: int) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Suffix:
-    """The rest of a prompt (`row`, by index) after one of several shared prefixes (by index)."""
+    """The rest of a prompt (`row`, by index) after `num_shared` tokens of one of several prefixes (by index)."""
 
     row: int
     ids: Ids
     prefix: int
+    num_shared: int
 
 
 PackedRow = list[Suffix]
 """Suffixes of one prefix."""
 
 
-class BatchScheduler:
-    """Suffixes that wait to be read, in packed rows.
+def pack_rows(suffixes: Iterable[Suffix], num_new_tokens: int, budget: TokenBudget) -> list[PackedRow]:
+    """Packed rows of suffixes that grow by `num_new_tokens` at most, longest first.
 
-    `prefix_lengths` are those of the shared prefixes. A suffix will grow by `num_new_tokens` at most. A batch keeps
-    within the `budget` with its slots, shared ones and padding included, where it has more than one suffix.
+    A prefix's packed rows have equal numbers of suffixes, so that few slots are padding. Where a packed row would have
+    few, each suffix has its own: attention is at its best with one query a row.
     """
-
-    def __init__(
-        self, suffixes: Sequence[Suffix], prefix_lengths: Sequence[int], num_new_tokens: int, budget: TokenBudget
-    ) -> None:
-        self.prefix_lengths = prefix_lengths
-        self.budget = budget
-        self._num_new_tokens = num_new_tokens
-        self.waiting = self._packed(suffixes)
-
-    def _packed(self, suffixes: Sequence[Suffix]) -> list[PackedRow]:
-        """Longest first; a prefix's packed rows have equal numbers of suffixes, so that few slots are padding.
-
-        Where a packed row would have few, each suffix has its own: attention is at its best with one query a row.
-        """
-        packed: list[PackedRow] = []
-        in_order = sorted(suffixes, key=lambda suffix: (suffix.prefix, -len(suffix.ids)))
-        for prefix, alike in groupby(in_order, key=lambda suffix: suffix.prefix):
-            own, length = list(alike), self.prefix_lengths[prefix]
-            for count in range(1, len(own) // FEWEST_ROWS + 1):  # the fewest packed rows that are not too long
-                longest = own[::count]
-                num_tokens = _num_tokens(longest)
-                grown = num_tokens + len(longest) * self._num_new_tokens
-                if grown <= length and self.budget.allows(length + num_tokens, len(longest)):
-                    break
-            else:
-                count = len(own)
-            packed += [own[first::count] for first in range(count)]
-        return packed
-
-    def next(self) -> list[PackedRow]:
-        """Take the next batch."""
-        longest = longest_prefix = num_rows = 0
-        for count, row in enumerate(self.waiting):
-            longest = max(longest, _num_tokens(row))
-            longest_prefix = max(longest_prefix, self.prefix_lengths[row[0].prefix])
-            num_rows += len(row)
-            if count and not self.budget.allows((count + 1) * (longest + longest_prefix), num_rows):
+    packed: list[PackedRow] = []
+    in_order = sorted(suffixes, key=lambda suffix: (suffix.prefix, -len(suffix.ids)))
+    for _, alike in groupby(in_order, key=lambda suffix: suffix.prefix):
+        own = list(alike)
+        for count in range(1, len(own) // FEWEST_ROWS + 1):  # the fewest packed rows that are not too long
+            longest = own[::count]
+            num_tokens, num_shared = num_suffix_tokens(longest), own[0].num_shared
+            fits = num_tokens + len(longest) * num_new_tokens <= num_shared
+            if fits and budget.allows(num_shared + num_tokens, len(longest)):
                 break
         else:
-            count = len(self.waiting)
-        batch, self.waiting = self.waiting[:count], self.waiting[count:]
-        return batch
-
-    def halve(self, batch: Sequence[PackedRow]) -> None:
-        """Take a batch back, and lower the budget to half of its packed rows, or half of a single one's suffixes."""
-        half = batch[: len(batch) // 2] if len(batch) > 1 else [row[: len(row) // 2] for row in batch]
-        longest_prefix = max(self.prefix_lengths[row[0].prefix] for row in half)
-        self.budget = replace(self.budget, tokens=len(half) * (longest_prefix + max(map(_num_tokens, half))))
-        self.waiting = self._packed([suffix for row in [*batch, *self.waiting] for suffix in row])
+            count = len(own)
+        packed += [own[first::count] for first in range(count)]
+    return packed
 
 
-def _num_tokens(row: PackedRow) -> int:
+def batch_size(waiting: Sequence[PackedRow], budget: TokenBudget) -> int:
+    """The number of packed rows of the next batch: at least one, and as many as the budget allows with padding."""
+    longest = longest_prefix = num_rows = 0
+    for count, row in enumerate(waiting):
+        longest = max(longest, num_suffix_tokens(row))
+        longest_prefix = max(longest_prefix, row[0].num_shared)
+        num_rows += len(row)
+        if count and not budget.allows((count + 1) * (longest + longest_prefix), num_rows):
+            return count
+    return len(waiting)
+
+
+def halved(budget: TokenBudget, batch: Sequence[PackedRow]) -> TokenBudget:
+    """The budget of half of a batch's packed rows, or of half of a single one's suffixes."""
+    half = batch[: len(batch) // 2] if len(batch) > 1 else [row[: len(row) // 2] for row in batch]
+    longest_prefix = max(row[0].num_shared for row in half)
+    return replace(budget, tokens=len(half) * (longest_prefix + max(map(num_suffix_tokens, half))))
+
+
+def num_suffix_tokens(row: PackedRow) -> int:
+    """The tokens of a packed row without those of its prefix."""
     return sum(len(suffix.ids) for suffix in row)
 
 
@@ -272,16 +258,16 @@ class DecodingState:
     """
 
     def __init__(
-        self, hooked: HookedModel, prefixes: DynamicCache, prefix_lengths: Sequence[int], batch: Sequence[PackedRow]
+        self, hooked: HookedModel, prefixes: DynamicCache, batch: Sequence[PackedRow], activations: bool = False
     ) -> None:
         suffixes = [suffix for packed in batch for suffix in packed]
         chosen = torch.tensor([packed[0].prefix for packed in batch])
-        shared = torch.tensor(prefix_lengths)[chosen]
+        shared = torch.tensor([packed[0].num_shared for packed in batch])
         width = int(shared.max())  # of these rows: the longest prefix may be in another batch
         self.hooked = hooked
         self.rows = [suffix.row for suffix in suffixes]
-        self.step = 0
-        self.activations = False
+        self.step = -1
+        self.activations = activations
         self.cache = rows_of(prefixes, chosen, width)
         self.packed_row = torch.tensor([number for number, packed in enumerate(batch) for _ in packed])
         self.owner = torch.arange(len(suffixes))
@@ -294,24 +280,17 @@ class DecodingState:
         owners = torch.where(positions < shared[:, None], SHARED, NOBODY)
         self.slots = torch.stack([owners, positions]).to(hooked.device)
 
-    def prefill(self, activations: bool) -> StepOutput:
-        """Read the prompts; outputs are at their last tokens, with activations, here and later, if requested."""
-        self.activations = activations
-        return self._feed(self.suffixes, self.lengths)
-
-    def next(self, token: Tensor) -> StepOutput:
-        """Feed one token [R] a row."""
+    def next(self, token: Tensor | None = None) -> StepOutput:
+        """Read the prompts at first, then feed one token [R] a row; outputs are at the last token of each."""
+        tokens, lengths = (self.suffixes, self.lengths) if token is None else (token, torch.ones_like(token))
         self.step += 1
-        return self._feed(token, torch.ones_like(token))
-
-    def _feed(self, tokens: Tensor, lengths: Tensor) -> StepOutput:
         hidden_states, activations = self.forward(tokens, lengths, torch.ones_like(lengths))
         return StepOutput(self.step, self.rows, hidden_states, self.hooked.logits(hidden_states), activations)
 
     def forward(self, tokens: Tensor, lengths: Tensor, num_read: Tensor) -> tuple[Tensor, Tensor | None]:
         """Feed each prompt its next tokens, `lengths` [R] of them, end to end.
 
-        Hidden states, and activations if requested, are those at the last `num_read` [R] of each, end to end.
+        Hidden states and activations are those at the last `num_read` [R] of each, end to end.
         """
         packed_row, column, new_slots = self.place(tokens, lengths)
         self.slots = torch.cat([self.slots, new_slots[:2]], dim=2)
