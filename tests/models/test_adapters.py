@@ -141,8 +141,8 @@ def test_a_saved_adapter_can_be_trained_on(adapter: Adapter, tmp_path: Path) -> 
     saved = load_file(tmp_path / "adapter_model.safetensors")
     with trainable_adapters(model, [read_adapter(tmp_path)[0]], [tmp_path]) as adapters:
         adapters.save(0, tmp_path / "again", "base")
-        assert adapters.num_parameters(0) == sum(weight.numel() for weight in saved.values())
-        assert all(parameter.requires_grad for parameter in adapters.parameters(0))
+        assert adapters.num_parameters[0] == sum(weight.numel() for weight in saved.values())
+        assert all(parameter.requires_grad for parameter in adapters.parameters[0])
     assert bit_equal(load_file(tmp_path / "again" / "adapter_model.safetensors"), saved)
 
 

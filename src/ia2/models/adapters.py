@@ -271,19 +271,15 @@ def adapter_errors(folder: Path, model: PreTrainedModel) -> Iterator[None]:
 
 
 class SingleAdapter:
-    """The adapter of a PEFT model, with the surface of `StackedLora`: other kinds than LoRA train one at a time."""
+    """The adapter of a PEFT model, with the surface of `StackedLora`: other kinds than LoRA train one at a time.
+
+    The only run is 0; `parameters[0]` are the tensors that its optimizer moves.
+    """
 
     def __init__(self, model: PeftModel) -> None:
         self.model = model
-
-    def parameters(self, run: int) -> list[Tensor]:
-        """The tensors that the optimizer of the only run, 0, moves."""
-        assert run == 0
-        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-
-    def num_parameters(self, run: int) -> int:
-        """The number of its weights."""
-        return sum(parameter.numel() for parameter in self.parameters(run))
+        self.parameters: list[list[Tensor]] = [[one for one in model.parameters() if one.requires_grad]]
+        self.num_parameters = [sum(one.numel() for one in self.parameters[0])]
 
     def rows(self, _counts: Mapping[int, int]) -> AbstractContextManager[None]:
         """Nothing: the adapter is a part of the model."""

@@ -126,12 +126,12 @@ class LanguageModel:
         return self._stoppers[rule, chat]
 
 
+@dataclass(eq=False)
 class ModelCache:
     """Base models in memory: loads on demand and keeps the last one, so that a command over many runs loads once."""
 
-    def __init__(self) -> None:
-        self._kept: tuple[ModelConfig, LanguageModel] | None = None
-        self.num_loaded = 0
+    num_loaded: int = 0
+    _kept: tuple[ModelConfig, LanguageModel] | None = None
 
     def load(self, config: ModelConfig) -> LanguageModel:
         """The model of `config`, loaded unless it is the last one and its files are unchanged."""
@@ -159,6 +159,8 @@ def load_model(config: ModelConfig) -> LanguageModel:
     with library_errors(lambda why: _not_loaded(config.model_id, why)):
         given = model_folder(config.model_id)
         folder = Path(given) if Path(given).is_dir() else hub_snapshot(config.model_id, fetch=True)
+        if folder is None:
+            raise FileNotFoundError("the hub's cache does not hold it")
         parts = parts_of(folder)
         described = AutoConfig.from_pretrained(folder, **OPENED)
         _check_configuration(config.model_id, described, folder)
@@ -183,8 +185,9 @@ def parts_on_disk(model_id: str) -> dict[str, str] | None:
     with library_errors(lambda why: _not_loaded(model_id, why)):
         if not is_here(model_id):
             return None
-        folder = model_folder(model_id)
-        return parts_of(Path(folder) if Path(folder).is_dir() else hub_snapshot(model_id, fetch=False))
+        given = model_folder(model_id)
+        folder = Path(given) if Path(given).is_dir() else hub_snapshot(model_id, fetch=False)
+        return None if folder is None else parts_of(folder)
 
 
 def _check_configuration(model_id: str, described: PreTrainedConfig, folder: Path) -> None:
@@ -342,28 +345,21 @@ def is_here(model_id: str) -> bool:
     """True where a base model's files can be read without fetching any."""
     if model_id in EMBEDDED_MODELS:
         return (cache_folder() / "models" / EMBEDDED_MODELS[model_id][2]).is_dir()
-    return Path(model_id).exists() or _cached_snapshot(model_id) is not None
+    return Path(model_id).exists() or hub_snapshot(model_id, fetch=False) is not None
 
 
-def hub_snapshot(model_id: str, fetch: bool) -> Path:
-    """The hub's files of a model in its cache, fetched where they are missing and may be; OSError or ValueError if not.
+def hub_snapshot(model_id: str, fetch: bool) -> Path | None:
+    """The hub's files of a model in its cache, fetched where they are missing and may be; None where there are none.
 
     Nothing is fetched that is never opened: pickled weights, code, other formats.
     """
-    if not (fetch and hub_resolves()):  # the hub's client would try again for 23 seconds
-        known = _cached_snapshot(model_id)
-        if known is None:
-            raise FileNotFoundError("the hub's cache does not hold it")
-        return known
-    ignored = ["*/*", "adapter_*", "pytorch_model*", "consolidated*"]
-    download = partial(huggingface_hub.snapshot_download, model_id, ignore_patterns=ignored)
-    folder = Path(download(allow_patterns=["*.json", "*.txt", "*.jinja", *TOKENIZER]))
-    return Path(download(allow_patterns=weight_files(folder) if (folder / INDEX).exists() else [WEIGHTS]))
-
-
-def _cached_snapshot(model_id: str) -> Path | None:
+    download = partial(huggingface_hub.snapshot_download, model_id)
+    if fetch and hub_resolves():  # else the hub's client would try again for 23 seconds
+        download = partial(download, ignore_patterns=["*/*", "adapter_*", "pytorch_model*", "consolidated*"])
+        folder = Path(download(allow_patterns=["*.json", "*.txt", "*.jinja", *TOKENIZER]))
+        return Path(download(allow_patterns=weight_files(folder) if (folder / INDEX).exists() else [WEIGHTS]))
     try:
-        return Path(huggingface_hub.snapshot_download(model_id, local_files_only=True))
+        return Path(download(local_files_only=True))
     except IncompleteSnapshotError as error:  # of files that are not all ours to need: loading decides
         return Path(error.snapshot_path)
     except (OSError, ValueError):
