@@ -163,7 +163,7 @@ class OpenRun:
         return {
             **list(phases.values())[-1],
             "phases": phases,
-            "trainable_parameters": self.adapters.num_parameters(self.number),
+            "trainable_parameters": self.adapters.num_parameters[self.number],
             "adapter_bytes": (self.temporary / "adapter_model.safetensors").stat().st_size,
         }
 
@@ -203,7 +203,7 @@ def _train_open(runs: Sequence[OpenRun]) -> dict[Path, Path | UserError]:
                         run.config,
                         phase,
                         *datasets[phase][run.number],
-                        parameters=adapters.parameters(run.number),
+                        parameters=adapters.parameters[run.number],
                         adapter=run.number,
                         note=partial(run.note, phase, bar),
                     )
