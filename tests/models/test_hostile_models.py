@@ -162,6 +162,7 @@ HOSTILE: dict[str, Build] = {
     ),
     "an adapter": written("adapter_config.json", json.dumps({"base_model_name_or_path": "nobody/base"})),
     "a tokenizer of another shape": written("tokenizer.json", '{"model": {"type": "nonsense"}}'),
+    "a tokenizer that is cut": cut("tokenizer.json", 500),
     "a tokenizer that is a list": written("tokenizer.json", "[]"),
     "a tokenizer configuration that is a list": written("tokenizer_config.json", "[]"),
     "a special token that is a number": configured("tokenizer_config.json", eos_token=5),
@@ -185,7 +186,7 @@ def test_a_hostile_folder_is_refused_in_one_line(name: str, tmp_path: Path) -> N
 def test_a_gguf_file_that_is_cut_or_no_file_is_refused(size: int, tmp_path: Path) -> None:
     header = struct.pack("<4sIQQ", b"GGUF", 3, 2**60, 2**60) + struct.pack("<Q", 2**40) + b"general.name" * 100
     (tmp_path / "cut.gguf").write_bytes(header[:size])
-    assert "cut.gguf" in assert_told(lambda: load(tmp_path / "cut.gguf"))
+    assert "cut.gguf: not a GGUF file" in assert_told(lambda: load(tmp_path / "cut.gguf"))
     os.mkfifo(tmp_path / "pipe.gguf")
     assert "pipe.gguf" in assert_told(lambda: load(tmp_path / "pipe.gguf"))
 

@@ -132,14 +132,6 @@ def test_few_suffixes_have_rows_of_their_own() -> None:
     assert rows(packed([26], [[10, 8, 7, 7, 5, 5, 1, 1]])) == [[row] for row in range(8)]
 
 
-def test_what_shares_nothing_is_an_ordinary_row() -> None:
-    assert rows(packed([0], [[9, 5, 5, 1]])) == [[0], [1], [2], [3]]
-
-
-def test_suffixes_of_two_prefixes_never_share_a_packed_row() -> None:
-    assert rows(packed([30, 30], [[1] * 6, [1] * 5])) == [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10]]
-
-
 def test_a_batch_keeps_within_the_budget_with_its_padding() -> None:
     # packed rows of 10 shared slots and 4, 5 and 4 of their own: two take 2 x 15, three would take 3 x 15
     waiting = packed([10, 10, 10], [[1] * 4, [2, 1, 1, 1], [1] * 4])
