@@ -15,18 +15,18 @@ from ia2.config import (
     DemoConfig,
     EvaluateConfig,
     FitConfig,
-    LowDataConfig,
     MergeConfig,
     ModelConfig,
     PredictConfig,
     PrepareConfig,
+    SplitConfig,
     SubspaceConfig,
     TrainConfig,
 )
 from ia2.errors import UserError
 
 CONFIGS = [
-    *(CreateConfig, DemoConfig, EvaluateConfig, LowDataConfig, MergeConfig),
+    *(CreateConfig, DemoConfig, EvaluateConfig, SplitConfig, MergeConfig),
     *(ModelConfig, PredictConfig, PrepareConfig, TrainConfig),
 ]
 

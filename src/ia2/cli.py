@@ -17,11 +17,12 @@ import re
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import tyro
+from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
-from ia2.config import CONTINUE_SAME, FLAGS, Config
+from ia2.config import CONTINUE_SAME, Config
 from ia2.errors import MachineError, UserError, did_you_mean
 from ia2.flows.commands import SUBCOMMANDS, run
 
@@ -129,6 +130,28 @@ def _run_to_its_end(config: Config) -> int:
 
 
 # Arguments
+
+
+FLAGS = ConstructorRegistry()
+
+
+@FLAGS.struct_rule
+def _flags_of(info: StructTypeInfo) -> StructConstructorSpec | None:
+    """A flag of each field of a config, with its other spellings; no second default where the text explains it."""
+    config = info.type
+    if not (isinstance(config, type) and issubclass(config, Config)):
+        return None
+    hints, flags = get_type_hints(config, include_extras=True), []
+    for name, field in config.model_fields.items():
+        text = field.description or ""
+        shown = tyro.conf.arg(
+            aliases=[f"--{alias}" for alias, meant in config.aliases.items() if meant == name],
+            help_behavior_hint="" if "(default:" in text else None,
+        )
+        default = tyro.MISSING if field.is_required() else field.get_default(call_default_factory=True)
+        annotated: Any = Annotated[hints[name], shown]
+        flags.append(StructFieldSpec(name, annotated, default, text))
+    return StructConstructorSpec(config, tuple(flags))
 
 
 def parse_arguments(arguments: list[str]) -> Config:
