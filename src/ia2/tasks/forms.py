@@ -10,7 +10,7 @@ A dataset's module says what its rows are, as `Item`s; how they are asked in eac
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ia2.sources import HubSource, SourceRow, Table, load_hub_split, split_provenance
+from ia2.sources import HubSource, SourceRow, Table, load_hub_split
 from ia2.tasks.base import Form, ParserName, Row, Rows, Task, TaskSpec, columns_in
 from ia2.tasks.labels import REMAP_WORDS
 
@@ -173,7 +173,8 @@ def from_hub(source: HubSource, convert: Convert, train: str, validation: str) -
 
 def items_of(train: Table, validation: Table, convert: Convert) -> Items:
     """The items of two tables."""
-    provenance = split_provenance(train=train, validation=validation)
+    tables = {"train": train, "validation": validation}
+    provenance = {f"{name}_{key}": value for name, table in tables.items() for key, value in table.provenance.items()}
     return Items(train.converted(convert), validation.converted(convert), provenance)
 
 
