@@ -74,9 +74,9 @@ NONE |= {"num_generated_tokens_eval": 99}
 @pytest.mark.parametrize("name", NONE)
 def test_each_command_on_records_takes_each_filter(full_store: MadeUpStore, name: str) -> None:
     fields = {"root": full_store.root, name: NONE[name] if name == "model_id" else (NONE[name],)}
-    for command, config in ((gather, ResultsConfig), (write_report, ReportConfig), (tables, TablesConfig)):
+    for command, kind in ((gather, ResultsConfig), (write_report, ReportConfig), (tables, TablesConfig)):
         with pytest.raises(UserError, match="passes"):
-            command(config.model_validate(fields))
+            command(kind.model_validate(fields))
     if name in ReparseConfig.model_fields:
         with pytest.raises(UserError, match="no record"):
             reparse(ReparseConfig.model_validate(fields))
