@@ -16,7 +16,7 @@ from ia2.evaluation.scoring import ScoreRecorder, score_labels, sequence_log_pro
 from ia2.methods import Adapter
 from ia2.models.hooked_model import HookedModel
 from ia2.models.packing import StepOutput
-from ia2.prompts.tokenization import Ids, PromptTokenizer
+from ia2.prompts.prompt import Ids, PromptTokenizer
 
 LABELS: list[Ids] = [(40, 7), (40, 41, 7), (40,), (55, 3, 40, 41, 90), (40, 41, 7)]
 """One begins others, one is a single token, two are equal."""

@@ -30,7 +30,7 @@ from ia2.methods import METHODS
 from ia2.models.generation import generate
 from ia2.models.hooked_model import HookedModel
 from ia2.models.loading import ModelCache
-from ia2.prompts.tokenization import Ids, TokenizedExample
+from ia2.prompts.prompt import Ids, TokenizedExample
 
 KINDS = ("act", "tok", "ia3-act", "prompt-act", "prefix-act")
 ENDS = {EOS, *range(60, 320, 7)}

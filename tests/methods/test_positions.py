@@ -23,7 +23,7 @@ from ia2.config import TrainConfig
 from ia2.methods import METHODS, Loss, Method, Phase
 from ia2.models.adapters import new_adapter, peft_config
 from ia2.models.hooked_model import HookedModel
-from ia2.prompts.tokenization import Ids, TokenizedExample
+from ia2.prompts.prompt import Ids, TokenizedExample
 from ia2.training.dataset import DistillationDataset, Matching
 from ia2.training.trainer import weighted
 

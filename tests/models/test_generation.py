@@ -23,8 +23,7 @@ from ia2.errors import UserError
 from ia2.methods import Adapter
 from ia2.models.generation import GenerationConfig, Stopper, generate
 from ia2.models.hooked_model import HookedModel
-from ia2.prompts.prompt import Prompt
-from ia2.prompts.tokenization import Ids, PromptTokenizer
+from ia2.prompts.prompt import Ids, Prompt, PromptTokenizer
 from ia2.tasks.base import Example
 
 

@@ -16,7 +16,7 @@ from ia2.errors import UserError
 from ia2.methods import Adapter
 from ia2.models.generation import check_context
 from ia2.models.hooked_model import HookedModel, attention_blocks, record_attention
-from ia2.prompts.tokenization import TokenizedExample
+from ia2.prompts.prompt import TokenizedExample
 from ia2.training.dataset import collate
 
 EXAMPLES = [

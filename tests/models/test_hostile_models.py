@@ -23,8 +23,7 @@ from ia2.methods import Adapter
 from ia2.models import loading
 from ia2.models.adapters import saved_adapter
 from ia2.models.loading import load_model, load_tokenizer, parts_on_disk
-from ia2.prompts import tokenization
-from ia2.prompts.prompt import Prompt
+from ia2.prompts.prompt import Prompt, PromptTokenizer
 from ia2.tasks.base import Example
 
 Build = Callable[[Path], object]
@@ -341,13 +340,13 @@ TEMPLATES = {
 def test_a_hostile_chat_template_is_refused_in_one_line(
     name: str, in_a_thread: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tokenization, "TEMPLATE_SECONDS", 0.5)
+    monkeypatch.setattr("ia2.prompts.prompt.TEMPLATE_SECONDS", 0.5)
     tokenizer = tiny_tokenizer()
     tokenizer.chat_template = TEMPLATES[name]
     prompt = Prompt((), Example(0, "Input: France\nOutput:", " Paris"))
 
     def render() -> object:
-        return tokenization.PromptTokenizer(tokenizer, chat=True).prompt(prompt)
+        return PromptTokenizer(tokenizer, chat=True).prompt(prompt)
 
     with ThreadPoolExecutor(1) as pool:
         message = assert_told(pool.submit(render).result if in_a_thread else render)

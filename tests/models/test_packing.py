@@ -27,7 +27,7 @@ from ia2.models.packing import (
     prefill_prefixes,
     prefix_groups,
 )
-from ia2.prompts.tokenization import Ids
+from ia2.prompts.prompt import Ids
 
 # Prefixes
 

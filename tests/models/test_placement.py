@@ -23,7 +23,7 @@ from ia2.methods import Adapter
 from ia2.models.generation import GenerationConfig, generate
 from ia2.models.hooked_model import HookedModel, Model, device_of
 from ia2.models.loading import load_model
-from ia2.prompts.tokenization import Ids, TokenizedExample
+from ia2.prompts.prompt import Ids, TokenizedExample
 from ia2.training.dataset import collate
 from ia2.training.targets import add_kinds, collect
 

@@ -8,8 +8,7 @@ from tiny import BOS, EOS, PREFIXING, BlankLine, TokenizerKind, tiny_tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from ia2.errors import UserError
-from ia2.prompts.prompt import Prompt, prompt_pieces, prompt_text
-from ia2.prompts.tokenization import PromptTokenizer
+from ia2.prompts.prompt import Prompt, PromptTokenizer, prompt_pieces, prompt_text
 from ia2.tasks.base import Example
 
 KINDS = get_args(TokenizerKind)

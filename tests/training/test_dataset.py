@@ -15,7 +15,7 @@ from ia2.methods import Loss
 from ia2.models.adapters import new_adapter, peft_config
 from ia2.models.hooked_model import HookedModel
 from ia2.models.loading import LanguageModel
-from ia2.prompts.tokenization import Ids, TokenizedExample
+from ia2.prompts.prompt import Ids, TokenizedExample
 from ia2.training.dataset import DistillationDataset, Matching, budget_batches, collate, from_targets, gather
 from ia2.training.targets import Targets, add_kinds
 from ia2.training.trainer import batch_losses, weighted

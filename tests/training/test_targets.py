@@ -16,7 +16,7 @@ from ia2.methods import Kind
 from ia2.models.generation import GenerationConfig
 from ia2.models.hooked_model import HookedModel
 from ia2.models.loading import LanguageModel
-from ia2.prompts.tokenization import Ids
+from ia2.prompts.prompt import Ids
 from ia2.training.targets import (
     Targets,
     add_kinds,

@@ -22,7 +22,7 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from ia2.models.hooked_model import ARCHITECTURES, HookedModel, attention_blocks, device_of, rows_of
-from ia2.prompts.tokenization import Ids
+from ia2.prompts.prompt import Ids
 
 # Prefixes
 
