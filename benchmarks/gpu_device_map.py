@@ -31,7 +31,7 @@ from ia2.models.generation import GenerationConfig
 from ia2.models.hooked_model import HookedModel
 from ia2.models.loading import load_model
 from ia2.models.stacked_lora import trainable_adapters
-from ia2.prompts.tokenization import Ids
+from ia2.prompts.prompt import Ids
 from ia2.training.dataset import from_targets
 from ia2.training.targets import Targets, collect
 from ia2.training.trainer import History, TrainingRun, train

@@ -43,7 +43,7 @@ if TYPE_CHECKING:  # reports read the records below and never import torch: a fu
 
     from ia2.models.hooked_model import HookedModel
     from ia2.models.loading import LanguageModel
-    from ia2.prompts.tokenization import TokenizedExample
+    from ia2.prompts.prompt import TokenizedExample
     from ia2.training.trained_run import TrainedRun
 
 log = logging.getLogger(__name__)
@@ -305,7 +305,7 @@ def read_shared_prompts(
     """Prompts of the models of these names, and responses of the teacher, which are decoded once and kept."""
     from ia2.models.generation import GenerationConfig
     from ia2.models.hooked_model import HookedModel
-    from ia2.prompts.tokenization import TokenizedExample
+    from ia2.prompts.prompt import TokenizedExample
     from ia2.training.targets import load_or_collect
 
     bare = read_evaluation_set(root, asked.eval_dataset, asked.num_eval_examples)

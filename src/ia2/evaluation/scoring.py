@@ -30,7 +30,7 @@ from ia2.models.generation import GenerationConfig, check_context, generate, run
 from ia2.models.hooked_model import HookedModel
 from ia2.models.loading import LanguageModel
 from ia2.models.packing import DecodingState, StepOutput
-from ia2.prompts.tokenization import Ids
+from ia2.prompts.prompt import Ids
 
 ENDED = 2
 """A number of tokens (T) above 1, with which the ids of an answer include the token that ends it."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import pad as padded
 
 from ia2.methods import Loss
-from ia2.prompts.tokenization import Ids, TokenizedExample
+from ia2.prompts.prompt import Ids, TokenizedExample
 from ia2.training.targets import Targets
 
 

@@ -17,9 +17,8 @@ from ia2.methods import Kind, Phase
 from ia2.models.generation import GenerationConfig
 from ia2.models.hooked_model import HookedModel, select_layers
 from ia2.models.loading import LanguageModel, ModelCache
-from ia2.prompts.prompt import Prompt
+from ia2.prompts.prompt import Ids, Prompt, PromptTokenizer
 from ia2.prompts.splits import Split, load_split
-from ia2.prompts.tokenization import Ids, PromptTokenizer
 from ia2.tasks.base import Example, TaskSpec
 from ia2.tasks.pool import load_pool
 from ia2.training.dataset import DistillationDataset, Matching, from_targets

@@ -30,7 +30,7 @@ from ia2.methods import Kind
 from ia2.models.generation import GenerationConfig, generate, teacher_forced
 from ia2.models.hooked_model import HookedModel
 from ia2.models.packing import StepOutput
-from ia2.prompts.tokenization import Ids, TokenizedExample
+from ia2.prompts.prompt import Ids, TokenizedExample
 
 log = logging.getLogger(__name__)
 
