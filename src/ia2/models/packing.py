@@ -254,7 +254,8 @@ class DecodingState:
     """R active prompts in N packed rows: their cache, its slot layout [2, N, K] (see `attention_masks`), their places.
 
     A prompt's number is its place in the batch at the start. `packed_row`, `owner` (its number) and `position` (of its
-    next token) have an entry for each active prompt, in the order of the packed rows.
+    next token) have an entry for each active prompt, in the order of the packed rows. `suffixes` are the ids after the
+    prefixes, end to end, of `lengths` [R].
     """
 
     def __init__(
