@@ -128,7 +128,10 @@ class LanguageModel:
 
 @dataclass(eq=False)
 class ModelCache:
-    """Base models in memory: loads on demand and keeps the last one, so that a command over many runs loads once."""
+    """Base models in memory: loads on demand and keeps the last one, so that a command over many runs loads once.
+
+    `num_loaded` counts the loads.
+    """
 
     num_loaded: int = 0
     _kept: tuple[ModelConfig, LanguageModel] | None = None
