@@ -356,10 +356,10 @@ def forced_activations(hooked: HookedModel, examples: Sequence[TokenizedExample]
     from ia2.models.generation import teacher_forced
 
     found: dict[int, Tensor] = {}
-    for rows, outputs in teacher_forced(hooked, examples, token_budget, activations=True):
-        assert outputs.activations is not None
+    for rows, _, activations in teacher_forced(hooked, examples, token_budget, activations=True):
+        assert activations is not None
         lengths = [len(examples[row].response) for row in rows]
-        found.update(zip(rows, outputs.activations.split(lengths, dim=1), strict=True))
+        found.update(zip(rows, activations.split(lengths, dim=1), strict=True))
     return torch.cat([found[row] for row in range(len(examples))], dim=1)
 
 
