@@ -30,10 +30,7 @@ OPENINGS = {"what", "which", "whether", "how", "where", "who", "whose", "why"}
 """A docstring opens with a noun or an imperative verb, never with one of these."""
 PHRASES = re.compile(r"\b(stands?|lies|so many|comes? to|(is|are) told|tells?|as it is|as they are)\b", re.IGNORECASE)
 """Words of no meaning of their own."""
-NAMES_OF_TWO_THINGS: dict[str, str] = {
-    "train": "the loop over runs, and the command that reads their inputs and writes their folders",
-    "collect": "targets from a teacher, and the command that does so for a split",
-}
+NAMES_OF_TWO_THINGS: dict[str, str] = {}
 """Public names that are allowed to stand for two things, and the reason why."""
 
 Node = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef

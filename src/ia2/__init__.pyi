@@ -1,5 +1,8 @@
+from .commands.data import create_all as create_all
+from .commands.data import prepare_all as prepare_all
 from .commands.merge import merge_adapter as merge_adapter
 from .commands.predict import Prediction as Prediction
+from .commands.train import train as train
 from .config import CreateConfig as CreateConfig
 from .config import DemoConfig as DemoConfig
 from .config import EvaluateConfig as EvaluateConfig
@@ -17,8 +20,6 @@ from .config import SweepConfig as SweepConfig
 from .config import TrainConfig as TrainConfig
 from .errors import MachineError as MachineError
 from .errors import UserError as UserError
-from .flows.data import create_all as create_all
-from .flows.data import prepare_all as prepare_all
 from .flows.demo import demo as demo
 from .flows.evaluation import evaluate as evaluate
 from .flows.fitting import Adapter as Adapter
@@ -30,7 +31,6 @@ from .flows.reporting import write_report as write_report
 from .flows.similarity import similarity as similarity
 from .flows.subspace import subspace as subspace
 from .flows.sweep.sweeping import sweep as sweep
-from .flows.training import train as train
 from .models.loading import LanguageModel as LanguageModel
 from .models.loading import ModelCache as ModelCache
 from .models.loading import load_model as load_model

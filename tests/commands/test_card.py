@@ -13,9 +13,9 @@ from tiny_runs import assert_whole, evaluation, leftovers, training, write_datas
 from ia2 import store
 from ia2.cli import main
 from ia2.commands.predict import predict
+from ia2.commands.train import train
 from ia2.config import ModelConfig
 from ia2.flows.evaluation import evaluate
-from ia2.flows.training import train
 from ia2.models.loading import ModelCache
 from ia2.report.cards import NOT_MEASURED, part_of
 from ia2.training.trained_run import read_trained_run

@@ -18,6 +18,7 @@ from tiny_runs import evaluation, training
 from undrawn import draw_nothing
 
 from ia2 import store
+from ia2.commands.train import train
 from ia2.config import PredictConfig, ReportConfig, ResultsConfig, SimilarityConfig, SubspaceConfig
 from ia2.errors import MachineError, UserError
 from ia2.flows.evaluation import evaluate
@@ -26,7 +27,6 @@ from ia2.flows.reporting import write_report
 from ia2.flows.results import gather
 from ia2.flows.similarity import similarity
 from ia2.flows.subspace import subspace
-from ia2.flows.training import train
 from ia2.models.loading import ModelCache
 
 ACT = "outputs/act/capitals/[!.]*"

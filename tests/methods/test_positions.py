@@ -23,7 +23,7 @@ from ia2.methods import METHODS, Loss, Method, Phase
 from ia2.models.adapters import new_adapter, peft_config, trainable_parameters
 from ia2.models.hooked_model import HookedModel
 from ia2.prompts.tokenization import Ids, TokenizedExample
-from ia2.training.dataset import DistillationDataset, Matching
+from ia2.training.dataset import DistillationDataset
 from ia2.training.trainer import weighted
 
 PROMPTS, RESPONSES = (4, 9, 6, 1, 5), (2, 1, 5, 3, 1)
@@ -195,13 +195,13 @@ def test_the_top_k_tend_to_all(top_k: int) -> None:
     generator = torch.Generator().manual_seed(3)
     hidden = torch.randn(TOTAL, 32, generator=generator)
 
-    def loss(hooked: HookedModel, top: int | None) -> Tensor:
+    def loss(hooked: HookedModel, top: int | str) -> Tensor:
         return example_losses(
-            hooked, DistillationDataset(EXAMPLES, None, hidden, Matching(top_k=top)), range(5), {"tokl": 1.0}
+            hooked, DistillationDataset(EXAMPLES, None, hidden), range(5), {"tokl": 1.0}, tokl_top_k=top
         )["tokl"]
 
     with student_of(tiny_model("llama"), "tokl") as (_, hooked), torch.no_grad():
-        full, some, fewer = loss(hooked, None), loss(hooked, top_k), loss(hooked, max(1, top_k // 3))
+        full, some, fewer = loss(hooked, "all"), loss(hooked, top_k), loss(hooked, max(1, top_k // 3))
     if top_k >= 328:
         assert torch.equal(full, some)
     elif top_k > 1:
@@ -211,16 +211,16 @@ def test_the_top_k_tend_to_all(top_k: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
-@pytest.mark.parametrize("top_k", [None, 5])
-def test_distributions_are_matched_in_every_dtype(dtype: torch.dtype, top_k: int | None) -> None:
+@pytest.mark.parametrize("top_k", ["all", 5])
+def test_distributions_are_matched_in_every_dtype(dtype: torch.dtype, top_k: int | str) -> None:
     generator = torch.Generator().manual_seed(3)
     hidden = torch.randn(TOTAL, 32, generator=generator)
-    exact = DistillationDataset(EXAMPLES, None, hidden, Matching(top_k=top_k))
-    lessons = DistillationDataset(EXAMPLES, None, hidden.to(dtype), Matching(top_k=top_k))
+    exact = DistillationDataset(EXAMPLES, None, hidden)
+    lessons = DistillationDataset(EXAMPLES, None, hidden.to(dtype))
     with student_of(tiny_model("llama"), "tokl") as (_, hooked), torch.no_grad():
-        expected = example_losses(hooked, exact, range(5), {"tokl": 1.0})["tokl"]
+        expected = example_losses(hooked, exact, range(5), {"tokl": 1.0}, tokl_top_k=top_k)["tokl"]
     with student_of(tiny_model("llama").to(dtype), "tokl") as (student, hooked):
-        found = example_losses(hooked, lessons, range(5), {"tokl": 1.0})["tokl"]
+        found = example_losses(hooked, lessons, range(5), {"tokl": 1.0}, tokl_top_k=top_k)["tokl"]
         found.sum().backward()
         assert all(parameter.grad is not None for parameter in trainable_parameters(student).values())
     assert found.dtype == torch.float32
@@ -260,15 +260,15 @@ def test_a_student_equal_to_its_teacher_is_pulled_nowhere() -> None:
             assert abs(losses[0]) < 1e-5 * losses[1]
 
 
-@pytest.mark.parametrize("layers", [(0,), (1,), (0, 1)])
-def test_only_the_chosen_layers_are_matched(layers: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("layers", ["0", "1", "0-1"])
+def test_only_the_chosen_layers_are_matched(layers: str) -> None:
     with student_of(tiny_model("llama"), "act") as (student, hooked), torch.no_grad():
         plain = lessons_of(plainly(student))
         assert plain.activations is not None
         plain.activations[:, 1] += MARK
-        lessons = DistillationDataset(EXAMPLES, plain.activations, None, Matching(layers=layers))
-        loss = example_losses(hooked, lessons, range(5), {"act": 1.0})["act"]
-    assert loss.tolist() == pytest.approx([MARK**2 if 1 in layers else 0.0] * 5, rel=1e-5, abs=1e-7)
+        lessons = DistillationDataset(EXAMPLES, plain.activations)
+        loss = example_losses(hooked, lessons, range(5), {"act": 1.0}, layers=layers)["act"]
+    assert loss.tolist() == pytest.approx([MARK**2 if "1" in layers else 0.0] * 5, rel=1e-5, abs=1e-7)
 
 
 def test_act_norm_divides_a_layer_s_error_by_its_target_s_size() -> None:
@@ -277,8 +277,8 @@ def test_act_norm_divides_a_layer_s_error_by_its_target_s_size() -> None:
         plains = plainly(student)
         targets = lessons_of(plains).activations
         assert targets is not None
-        lessons = DistillationDataset(EXAMPLES, targets + MARK, None, Matching(act_norm="layer"))
-        loss = example_losses(hooked, lessons, range(5), {"act": 1.0})["act"]
+        lessons = DistillationDataset(EXAMPLES, targets + MARK)
+        loss = example_losses(hooked, lessons, range(5), {"act": 1.0}, act_norm="layer")["act"]
     expected = [sum(MARK**2 / (layer + MARK).square().mean().item() for layer in plain.activations) for plain in plains]
     assert loss.tolist() == pytest.approx(expected, rel=1e-5)
 

@@ -1,13 +1,12 @@
 """What a phase trains on: batches against single examples, and a student that sees what its teacher saw."""
 
-from dataclasses import replace
 from typing import Literal
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from losses_of import example_losses
+from losses_of import example_losses, matching
 from made_up_ids import made_up_ids
 
 from ia2.config import TrainConfig
@@ -16,7 +15,7 @@ from ia2.models.adapters import new_adapter, peft_config
 from ia2.models.hooked_model import HookedModel
 from ia2.models.loading import LanguageModel
 from ia2.prompts.tokenization import Ids, TokenizedExample
-from ia2.training.dataset import DistillationDataset, Matching, budget_batches, collate, from_targets, gather
+from ia2.training.dataset import DistillationDataset, budget_batches, collate, from_targets, gather
 from ia2.training.targets import Targets, add_kinds
 from ia2.training.trainer import batch_losses, weighted
 
@@ -196,13 +195,12 @@ def test_padding_to_a_shape_changes_no_loss_and_no_gradient(
     teacher: HookedModel, lessons: DistillationDataset, act_norm: Literal["none", "layer"]
 ) -> None:
     """Entries of a gradient round by the size of the largest, of which small ones are sums."""
-    matched = replace(lessons, matching=Matching(act_norm=act_norm))
-    batch = gather({0: matched}, {0: [4, 0, 3]}, ALL)
+    batch = gather({0: lessons}, {0: [4, 0, 3]}, ALL)
     num_rows, num_tokens, num_positions = batch.shape
     padded = batch.pad_to(num_tokens + 5, num_positions + 7)
     assert padded.shape == (num_rows, num_tokens + 5, num_positions + 7)
     weights = [layer.self_attn.q_proj.weight.requires_grad_() for layer in teacher.base.model.layers]
-    expected, found = (batch_losses(teacher, one, ALL) for one in (batch, padded))
+    expected, found = (batch_losses(teacher, matching(act_norm=act_norm), one, ALL) for one in (batch, padded))
     assert expected.keys() == found.keys() == ALL.keys()
     for name, values in expected.items():
         torch.testing.assert_close(found[name], values, rtol=1e-4, atol=1e-6)

@@ -18,10 +18,9 @@ from ia2.methods import TOK, Loss, Phase
 from ia2.models.adapters import peft_config, saved_adapter
 from ia2.models.hooked_model import HookedModel
 from ia2.models.stacked_lora import StackedLora, trainable_adapters
-from ia2.training import trainer
 from ia2.training.dataset import DistillationDataset, from_targets
 from ia2.training.targets import Targets, add_kinds
-from ia2.training.trainer import History, TrainingRun, TrainOutput, train
+from ia2.training.trainer import History, TrainingRun, train_in_lockstep
 
 QUESTIONS, ANSWERS = (
     made_up_ids("questions", 4, 7, 5, 3, 6, 5, 4, 8),
@@ -57,7 +56,7 @@ def brisk(**changes: Any) -> TrainConfig:
 @dataclass
 class Outcome:
     student: StackedLora
-    output: TrainOutput
+    output: TrainingRun
     history: list[History]
     evaluated: dict[int, dict[str, Tensor]]
     """The weights at each evaluation, by step."""
@@ -88,10 +87,12 @@ def run(student: StackedLora, settings: TrainConfig, datasets: Datasets = DATASE
         if "dev_loss" in entry:
             evaluated[int(entry["step"])] = student.state(0)
 
-    (ended,) = train([TrainingRun(settings, phase, *datasets, student.parameters(0), note=note)], student)
+    (ended,) = train_in_lockstep([TrainingRun(settings, phase, *datasets, student.parameters(0), note=note)], student)
     if ended.error is not None:
         raise ended.error
-    return Outcome(student, ended.finish(), history, evaluated)
+    stored = ended.finish()
+    assert stored == {key: getattr(ended, key) for key in stored} | {"seconds": round(ended.seconds, 3)}
+    return Outcome(student, ended, history, evaluated)
 
 
 def fresh_run(settings: TrainConfig, seed: int = 0) -> dict[str, Tensor]:
@@ -107,8 +108,8 @@ def equal(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
 
 def scripted(monkeypatch: pytest.MonkeyPatch, losses: Sequence[float]) -> None:
     """Dev losses as written, one for each evaluation: no rounding decides which is the best."""
-    script = iter(losses)
-    monkeypatch.setattr(trainer, "mean_losses", lambda datasets, *_: {0: {"tok": next(script)}} if datasets else {})
+    script, judge = iter(losses), TrainingRun.judge
+    monkeypatch.setattr(TrainingRun, "judge", lambda run, _: judge(run, {"tok": next(script)}))
 
 
 def test_the_lowest_dev_loss_is_the_best(student: StackedLora) -> None:
@@ -285,7 +286,7 @@ def test_the_best_weights_come_back_bit_for_bit(monkeypatch: pytest.MonkeyPatch,
         def note(entry: History) -> None:
             seen[int(entry["step"])] = [parameter.detach().clone() for parameter in parameters]
 
-        (ended,) = train([TrainingRun(settings, TOK, *DATASETS, parameters, note=note)], adapters)
+        (ended,) = train_in_lockstep([TrainingRun(settings, TOK, *DATASETS, parameters, note=note)], adapters)
         last = [parameter.detach().clone() for parameter in parameters]
         ended.finish()
         kept = [parameter.detach().clone() for parameter in parameters]

@@ -6,7 +6,7 @@ Nothing reads it and no digest is of it: a run is the same run with any card.
 from pathlib import Path
 
 from ia2 import store
-from ia2.report.cards import CARD, NOT_MEASURED, measured_part, model_card, part_of, read_subject, with_part
+from ia2.report.cards import CARD, NOT_MEASURED, measured_part, model_card, part_of, with_part
 from ia2.report.results import Record, read_record
 from ia2.store.measurements import visible
 from ia2.training.trained_run import TrainedRun, read_trained_run
@@ -28,7 +28,7 @@ def refresh_card(root: Path, folder: Path) -> None:
         if path.exists():
             card = path.read_text(encoding="utf-8")
         else:  # the run is older than cards are
-            card = model_card(read_subject(folder, trained.labels_used))
+            card = model_card(trained.description, store.read_object(folder / "final_loss_statistics.json"))
         with store.atomic_write(path) as temporary:
             temporary.write_text(with_part(card, part), encoding="utf-8")
 

@@ -129,7 +129,9 @@ def evaluate_run(root: Path, job: EvaluationJob, lm: LanguageModel, token_budget
         "eval": dataclasses.asdict(spec),
         "run": None if trained is None else trained.description["config"],
         "train": None if trained is None else _training(trained.folder),
-        "labels_used": trained.labels_used if trained else {"train": shown, "dev": 0},
+        "labels_used": {"train": shown, "dev": 0}
+        if trained is None
+        else trained.config.labels_used(trained.description["num_dev_used"]),
         "base": lm.description,
         "num_examples": len(bare.prompts),
         "label_scores": labels and labels.rule,

@@ -134,6 +134,11 @@ class TrainConfig(TrainingOptions):
         """Number of labelled examples, which are the demonstrations: N."""
         return self.num_labelled_samples if self.ldr_mode else self.num_train_examples
 
+    def labels_used(self, num_dev: int) -> dict[str, int]:
+        """Gold labels that go in: the N of the demonstrations, and the dev labels where a phase is judged by them."""
+        labelled = any(phase.uses_ground_truth(self.label_type) for phase in self.method.phases)
+        return {"train": self.num_labels, "dev": num_dev if labelled else 0}
+
     @model_validator(mode="after")
     def _combination(self) -> "TrainConfig":
         method = parse_method(self.training_method)

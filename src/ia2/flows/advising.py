@@ -9,9 +9,9 @@ import logging
 from pathlib import Path
 
 from ia2 import store
+from ia2.commands.data import name_of
 from ia2.config import EvaluateConfig, HpSelection
 from ia2.errors import UserError
-from ia2.flows.data import name_of
 from ia2.flows.evaluation import evaluate
 from ia2.flows.records import readable_records
 from ia2.flows.selection import select_runs

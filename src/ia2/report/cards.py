@@ -8,7 +8,6 @@ same run has the same card.
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from ia2.report.quantities import shown_as
 from ia2.report.results import PASSES, Record
 from ia2.report.styles import in_words
 from ia2.report.templates import render_text
-from ia2.store import read_description, read_object
 from ia2.tasks.base import TaskSpec
 
 CARD = "README.md"
@@ -39,26 +37,13 @@ SAID_ELSEWHERE = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Subject:
-    """What a card is about: the content of run.json and of final_loss_statistics.json, the gold labels that went
-    in, and, for a merged model, what merging changed."""
+def model_card(
+    description: Mapping[str, Any], outcome: Mapping[str, Any], measured: str = NOT_MEASURED, merging: str = ""
+) -> str:
+    """The whole card of a run, given the content of its run.json and final_loss_statistics.json.
 
-    description: Mapping[str, Any]
-    outcome: Mapping[str, Any]
-    labels_used: Mapping[str, int]
-    merging: str = ""
-
-
-def read_subject(folder: Path, labels_used: Mapping[str, int], merging: str = "") -> Subject:
-    """The run in `folder`."""
-    description = read_description(folder, tensors=False)
-    return Subject(description, read_object(folder / "final_loss_statistics.json"), labels_used, merging)
-
-
-def model_card(subject: Subject, measured: str = NOT_MEASURED) -> str:
-    """The whole card; `measured` is the part about evaluations."""
-    description = subject.description
+    `measured` is the part about evaluations; `merging` reports, for a merged model, the change that merging made.
+    """
     data = {"source": "", "licence": "", **description.get("data", {})}  # a run may be older than they are
     config = TrainConfig.model_validate(description["config"])
     return render_text(
@@ -71,11 +56,11 @@ def model_card(subject: Subject, measured: str = NOT_MEASURED) -> str:
         has_teacher=any(phase.kinds(config.label_type) for phase in config.method.phases),
         fields=", ".join(f"{key} {value}" for key, value in _settings(config).items()),
         data={**data, "id": _dataset_id(config.dataset, data["source"] or "")},
-        labels_used=subject.labels_used,
-        outcome=subject.outcome,
-        merging=subject.merging,
+        labels_used=config.labels_used(description["num_dev_used"]),
+        outcome=outcome,
+        merging=merging,
         versions=", ".join(f"{name} {version}" for name, version in description["versions"].items()),
-        measured=measured if subject.merging else _between_marks(measured),
+        measured=measured if merging else _between_marks(measured),
         prompt=_prompt(TaskSpec.model_validate(description["task"])),
         command=_without_place(config.command("train"), config.model_id),
     )

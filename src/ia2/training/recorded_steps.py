@@ -47,7 +47,7 @@ class CudaGraphs:
         if num_positions > num_rows:
             num_positions = -(-num_positions // STEP_OF_POSITIONS) * STEP_OF_POSITIONS
         batch = batch.pad_to(-(-num_tokens // STEP_OF_TOKENS) * STEP_OF_TOKENS, num_positions)
-        key = (batch.shape, tuple(batch.counts.items()), batch.matching, tuple(losses), coefficients is None)
+        key = (batch.shape, tuple(batch.counts.items()), tuple(losses), coefficients is None)
         self._seen[key] += 1
         if self._seen[key] < WORTH:
             return self.compute(batch, losses, coefficients)

@@ -27,7 +27,6 @@ from tqdm import tqdm
 from ia2 import store
 from ia2.errors import UserError
 from ia2.methods import Kind
-from ia2.models.decoding_state import StepOutput
 from ia2.models.generation import GenerationConfig, generate, teacher_forced
 from ia2.models.hooked_model import HookedModel
 from ia2.prompts.tokenization import Ids, TokenizedExample
@@ -60,6 +59,8 @@ class Targets:
 
 # Collecting
 
+Keep = Callable[[Sequence[int], Tensor | None, Tensor, bool], None]
+
 
 class TensorStreamWriter:
     """Records of one shape, appended to the rows that they belong to and written in the order of rows at the end.
@@ -75,18 +76,19 @@ class TensorStreamWriter:
         self._num_records = 0
         self._dtype, self._shape = torch.float32, torch.Size()
 
-    def append(self, rows: Sequence[int], records: Tensor) -> None:
-        """Add to each row, in turn, one of the records [R, ...]; a row may come several times."""
+    def append(self, rows: Sequence[int], records: Tensor, anew: bool = False) -> None:
+        """Add to each row, in turn, one of the records [R, ...]; a row may come several times.
+
+        A batch may be begun again: with `anew` what these rows have is forgotten.
+        """
+        if anew:
+            for row in rows:
+                self._places.pop(row, None)
         self._dtype, self._shape = records.dtype, records.shape[1:]
         self.file.write(records.contiguous().cpu().view(torch.uint8).numpy().data)
         for row in rows:
             self._places.setdefault(row, array("q")).append(self._num_records)
             self._num_records += 1
-
-    def forget(self, rows: Sequence[int]) -> None:
-        """Let nothing that was appended to these rows count."""
-        for row in rows:
-            self._places.pop(row, None)
 
     def write(self, path: Path, name: str) -> None:
         """Write one tensor [M, ...] of that name: the records of the rows in their order, as a safetensors file."""
@@ -103,42 +105,28 @@ class TensorStreamWriter:
                 stream.write(os.pread(self.file.fileno(), size, place * size))
 
 
-class _Recording:
-    """An observer of decoding that keeps activations and hidden states on the disk."""
-
-    def __init__(self, writers: Mapping[Kind, TensorStreamWriter]) -> None:
-        self.writers = writers
-        self.activations = "activations" in writers
-
-    def see(self, seen: StepOutput) -> None:
-        self.keep(seen.rows, seen.activations, seen.hidden_states, anew=not seen.step)
-
-    def keep(self, rows: Sequence[int], activations: Tensor | None, hidden_states: Tensor, anew: bool) -> None:
-        """Add to each row what was seen at its next position: activations [L, R, D], hidden states [R, D].
-
-        A batch may be begun again: with `anew` what these rows have is forgotten.
-        """
-        for kind, writer in self.writers.items():
-            if anew:
-                writer.forget(rows)
-            if kind == "distributions":
-                writer.append(rows, hidden_states)
-            elif activations is not None:
-                writer.append(rows, activations.transpose(0, 1))
-
-
 @contextmanager
-def _recording(kinds: Collection[Kind], folder: Path | None) -> Iterator[tuple[_Recording, dict[str, Tensor]]]:
-    """Record `kinds`; at the end each has its file in `folder`, and is in the dictionary, memory-mapped."""
+def _recording(kinds: Collection[Kind], folder: Path | None) -> Iterator[tuple[Keep, dict[str, Tensor]]]:
+    """Record `kinds`; at the end each has its file in `folder`, and is in the dictionary, memory-mapped.
+
+    Yields the function that adds to each row what was seen at its next position: activations [L, R, D], hidden
+    states [R, D].
+    """
     with ExitStack() as stack:
         place = folder or Path(stack.enter_context(TemporaryDirectory()))
-        writers: dict[Kind, TensorStreamWriter] = {
-            kind: TensorStreamWriter(place) for kind in sorted(kinds) if kind != "tokens"
-        }
+        writers = {kind: TensorStreamWriter(place) for kind in sorted(kinds) if kind != "tokens"}
         for writer in writers.values():
             stack.enter_context(writer.file)
+
+        def keep(rows: Sequence[int], activations: Tensor | None, hidden_states: Tensor, anew: bool) -> None:
+            for kind, writer in writers.items():
+                if kind == "distributions":
+                    writer.append(rows, hidden_states, anew)
+                elif activations is not None:
+                    writer.append(rows, activations.transpose(0, 1), anew)
+
         found: dict[str, Tensor] = {}
-        yield _Recording(writers), found
+        yield keep, found
         for kind, writer in writers.items():
             writer.write(_file(place, kind), kind)
             found |= _mapped(place, kind)
@@ -158,9 +146,15 @@ def collect(  # noqa: PLR0913 - what is generated, what is recorded of it, and w
     Memory holds one step of it: the rest is in `folder`, in the files that `register` lets count (None: in files
     that vanish with the targets).
     """
-    with _recording(kinds, folder) as (recording, found):
-        watch, activations = recording.see, recording.activations
-        responses = generate(hooked, prompts, how, watch, activations=activations, progress=progress)
+    with _recording(kinds, folder) as (keep, found):
+        responses = generate(
+            hooked,
+            prompts,
+            how,
+            lambda seen: keep(seen.rows, seen.activations, seen.hidden_states, seen.step == 0),
+            activations="activations" in kinds,
+            progress=progress,
+        )
     return Targets(tuple(responses), found.get("activations"), found.get("distributions"))
 
 
@@ -169,11 +163,11 @@ def add_kinds(
 ) -> Targets:
     """Targets that hold `kinds` too, by teacher-forcing the stored responses; `folder` as in `collect`."""
     examples = [TokenizedExample(*pair) for pair in zip(prompts, targets.responses, strict=True)]
-    with _recording(kinds, folder) as (recording, found):
-        for rows, outputs in teacher_forced(hooked, examples, activations=recording.activations):
+    with _recording(kinds, folder) as (keep, found):
+        for rows, outputs in teacher_forced(hooked, examples, activations="activations" in kinds):
             positions = [row for row in rows for _ in examples[row].response]
             seen = None if outputs.activations is None else outputs.activations.cpu()  # a copy there may not fit
-            recording.keep(positions, seen, outputs.hidden_states, anew=True)
+            keep(positions, seen, outputs.hidden_states, True)
     activations = found.get("activations", targets.activations)
     return Targets(targets.responses, activations, found.get("distributions", targets.hidden_states))
 
