@@ -21,12 +21,12 @@ from typing import Any
 
 from undrawn import draw_nothing
 
+import ia2.commands.evaluation
 import ia2.commands.merge
-import ia2.flows.evaluation
+import ia2.commands.prediction
+import ia2.commands.reparsing
+import ia2.commands.similarity
 import ia2.flows.fitting
-import ia2.flows.prediction
-import ia2.flows.reparsing
-import ia2.flows.similarity
 import ia2.flows.sweep.sweeping
 import ia2.flows.training  # noqa: F401
 from ia2 import cli

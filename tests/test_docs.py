@@ -17,6 +17,10 @@ import pandas as pd
 import pytest
 
 from ia2.cli import SUBCOMMANDS
+from ia2.commands.data import create_all, prepare_all
+from ia2.commands.evaluation import evaluate
+from ia2.commands.similarity import similarity
+from ia2.commands.subspace import subspace
 from ia2.config import (
     CreateConfig,
     EvaluateConfig,
@@ -27,10 +31,6 @@ from ia2.config import (
     TrainConfig,
 )
 from ia2.errors import MachineError
-from ia2.flows.data import create_all, prepare_all
-from ia2.flows.evaluation import evaluate
-from ia2.flows.similarity import similarity
-from ia2.flows.subspace import subspace
 from ia2.flows.sweep.schedule import End
 from ia2.flows.sweep.sweeping import sweep
 from ia2.flows.training import train

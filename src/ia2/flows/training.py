@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ia2 import store
+from ia2.commands.data import ensure_pool, ensure_split
 from ia2.commands.train import train_run, train_runs
 from ia2.config import CONTINUE_SAME, TrainConfig
 from ia2.errors import UserError
-from ia2.flows.data import ensure_pool, ensure_split
 from ia2.models.loading import ModelCache
 from ia2.prompts.splits import LowDataSplitSpec, SplitSpec
 from ia2.tasks.pool import load_pool

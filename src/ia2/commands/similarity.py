@@ -15,13 +15,13 @@ from pathlib import Path
 from ia2 import store
 from ia2.analysis.pairing import together
 from ia2.analysis.similarity import MISSING, SCHEMA, Comparison, Similarity, compare, comparisons_with
+from ia2.commands.data import ensure_data
+from ia2.commands.evaluation_plan import by_name
+from ia2.commands.failures import Failure, raise_failures, telling_memory
+from ia2.commands.selection import select_some
 from ia2.config import ModelConfig, SimilarityConfig
 from ia2.errors import MachineError, UserError
 from ia2.evaluation.evaluation_set import EvaluationSpec
-from ia2.flows.data import ensure_data
-from ia2.flows.evaluation_plan import by_name
-from ia2.flows.failures import Failure, raise_failures, telling_memory
-from ia2.flows.selection import select_some
 from ia2.models.adapters import saved_adapter
 from ia2.models.loading import LanguageModel, ModelCache
 from ia2.report.analysis_tables import similarity_table

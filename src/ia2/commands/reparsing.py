@@ -6,10 +6,10 @@ from pathlib import Path
 
 from ia2 import store
 from ia2.commands.card import is_behind, refresh_card
+from ia2.commands.data import name_of
 from ia2.commands.reparse import Reparsed, original_of, parse_again, parser_name, replace_record, restore_cut
 from ia2.config import ReparseConfig
 from ia2.errors import UserError
-from ia2.flows.data import name_of
 from ia2.report.results import Record, read_results
 from ia2.tasks import task
 from ia2.tasks.answers import PARSERS

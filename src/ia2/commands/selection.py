@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ia2 import store
+from ia2.commands.data import name_of
 from ia2.config import SelectionConfig, TrainConfig
 from ia2.errors import UserError
-from ia2.flows.data import name_of
 from ia2.training.trained_run import TrainedRun, read_trained_run
 
 FILTERS = {

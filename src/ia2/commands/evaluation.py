@@ -12,12 +12,12 @@ from typing import Any
 
 from ia2 import store
 from ia2.commands.card import is_behind, refresh_card
+from ia2.commands.data import ensure_data
 from ia2.commands.evaluate import EvaluationJob, evaluate_run, write_record
+from ia2.commands.evaluation_plan import Plan, is_made_meanwhile, plan
+from ia2.commands.failures import Failure, raise_failures, telling_memory
 from ia2.config import EvaluateConfig, ModelConfig
 from ia2.errors import MachineError, UserError
-from ia2.flows.data import ensure_data
-from ia2.flows.evaluation_plan import Plan, is_made_meanwhile, plan
-from ia2.flows.failures import Failure, raise_failures, telling_memory
 from ia2.models.loading import LanguageModel, ModelCache
 from ia2.training.trained_run import read_trained_run
 
