@@ -18,6 +18,9 @@ import pytest
 
 from ia2.cli import SUBCOMMANDS
 from ia2.commands.data import create_all, prepare_all
+from ia2.commands.evaluation import evaluate
+from ia2.commands.similarity import similarity
+from ia2.commands.subspace import subspace
 from ia2.commands.train import train
 from ia2.config import (
     CreateConfig,
@@ -29,9 +32,6 @@ from ia2.config import (
     TrainConfig,
 )
 from ia2.errors import MachineError
-from ia2.flows.evaluation import evaluate
-from ia2.flows.similarity import similarity
-from ia2.flows.subspace import subspace
 from ia2.flows.sweep.schedule import End
 from ia2.flows.sweep.sweeping import sweep
 from ia2.methods import METHODS

@@ -30,7 +30,10 @@ OPENINGS = {"what", "which", "whether", "how", "where", "who", "whose", "why"}
 """A docstring opens with a noun or an imperative verb, never with one of these."""
 PHRASES = re.compile(r"\b(stands?|lies|so many|comes? to|(is|are) told|tells?|as it is|as they are)\b", re.IGNORECASE)
 """Words of no meaning of their own."""
-NAMES_OF_TWO_THINGS: dict[str, str] = {}
+NAMES_OF_TWO_THINGS: dict[str, str] = {
+    "similarity": "the analysis of models and responses, and the command that selects runs for it",
+    "subspace": "the analysis of two updates, and the command that selects runs for it",
+}
 """Public names that are allowed to stand for two things, and the reason why."""
 
 Node = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef

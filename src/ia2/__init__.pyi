@@ -1,7 +1,11 @@
 from .commands.data import create_all as create_all
 from .commands.data import prepare_all as prepare_all
+from .commands.evaluation import evaluate as evaluate
 from .commands.merge import merge_adapter as merge_adapter
 from .commands.predict import Prediction as Prediction
+from .commands.prediction import predict_from as predict_from
+from .commands.similarity import similarity as similarity
+from .commands.subspace import subspace as subspace
 from .commands.train import train as train
 from .config import CreateConfig as CreateConfig
 from .config import DemoConfig as DemoConfig
@@ -21,15 +25,11 @@ from .config import TrainConfig as TrainConfig
 from .errors import MachineError as MachineError
 from .errors import UserError as UserError
 from .flows.demo import demo as demo
-from .flows.evaluation import evaluate as evaluate
 from .flows.fitting import Adapter as Adapter
 from .flows.fitting import fit as fit
 from .flows.plotting import plot as plot
 from .flows.plotting import plot_all as plot_all
-from .flows.prediction import predict_from as predict_from
 from .flows.reporting import write_report as write_report
-from .flows.similarity import similarity as similarity
-from .flows.subspace import subspace as subspace
 from .flows.sweep.sweeping import sweep as sweep
 from .models.loading import LanguageModel as LanguageModel
 from .models.loading import ModelCache as ModelCache

@@ -16,13 +16,13 @@ from tiny_runs import assert_whole, evaluation, files_of, leftovers, training, w
 from ia2 import store
 from ia2.commands.data import create_all
 from ia2.commands.evaluate import write_record
+from ia2.commands.evaluation import evaluate
+from ia2.commands.selection import select_runs
 from ia2.commands.train import train
 from ia2.config import CreateConfig, PlotConfig
 from ia2.errors import UserError
-from ia2.flows.evaluation import evaluate
 from ia2.flows.plotting import plot
 from ia2.flows.records import readable_records
-from ia2.flows.selection import select_runs
 from ia2.models.generation import GenerationConfig
 from ia2.models.loading import ModelCache
 from ia2.report.selection import select

@@ -11,9 +11,9 @@ from ten_runs import KINDS, NUM_RECORDS, NUM_RUNS, Answers, Ten, assert_same_ans
 from tiny import save_tiny_model
 from tiny_runs import assert_whole, evaluation, training
 
+from ia2.commands import evaluation as flow
+from ia2.commands.evaluation import evaluate
 from ia2.commands.train import train
-from ia2.flows import evaluation as flow
-from ia2.flows.evaluation import evaluate
 from ia2.models.decoding_state import DecodingState
 from ia2.models.loading import ModelCache
 

@@ -12,11 +12,11 @@ from made_up_runs import configs
 from tiny_runs import files_of
 
 from ia2 import cli, store
+from ia2.commands.evaluation import evaluate
+from ia2.commands.evaluation_plan import Plan, plan
+from ia2.commands.selection import select
 from ia2.config import DEFAULT_MODEL_ID, EvaluateConfig
 from ia2.errors import UserError
-from ia2.flows.evaluation import evaluate
-from ia2.flows.evaluation_plan import Plan, plan
-from ia2.flows.selection import select
 
 
 @pytest.fixture(autouse=True)

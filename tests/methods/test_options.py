@@ -12,10 +12,10 @@ from school import School, history, outspoken_model
 from tiny_runs import files_of, leftovers, training
 
 from ia2 import cli, store
+from ia2.commands.evaluation import evaluate
 from ia2.commands.train import train
 from ia2.config import EvaluateConfig, TrainConfig
 from ia2.errors import UserError
-from ia2.flows.evaluation import evaluate
 from ia2.methods import METHODS
 from ia2.models.architecture import select_layers
 from ia2.models.loading import ModelCache

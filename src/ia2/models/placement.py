@@ -17,7 +17,7 @@ from accelerate.utils import convert_file_size_to_int
 from torch import nn
 
 from ia2.config import ModelConfig
-from ia2.errors import UserError
+from ia2.errors import MachineError, UserError
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +97,17 @@ def ran_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
+
+
+@contextmanager
+def memory_errors(device: str) -> Iterator[None]:
+    """Turn a lack of memory into a MachineError that names the device."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out_of_memory(error):
+            raise
+        raise MachineError(f"out of memory on the device {device!r}; use another --device") from None
 
 
 def attempt(work: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result | None:

@@ -13,8 +13,7 @@ from typing import Literal
 from ia2 import store
 from ia2.commands.train import resolve
 from ia2.config import SweepConfig, TrainConfig
-from ia2.errors import MachineError, UserError
-from ia2.flows.failures import said_once
+from ia2.errors import MachineError, UserError, said_once
 from ia2.flows.sweep.estimate import Costs
 from ia2.flows.sweep.executors import Executor, InProcess, Pool
 from ia2.flows.sweep.grid import expand, left_out

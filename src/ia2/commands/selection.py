@@ -1,11 +1,12 @@
-"""Which runs a command is about: fields of their configs are compared, never names or beginnings of names.
+"""Runs of a store that a command is about: fields of their configs are compared, never names or beginnings of names.
 
-A folder that does not say what it holds can be neither in nor out, so it is told apart. Where no run is left, the
-filter that left none is named, with the values that were there before it.
+A folder without a readable description can be neither in nor out, so it is reported apart. Where no run is left, the
+filter that left none is named, with the values before it.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -59,15 +60,33 @@ def select_runs(root: Path, config: SelectionConfig) -> list[TrainedRun]:
 
 
 def select(root: Path, config: SelectionConfig) -> Selection:
-    """What the store holds of the runs that `config` asks for."""
-    runs, unreadable = _runs_in(root)
-    for name, accepted in filters(config).items():
-        left = [run for run in runs if _passes(run.config, FILTERS[name], accepted)]
-        if not left:
-            asked = f"--{name}" if accepted == (True,) else f"--{name} {' '.join(map(str, accepted))}"
-            told = f"no trained run below {root / 'outputs'} matches {asked}; {_there(runs, FILTERS[name])}"
+    """Runs of the store that pass every filter that was given."""
+    runs: list[TrainedRun] = []
+    unreadable: dict[Path, UserError] = {}
+    for folder in store.run_folders(root):
+        try:
+            runs.append(read_trained_run(folder))
+        except UserError as error:
+            unreadable[folder] = error
+    filters: dict[str, tuple[Any, ...]] = {
+        **{name: getattr(config, name) for name in FILTERS},
+        "model_types": tuple(name for name in config.model_types if name != "base"),
+        "trained_datasets": tuple(map(name_of, config.trained_datasets)),
+        "model_id": (config.model_id,) if config.model_id else (),
+        "ldr_mode": (True,) if config.ldr_mode else (),
+    }
+    for name, accepted in filters.items():
+        if not accepted:
+            continue
+        fields, field = [fields_of(run.config) for run in runs], FILTERS[name]
+        passes = [field not in of_run or of_run[field] in accepted for of_run in fields]
+        if not any(passes):
+            flag = f"--{name}" if accepted == (True,) else f"--{name} {' '.join(map(str, accepted))}"
+            values = ", ".join(map(str, in_order(of_run[field] for of_run in fields)))
+            before = f"{field} of the {len(runs)} before this filter: {values}" if runs else "it holds none"
+            told = f"no trained run below {root / 'outputs'} matches {flag}; {before}"
             return Selection((), unreadable, name, told)
-        runs = left
+        runs = list(compress(runs, passes))
     return Selection(tuple(runs), unreadable)
 
 
@@ -80,44 +99,9 @@ def select_some(root: Path, config: SelectionConfig) -> Selection:
     return selection
 
 
-def _runs_in(root: Path) -> tuple[list[TrainedRun], dict[Path, UserError]]:
-    runs, unreadable = [], {}
-    for folder in store.run_folders(root):
-        try:
-            runs.append(read_trained_run(folder))
-        except UserError as error:
-            unreadable[folder] = error
-    return runs, unreadable
-
-
-def filters(config: SelectionConfig) -> dict[str, tuple[Any, ...]]:
-    """The filters that were given, each with the values it accepts."""
-    given: dict[str, tuple[Any, ...]] = {
-        **{name: getattr(config, name) for name in FILTERS},
-        "model_types": tuple(name for name in config.model_types if name != "base"),
-        "trained_datasets": tuple(map(name_of, config.trained_datasets)),
-        "model_id": (config.model_id,) if config.model_id else (),
-        "ldr_mode": (True,) if config.ldr_mode else (),
-    }
-    return {name: accepted for name, accepted in given.items() if accepted}
-
-
 def fields_of(run: TrainConfig) -> dict[str, Any]:
     """The fields that mean something to a run's method, and N under one name for both regimes."""
     return {**run.relevant_fields(), "num_labels": run.num_labels, "ldr_mode": run.ldr_mode}
-
-
-def _passes(run: TrainConfig, name: str, accepted: tuple[Any, ...]) -> bool:
-    fields = fields_of(run)
-    return name not in fields or fields[name] in accepted
-
-
-def _there(runs: list[TrainedRun], name: str) -> str:
-    """The values of a field that the runs have; of them all, since they have none that passes without one."""
-    if not runs:
-        return "it holds none"
-    values = {fields_of(run.config)[name] for run in runs}
-    return f"{name} of the {len(runs)} before this filter: {', '.join(map(str, in_order(values)))}"
 
 
 def in_order(values: Iterable[Any]) -> list[Any]:

@@ -13,10 +13,9 @@ from ia2 import store
 from ia2.analysis.pairing import pairs
 from ia2.analysis.subspace import SCHEMA, Overlap, make_overlap, pair_path, read_updates
 from ia2.commands.data import name_of
+from ia2.commands.selection import select_some
 from ia2.config import SubspaceConfig
-from ia2.errors import UserError
-from ia2.flows.failures import Failure, raise_failures
-from ia2.flows.selection import select_some
+from ia2.errors import Failure, UserError, raise_failures
 from ia2.methods import parse_method
 from ia2.report.analysis_tables import overlap_table
 from ia2.store.measurements import read_whole

@@ -16,14 +16,14 @@ from ia2 import store
 from ia2.analysis.pairing import together
 from ia2.analysis.similarity import MISSING, SCHEMA, Comparison, Similarity, compare, comparisons_with
 from ia2.commands.data import ensure_data
+from ia2.commands.evaluation_plan import by_name
+from ia2.commands.selection import select_some
 from ia2.config import ModelConfig, SimilarityConfig
-from ia2.errors import MachineError, UserError
+from ia2.errors import Failure, MachineError, UserError, raise_failures
 from ia2.evaluation.evaluation_set import EvaluationSpec
-from ia2.flows.evaluation_plan import by_name
-from ia2.flows.failures import Failure, raise_failures, telling_memory
-from ia2.flows.selection import select_some
 from ia2.models.adapters import saved_adapter
 from ia2.models.loading import LanguageModel, ModelCache
+from ia2.models.placement import memory_errors
 from ia2.report.analysis_tables import similarity_table
 from ia2.store.measurements import read_whole
 from ia2.training.trained_run import TrainedRun
@@ -102,7 +102,7 @@ def _compare_with(
     missing = [one for one, reason in zip(wanted, reasons, strict=True) if reason]
     if not missing:
         return [one.path(root) for one in wanted], {}
-    with telling_memory(config.device):
+    with memory_errors(config.device):
         lm = models.load(ModelConfig(model_id=asked.model_id, torch_dtype=config.torch_dtype, **config.placement()))
         failing = _failing(missing, lm)
         usable = [one for one in wanted if not failing.keys() & {model.key for model in one.models}]

@@ -15,10 +15,10 @@ from typing import TypeVar
 from ia2 import store
 from ia2.commands.data import name_of
 from ia2.commands.evaluate import EvaluationJob, is_recorded, record_path
+from ia2.commands.selection import OF_BASE_TOO, Selection, fields_of, in_order, select
 from ia2.config import DEFAULT_MODEL_ID, AskingConfig, EvaluateConfig
 from ia2.errors import UserError
 from ia2.evaluation.evaluation_set import EvaluationSpec
-from ia2.flows.selection import OF_BASE_TOO, Selection, fields_of, in_order, select
 from ia2.methods import parse_method
 from ia2.tasks import task
 from ia2.tasks.pool import load_pool

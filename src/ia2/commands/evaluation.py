@@ -14,11 +14,11 @@ from ia2 import store
 from ia2.commands.card import is_behind, refresh_card
 from ia2.commands.data import ensure_data
 from ia2.commands.evaluate import EvaluationJob, evaluate_run, write_record
+from ia2.commands.evaluation_plan import Plan, is_made_meanwhile, plan
 from ia2.config import EvaluateConfig, ModelConfig
-from ia2.errors import MachineError, UserError
-from ia2.flows.evaluation_plan import Plan, is_made_meanwhile, plan
-from ia2.flows.failures import Failure, raise_failures, telling_memory
+from ia2.errors import Failure, MachineError, UserError, raise_failures
 from ia2.models.loading import LanguageModel, ModelCache
+from ia2.models.placement import memory_errors
 from ia2.training.trained_run import read_trained_run
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class _Maker:
     def _record(self, job: EvaluationJob) -> dict[str, Any]:
         if job.conflict is not None:
             raise job.conflict
-        with telling_memory(self.config.device):
+        with memory_errors(self.config.device):
             lm = self.models.load(
                 ModelConfig(model_id=job.spec.model_id, torch_dtype=self.config.torch_dtype, **self.config.placement())
             )
