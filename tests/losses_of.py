@@ -1,9 +1,10 @@
 """Losses of some examples of a dataset, computed by a model as it is, or with the adapters that it is trained with."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ia2.config import TrainConfig
@@ -26,6 +27,11 @@ def example_losses(
     """Each loss of the examples, unweighted: [B] each, in float32 and differentiable; `options` as in `matching`."""
     batch = gather({0: dataset}, {0: indices}, losses).to(hooked.device)
     return batch_losses(hooked, matching(**options), batch, losses)
+
+
+def weighted(losses: Mapping[Loss, Tensor], weights: Mapping[Loss, float]) -> Tensor:
+    """The phase's loss of each example [B]."""
+    return torch.stack([weights[name] * values for name, values in losses.items()]).sum(dim=0)
 
 
 def mean_loss(

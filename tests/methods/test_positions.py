@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 import torch
-from losses_of import example_losses
+from losses_of import example_losses, weighted
 from peft import PeftModel
 from plain_forward import Plain, plain_forward
 from school import SHAPES, School
@@ -24,7 +24,6 @@ from ia2.models.adapters import new_adapter, peft_config, trainable_parameters
 from ia2.models.hooked_model import HookedModel
 from ia2.prompts.tokenization import Ids, TokenizedExample
 from ia2.training.dataset import DistillationDataset
-from ia2.training.trainer import weighted
 
 PROMPTS, RESPONSES = (4, 9, 6, 1, 5), (2, 1, 5, 3, 1)
 PLANTED = 2, 3  # the fourth token of the third example

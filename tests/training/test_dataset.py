@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from losses_of import example_losses, matching
+from losses_of import example_losses, matching, weighted
 from made_up_ids import made_up_ids
 
 from ia2.config import TrainConfig
@@ -17,7 +17,7 @@ from ia2.models.loading import LanguageModel
 from ia2.prompts.tokenization import Ids, TokenizedExample
 from ia2.training.dataset import DistillationDataset, budget_batches, collate, from_targets, gather
 from ia2.training.targets import Targets, add_kinds
-from ia2.training.trainer import batch_losses, weighted
+from ia2.training.trainer import batch_losses
 
 QUERIES: list[Ids] = made_up_ids("queries", 4, 9, 6, 1, 5)
 PROMPTED: list[Ids] = [demos + query for demos, query in zip(made_up_ids("demos", *[20] * 5), QUERIES, strict=True)]

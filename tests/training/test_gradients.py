@@ -10,6 +10,7 @@ from random import Random
 
 import pytest
 import torch
+from losses_of import weighted
 from made_up_ids import made_up_ids
 from tiny import tiny_model
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ from ia2.models.hooked_model import HookedModel
 from ia2.models.stacked_lora import StackedLora
 from ia2.training.dataset import DistillationDataset, from_targets, gather
 from ia2.training.targets import Targets, add_kinds
-from ia2.training.trainer import TrainingRun, forward_backward, train_in_lockstep, weighted
+from ia2.training.trainer import TrainingRun, forward_backward, train_in_lockstep
 
 ALPHA, RANK, LR = 8, 4, 1e-3
 QUERIES = made_up_ids("queries", 4, 9, 6, 3, 5)
@@ -127,9 +128,8 @@ def gradients_of(
     student: StackedLora, dataset: DistillationDataset, weights: Mapping[Loss, float], config: TrainConfig = CONFIG
 ) -> tuple[float, dict[str, Tensor]]:
     """The weighted mean loss of the five examples, and its gradient by the oracle's names."""
-    batch = gather({0: dataset}, {0: range(5)}, weights)
-    coefficients = {loss: torch.full((5,), weight / 5) for loss, weight in weights.items()}
-    losses = forward_backward(HookedModel(student.model), student, config, batch, weights, coefficients)
+    batch = gather({0: dataset}, {0: range(5)}, weights, {0: {loss: weight / 5 for loss, weight in weights.items()}})
+    losses = forward_backward(HookedModel(student.model), student, config, batch, weights)
     found = student.weights[0].grad
     assert found is not None
     names = map(_plain, student.state(0))

@@ -50,11 +50,12 @@ class Recorder:
         assert pool is None
         yield
         call, outputs, weights = self.last, self.outputs, self.last[1].weights
-        gradients = [None if call[-1] is None else one.grad for one in weights]
+        learns = call[3].coefficients is not None
+        gradients = [one.grad if learns else None for one in weights]
 
         def replay() -> None:
             self.num_replayed += 1
-            if call[-1] is not None:
+            if learns:
                 for one in weights:
                     one.grad = None
             for loss, values in self.compute(*call).items():

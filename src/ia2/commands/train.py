@@ -38,6 +38,7 @@ from ia2.training.trainer import History, TrainingRun, train_in_lockstep
 
 log = logging.getLogger(__name__)
 
+WEIGHTS = "adapter_model.safetensors"
 STACKED = frozenset({"lr", "run_idx", "lora_r", "lora_alpha", "ce_loss_weight"})
 """Fields in which runs may differ that are trained in the same passes: those of the arithmetic of one run alone."""
 
@@ -190,15 +191,15 @@ class OpenRun:
                     **list(self.results.values())[-1],
                     "phases": self.results,
                     "trainable_parameters": self.adapters.num_parameters(self.number),
-                    "adapter_bytes": (temporary / "adapter_model.safetensors").stat().st_size,
+                    "adapter_bytes": (temporary / WEIGHTS).stat().st_size,
                 }
                 store.write_json(temporary / "final_loss_statistics.json", result)
                 # All that the result rests on, and what its settings were resolved to
                 description = {
                     "config": config.relevant_fields(),
                     "base": inputs.lm.description,
-                    "split_sha256": inputs.split_digest,
-                    "starts_from": None if self.start is None else _adapter_digest(self.start),
+                    "split_sha256": inputs.targets_identity["split_sha256"],
+                    "starts_from": None if self.start is None else store.file_digest(self.start / WEIGHTS),
                     "task": inputs.spec.model_dump(),
                     "data": read_provenance(inputs.root, config.dataset),
                     "num_dev_used": 0 if config.ldr_mode else len(inputs.split.dev),
@@ -298,13 +299,9 @@ def is_trained(root: Path, config: TrainConfig, start: Path | None) -> bool:
             f"{folder} was trained on another base model: the {' and '.join(changed)} of {config.model_id!r} have "
             "changed since; give the model as it was, or train again with --retrain (ia2 fit: --overwrite)"
         )
-    if start is not None and stored.get("starts_from") != _adapter_digest(start):
+    if start is not None and stored.get("starts_from") != store.file_digest(start / WEIGHTS):
         raise UserError(f"{folder} was trained from another adapter than {start} holds now; --retrain")
     return True
-
-
-def _adapter_digest(folder: Path) -> str:
-    return store.file_digest(folder / "adapter_model.safetensors")
 
 
 # Targets alone

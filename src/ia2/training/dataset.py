@@ -32,19 +32,15 @@ class DistillationDataset:
 
     def part(self, start: int, stop: int) -> "DistillationDataset":
         """The examples start ... stop - 1 and their targets."""
-        positions = slice(self._starts[start], self._starts[stop])
+        positions = slice(self.starts[start], self.starts[stop])
         activations, hidden_states = (
             None if one is None else one[positions] for one in (self.activations, self.hidden_states)
         )
         return DistillationDataset(self.examples[start:stop], activations, hidden_states)
 
-    def positions(self, indices: Sequence[int]) -> Tensor:
-        """Indices, among all [M], of the answer positions of some examples."""
-        return torch.cat([torch.arange(self._starts[index], self._starts[index + 1]) for index in indices])
-
     @cached_property
-    def _starts(self) -> list[int]:
-        """The first position of each example, and the end of the last one's."""
+    def starts(self) -> list[int]:
+        """The first answer position, among all [M], of each example, and the end of the last one's."""
         return [0, *accumulate(len(example.response) for example in self.examples)]
 
 
@@ -69,6 +65,7 @@ class Batch:
     segment_ids: Tensor  # [M]
     activations: Tensor | None = None  # [L, M, D], to be matched
     hidden_states: Tensor | None = None  # [M, D], to be matched
+    coefficients: Tensor | None = None  # [losses, B]; the gradient is that of the sum of losses times these
     counts: Mapping[int, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -127,17 +124,29 @@ def collate(examples: Sequence[TokenizedExample], pad: int = 0) -> Batch:
 
 
 def gather(
-    datasets: Mapping[int, DistillationDataset], indices: Mapping[int, Sequence[int]], losses: Collection[Loss]
+    datasets: Mapping[int, DistillationDataset],
+    indices: Mapping[int, Sequence[int]],
+    losses: Collection[Loss],
+    weights: Mapping[int, Mapping[Loss, float]] | None = None,
 ) -> Batch:
-    """The batch of some examples of each run, one run after the other, with the targets that `losses` need."""
+    """The batch of some examples of each run, one run after the other, with the targets that `losses` need.
+
+    `weights` are those of each run's losses, where a gradient is wanted.
+    """
     tensors = {}
     for loss, name in (("act", "activations"), ("tokl", "hidden_states")):
         if loss in losses:
-            given = [(getattr(datasets[run], name), datasets[run].positions(own)) for run, own in indices.items()]
-            assert all(values is not None for values, _ in given), "a phase needs a kind that was not collected"
-            tensors[name] = torch.cat([values[positions] for values, positions in given])
+            parts = []
+            for run, own in indices.items():
+                values, starts = getattr(datasets[run], name), datasets[run].starts
+                assert values is not None, "a phase needs a kind that was not collected"
+                parts.append(values[torch.cat([torch.arange(starts[index], starts[index + 1]) for index in own])])
+            tensors[name] = torch.cat(parts)
     if "act" in losses:
         tensors["activations"] = tensors["activations"].transpose(0, 1)
+    if weights is not None:
+        rows = [weights[run] for run, own in indices.items() for _ in own]
+        tensors["coefficients"] = torch.tensor([[row.get(loss, 0.0) for row in rows] for loss in losses])
     batch = collate([datasets[run].examples[index] for run, own in indices.items() for index in own])
     return replace(batch, **tensors, counts={run: len(own) for run, own in indices.items()})
 

@@ -6,7 +6,6 @@ The teacher's targets are collected here when they are first needed, once for al
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -33,31 +32,22 @@ TARGETS_FORMAT = 2
 
 @dataclass(frozen=True)
 class RunInputs:
-    """A run's configuration (T resolved), base model, task and split."""
+    """A run's configuration, its T (`num_tokens`), base model, task and split, and the place of its targets.
+
+    `prompts` are the training rows, then the dev rows, as the teacher sees them. `targets_identity` is all that the
+    targets depend on: equal identities, equal targets.
+    """
 
     root: Path
     config: TrainConfig
+    num_tokens: int
     lm: LanguageModel
+    prompt_tokenizer: PromptTokenizer
     spec: TaskSpec
     split: Split
-
-    @property
-    def num_tokens(self) -> int:
-        assert self.config.num_generated_tokens is not None, "T is resolved before a run is trained"
-        return self.config.num_generated_tokens
-
-    @property
-    def prompts(self) -> list[Prompt]:
-        """Training rows, then dev rows, as the teacher sees them."""
-        return [prompt.instructed(self.spec) for prompt in (*self.split.train, *self.split.dev)]
-
-    @property
-    def prompt_tokenizer(self) -> PromptTokenizer:
-        return self.lm.prompt_tokenizer(self.config.chat_template)
-
-    @cached_property
-    def split_digest(self) -> str:
-        return store.file_digest(store.split_file(self.root, self.config))
+    prompts: list[Prompt]
+    targets_identity: dict[str, Any]
+    targets_folder: Path
 
     def datasets(self, phase: Phase) -> tuple[DistillationDataset, DistillationDataset]:
         """The train and dev examples of a phase.
@@ -92,34 +82,11 @@ class RunInputs:
             log.info("the longest answer has %d tokens, T is %d; it is trained whole", longest, self.num_tokens)
         return Targets(tuple(answers))
 
-    # The teacher's targets
-
-    @property
-    def targets_folder(self) -> Path:
-        return store.targets_folder(self.root, store.value_digest(self._targets_identity))
-
-    @property
-    def _targets_identity(self) -> dict[str, Any]:
-        """All that the targets depend on: equal identities, equal targets."""
-        config, lm = self.config, self.lm
-        return {
-            "format": TARGETS_FORMAT,
-            "model_id": store.short_model_name(config.model_id),
-            "model_revision": lm.revision,
-            "base": {"parts": lm.parts},
-            "split_sha256": self.split_digest,
-            "num_generated_tokens": self.num_tokens,
-            "stop": config.stop,
-            "dtype": lm.dtype,
-            "chat_template": config.chat_template,
-            "instruction": self.spec.instruction,
-        }
-
     def targets(self, kinds: Collection[Kind]) -> Targets:
         """The teacher's targets for training rows, then dev rows, read from the store or collected into it."""
         return load_or_collect(
             self.targets_folder,
-            self._targets_identity,
+            self.targets_identity,
             kinds,
             hooked=HookedModel(self.lm.model),
             prompts=[self.prompt_tokenizer.prompt(prompt) for prompt in self.prompts],
@@ -138,8 +105,31 @@ class RunInputs:
 
 def read_run_inputs(root: Path, config: TrainConfig, models: ModelCache) -> RunInputs:
     """Read the task and split of a run (T resolved), and load its base model if it is not loaded."""
-    pool = load_pool(root, config.dataset)
-    split = load_split(store.split_file(root, config), pool.train)
-    lm = models.load(config)
+    assert config.num_generated_tokens is not None
+    pool, split_file = load_pool(root, config.dataset), store.split_file(root, config)
+    split, lm = load_split(split_file, pool.train), models.load(config)
     select_layers(config.layers, lm.model.config.num_hidden_layers)  # UserError now, before anything is collected
-    return RunInputs(root, config, lm, pool.spec, split)
+    identity = {
+        "format": TARGETS_FORMAT,
+        "model_id": store.short_model_name(config.model_id),
+        "model_revision": lm.revision,
+        "base": {"parts": lm.parts},
+        "split_sha256": store.file_digest(split_file),
+        "num_generated_tokens": config.num_generated_tokens,
+        "stop": config.stop,
+        "dtype": lm.dtype,
+        "chat_template": config.chat_template,
+        "instruction": pool.spec.instruction,
+    }
+    return RunInputs(
+        root=root,
+        config=config,
+        num_tokens=config.num_generated_tokens,
+        lm=lm,
+        prompt_tokenizer=lm.prompt_tokenizer(config.chat_template),
+        spec=pool.spec,
+        split=split,
+        prompts=[prompt.instructed(pool.spec) for prompt in (*split.train, *split.dev)],
+        targets_identity=identity,
+        targets_folder=store.targets_folder(root, store.value_digest(identity)),
+    )

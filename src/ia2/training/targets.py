@@ -19,8 +19,8 @@ from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
@@ -128,8 +128,8 @@ def _recording(kinds: Collection[Kind], folder: Path | None) -> Iterator[tuple[K
         found: dict[str, Tensor] = {}
         yield keep, found
         for kind, writer in writers.items():
-            writer.write(_file(place, kind), kind)
-            found |= _mapped(place, kind)
+            writer.write(place / f"{kind}.safetensors", kind)
+            found |= load_file(place / f"{kind}.safetensors")
 
 
 def collect(  # noqa: PLR0913 - what is generated, what is recorded of it, and who watches
@@ -176,6 +176,7 @@ def add_kinds(
 
 FILES = frozenset({"manifest.json", "tokens.safetensors", "activations.safetensors", "distributions.safetensors"})
 """All that a folder of targets may hold."""
+DAMAGED = "{}: damaged targets ({}); delete the folder to have them collected again"
 
 
 def load_or_collect(  # noqa: PLR0913 - what targets depend on, and what they are collected with
@@ -219,9 +220,9 @@ def register(folder: Path, targets: Targets, provenance: Mapping[str, Any]) -> N
     if "tokens" not in known:
         lengths = torch.tensor([len(response) for response in targets.responses])
         flat = torch.tensor([token for response in targets.responses for token in response])
-        with store.atomic_write(_file(folder, "tokens")) as temporary:
+        with store.atomic_write(folder / "tokens.safetensors") as temporary:
             save_file({"tokens": flat, "lengths": lengths}, temporary)
-    new = [_file(folder, kind).name for kind in sorted(targets.kinds - known)]
+    new = [f"{kind}.safetensors" for kind in sorted(targets.kinds - known)]
     files = (_manifest(folder)["files"] if known else {}) | store.list_files(folder, new)
     kinds = sorted(known | targets.kinds)
     store.write_object(folder / "manifest.json", {**provenance, "kinds": kinds, "files": files})
@@ -236,16 +237,16 @@ def load_targets(folder: Path, kinds: Collection[Kind]) -> Targets | None:
     if not manifest["kinds"]:
         return None
     present = {"tokens", *kinds} & {*manifest["kinds"]}
-    names = {_file(folder, kind).name for kind in present}
-    store.check_files(folder, {name: file for name, file in manifest["files"].items() if name in names})
+    files = [f"{kind}.safetensors" for kind in sorted(present)]
+    store.check_files(folder, {name: file for name, file in manifest["files"].items() if name in files})
     try:
-        tokens = _mapped(folder, "tokens")
-        responses = tuple(tuple(part.tolist()) for part in tokens["tokens"].split(tokens["lengths"].tolist()))
-        more = {kind: _mapped(folder, kind)[kind] for kind in present - {"tokens"}}
+        found = {name: tensor for file in files for name, tensor in load_file(folder / file).items()}
+        responses = tuple(tuple(part.tolist()) for part in found["tokens"].split(found["lengths"].tolist()))
+        more = {kind: found[kind] for kind in present - {"tokens"}}
     except (OSError, KeyError, RuntimeError, SafetensorError) as error:
-        raise _damaged(folder, error) from None
-    if any(len(tensor) != len(tokens["tokens"]) for tensor in more.values()):
-        raise _damaged(folder, "its files differ in length")
+        raise UserError(DAMAGED.format(folder, error)) from None
+    if any(len(tensor) != len(found["tokens"]) for tensor in more.values()):
+        raise UserError(DAMAGED.format(folder, "its files differ in length"))
     return Targets(responses, more.get("activations"), more.get("distributions"))
 
 
@@ -262,18 +263,5 @@ def _manifest(folder: Path) -> dict[str, Any]:
     path = folder / "manifest.json"
     manifest = store.read_object(path, has_digest=True) if path.exists() else {"kinds": []}
     if not isinstance(manifest.get("kinds"), list):
-        raise _damaged(folder, "its manifest lists no kinds")
+        raise UserError(DAMAGED.format(folder, "its manifest lists no kinds"))
     return manifest
-
-
-def _damaged(folder: Path, error: object) -> UserError:
-    return UserError(f"{folder}: damaged targets ({error}); delete the folder to have them collected again")
-
-
-def _file(folder: Path, kind: str) -> Path:
-    return folder / f"{kind}.safetensors"
-
-
-def _mapped(folder: Path, kind: str) -> dict[str, Tensor]:
-    with safe_open(_file(folder, kind), framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping

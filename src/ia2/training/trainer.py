@@ -88,7 +88,9 @@ class TrainingRun:
 
     def update(self, losses: Mapping[Loss, Tensor]) -> None:
         """Take a step of the optimizer, given the losses of the step's examples and their gradient."""
-        config, step, loss = self.config, self.num_steps + 1, float(weighted(losses, self.trained).mean())
+        config, step = self.config, self.num_steps + 1
+        weighted = torch.stack([self.trained[name] * values for name, values in losses.items()]).sum(dim=0)
+        loss = float(weighted.mean())
         if not self.check("training", loss, step):
             return
         self.entry = {"step": step, "epoch": -(-step // self.steps_per_epoch), "train_loss": loss}
@@ -217,35 +219,30 @@ def losses_in_parts(
     """
     found: dict[int, list[dict[Loss, Tensor]]] = {run: [] for run in datasets}
     for indices in parts:
-        batch, coefficients = gather(datasets, indices, losses), None
-        if weights is not None:
-            owners = [run for run, own in indices.items() for _ in own]
-            coefficients = {loss: torch.tensor([weights[run].get(loss, 0.0) for run in owners]) for loss in losses}
-        computed = compute(batch, losses, coefficients)
-        split = {loss: values.split([*batch.counts.values()]) for loss, values in computed.items()}
+        batch = gather(datasets, indices, losses, weights)
+        split = {loss: values.split([*batch.counts.values()]) for loss, values in compute(batch, losses).items()}
         for place, run in enumerate(batch.counts):
             found[run].append({loss: own[place] for loss, own in split.items()})
     return {run: {loss: torch.cat([part[loss] for part in own]) for loss in own[0]} for run, own in found.items()}
 
 
-def forward_backward(  # noqa: PLR0913, PLR0917 - the model, the run's options, and what to compute
+def forward_backward(
     hooked: HookedModel,
     adapters: StackedLora | SingleAdapter,
     config: TrainConfig,
     batch: Batch,
     losses: Collection[Loss],
-    coefficients: Mapping[Loss, Tensor] | None,
 ) -> dict[Loss, Tensor]:
     """The losses [B] of a batch, unweighted and detached.
 
-    With `coefficients` [B], the gradient of the sum of all losses times theirs is added to the parameters' `grad`.
+    With coefficients, the gradient of the sum of all losses times theirs is added to the parameters' `grad`.
     """
-    device = hooked.device
-    with torch.set_grad_enabled(coefficients is not None), adapters.rows(batch.counts):
-        found = batch_losses(hooked, config, batch.to(device), losses)
-        if coefficients is not None:
-            sums = [(coefficients[loss].to(device) * values).sum() for loss, values in found.items()]
-            torch.stack(sums).sum().backward()
+    batch = batch.to(hooked.device)
+    with torch.set_grad_enabled(batch.coefficients is not None), adapters.rows(batch.counts):
+        found = batch_losses(hooked, config, batch, losses)
+        if batch.coefficients is not None:
+            coefficients = dict(zip(losses, batch.coefficients, strict=True))
+            torch.stack([(coefficients[loss] * values).sum() for loss, values in found.items()]).sum().backward()
     return {loss: values.detach() for loss, values in found.items()}
 
 
@@ -281,11 +278,6 @@ def batch_losses(
                 teacher = spread_remainder(top.values, top.indices, num_tokens)
         found["tokl"] = tokl_loss(outputs.logits, teacher, segments, size)
     return {loss: values[:-1] for loss, values in found.items()}
-
-
-def weighted(losses: Mapping[Loss, Tensor], weights: Mapping[Loss, float]) -> Tensor:
-    """The phase's loss of each example [B]."""
-    return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum(dim=0)
 
 
 def total_norm(tensors: Sequence[Tensor]) -> float:
