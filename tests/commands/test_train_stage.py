@@ -216,17 +216,6 @@ def test_what_tna_is_chosen_by_does_not_depend_on_its_weight(
 # Two phases
 
 
-def test_a_second_phase_starts_from_the_first_run(tmp_path: Path, tiny_model_folder: Path, models: ModelCache) -> None:
-    folder = run_in(tmp_path, tiny_model_folder, models, training_method="a2t", label_type="ground_truth")
-    act = tmp_path / "outputs" / "act" / "capitals" / f"{tiny_model_folder.name}_qkv_8_8_3_4_0.01_0+num_train_epochs=2"
-    assert weights(act) == weights(run_in(tmp_path / "alone", tiny_model_folder, models))
-    described = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    assert described["starts_from"] == store.file_digest(act / "adapter_model.safetensors")
-    steps = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
-    assert {entry["phase"] for entry in steps} == {"tok"}
-    assert weights(folder) != weights(act)
-
-
 def test_the_second_phase_begins_where_the_first_ended(
     tmp_path: Path, tiny_model_folder: Path, models: ModelCache
 ) -> None:
@@ -239,13 +228,6 @@ def test_the_second_phase_begins_where_the_first_ended(
     (folder,) = train_runs([still], models)
     assert isinstance(folder, Path)
     assert weights(folder) == weights(start)
-
-
-@pytest.mark.parametrize(("method", "first"), [("a2t", "act"), ("t2a", "tok"), ("ia3-a2t", "ia3-act"), ("act", None)])
-def test_first_phases(tmp_path: Path, tiny_model_folder: Path, method: str, first: str | None) -> None:
-    config = training(tmp_path, tiny_model_folder, training_method=method)
-    phase = first_phase(config)
-    assert (phase and phase.training_method) == first
 
 
 # What is not reused
