@@ -114,6 +114,13 @@ def test_training_goes_on_from_a_folder(school: School) -> None:
     assert history(moved)[0]["train_loss"] != history(school.train("tok", num_train_epochs=2))[0]["train_loss"]
 
 
+def test_a_run_that_fails_in_the_first_of_two_phases_has_no_second(school: School) -> None:
+    first = school.train("act", **STEPS)
+    with pytest.raises(UserError, match="lower --lr"):
+        school.train("a2t", **STEPS, lr=1e30, continue_training=str(first))
+    assert leftovers(school.root) == []
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [

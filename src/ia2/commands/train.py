@@ -73,7 +73,8 @@ def train_runs(configs: Sequence[TrainConfig], models: ModelCache) -> list[Path 
     with ExitStack() as everything:
         left: list[OpenRun] = []
         for folder, config in sorted(wanted.items(), key=lambda pair: pair[0]):  # all processes lock in one order
-            opened, start = everything.enter_context(ExitStack()), start_of(root, config)
+            start = start_of(root, config)
+            opened = everything.enter_context(ExitStack())
             opened.enter_context(store.file_lock(folder))
             if not config.retrain and is_trained(root, config, start):
                 log.info("%s is there", folder)
@@ -105,6 +106,8 @@ def _train_open(runs: Sequence["OpenRun"]) -> dict[Path, Path | UserError]:
             run.open(adapters)
         for phase in phases:
             left = [run for run in runs if run.folder not in outcomes]
+            if not left:
+                break  # all have failed in the first phase
             hidden = None if len(left) == 1 else True  # bars of several workers would overwrite each other
             with tqdm(desc=f"{config.training_method} {phase.name}", unit="step", leave=False, disable=hidden) as bar:
                 training = [
@@ -118,7 +121,7 @@ def _train_open(runs: Sequence["OpenRun"]) -> dict[Path, Path | UserError]:
                     )
                     for run in left
                 ]
-                bar.reset(max((len(one.batches) for one in training), default=0))
+                bar.reset(max(len(one.batches) for one in training))
                 for one in train_in_lockstep(training, adapters):
                     run = runs[one.adapter]
                     run.results[phase.name] = one.finish()
