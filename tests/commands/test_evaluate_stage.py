@@ -15,8 +15,7 @@ from tiny_runs import assert_whole, evaluation, files_of, leftovers, training, w
 
 from ia2 import store
 from ia2.commands.data import create_all
-from ia2.commands.evaluate import write_record
-from ia2.commands.evaluation import evaluate
+from ia2.commands.evaluate import evaluate, write_record
 from ia2.commands.selection import select_runs
 from ia2.config import CreateConfig, PlotConfig
 from ia2.errors import UserError

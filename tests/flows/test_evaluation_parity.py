@@ -11,8 +11,8 @@ from ten_runs import KINDS, NUM_RECORDS, NUM_RUNS, Answers, Ten, assert_same_ans
 from tiny import save_tiny_model
 from tiny_runs import assert_whole, evaluation, training
 
-from ia2.commands import evaluation as flow
-from ia2.commands.evaluation import evaluate
+from ia2.commands import evaluate as flow
+from ia2.commands.evaluate import evaluate
 from ia2.flows.training import train
 from ia2.models.decoding_state import DecodingState
 from ia2.models.loading import ModelCache

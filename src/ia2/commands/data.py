@@ -43,7 +43,7 @@ def _check_settings(
 ) -> None:
     """UserError where `path` was made with other settings; one that it does not name is no difference.
 
-    `means_now` gives the meaning of a setting as it is stored.
+    `means_now` gives the meaning that a stored setting has for this file.
     """
     for key, value in settings.items():
         if key in made_with and means_now(key, made_with[key]) != value:
