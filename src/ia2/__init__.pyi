@@ -1,5 +1,5 @@
-from .commands.data import create_all as create_all
-from .commands.data import prepare_all as prepare_all
+from .commands.data_files import create_all as create_all
+from .commands.data_files import prepare_all as prepare_all
 from .commands.evaluate import evaluate as evaluate
 from .commands.merge import merge_adapter as merge_adapter
 from .commands.predict import Prediction as Prediction

@@ -14,7 +14,7 @@ from tiny import save_tiny_model
 from tiny_runs import assert_whole, evaluation, files_of, leftovers, training, write_dataset
 
 from ia2 import store
-from ia2.commands.data import create_all
+from ia2.commands.data_files import create_all
 from ia2.commands.evaluate import evaluate, write_record
 from ia2.commands.selection import select_runs
 from ia2.config import CreateConfig, PlotConfig

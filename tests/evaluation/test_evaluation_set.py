@@ -8,7 +8,7 @@ import pytest
 from tiny_runs import write_dataset
 
 from ia2 import store
-from ia2.commands.data import create
+from ia2.commands.data_files import create
 from ia2.errors import UserError
 from ia2.evaluation.evaluation_set import (
     EvaluationSet,

@@ -23,7 +23,7 @@ import pandas as pd
 
 from ia2 import store
 from ia2.commands.card import is_behind, refresh_card
-from ia2.commands.data import ensure_data
+from ia2.commands.data_files import ensure_data
 from ia2.commands.selection import OF_BASE_TOO, by_name, fields_of, in_order, select
 from ia2.config import DEFAULT_MODEL_ID, EvaluateConfig, ModelConfig
 from ia2.errors import Failure, MachineError, UserError, raise_failures

@@ -1,8 +1,8 @@
 """`ia2 predict`: answers to new texts from a trained adapter. Everything but the base model is in its folder.
 
-One text is answered on the terminal, a file in a file or there, and lines as they are typed. A row without any text is
-refused, and with it the file: an answer to nothing would look like any other. A row that is longer than the model's
-context gets no answer, and the reason beside it.
+Texts come from a flag, a file or the keyboard. A row without any text is refused, and with it the file: an answer to
+nothing would look like any other. A row that is longer than the model's context gets no answer, and the reason beside
+it.
 """
 
 import csv

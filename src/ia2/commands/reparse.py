@@ -19,7 +19,7 @@ import pandas as pd
 
 from ia2 import store
 from ia2.commands.card import is_behind, refresh_card
-from ia2.commands.data import name_of
+from ia2.commands.data_files import name_of
 from ia2.config import ReparseConfig
 from ia2.errors import UserError
 from ia2.evaluation.evaluation_set import grade, label_answers

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ia2 import store
-from ia2.commands.data import name_of
+from ia2.commands.data_files import name_of
 from ia2.config import SelectionConfig, TrainConfig
 from ia2.errors import UserError
 from ia2.methods import parse_method
@@ -52,7 +52,7 @@ class Selection:
 
     @property
     def told_unreadable(self) -> str:
-        """What to add where no run is left and some could not be read."""
+        """Addition to a message where no run is left and some could not be read."""
         return "".join(f"; one cannot be read: {error}" for error in self.unreadable.values())
 
 
@@ -93,7 +93,7 @@ def select(root: Path, config: SelectionConfig) -> Selection:
 
 
 def select_some(root: Path, config: SelectionConfig) -> Selection:
-    """The same; UserError where no run is left."""
+    """As `select`; UserError where no run is left."""
     selection = select(root, config)
     if not selection.runs:
         told = selection.told or f"no trained run below {root / 'outputs'}; `ia2 train` makes one"

@@ -15,7 +15,7 @@ from pathlib import Path
 from ia2 import store
 from ia2.analysis.pairing import together
 from ia2.analysis.similarity import MISSING, SCHEMA, Similarity, compare, comparisons_with
-from ia2.commands.data import ensure_data
+from ia2.commands.data_files import ensure_data
 from ia2.commands.selection import by_name, select_some
 from ia2.config import ModelConfig, SimilarityConfig
 from ia2.errors import Failure, MachineError, UserError, raise_failures

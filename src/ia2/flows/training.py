@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ia2 import store
-from ia2.commands.data import ensure_pool, ensure_split
+from ia2.commands.data_files import ensure_pool, ensure_split
 from ia2.commands.train import train_run, train_runs
 from ia2.config import CONTINUE_SAME, TrainConfig
 from ia2.errors import UserError
