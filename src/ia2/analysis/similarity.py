@@ -207,19 +207,6 @@ class Comparison:
         data = data_digests(root, self.asked)
         return {"adapter_sha256": digests[0], "reference_adapter_sha256": digests[1], **data}
 
-    def description(self, root: Path) -> dict[str, Any]:
-        """The part of its record that is known before anything is computed."""
-        student, reference = self.models
-        runs = [dict(one.trained.description["config"]) if one.trained else None for one in self.models]
-        return {
-            **{"schema": SCHEMA, "method": student.name, "reference": reference.name},
-            "trained_dataset": self.trained_dataset,
-            **self.asked.response_fields,
-            **{"run": runs[0], "reference_run": runs[1]},
-            "shows_demonstrations": student.name in (TEACHER, OTHER_DEMONSTRATIONS),
-            **self.rests_on(root),
-        }
-
     def reason_to_make(self, root: Path, revision: str) -> str | None:
         """MISSING, or the reason why its record is to be made again, as `why_stale`; None where it is current.
 
@@ -466,9 +453,14 @@ def compare(
                 writers[number].write_table(pa.table(columns, schema=ROWS))
                 means[number].append(mean_cosines(found, lengths))
         for comparison, of_examples, file in zip(comparisons, means, files, strict=True):
-            path = comparison.path(root)
+            path, (student, reference) = comparison.path(root), comparison.models
+            runs = [one.trained.description["config"] if one.trained else None for one in comparison.models]
             content = {
-                **comparison.description(root),
+                **{"schema": SCHEMA, "method": student.name, "reference": reference.name},
+                **{"trained_dataset": comparison.trained_dataset, **asked.response_fields},
+                **{"run": runs[0], "reference_run": runs[1]},
+                "shows_demonstrations": student.name in (TEACHER, OTHER_DEMONSTRATIONS),
+                **comparison.rests_on(root),
                 **{"num_examples": len(shared.idx), "num_tokens": sum(shared.lengths)},
                 **summary(np.concatenate(of_examples)),
                 **shared.provenance,

@@ -78,8 +78,13 @@ def prepare(root: Path, dataset: str, num_train_samples: int, num_val_samples: i
         if path.exists() and not overwrite:
             made_from = store.read_part(path, "metadata", "provenance")
             _check_settings(path, settings, made_from, "--overwrite replaces it")
-            if chosen.name != dataset:
-                _check_task_file(path, made_from, chosen, dataset)
+            if chosen.name != dataset:  # a task file, which may have changed, or its rows
+                again = f"`ia2 prepare --datasets {shlex.quote(dataset)} --overwrite`"
+                remedy = f"{again}, or of fit --overwrite, makes it again"
+                if store.read_part(path, "metadata", "task") != chosen.spec.model_dump():
+                    raise UserError(f"{path} was made from another version of {dataset}; {remedy}")
+                if any(made_from.get(key) != value for key, value in chosen.load().provenance.items()):
+                    raise UserError(f"{path} was made from other rows than {dataset} names; {remedy}")
             log.info("%s exists", path)
             return path
         rows = chosen.load()
@@ -89,15 +94,6 @@ def prepare(root: Path, dataset: str, num_train_samples: int, num_val_samples: i
         store.write_object(path, pool_to_json(pool, provenance))
     log.info("wrote %s: %d training and %d validation examples", path, len(pool.train), len(pool.validation))
     return path
-
-
-def _check_task_file(path: Path, made_from: Mapping[str, object], chosen: Task, dataset: str) -> None:
-    """UserError where `path` was made of a task file that has changed, or whose rows have."""
-    remedy = f"`ia2 prepare --datasets {shlex.quote(dataset)} --overwrite`, or of fit --overwrite, makes it again"
-    if store.read_part(path, "metadata", "task") != chosen.spec.model_dump():
-        raise UserError(f"{path} was made from another version of {dataset}; {remedy}")
-    if any(made_from.get(key) != value for key, value in chosen.load().provenance.items()):
-        raise UserError(f"{path} was made from other rows than {dataset} names; {remedy}")
 
 
 def render_pool(chosen: Task, train: Sequence[Row], validation: Sequence[Row], settings: dict[str, int]) -> Pool:
