@@ -21,10 +21,10 @@ from typing import Any
 
 from undrawn import draw_nothing
 
-import ia2.commands.evaluation
+import ia2.commands.evaluate
 import ia2.commands.merge
-import ia2.commands.prediction
-import ia2.commands.reparsing
+import ia2.commands.predict
+import ia2.commands.reparse
 import ia2.commands.similarity
 import ia2.commands.train
 import ia2.flows.fitting

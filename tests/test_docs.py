@@ -17,8 +17,8 @@ import pandas as pd
 import pytest
 
 from ia2.cli import SUBCOMMANDS
-from ia2.commands.data import create_all, prepare_all
-from ia2.commands.evaluation import evaluate
+from ia2.commands.data_files import create_all, prepare_all
+from ia2.commands.evaluate import evaluate
 from ia2.commands.similarity import similarity
 from ia2.commands.subspace import subspace
 from ia2.commands.train import train

@@ -1,9 +1,9 @@
-from .commands.data import create_all as create_all
-from .commands.data import prepare_all as prepare_all
-from .commands.evaluation import evaluate as evaluate
+from .commands.data_files import create_all as create_all
+from .commands.data_files import prepare_all as prepare_all
+from .commands.evaluate import evaluate as evaluate
 from .commands.merge import merge_adapter as merge_adapter
 from .commands.predict import Prediction as Prediction
-from .commands.prediction import predict_from as predict_from
+from .commands.predict import predict_from as predict_from
 from .commands.similarity import similarity as similarity
 from .commands.subspace import subspace as subspace
 from .commands.train import train as train

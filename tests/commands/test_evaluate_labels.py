@@ -14,7 +14,7 @@ import torch
 from tiny_runs import evaluation, files_of
 
 from ia2 import store
-from ia2.commands.evaluation import evaluate
+from ia2.commands.evaluate import evaluate
 from ia2.config import ModelConfig
 from ia2.errors import UserError
 from ia2.evaluation.calibration import (

@@ -11,7 +11,7 @@ import pytest
 from tiny_runs import training, write_dataset
 
 from ia2 import store
-from ia2.commands.data import create
+from ia2.commands.data_files import create
 from ia2.commands.evaluate import EvaluationJob, evaluate_run, is_recorded, record_path, write_record
 from ia2.commands.train import train
 from ia2.config import ModelConfig

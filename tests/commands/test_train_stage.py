@@ -16,7 +16,7 @@ from tiny_runs import RUN_FILES, assert_whole, files_of, leftovers, training, wr
 from transformers import AutoModelForCausalLM, pipeline
 
 from ia2 import store
-from ia2.commands.data import create_all
+from ia2.commands.data_files import create_all
 from ia2.commands.train import first_phase, resolve, train, train_runs
 from ia2.config import CreateConfig, ModelConfig, TrainConfig
 from ia2.errors import UserError

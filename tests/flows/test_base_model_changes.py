@@ -18,7 +18,7 @@ from undrawn import draw_nothing
 
 from ia2 import store
 from ia2.cli import main
-from ia2.commands.evaluation import evaluate
+from ia2.commands.evaluate import evaluate
 from ia2.commands.similarity import similarity
 from ia2.commands.train import train
 from ia2.config import SimilarityConfig

@@ -10,7 +10,7 @@ from tiny import tiny_tokenizer
 from tiny_runs import training, write_dataset
 
 from ia2 import store
-from ia2.commands.data import add_token_lengths, create_all, prepare_all
+from ia2.commands.data_files import add_token_lengths, create_all, prepare_all
 from ia2.commands.train import resolve, train
 from ia2.config import CreateConfig, PrepareConfig
 from ia2.errors import UserError

@@ -6,7 +6,7 @@ import pytest
 from tiny_runs import evaluation, training
 
 from ia2 import store
-from ia2.commands.evaluation import evaluate
+from ia2.commands.evaluate import evaluate
 from ia2.commands.train import train
 from ia2.errors import UserError
 from ia2.models.loading import ModelCache

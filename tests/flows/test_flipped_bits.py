@@ -18,8 +18,8 @@ from tiny_runs import evaluation, training
 from undrawn import draw_nothing
 
 from ia2 import store
-from ia2.commands.evaluation import evaluate
-from ia2.commands.prediction import predict_from
+from ia2.commands.evaluate import evaluate
+from ia2.commands.predict import predict_from
 from ia2.commands.similarity import similarity
 from ia2.commands.subspace import subspace
 from ia2.commands.train import train

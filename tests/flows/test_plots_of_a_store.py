@@ -8,7 +8,7 @@ import pytest
 from layouts import assert_readable
 from matplotlib.figure import Figure
 
-from ia2.commands.evaluation import evaluate
+from ia2.commands.evaluate import evaluate
 from ia2.commands.similarity import similarity
 from ia2.commands.subspace import subspace
 from ia2.commands.train import train

@@ -13,9 +13,8 @@ import pytest
 from tiny_runs import counted, evaluation, files_of, leftovers
 
 from ia2 import store
-from ia2.commands.evaluation import evaluate
-from ia2.commands.reparse import original_of
-from ia2.commands.reparsing import reparse
+from ia2.commands.evaluate import evaluate
+from ia2.commands.reparse import original_of, reparse
 from ia2.config import ReparseConfig
 from ia2.errors import UserError
 from ia2.evaluation.metrics import accuracy

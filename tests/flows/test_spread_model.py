@@ -8,9 +8,9 @@ import pytest
 from tiny_runs import evaluation, files_of, leftovers, results, training
 from undrawn import draw_nothing
 
-from ia2.commands.evaluation import evaluate
+from ia2.commands.evaluate import evaluate
 from ia2.commands.merge import MERGED, merge_adapter
-from ia2.commands.prediction import predict_from
+from ia2.commands.predict import predict_from
 from ia2.commands.train import train
 from ia2.config import DemoConfig, Dtype, FitConfig, MergeConfig, ModelConfig, PredictConfig
 from ia2.flows.demo import demo

@@ -12,7 +12,7 @@ from school import School, history, outspoken_model
 from tiny_runs import files_of, leftovers
 
 from ia2 import cli, store
-from ia2.commands.evaluation import evaluate
+from ia2.commands.evaluate import evaluate
 from ia2.commands.train import train
 from ia2.config import EvaluateConfig, TrainConfig
 from ia2.errors import UserError

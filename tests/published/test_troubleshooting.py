@@ -9,7 +9,7 @@ from specification import FILE
 from tiny_runs import evaluation, training
 
 from ia2 import cli
-from ia2.commands.evaluation import evaluate
+from ia2.commands.evaluate import evaluate
 from ia2.commands.train import train
 from ia2.models.loading import ModelCache
 

@@ -9,7 +9,7 @@ from ia2 import store
 from ia2.report.cards import CARD, NOT_MEASURED, measured_part, model_card, part_of, with_part
 from ia2.report.results import Record, read_record
 from ia2.store.measurements import visible
-from ia2.training.trained_run import TrainedRun, read_trained_run
+from ia2.training.trained_run import read_trained_run
 
 
 def is_behind(folder: Path, record: Path) -> bool:
@@ -24,20 +24,16 @@ def refresh_card(root: Path, folder: Path) -> None:
     """Write the numbers of the records of its present adapter into the card of the run in `folder`."""
     with store.file_lock(folder):
         trained, path = read_trained_run(folder), folder / CARD
-        part = measured_part(_records_of(root, trained))
+        method, dataset = trained.config.training_method, trained.config.dataset
+        folders = [store.evaluations_folder(root, method, dataset, uncertainty) for uncertainty in (False, True)]
+        # Names only narrow down which records are read; those count that are of this very adapter
+        named = [path for one in folders for path in one.glob("*.json") if path.name.startswith(f"{folder.name}__")]
+        digest = store.file_digest(folder / "adapter_model.safetensors")
+        records = [record for record in map(read_record, visible(named)) if isinstance(record, Record)]
+        part = measured_part([record for record in records if record.adapter_sha256 == digest])
         if path.exists():
             card = path.read_text(encoding="utf-8")
         else:  # the run is older than cards are
             card = model_card(trained.description, store.read_object(folder / "final_loss_statistics.json"))
         with store.atomic_write(path) as temporary:
             temporary.write_text(with_part(card, part), encoding="utf-8")
-
-
-def _records_of(root: Path, trained: TrainedRun) -> list[Record]:
-    """The whole records of this very adapter; their names only narrow down which are read."""
-    method, dataset = trained.config.training_method, trained.config.dataset
-    folders = [store.evaluations_folder(root, method, dataset, uncertainty) for uncertainty in (False, True)]
-    paths = visible(path for folder in folders for path in folder.glob("*.json"))
-    read = [read_record(path) for path in paths if path.name.startswith(f"{trained.folder.name}__")]
-    digest = store.file_digest(trained.folder / "adapter_model.safetensors")
-    return [record for record in read if isinstance(record, Record) and record.adapter_sha256 == digest]

@@ -8,12 +8,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import compress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ia2 import store
-from ia2.commands.data import name_of
+from ia2.commands.data_files import name_of
 from ia2.config import SelectionConfig, TrainConfig
 from ia2.errors import UserError
+from ia2.methods import parse_method
+from ia2.tasks import task
 from ia2.training.trained_run import TrainedRun, read_trained_run
 
 FILTERS = {
@@ -50,7 +52,7 @@ class Selection:
 
     @property
     def told_unreadable(self) -> str:
-        """What to add where no run is left and some could not be read."""
+        """Addition to a message where no run is left and some could not be read."""
         return "".join(f"; one cannot be read: {error}" for error in self.unreadable.values())
 
 
@@ -91,7 +93,7 @@ def select(root: Path, config: SelectionConfig) -> Selection:
 
 
 def select_some(root: Path, config: SelectionConfig) -> Selection:
-    """The same; UserError where no run is left."""
+    """As `select`; UserError where no run is left."""
     selection = select(root, config)
     if not selection.runs:
         told = selection.told or f"no trained run below {root / 'outputs'}; `ia2 train` makes one"
@@ -107,3 +109,21 @@ def fields_of(run: TrainConfig) -> dict[str, Any]:
 def in_order(values: Iterable[Any]) -> list[Any]:
     """Numbers by size, then words."""
     return sorted(set(values), key=lambda value: (isinstance(value, str), value))
+
+
+AnySelection = TypeVar("AnySelection", bound=SelectionConfig)
+
+
+def by_name(root: Path, config: AnySelection) -> tuple[AnySelection, dict[str, str]]:
+    """The config with datasets by their names, and how each that is evaluated or shown was given.
+
+    UserError for methods and datasets unknown.
+    """
+    for method in set(config.model_types) - {"base"}:
+        parse_method(method)
+    fields = [field for field in ("trained_datasets", "eval_datasets", "icl_source_datasets") if hasattr(config, field)]
+    given = {name_of(dataset): dataset for field in fields[1:] for dataset in getattr(config, field)}
+    for name, dataset in given.items():
+        if not store.pool_path(root, name).exists():
+            task(dataset)  # refuses what it does not know
+    return config.model_copy(update={field: tuple(map(name_of, getattr(config, field))) for field in fields}), given

@@ -17,7 +17,7 @@ from peft import PeftConfig
 from tqdm import tqdm
 
 from ia2 import store
-from ia2.commands.data import ensure_pool, ensure_split
+from ia2.commands.data_files import ensure_pool, ensure_split
 from ia2.config import CONTINUE_SAME, TrainConfig, absolute_model_id
 from ia2.errors import UserError
 from ia2.methods import Kind, Phase

@@ -9,8 +9,8 @@ import logging
 from pathlib import Path
 
 from ia2 import store
-from ia2.commands.data import name_of
-from ia2.commands.evaluation import evaluate
+from ia2.commands.data_files import name_of
+from ia2.commands.evaluate import evaluate
 from ia2.commands.selection import select_runs
 from ia2.config import EvaluateConfig, HpSelection
 from ia2.errors import UserError

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from ia2 import store
-from ia2.commands.evaluation import evaluate
+from ia2.commands.evaluate import evaluate
 from ia2.commands.train import resolve, train
 from ia2.config import DeviceConfig, EvaluateConfig, HpSelection, LabelType, Protocol, ReportConfig, TrainConfig
 from ia2.errors import MachineError

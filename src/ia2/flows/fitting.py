@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 
 from ia2 import store
-from ia2.commands.data import create, leave_out, prepare
+from ia2.commands.data_files import create, leave_out, prepare
 from ia2.commands.predict import Prediction, only_field, predict
 from ia2.config import DeviceConfig, FitConfig, ModelConfig
 from ia2.errors import UserError

@@ -9,7 +9,7 @@ from commands import Commands
 from tiny_runs import assert_whole, leftovers, write_dataset
 from tiny_sweeps import ENDLESS, ends, grid, summaries, weights, words
 
-from ia2.commands.data import create_all
+from ia2.commands.data_files import create_all
 from ia2.config import CreateConfig
 from ia2.errors import said_once
 

@@ -10,7 +10,7 @@ from tiny_runs import leftovers
 from tiny_sweeps import ends, grid, jobs_of, summaries, weights, words
 
 from ia2 import store
-from ia2.commands.data import create_all
+from ia2.commands.data_files import create_all
 from ia2.commands.train import train
 from ia2.config import CreateConfig, SweepConfig, TrainConfig
 from ia2.errors import MachineError, UserError

@@ -22,7 +22,7 @@ from ia2.config import CreateConfig, PrepareConfig
 from ia2.errors import UserError
 from ia2.prompts.splits import LowDataSplitSpec, SplitSpec, draw_low_data_split, draw_split, split_to_json
 from ia2.sources.packages import version_of
-from ia2.tasks import dataset_name, task
+from ia2.tasks import task
 from ia2.tasks.base import Example, Row, Task
 from ia2.tasks.pool import Pool, lengths, load_pool, pool_to_json
 from ia2.tasks.task_files import TASK_FILE_TYPES
@@ -43,7 +43,7 @@ def _check_settings(
 ) -> None:
     """UserError where `path` was made with other settings; one that it does not name is no difference.
 
-    `means_now` gives the meaning of a setting as it is stored.
+    `means_now` gives the meaning that a stored setting has for this file.
     """
     for key, value in settings.items():
         if key in made_with and means_now(key, made_with[key]) != value:
@@ -55,6 +55,8 @@ def _check_settings(
 
 def prepare_all(config: PrepareConfig) -> list[Path]:
     """`ia2 prepare`: every dataset; returns the paths of their main.json."""
+    from ia2.tasks.names import dataset_name  # noqa: PLC0415 - which reads datasets that no other command needs
+
     root, templates = store.resolve_root(config), (config.prompt_template, config.label_template)
     names = [dataset_name(dataset, config.subset, *templates) for dataset in config.datasets]
     paths = [prepare(root, name, config.num_train_samples, config.num_val_samples, config.overwrite) for name in names]
@@ -76,8 +78,13 @@ def prepare(root: Path, dataset: str, num_train_samples: int, num_val_samples: i
         if path.exists() and not overwrite:
             made_from = store.read_part(path, "metadata", "provenance")
             _check_settings(path, settings, made_from, "--overwrite replaces it")
-            if chosen.name != dataset:
-                _check_task_file(path, made_from, chosen, dataset)
+            if chosen.name != dataset:  # a task file, which may have changed, or its rows
+                again = f"`ia2 prepare --datasets {shlex.quote(dataset)} --overwrite`"
+                remedy = f"{again}, or of fit --overwrite, makes it again"
+                if store.read_part(path, "metadata", "task") != chosen.spec.model_dump():
+                    raise UserError(f"{path} was made from another version of {dataset}; {remedy}")
+                if any(made_from.get(key) != value for key, value in chosen.load().provenance.items()):
+                    raise UserError(f"{path} was made from other rows than {dataset} names; {remedy}")
             log.info("%s exists", path)
             return path
         rows = chosen.load()
@@ -87,15 +94,6 @@ def prepare(root: Path, dataset: str, num_train_samples: int, num_val_samples: i
         store.write_object(path, pool_to_json(pool, provenance))
     log.info("wrote %s: %d training and %d validation examples", path, len(pool.train), len(pool.validation))
     return path
-
-
-def _check_task_file(path: Path, made_from: Mapping[str, object], chosen: Task, dataset: str) -> None:
-    """UserError where `path` was made of a task file that has changed, or whose rows have."""
-    remedy = f"`ia2 prepare --datasets {shlex.quote(dataset)} --overwrite`, or of fit --overwrite, makes it again"
-    if store.read_part(path, "metadata", "task") != chosen.spec.model_dump():
-        raise UserError(f"{path} was made from another version of {dataset}; {remedy}")
-    if any(made_from.get(key) != value for key, value in chosen.load().provenance.items()):
-        raise UserError(f"{path} was made from other rows than {dataset} names; {remedy}")
 
 
 def render_pool(chosen: Task, train: Sequence[Row], validation: Sequence[Row], settings: dict[str, int]) -> Pool:
