@@ -150,7 +150,7 @@ def _ours(row: TrainRow, bench: Bench, queries: Sequence[Ids], targets: Targets)
     with trainable_adapters(bench.ours, [peft_config(bench.ours, config)], [SEED]) as adapters:
         (phase,) = VARIANTS[row.loss].phases
         (run,) = train_in_lockstep(
-            [TrainingRun(config, phase, *datasets, adapters.parameters(0), note=course.see)], adapters
+            [TrainingRun(config, phase, *datasets, adapters.parameters[0], note=course.see)], adapters
         )
         run.finish()
     return course

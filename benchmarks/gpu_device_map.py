@@ -141,7 +141,7 @@ def three_steps(model: torch.nn.Module, queries: list[Ids], targets: Targets) ->
     with trainable_adapters(model, [peft_config(model, config)], [0]) as adapters:
         datasets = lessons.part(0, 4), lessons.part(4, 6)
         (run,) = train_in_lockstep(
-            [TrainingRun(config, ACT, *datasets, adapters.parameters(0), note=history.append)], adapters
+            [TrainingRun(config, ACT, *datasets, adapters.parameters[0], note=history.append)], adapters
         )
         if run.error is not None:
             raise run.error

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from ia2 import store
 from ia2.commands.data_files import name_of
-from ia2.config import SelectionConfig, TrainConfig
+from ia2.config import RunFilter, TrainConfig
 from ia2.errors import UserError
 from ia2.methods import parse_method
 from ia2.tasks import task
@@ -56,12 +56,12 @@ class Selection:
         return "".join(f"; one cannot be read: {error}" for error in self.unreadable.values())
 
 
-def select_runs(root: Path, config: SelectionConfig) -> list[TrainedRun]:
+def select_runs(root: Path, config: RunFilter) -> list[TrainedRun]:
     """The runs that pass every filter that was given."""
     return list(select(root, config).runs)
 
 
-def select(root: Path, config: SelectionConfig) -> Selection:
+def select(root: Path, config: RunFilter) -> Selection:
     """Runs of the store that pass every filter that was given."""
     runs: list[TrainedRun] = []
     unreadable: dict[Path, UserError] = {}
@@ -92,7 +92,7 @@ def select(root: Path, config: SelectionConfig) -> Selection:
     return Selection(tuple(runs), unreadable)
 
 
-def select_some(root: Path, config: SelectionConfig) -> Selection:
+def select_some(root: Path, config: RunFilter) -> Selection:
     """As `select`; UserError where no run is left."""
     selection = select(root, config)
     if not selection.runs:
@@ -111,7 +111,7 @@ def in_order(values: Iterable[Any]) -> list[Any]:
     return sorted(set(values), key=lambda value: (isinstance(value, str), value))
 
 
-AnySelection = TypeVar("AnySelection", bound=SelectionConfig)
+AnySelection = TypeVar("AnySelection", bound=RunFilter)
 
 
 def by_name(root: Path, config: AnySelection) -> tuple[AnySelection, dict[str, str]]:

@@ -21,11 +21,10 @@ from ia2.commands.data_files import ensure_pool, ensure_split
 from ia2.config import CONTINUE_SAME, TrainConfig, absolute_model_id
 from ia2.errors import UserError
 from ia2.methods import Kind, Phase
-from ia2.models.adapters import SingleAdapter, peft_config, saved_config
+from ia2.models.adapters import SingleAdapter, adapter_errors, peft_config, read_adapter
 from ia2.models.generation import check_context
 from ia2.models.hooked_model import HookedModel
-from ia2.models.loading import ModelCache, parts_on_disk
-from ia2.models.model_files import changed_parts
+from ia2.models.loading import ModelCache, changed_parts, parts_on_disk
 from ia2.models.stacked_lora import StackedLora, trainable_adapters
 from ia2.prompts.splits import LowDataSplitSpec, SplitSpec
 from ia2.report.cards import CARD, model_card
@@ -115,7 +114,7 @@ def _train_open(runs: Sequence["OpenRun"]) -> dict[Path, Path | UserError]:
                         run.inputs.config,
                         phase,
                         *datasets[phase][run.number],
-                        parameters=adapters.parameters(run.number),
+                        parameters=adapters.parameters[run.number],
                         adapter=run.number,
                         note=partial(run.note, phase, bar),
                     )
@@ -150,7 +149,8 @@ class OpenRun:
         wanted = peft_config(self.inputs.lm.model, self.inputs.config)
         if self.start is None:
             return wanted
-        found = saved_config(self.inputs.lm.model, self.start)
+        with adapter_errors(self.start, self.inputs.lm.model):
+            found, _ = read_adapter(self.start)
         for name in ("peft_type", "r", "lora_alpha", "target_modules", "num_virtual_tokens"):
             has, asked = getattr(found, name, None), getattr(wanted, name, None)
             if has != asked:
@@ -193,7 +193,7 @@ class OpenRun:
                 result = {
                     **list(self.results.values())[-1],
                     "phases": self.results,
-                    "trainable_parameters": self.adapters.num_parameters(self.number),
+                    "trainable_parameters": self.adapters.num_parameters[self.number],
                     "adapter_bytes": (temporary / WEIGHTS).stat().st_size,
                 }
                 store.write_json(temporary / "final_loss_statistics.json", result)
@@ -270,7 +270,7 @@ def stack_key(config: TrainConfig) -> str | None:
     if config.method.adapter != "lora" or config.continue_training is not None or config.tracker != "none":
         return None
     shared = {name: value for name, value in config.relevant_fields().items() if name not in STACKED}
-    return store.json_text({**shared, "retrain": config.retrain, "micro_batch_size": config.micro_batch_size})
+    return store.value_digest({**shared, "retrain": config.retrain, "micro_batch_size": config.micro_batch_size})
 
 
 def is_trained(root: Path, config: TrainConfig, start: Path | None) -> bool:

@@ -164,12 +164,12 @@ def add_kinds(
     """Targets that hold `kinds` too, by teacher-forcing the stored responses; `folder` as in `collect`."""
     examples = [TokenizedExample(*pair) for pair in zip(prompts, targets.responses, strict=True)]
     with _recording(kinds, folder) as (keep, found):
-        for rows, outputs in teacher_forced(hooked, examples, activations="activations" in kinds):
+        for rows, hidden_states, activations in teacher_forced(hooked, examples, activations="activations" in kinds):
             positions = [row for row in rows for _ in examples[row].response]
-            seen = None if outputs.activations is None else outputs.activations.cpu()  # a copy there may not fit
-            keep(positions, seen, outputs.hidden_states, True)
-    activations = found.get("activations", targets.activations)
-    return Targets(targets.responses, activations, found.get("distributions", targets.hidden_states))
+            seen = None if activations is None else activations.cpu()  # a copy there may not fit
+            keep(positions, seen, hidden_states, True)
+    kept = found.get("activations", targets.activations)
+    return Targets(targets.responses, kept, found.get("distributions", targets.hidden_states))
 
 
 # On disk: one safetensors file per kind, the manifest last

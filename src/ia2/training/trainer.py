@@ -21,8 +21,7 @@ from ia2.config import TrainConfig
 from ia2.errors import UserError
 from ia2.methods import Loss, Phase
 from ia2.models.adapters import SingleAdapter
-from ia2.models.architecture import select_layers
-from ia2.models.hooked_model import HookedModel
+from ia2.models.hooked_model import HookedModel, select_layers
 from ia2.models.stacked_lora import StackedLora
 from ia2.prompts.prompt import seeded
 from ia2.training.dataset import Batch, DistillationDataset, budget_batches, gather
@@ -254,29 +253,26 @@ def batch_losses(
     The config says how the teacher is matched: `layers`, `act_norm` and `tokl_top_k`.
     """
     segments, size = batch.segment_ids, len(batch) + 1  # one for what only fills a shape
-    outputs = hooked.outputs(
-        batch.input_ids,
-        batch.rows,
-        batch.columns,
-        activations="act" in losses,
-        logits=bool({"tok", "tokl"} & {*losses}),
+    hidden_states, activations = hooked.outputs(
+        batch.rows, batch.columns, activations="act" in losses, input_ids=batch.input_ids
     )
+    logits = hooked.logits(hidden_states) if {"tok", "tokl"} & {*losses} else None
     found: dict[Loss, Tensor] = {}
-    if outputs.activations is not None and batch.activations is not None:
-        chosen = select_layers(config.layers, len(outputs.activations))
+    if activations is not None and batch.activations is not None:
+        chosen = select_layers(config.layers, len(activations))
         layers = slice(None) if chosen is None else list(chosen)
         loss = act_loss_by_layer if config.act_norm == "layer" else act_loss
-        found["act"] = loss(outputs.activations[layers], batch.activations[layers], segments, size)
-    if outputs.logits is not None and "tok" in losses:
-        found["tok"] = tok_loss(outputs.logits, batch.tokens, segments, size)
-    if outputs.logits is not None and batch.hidden_states is not None:
+        found["act"] = loss(activations[layers], batch.activations[layers], segments, size)
+    if logits is not None and "tok" in losses:
+        found["tok"] = tok_loss(logits, batch.tokens, segments, size)
+    if logits is not None and batch.hidden_states is not None:
         with torch.no_grad():
             teacher = hooked.logits(batch.hidden_states.to(hooked.base.dtype)).log_softmax(dim=-1)
             num_tokens = teacher.shape[-1]
             if config.tokl_top_k != "all" and config.tokl_top_k < num_tokens:
                 top = teacher.topk(config.tokl_top_k, dim=-1)
                 teacher = spread_remainder(top.values, top.indices, num_tokens)
-        found["tokl"] = tokl_loss(outputs.logits, teacher, segments, size)
+        found["tokl"] = tokl_loss(logits, teacher, segments, size)
     return {loss: values[:-1] for loss, values in found.items()}
 
 
