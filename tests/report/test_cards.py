@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 import yaml
 
+from ia2.commands.card import measured_part
 from ia2.config import TrainConfig
-from ia2.report.cards import NOT_MEASURED, measured_part, model_card, part_of, with_part
+from ia2.report.cards import NOT_MEASURED, model_card, part_of, with_part
 
 TASK = {"name": "capitals", "template": "Input: {country}\nOutput:", "answer_template": " {capital}", "parser": "line"}
 OUTCOME = {"best_dev_loss": 0.5, "best_step": 12, "num_steps": 18, "trainable_parameters": 645120}

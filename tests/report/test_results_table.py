@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from ia2.commands.reparse import reparse
 from made_up import MadeUpStore, config, settings
 
 from ia2 import cli
+from ia2.commands.reparse import reparse
 from ia2.config import ReparseConfig, ReportConfig, ResultsConfig, TablesConfig
 from ia2.errors import MachineError, UserError
 from ia2.flows.reporting import write_report
