@@ -21,14 +21,14 @@ from typing import Any
 
 from undrawn import draw_nothing
 
+import ia2.commands.evaluate
 import ia2.commands.merge
-import ia2.flows.evaluation
+import ia2.commands.predict
+import ia2.commands.reparse
+import ia2.commands.similarity
+import ia2.commands.train
 import ia2.flows.fitting
-import ia2.flows.prediction
-import ia2.flows.reparsing
-import ia2.flows.similarity
-import ia2.flows.sweep.sweeping
-import ia2.flows.training  # noqa: F401
+import ia2.flows.sweep.sweeping  # noqa: F401
 from ia2 import cli
 from ia2.config import ModelConfig
 from ia2.models import loading

@@ -17,6 +17,11 @@ import pandas as pd
 import pytest
 
 from ia2.cli import SUBCOMMANDS
+from ia2.commands.data_files import create_all, prepare_all
+from ia2.commands.evaluate import evaluate
+from ia2.commands.similarity import similarity
+from ia2.commands.subspace import subspace
+from ia2.commands.train import train
 from ia2.config import (
     CreateConfig,
     EvaluateConfig,
@@ -27,13 +32,8 @@ from ia2.config import (
     TrainConfig,
 )
 from ia2.errors import MachineError
-from ia2.flows.data import create_all, prepare_all
-from ia2.flows.evaluation import evaluate
-from ia2.flows.similarity import similarity
-from ia2.flows.subspace import subspace
 from ia2.flows.sweep.schedule import End
 from ia2.flows.sweep.sweeping import sweep
-from ia2.flows.training import train
 from ia2.methods import METHODS
 from ia2.models.loading import ModelCache
 from ia2.store import write_json

@@ -8,10 +8,10 @@ from typing import Any
 from tiny_runs import write_dataset
 
 from ia2 import store
+from ia2.commands.train import resolve
 from ia2.config import SweepConfig
 from ia2.flows.sweep.grid import expand
 from ia2.flows.sweep.plan import Job, plan_of
-from ia2.flows.training import resolve
 
 ENDLESS: dict[str, Any] = {
     "training_methods": ("tok",),

@@ -11,12 +11,12 @@ import pytest
 from tiny_runs import training, write_dataset
 
 from ia2 import store
-from ia2.commands.create import create
+from ia2.commands.data_files import create
 from ia2.commands.evaluate import EvaluationJob, evaluate_run, is_recorded, record_path, write_record
+from ia2.commands.train import train
 from ia2.config import ModelConfig
 from ia2.errors import UserError
 from ia2.evaluation.evaluation_set import EvaluationSpec
-from ia2.flows.training import train
 from ia2.models.loading import ModelCache
 from ia2.prompts.splits import SplitSpec
 from ia2.training.trained_run import TrainedRun, read_trained_run

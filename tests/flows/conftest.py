@@ -8,7 +8,7 @@ from commands import Commands
 from made_up_runs import make_up
 from ten_runs import Answers, Ten, rows_of
 
-from ia2.flows.evaluation import evaluate
+from ia2.commands.evaluate import evaluate
 from ia2.models.loading import ModelCache
 
 

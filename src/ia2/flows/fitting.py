@@ -25,9 +25,8 @@ import numpy as np
 import pandas as pd
 
 from ia2 import store
-from ia2.commands.create import create
+from ia2.commands.data_files import create, leave_out, prepare
 from ia2.commands.predict import Prediction, only_field, predict
-from ia2.commands.prepare import leave_out, prepare
 from ia2.config import DeviceConfig, FitConfig, ModelConfig
 from ia2.errors import UserError
 from ia2.flows.comparison import Comparison, Shown, choices, compare, planned_runs, show

@@ -11,13 +11,13 @@ from tiny_runs import assert_whole, leftovers, write_dataset
 
 from ia2 import store
 from ia2.cli import main
+from ia2.commands.train import stack_key, train
 from ia2.config import SweepConfig, TrainConfig
 from ia2.errors import MachineError
 from ia2.flows.sweep import work
 from ia2.flows.sweep.plan import Job
 from ia2.flows.sweep.schedule import Outcome, Schedule
 from ia2.flows.sweep.sweeping import sweep
-from ia2.flows.training import stack_key, train
 from ia2.models.loading import ModelCache
 
 # Which go together
@@ -172,7 +172,7 @@ def test_a_mistake_of_ours_ends_the_sweep_and_leaves_its_traceback(
     def planted(*_: object, **__: object) -> None:
         raise AssertionError("planted")
 
-    monkeypatch.setattr(work, "train" if stack == 1 else "train_together", planted)
+    monkeypatch.setattr(work, "train" if stack == 1 else "train_runs", planted)
     config = grid(tmp_path, tiny_model_folder, stack=stack, include_sequential=False)
     with pytest.raises(AssertionError, match="planted"):
         main(config.command("sweep", in_full=True).split()[1:])

@@ -10,16 +10,16 @@ from tiny_runs import leftovers
 from tiny_sweeps import ends, grid, jobs_of, summaries, weights, words
 
 from ia2 import store
+from ia2.commands.data_files import create_all
+from ia2.commands.train import train
 from ia2.config import CreateConfig, SweepConfig, TrainConfig
 from ia2.errors import MachineError, UserError
-from ia2.flows.data import create_all
 from ia2.flows.sweep import work
 from ia2.flows.sweep.executors import Pool
 from ia2.flows.sweep.grid import expand
 from ia2.flows.sweep.plan import Job
 from ia2.flows.sweep.schedule import Outcome
 from ia2.flows.sweep.sweeping import GROUP, executor_of, sweep
-from ia2.flows.training import train
 from ia2.models.loading import ModelCache
 
 ALL: dict[str, Any] = {"training_methods": ("tok", "act", "tna", "tokl")}

@@ -10,11 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ia2 import store
-from ia2.commands.collect import kinds_of
-from ia2.commands.train import is_trained
+from ia2.commands.train import first_phase, is_trained, kinds_of, stack_key, start_of
 from ia2.config import TrainConfig
 from ia2.errors import UserError
-from ia2.flows.training import first_phase, stack_key
 from ia2.methods import Kind
 
 TARGET_FIELDS = ("model_id", "torch_dtype", "num_generated_tokens", "stop", "chat_template")
@@ -84,9 +82,8 @@ def stands(root: Path, config: TrainConfig) -> bool:
     """Whether the run is there; where something else is in its place, the run is tried, and fails with the reason."""
     if config.retrain:
         return False
-    first = first_phase(config)
     try:
-        return is_trained(root, config, None if first is None else store.run_folder(root, first))
+        return is_trained(root, config, start_of(root, config))
     except (UserError, OSError):
         return False
 

@@ -11,16 +11,15 @@ from pathlib import Path
 from typing import Literal
 
 from ia2 import store
+from ia2.commands.train import resolve
 from ia2.config import SweepConfig, TrainConfig
-from ia2.errors import MachineError, UserError
-from ia2.flows.failures import said_once
+from ia2.errors import MachineError, UserError, said_once
 from ia2.flows.sweep.estimate import Costs
 from ia2.flows.sweep.executors import Executor, InProcess, Pool
 from ia2.flows.sweep.grid import expand, left_out
 from ia2.flows.sweep.plan import Plan, plan_of
 from ia2.flows.sweep.schedule import Outcome, Schedule
 from ia2.flows.sweep.watching import watching
-from ia2.flows.training import resolve
 from ia2.models.loading import ModelCache
 from ia2.training.tracking import check_tracker
 
@@ -42,7 +41,7 @@ def sweep(config: SweepConfig, models: ModelCache | None = None) -> list[Outcome
     print("\n".join([described(plan, costs, in_full=config.dry_run), *left_out(config)]))
     for line in said_once((f"failed: {outcome.key}", outcome.reason) for outcome in unprepared):
         print(f"  {line}")
-    if plan.jobs and config.ray_address is None:
+    if plan.jobs and config.ray_address is None and config.tracker != "none":
         check_tracker(config.tracker)
     if config.dry_run:
         return []

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Literal
 
 from ia2 import store
-from ia2.commands.collect import collect
+from ia2.commands.train import collect_targets, train, train_runs
 from ia2.config import TrainConfig
 from ia2.errors import MachineError, UserError
 from ia2.flows.sweep.failures import leave_failure
 from ia2.flows.sweep.plan import Job, stands
 from ia2.flows.sweep.schedule import Outcome
-from ia2.flows.training import train, train_together
 from ia2.models.generation import attempt
 from ia2.models.loading import ModelCache
 
@@ -61,7 +60,7 @@ def _failed(root: Path, job: Job, error: BaseException, words: Words) -> Outcome
 def _do(root: Path, job: Job, models: ModelCache) -> Literal["done", "there", "busy"]:
     """The job done once, whoever else is at the same work."""
     if job.kinds:
-        collected = collect(root, job.config, job.kinds, models)
+        collected = collect_targets(root, job.config, job.kinds, models)
         return "busy" if collected is None else "done" if collected else "there"
     with store.try_lock(store.run_folder(root, job.config)) as ours:
         if not ours:
@@ -108,7 +107,7 @@ def _trained_together(root: Path, jobs: Sequence[Job], words: Words) -> dict[str
     if not jobs:
         return {}
     try:
-        found = attempt(train_together, [job.config for job in jobs], words.models)
+        found = attempt(train_runs, [job.config for job in jobs], words.models)
     except AssertionError as error:  # a mistake of ours, which doing each alone would hide
         for job in jobs:
             _failed(root, job, error, words)
