@@ -80,7 +80,7 @@ def select(root: Path, config: RunFilter) -> Selection:
     for name, accepted in filters.items():
         if not accepted:
             continue
-        fields, field = [fields_of(run.config) for run in runs], FILTERS[name]
+        fields, field = [run_fields(run.config) for run in runs], FILTERS[name]
         passes = [field not in of_run or of_run[field] in accepted for of_run in fields]
         if not any(passes):
             flag = f"--{name}" if accepted == (True,) else f"--{name} {' '.join(map(str, accepted))}"
@@ -101,7 +101,7 @@ def select_some(root: Path, config: RunFilter) -> Selection:
     return selection
 
 
-def fields_of(run: TrainConfig) -> dict[str, Any]:
+def run_fields(run: TrainConfig) -> dict[str, Any]:
     """The fields that mean something to a run's method, and N under one name for both regimes."""
     return {**run.relevant_fields(), "num_labels": run.num_labels, "ldr_mode": run.ldr_mode}
 
