@@ -15,10 +15,10 @@ from tiny_runs import assert_whole, evaluation, files_of, leftovers, training, w
 from ia2 import store
 from ia2.commands.data_files import create_all
 from ia2.commands.evaluate import evaluate, write_record
+from ia2.commands.records import readable_records
 from ia2.config import CreateConfig, PlotConfig
 from ia2.errors import UserError
 from ia2.flows.plotting import plot
-from ia2.flows.records import readable_records
 from ia2.flows.training import train
 from ia2.models.generation import GenerationConfig
 from ia2.models.loading import ModelCache

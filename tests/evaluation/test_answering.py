@@ -13,9 +13,9 @@ from ia2.evaluation import scoring
 from ia2.evaluation.evaluation_set import EvaluationSet, EvaluationSpec, grade
 from ia2.evaluation.metrics import ScoredAnswers
 from ia2.evaluation.scoring import ScoreRecorder, answer, answer_table
-from ia2.models.decoding_state import StepOutput
 from ia2.models.hooked_model import HookedModel
 from ia2.models.loading import LanguageModel
+from ia2.models.packing import StepOutput
 from ia2.prompts.prompt import Prompt
 from ia2.tasks.base import Example, TaskSpec
 

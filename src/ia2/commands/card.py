@@ -8,7 +8,7 @@ from pathlib import Path
 from ia2 import store
 from ia2.report.cards import CARD, NOT_MEASURED, measured_part, model_card, part_of, read_subject, with_part
 from ia2.report.results import Record, read_record
-from ia2.store.measurements import visible
+from ia2.store.measurements import finished
 from ia2.training.trained_run import read_trained_run
 
 
@@ -29,7 +29,7 @@ def refresh_card(root: Path, folder: Path) -> None:
         # Names only narrow down which records are read; those count that are of this very adapter
         named = [path for one in folders for path in one.glob("*.json") if path.name.startswith(f"{folder.name}__")]
         digest = store.file_digest(folder / "adapter_model.safetensors")
-        records = [record for record in map(read_record, visible(named)) if isinstance(record, Record)]
+        records = [record for record in map(read_record, finished(named)) if isinstance(record, Record)]
         part = measured_part([record for record in records if record.adapter_sha256 == digest])
         if path.exists():
             card = path.read_text(encoding="utf-8")

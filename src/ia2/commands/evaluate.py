@@ -24,16 +24,15 @@ import pandas as pd
 from ia2 import store
 from ia2.commands.card import is_behind, refresh_card
 from ia2.commands.data_files import ensure_data
-from ia2.commands.selection import OF_BASE_TOO, by_name, fields_of, in_order, select
+from ia2.commands.selection import OF_BASE_TOO, by_name, in_order, run_fields, select
 from ia2.config import DEFAULT_MODEL_ID, EvaluateConfig, ModelConfig
-from ia2.errors import Failure, MachineError, UserError, raise_failures
+from ia2.errors import Failure, MachineError, UserError, memory_errors, raise_failures
 from ia2.evaluation.evaluation_set import EvaluationSpec, grade, read_evaluation_set, with_demonstrations
 from ia2.evaluation.metrics import CONDITIONS, majority_class_accuracy, record_metrics
 from ia2.evaluation.scoring import answer, answer_table
 from ia2.models.adapters import saved_adapter
 from ia2.models.hooked_model import HookedModel, Model
 from ia2.models.loading import LanguageModel, ModelCache, parts_on_disk
-from ia2.models.placement import memory_errors
 from ia2.report.results import SCHEMA, Record, read_record
 from ia2.store.measurements import why_stale, write_measured
 from ia2.tasks import task
@@ -257,7 +256,7 @@ def describe(planned: Plan) -> str:
     lines = [f"{records} asked for, {done} done, {len(planned.jobs) - done} to make"]
     for title, jobs in groups.items():
         draws = [{"num_labels": job.spec.num_train_examples, "run_idx": job.spec.run_idx} for job in jobs]
-        known = [fields_of(job.trained.config) if job.trained else draw for job, draw in zip(jobs, draws, strict=True)]
+        known = [run_fields(job.trained.config) if job.trained else draw for job, draw in zip(jobs, draws, strict=True)]
         values = {word: in_order(one[name] for one in known if name in one) for name, word in VARIED.items()}
         varied = ", ".join(f"{word} {' '.join(map(str, found))}" for word, found in values.items() if found)
         records, done = counted(jobs)

@@ -20,7 +20,8 @@ import pandas as pd
 from ia2 import store
 from ia2.commands.card import is_behind, refresh_card
 from ia2.commands.data_files import name_of
-from ia2.config import ReparseConfig
+from ia2.commands.records import fields_of, passes
+from ia2.config import Config, Filter, ReparseConfig
 from ia2.errors import UserError
 from ia2.evaluation.evaluation_set import grade, label_answers
 from ia2.evaluation.metrics import (
@@ -82,8 +83,7 @@ def reparse(config: ReparseConfig) -> list[Reparsed]:
         record
         for record in results.records
         if (not given or record.settings.eval_dataset in given)
-        and (not config.model_types or record.method in config.model_types)
-        and (not config.trained_datasets or record.trained_dataset in config.trained_datasets)
+        and passes(fields_of(record), config, tuple(Filter.model_fields.keys() - Config.model_fields))
     ]
     if not records:
         found = ", ".join(dict.fromkeys(record.settings.eval_dataset for record in results.records)) or "none"

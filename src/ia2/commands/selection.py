@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from ia2 import store
 from ia2.commands.data_files import name_of
-from ia2.config import SelectionConfig, TrainConfig
+from ia2.config import RunFilter, TrainConfig
 from ia2.errors import UserError
 from ia2.methods import parse_method
 from ia2.tasks import task
@@ -56,12 +56,12 @@ class Selection:
         return "".join(f"; one cannot be read: {error}" for error in self.unreadable.values())
 
 
-def select_runs(root: Path, config: SelectionConfig) -> list[TrainedRun]:
+def select_runs(root: Path, config: RunFilter) -> list[TrainedRun]:
     """The runs that pass every filter that was given."""
     return list(select(root, config).runs)
 
 
-def select(root: Path, config: SelectionConfig) -> Selection:
+def select(root: Path, config: RunFilter) -> Selection:
     """Runs of the store that pass every filter that was given."""
     runs: list[TrainedRun] = []
     unreadable: dict[Path, UserError] = {}
@@ -80,7 +80,7 @@ def select(root: Path, config: SelectionConfig) -> Selection:
     for name, accepted in filters.items():
         if not accepted:
             continue
-        fields, field = [fields_of(run.config) for run in runs], FILTERS[name]
+        fields, field = [run_fields(run.config) for run in runs], FILTERS[name]
         passes = [field not in of_run or of_run[field] in accepted for of_run in fields]
         if not any(passes):
             flag = f"--{name}" if accepted == (True,) else f"--{name} {' '.join(map(str, accepted))}"
@@ -92,7 +92,7 @@ def select(root: Path, config: SelectionConfig) -> Selection:
     return Selection(tuple(runs), unreadable)
 
 
-def select_some(root: Path, config: SelectionConfig) -> Selection:
+def select_some(root: Path, config: RunFilter) -> Selection:
     """As `select`; UserError where no run is left."""
     selection = select(root, config)
     if not selection.runs:
@@ -101,7 +101,7 @@ def select_some(root: Path, config: SelectionConfig) -> Selection:
     return selection
 
 
-def fields_of(run: TrainConfig) -> dict[str, Any]:
+def run_fields(run: TrainConfig) -> dict[str, Any]:
     """The fields that mean something to a run's method, and N under one name for both regimes."""
     return {**run.relevant_fields(), "num_labels": run.num_labels, "ldr_mode": run.ldr_mode}
 
@@ -111,7 +111,7 @@ def in_order(values: Iterable[Any]) -> list[Any]:
     return sorted(set(values), key=lambda value: (isinstance(value, str), value))
 
 
-AnySelection = TypeVar("AnySelection", bound=SelectionConfig)
+AnySelection = TypeVar("AnySelection", bound=RunFilter)
 
 
 def by_name(root: Path, config: AnySelection) -> tuple[AnySelection, dict[str, str]]:

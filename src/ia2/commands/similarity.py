@@ -18,11 +18,10 @@ from ia2.analysis.similarity import MISSING, SCHEMA, Similarity, compare, compar
 from ia2.commands.data_files import ensure_data
 from ia2.commands.selection import by_name, select_some
 from ia2.config import ModelConfig, SimilarityConfig
-from ia2.errors import Failure, MachineError, UserError, raise_failures
+from ia2.errors import Failure, MachineError, UserError, memory_errors, raise_failures
 from ia2.evaluation.evaluation_set import EvaluationSpec
 from ia2.models.adapters import saved_adapter
 from ia2.models.loading import ModelCache
-from ia2.models.placement import memory_errors
 from ia2.report.analysis_tables import similarity_table
 from ia2.store.measurements import read_whole
 from ia2.training.trained_run import TrainedRun
