@@ -22,10 +22,9 @@ from ia2.config import CreateConfig, PrepareConfig
 from ia2.errors import UserError
 from ia2.prompts.splits import LowDataSplitSpec, SplitSpec, draw_low_data_split, draw_split, split_to_json
 from ia2.sources.packages import version_of
-from ia2.tasks import task
+from ia2.tasks import TASK_FILE_TYPES, task
 from ia2.tasks.base import Example, Row, Task
 from ia2.tasks.pool import Pool, lengths, load_pool, pool_to_json
-from ia2.tasks.task_files import TASK_FILE_TYPES
 
 log = logging.getLogger(__name__)
 

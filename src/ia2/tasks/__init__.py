@@ -9,6 +9,8 @@ from pathlib import Path
 from ia2.errors import UserError
 from ia2.tasks.base import Task
 
+TASK_FILE_TYPES = (".toml", ".json")
+
 
 def task(name: str) -> Task:
     """The task called `name`, or described by the file of that name; UserError names near ones and all valid ones.
@@ -21,7 +23,7 @@ def task(name: str) -> Task:
 
     if name in TASKS:
         return TASKS[name]
-    if name.lower().endswith((".toml", ".json")):
+    if name.lower().endswith(TASK_FILE_TYPES):
         from ia2.tasks.task_files import read_task  # noqa: PLC0415  # which refuses the names above
 
         return read_task(Path(name))

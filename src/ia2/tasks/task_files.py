@@ -25,11 +25,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from ia2.errors import MachineError, UserError, did_you_mean
+from ia2.tasks import TASK_FILE_TYPES
 from ia2.tasks.answers import parse
 from ia2.tasks.base import ParserName, Rows, Task, TaskSpec, columns_in
 from ia2.tasks.own_rows import FileSource, HubRows, RowSource, load_rows, needed_columns
-
-TASK_FILE_TYPES = (".toml", ".json")
 
 _EXAMPLES = {
     "name": 'name = "tickets"',
