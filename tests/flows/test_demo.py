@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from ia2.cli import main
-from ia2.report.results import read_results
+from ia2.results.records import read_results
 from ia2.store import run_folders
 
 pytestmark = pytest.mark.model

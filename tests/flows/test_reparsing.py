@@ -20,7 +20,7 @@ from ia2.evaluation.metrics import accuracy
 from ia2.flows.evaluation import evaluate
 from ia2.flows.reparsing import reparse
 from ia2.models.loading import ModelCache
-from ia2.report.results import read_results
+from ia2.results.records import read_results
 
 VOWELS = {"a": "first", "e": "second", "o": "third"}
 FREE = {"name": "free", "template": "Input: {x}\nOutput:", "answer_template": " {y}", "parser": "line"}

@@ -6,8 +6,8 @@ Nothing reads it and no digest is of it: a run is the same run with any card.
 from pathlib import Path
 
 from ia2 import store
-from ia2.report.cards import CARD, NOT_MEASURED, measured_part, model_card, part_of, read_subject, with_part
-from ia2.report.results import Record, read_record
+from ia2.page.card import CARD, NOT_MEASURED, measured_part, model_card, part_of, read_subject, with_part
+from ia2.results.records import Record, read_record
 from ia2.store.measurements import visible
 from ia2.training.trained_run import TrainedRun, read_trained_run
 

@@ -29,7 +29,7 @@ from ia2.evaluation.metrics import (
     recalls,
 )
 from ia2.prompts.prompt import Prompt
-from ia2.report.results import SCHEMA
+from ia2.results.records import SCHEMA
 from ia2.store.measurements import write_measured
 from ia2.tasks.base import Example, TaskSpec
 

@@ -27,7 +27,7 @@ from ia2.models.hooked_model import HookedModel
 from ia2.models.loading import ModelCache, parts_on_disk
 from ia2.models.model_files import changed_parts
 from ia2.models.stacked_lora import StackedLora, trainable_adapters
-from ia2.report.cards import CARD, model_card, read_subject
+from ia2.page.card import CARD, model_card, read_subject
 from ia2.sources.packages import version_of
 from ia2.tasks.pool import read_provenance
 from ia2.training.run_inputs import RunInputs, read_run_inputs

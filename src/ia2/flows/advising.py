@@ -16,11 +16,11 @@ from ia2.flows.evaluation import evaluate
 from ia2.flows.records import readable_records
 from ia2.flows.selection import select_runs
 from ia2.models.loading import ModelCache
-from ia2.report.advice import Advice, advice, advice_text
-from ia2.report.results import Record
-from ia2.report.runs import config_key, read_runs
-from ia2.report.selection import select
-from ia2.report.summary import groups, summarise
+from ia2.results.advice import Advice, advice, advice_text
+from ia2.results.records import Record
+from ia2.results.runs import config_key, read_runs
+from ia2.results.select import select
+from ia2.results.summary import groups, summarise
 
 log = logging.getLogger(__name__)
 

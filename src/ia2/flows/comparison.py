@@ -18,14 +18,14 @@ from ia2.flows.evaluation import evaluate
 from ia2.flows.reporting import page_data, write_page
 from ia2.flows.training import resolve, train
 from ia2.models.loading import ModelCache
-from ia2.report.advice import Advice, advice
-from ia2.report.captions import accuracy_caption
-from ia2.report.plots import accuracy_bars
-from ia2.report.plots.drawing import MARKS, METADATA
-from ia2.report.results import Record
-from ia2.report.runs import TrainedRun, config_key, read_runs
-from ia2.report.selection import Choice, choose
-from ia2.report.tables import text_table
+from ia2.plots import accuracy_bars
+from ia2.plots.drawing import MARKS, METADATA
+from ia2.results.advice import Advice, advice
+from ia2.results.captions import accuracy_caption
+from ia2.results.records import Record
+from ia2.results.runs import TrainedRun, config_key, read_runs
+from ia2.results.select import Choice, choose
+from ia2.tables.results import text_table
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from ia2.analysis.subspace import Overlap, examine_overlaps
 from ia2.config import PlotSelection, TrainConfig
 from ia2.errors import UserError
 from ia2.flows.records import accepted, fields_of, fields_of_run, passes, passing
-from ia2.report.material import Place
-from ia2.report.results import Record, Settings
+from ia2.plots.material import Place
+from ia2.results.records import Record, Settings
 from ia2.store.measurements import Examined, Problem, tell
 
 OF_PLACES = ("eval_datasets", "icl_source_datasets", "model_id")

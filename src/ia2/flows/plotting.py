@@ -26,14 +26,14 @@ from ia2.flows.places import (
     updates,
 )
 from ia2.flows.records import fail_for, fields_of, passes, readable_records
-from ia2.report.analysis_drawings import overlap_drawings
-from ia2.report.drawings import DRAWERS, metric_drawings
-from ia2.report.material import Drawing, Material, Place
-from ia2.report.plots.drawing import MARKS, METADATA, STYLE
-from ia2.report.points import Measurements
-from ia2.report.quantities import STANDARD, UNCERTAINTY, metrics_of
-from ia2.report.runs import TrainedRun, examine_runs
-from ia2.report.selection import select
+from ia2.plots.analysis_drawings import overlap_drawings
+from ia2.plots.drawing import MARKS, METADATA, STYLE
+from ia2.plots.drawings import DRAWERS, metric_drawings
+from ia2.plots.material import Drawing, Material, Place
+from ia2.results.points import Measurements
+from ia2.results.quantities import STANDARD, UNCERTAINTY, metrics_of
+from ia2.results.runs import TrainedRun, examine_runs
+from ia2.results.select import select
 from ia2.store.measurements import tell
 
 TYPES = tuple(kind for kind in get_args(PlotType) if kind != "all")

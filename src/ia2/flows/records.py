@@ -12,7 +12,7 @@ from typing import Any
 from ia2.config import Config, TrainConfig
 from ia2.errors import MachineError, UserError
 from ia2.methods import parse_method
-from ia2.report.results import Record, read_results, with_one_number
+from ia2.results.records import Record, read_results, with_one_number
 from ia2.store.measurements import Problem, tell
 
 log = logging.getLogger(__name__)

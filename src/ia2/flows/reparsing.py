@@ -10,7 +10,7 @@ from ia2.commands.reparse import Reparsed, original_of, parse_again, parser_name
 from ia2.config import ReparseConfig
 from ia2.errors import UserError
 from ia2.flows.data import name_of
-from ia2.report.results import Record, read_results
+from ia2.results.records import Record, read_results
 from ia2.tasks import task
 from ia2.tasks.answers import PARSERS
 from ia2.tasks.base import TaskSpec

@@ -11,13 +11,13 @@ from ia2.config import ReportConfig, TrainConfig
 from ia2.errors import UserError
 from ia2.flows.places import fields_of_similarity
 from ia2.flows.records import accepted, fail_for, passes, passing, readable_records
-from ia2.report.costs import examine_targets, stage_costs
-from ia2.report.page import MARK, render_page
-from ia2.report.results import Record, Results
-from ia2.report.runs import TrainedRun, examine_runs
-from ia2.report.sections.base import Analyses, PageData
-from ia2.report.selection import select
-from ia2.report.summary import summarise
+from ia2.page.page import MARK, render_page
+from ia2.page.sections.base import Analyses, PageData
+from ia2.results.costs import examine_targets, stage_costs
+from ia2.results.records import Record, Results
+from ia2.results.runs import TrainedRun, examine_runs
+from ia2.results.select import select
+from ia2.results.summary import summarise
 from ia2.store.measurements import Problem, tell
 
 FILTERS = ("model_types", "trained_datasets", "eval_datasets")

@@ -8,14 +8,14 @@ from ia2 import store
 from ia2.config import TablesConfig
 from ia2.errors import UserError
 from ia2.flows.records import fail_for, fields_of, passes, readable_records
-from ia2.report.grids import Grid
-from ia2.report.latex import latex_table
-from ia2.report.layout import grids
-from ia2.report.plain_tables import COLUMNS, csv_table, markdown_table
-from ia2.report.published import beside_published
-from ia2.report.results import Record
-from ia2.report.runs import examine_runs, read_runs
-from ia2.report.selection import select
+from ia2.results.records import Record
+from ia2.results.runs import examine_runs, read_runs
+from ia2.results.select import select
+from ia2.tables.grids import Grid
+from ia2.tables.latex import latex_table
+from ia2.tables.layout import grids
+from ia2.tables.plain import COLUMNS, csv_table, markdown_table
+from ia2.tables.published import beside_published
 
 FOR_ALL = {"model_id", "num_examples", "label_types"}
 """Filters that choose among tables and change none."""
