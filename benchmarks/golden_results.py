@@ -40,6 +40,7 @@ COMMANDS = (
     "report --hp_selection performance --out reports/published.html",
     "plot-all",
 )
+IDENTITY = ("record", "trained_dataset", "eval_dataset", "source", "method", "with_icl", "details", "metric")
 UNSTABLE = ("What it cost",)
 
 # Stores
@@ -127,8 +128,8 @@ def values_of(name: str, root: Path) -> Iterator[tuple[str, str]]:
     finally:
         Figure.savefig = saved  # type: ignore[method-assign]
     for path in sorted((root / "reports").rglob("*.csv")):
-        for place, row in enumerate(pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records")):
-            key = f"{row['record']}/{row['metric']}" if "record" in row else place
+        for row in pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records"):
+            key = " ".join(row[column] for column in IDENTITY if column in row)
             yield from ((f"{name}/{path.name}/{key}/{column}", str(value)) for column, value in row.items())
     for path in sorted((root / "reports").glob("*.html")):
         for place, cell in enumerate(Cells(path.read_text(encoding="utf-8")).found):

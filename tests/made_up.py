@@ -10,7 +10,11 @@ import numpy as np
 import pandas as pd
 from described import describe
 
-from ia2.config import TrainConfig
+from ia2.config import HpSelection, TrainConfig
+from ia2.results.frame import Row, aggregate, rows_of, summarise
+from ia2.results.records import read_results
+from ia2.results.runs import read_runs
+from ia2.results.select import Selection, select
 from ia2.store import evaluations_folder, run_folder
 
 ROWS = [("Input: France\nOutput:", " Paris"), ("Input: Peru\nOutput:", " Lima"), ("Input: Mali\nOutput:", " Bamako")]
@@ -80,6 +84,20 @@ class MadeUpStore:
         (folder / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         describe(folder, {"config": config.identity()})
         return folder
+
+    def selection(self, hp_selection: HpSelection = "dev_loss") -> Selection:
+        """The records that are shown."""
+        records = read_results(self.root).records
+        return select(records, read_runs(self.root, records), hp_selection)
+
+    def scores(self, hp_selection: HpSelection = "dev_loss") -> pd.DataFrame:
+        return aggregate(self.selection(hp_selection))
+
+    def summary(self, hp_selection: HpSelection = "dev_loss") -> pd.DataFrame:
+        return summarise(self.selection(hp_selection))
+
+    def rows(self, hp_selection: HpSelection = "dev_loss") -> list[Row]:
+        return rows_of(self.summary(hp_selection))
 
 
 def num_dev(config: TrainConfig | None) -> int:

@@ -9,7 +9,6 @@ import pandas as pd
 
 from ia2.methods import METHODS
 from ia2.results.label import style_of
-from ia2.results.points import COLUMNS
 
 MANY = (*METHODS, "base")
 
@@ -24,14 +23,14 @@ def point(method: str, num_examples: int, mean: float, **changes: Any) -> dict[s
         "control": control,
         "details": "",
         "variation": 0,
-        "num_examples": num_examples,
+        "num_train_examples": num_examples,
         "mean": mean,
         "low": mean - 10,
         "high": mean + 10,
         "over": "examples",
         "n": 2,
         "values": (mean - 4, mean + 4),
-        "num_queries": 54,
+        "num_examples": 54,
         "majority": 2.0,
         "floor": math.nan,
         "train_seconds": math.nan if method == "base" else 10.0 + num_examples,
@@ -41,7 +40,7 @@ def point(method: str, num_examples: int, mean: float, **changes: Any) -> dict[s
 
 
 def frame(points: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    return pd.DataFrame(points, columns=COLUMNS)
+    return pd.DataFrame(points)
 
 
 def grid(methods: Sequence[str], sizes: Sequence[int], with_icl: bool = False) -> pd.DataFrame:

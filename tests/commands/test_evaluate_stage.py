@@ -25,8 +25,8 @@ from ia2.flows.selection import select_runs
 from ia2.flows.training import train
 from ia2.models.generation import GenerationConfig
 from ia2.models.loading import ModelCache
+from ia2.results.frame import summarise
 from ia2.results.select import select
-from ia2.results.summary import summarise
 
 
 @pytest.fixture(scope="module")

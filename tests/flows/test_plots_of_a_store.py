@@ -15,7 +15,7 @@ from ia2.flows.similarity import similarity
 from ia2.flows.subspace import subspace
 from ia2.flows.training import train
 from ia2.models.loading import ModelCache
-from ia2.results.intervals import SCORES, read_examples
+from ia2.results.compare import SCORES, read_examples
 from ia2.results.records import PASSES, read_results
 from ia2.store import file_digest
 

@@ -7,20 +7,23 @@ import pandas as pd
 import pytest
 from made_up import MadeUpStore, agree, config, rewrite, settings
 
-from ia2.page import query_sets as module
-from ia2.page.examples import QuerySet, browser_data
-from ia2.page.query_sets import ENOUGH_QUERIES, MOST_CHARACTERS, MOST_QUERIES, query_sets, shortened
+from ia2.page import answers as module
+from ia2.page.answers import (
+    ENOUGH_QUERIES,
+    MOST_CHARACTERS,
+    MOST_QUERIES,
+    QuerySet,
+    browser_data,
+    query_sets,
+    shortened,
+)
 from ia2.page.templates import json_for_script
 from ia2.results.records import read_results
-from ia2.results.runs import read_runs
-from ia2.results.select import select
-from ia2.results.summary import groups, rows_of, summarise
 
 
 def sets_of(store: MadeUpStore, **limits: int) -> list[QuerySet]:
-    records = read_results(store.root).records
-    selection = select(records, read_runs(store.root, records))
-    return query_sets(list(groups(summarise(selection))), selection.records, **limits)
+    groups = {str(title): rows for title, rows in store.summary().groupby("title", sort=False)}
+    return query_sets(groups, {str(record.path): record for record in read_results(store.root).records}, **limits)
 
 
 def told(store: MadeUpStore) -> dict:
@@ -30,12 +33,10 @@ def told(store: MadeUpStore) -> dict:
 
 def test_every_answer_of_every_run_is_the_one_in_its_parquet_file(full_store: MadeUpStore) -> None:
     records = {str(record.path): record for record in read_results(full_store.root).records}
-    selection = select(tuple(records.values()), read_runs(full_store.root))
-    (group,) = groups(summarise(selection))
     data = told(full_store)
     (one,) = data["sets"]
     num = 0
-    for row, model in zip(rows_of(group.rows), one["models"], strict=True):
+    for row, model in zip(full_store.rows(), one["models"], strict=True):
         assert model["name"] == row.name
         for path, run in zip(row.records, model["runs"], strict=True):
             assert (full_store.root / run["file"]).with_suffix(".json") == records[path].path

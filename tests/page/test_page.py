@@ -10,7 +10,8 @@ from pages import Elements, text_of
 from ia2.config import ReportConfig
 from ia2.errors import UserError
 from ia2.flows.reporting import page_data
-from ia2.page.page import SECTIONS, Section, render_page
+from ia2.page.page import render_page
+from ia2.page.sections import SECTIONS, Section
 from ia2.results.costs import StageCost
 
 STAGES = [StageCost("prepare", 0.5, 31_000), StageCost("train", 143.2, 33_000_000, "18 runs"), StageCost("fetch", 2.0)]

@@ -10,7 +10,7 @@ from ia2.config import ReportConfig
 from ia2.errors import UserError
 from ia2.flows.reporting import page_data
 from ia2.page.page import render_page
-from ia2.page.sections.analyses import MOST_FIGURES
+from ia2.page.sections import MOST_ANALYSES
 
 
 def page_of(store: MadeUpStore, **filters: tuple[str, ...]) -> str:
@@ -46,10 +46,10 @@ def test_similarities_are_drawn_and_their_means_told(store: MadeUpStore) -> None
 
 
 def test_a_place_and_a_size_have_a_figure_each_and_the_rest_is_named(store: MadeUpStore) -> None:
-    for number in range(MOST_FIGURES + 2):
+    for number in range(MOST_ANALYSES + 2):
         write_similarity(store.root, f"{number}", eval_dataset=f"set{number // 2}", num_train_examples=4 + number % 2)
     page = page_of(store)
-    assert len(alternatives(page, "Cosine")) == MOST_FIGURES
+    assert len(alternatives(page, "Cosine")) == MOST_ANALYSES
     assert "set2, N = 4 and tiny trained on capitals, evaluated on set2, N = 5. This draws them: ia2 plot" in text_of(
         page
     )

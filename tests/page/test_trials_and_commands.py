@@ -3,16 +3,17 @@
 import json
 import math
 import shlex
+from typing import Any
 
 from made_up import MadeUpStore, config, settings, training
 
 from ia2.cli import parse_arguments
-from ia2.config import TrainConfig
-from ia2.page.commands import Reproduction, reproductions
+from ia2.config import ReportConfig, TrainConfig
+from ia2.flows.reporting import page_data
+from ia2.page.sections import reproduction
 from ia2.results.records import read_results
 from ia2.results.runs import read_runs
 from ia2.results.select import select
-from ia2.results.summary import groups, summarise
 from ia2.results.trials import Trial, trials
 
 
@@ -22,10 +23,9 @@ def trials_of(store: MadeUpStore) -> list[Trial]:
     return trials(runs, select(records, runs), records)
 
 
-def reproductions_of(store: MadeUpStore) -> list[Reproduction]:
-    records = read_results(store.root).records
-    selection = select(records, read_runs(store.root, records))
-    return [one for group in groups(summarise(selection)) for one in reproductions(group, records, store.root)]
+def reproductions_of(store: MadeUpStore) -> list[dict[str, Any]]:
+    data = page_data(store.root, ReportConfig(root=store.root))
+    return [reproduction(row, data) for row in store.rows()]
 
 
 def test_every_learning_rate_is_told_and_the_shown_one_marked(full_store: MadeUpStore) -> None:
@@ -72,7 +72,7 @@ def test_a_training_command_gives_the_configuration_of_the_run_back(store: MadeU
     ]
     for one in asked:
         store.adapter(one, 70.0, 0.5)
-    told = [line for one in reproductions_of(store) for line in one.train]
+    told = [line for one in reproductions_of(store) for line in one["train"]]
     found = [parse_arguments(shlex.split(line)[1:]) for line in told]
     assert len(told) == len(asked)
     assert {json.dumps(one.identity(), sort_keys=True) for one in found} == {
@@ -82,23 +82,23 @@ def test_a_training_command_gives_the_configuration_of_the_run_back(store: MadeU
 
 def test_each_run_is_trained_and_what_one_command_evaluated_is_told_once(full_store: MadeUpStore) -> None:
     base, *_, a2t = reproductions_of(full_store)
-    assert base.train == ()
-    assert [parse_arguments(shlex.split(line)[1:]).run_idx for line in a2t.train] == [0, 1, 2]
-    assert a2t.evaluate == ("ia2 evaluate --made_up",)
-    assert [path.parts[:3] for path in a2t.records] == [("outputs", "evaluations", "a2t")] * 3
-    assert all((full_store.root / path).exists() for path in a2t.records)
+    assert base["train"] == []
+    assert [parse_arguments(shlex.split(line)[1:]).run_idx for line in a2t["train"]] == [0, 1, 2]
+    assert a2t["evaluate"] == ["ia2 evaluate --made_up"]
+    assert [path.parts[:3] for path in a2t["records"]] == [("outputs", "evaluations", "a2t")] * 3
+    assert all((full_store.root / path).exists() for path in a2t["records"])
 
 
 def test_a_record_that_was_read_again_tells_the_command_that_read_it(store: MadeUpStore) -> None:
     again = {"reader": "line", "command": "ia2 reparse --parser line"}
     store.base((0.0, 75.0), reparsed=again)
     for one in reproductions_of(store):
-        assert one.evaluate == ("ia2 evaluate --made_up", "ia2 reparse --parser line")
+        assert one["evaluate"] == ["ia2 evaluate --made_up", "ia2 reparse --parser line"]
 
 
 def test_a_record_without_its_command_has_none(store: MadeUpStore) -> None:
     store.base((0.0, 75.0), command="")
-    assert {one.evaluate for one in reproductions_of(store)} == {()}
+    assert all(one["evaluate"] == [] for one in reproductions_of(store))
 
 
 def test_the_published_way_of_choosing_marks_what_is_shown_on_any_set(store: MadeUpStore) -> None:

@@ -6,29 +6,20 @@ from made_up import MadeUpStore, config, settings
 from ia2.methods import METHODS
 from ia2.plots.overview import LONGEST_NAME, overview
 from ia2.results.label import INK, STYLES, style_of
-from ia2.results.records import read_results
-from ia2.results.runs import read_runs
-from ia2.results.select import select
-from ia2.results.summary import Group, groups, summarise
-
-
-def groups_of(store: MadeUpStore) -> list[Group]:
-    records = read_results(store.root).records
-    return list(groups(summarise(select(records, read_runs(store.root, records)))))
 
 
 @pytest.fixture
-def three_sets(store: MadeUpStore) -> list[Group]:
+def three_sets(store: MadeUpStore) -> pd.DataFrame:
     """Trained on capitals; tok was measured on two sets of three."""
     for dataset, accuracy in (("capitals", 70.0), ("past_tense", 40.0), ("x" * 40, None)):
         asked = settings(eval_dataset=dataset)
         store.base((10.0, 75.0), eval=asked)
         if accuracy is not None:
             store.adapter(config("tok"), accuracy, 0.5, eval=asked)
-    return groups_of(store)
+    return store.summary()
 
 
-def test_a_mark_for_every_mean_and_a_gap_for_what_was_not_measured(three_sets: list[Group]) -> None:
+def test_a_mark_for_every_mean_and_a_gap_for_what_was_not_measured(three_sets: pd.DataFrame) -> None:
     (axes,) = overview(three_sets, "accuracy", "Accuracy (%)", 100).axes
     marks = {line.get_label(): line for line in axes.lines}
     assert list(marks) == [STYLES[key].label for key in ("base", "teacher", "tok")]
@@ -42,14 +33,14 @@ def test_a_mark_for_every_mean_and_a_gap_for_what_was_not_measured(three_sets: l
     assert axes.get_xlabel() == "Accuracy (%)"
 
 
-def test_sets_are_named_in_one_line_with_what_was_trained_on_where_that_is_another(three_sets: list[Group]) -> None:
+def test_sets_are_named_in_one_line_with_what_was_trained_on_where_that_is_another(three_sets: pd.DataFrame) -> None:
     (axes,) = overview(three_sets, "ece", "ECE").axes
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert names == ["capitals", "past_tense* (capitals)", "x" * (LONGEST_NAME - 1) + "…"]
     assert axes.get_xlim()[0] == 0
 
 
-def test_equal_values_of_two_models_do_not_hide_each_other(three_sets: list[Group]) -> None:
+def test_equal_values_of_two_models_do_not_hide_each_other(three_sets: pd.DataFrame) -> None:
     (axes,) = overview(three_sets, "ece", "ECE").axes
     first = [line.get_ydata()[0] for line in axes.lines]
     assert len(set(first)) == len(first)
@@ -65,11 +56,13 @@ def test_all_models_differ_in_place_and_without_colour_in_look() -> None:
             "order": style.order,
             "accuracy": 50.0,
             "control": "",
+            **{"title": "capitals", "trained_dataset": "capitals", "eval_dataset": "capitals"},
+            "out_of_distribution": False,
         }
         for method, with_icl in kinds
         for style in [style_of(method, with_icl)]
     ]
-    (axes,) = overview([Group("capitals", "capitals", pd.DataFrame(rows))], "accuracy", "Accuracy (%)", 100).axes
+    (axes,) = overview(pd.DataFrame(rows), "accuracy", "Accuracy (%)", 100).axes
     assert len({float(line.get_ydata()[0]) for line in axes.lines}) == 50
     looks = {(line.get_marker(), line.get_fillstyle(), line.get_markeredgecolor() == INK) for line in axes.lines}
     assert len(looks) == 50

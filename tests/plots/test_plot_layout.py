@@ -17,9 +17,9 @@ from ia2.plots.dev_loss import dev_loss_curves
 from ia2.plots.lines import metric_against_n
 from ia2.plots.overlap import overlap_bars, overlap_boxes, overlap_violins
 from ia2.plots.similarity import similarity_against_performance, similarity_by_layer, similarity_heat_maps
+from ia2.results.frame import COLUMNS
 from ia2.results.label import style_of
 from ia2.results.quantities import QUANTITIES
-from ia2.results.summary import COLUMNS
 
 ACCURACY = QUANTITIES["accuracy"]
 TITLE = "capitals → capitals_rare, without demonstrations"
@@ -79,7 +79,7 @@ KINDS: dict[str, Callable[[], Figure]] = {
     "adapters, few": lambda: adapters_compared(grid(("tok", "ia3-tok"), (8,)), ACCURACY, TITLE, CAPTION),
     "adapters, many": lambda: adapters_compared(grid(MANY, (8,)), ACCURACY, TITLE, CAPTION),
     "adapters, label types": lambda: adapters_compared(
-        pd.concat([VARIED[VARIED["num_examples"] == 8], grid(FEW, (8,))]), ACCURACY, TITLE, CAPTION
+        pd.concat([VARIED[VARIED["num_train_examples"] == 8], grid(FEW, (8,))]), ACCURACY, TITLE, CAPTION
     ),
     "accuracies of few": lambda: accuracy_bars(summary(("base", *FEW)), CAPTION),
     "accuracies of many": lambda: accuracy_bars(summary(MANY), CAPTION),

@@ -9,11 +9,11 @@ from matplotlib.colors import to_hex
 from ia2.page.svg import inline_svg
 from ia2.plots import accuracy_bars, dev_loss_curves, join_bins, reliability_diagram
 from ia2.plots.series import dev_loss_series, reliability_series
+from ia2.results.frame import summarise
 from ia2.results.label import STYLES
 from ia2.results.records import read_results
 from ia2.results.runs import read_runs
 from ia2.results.select import select
-from ia2.results.summary import summarise
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_bars_whiskers_and_dots_show_the_summary(shown: tuple) -> None:
     dots = [line.get_ydata() for line in axes.lines if line.get_marker() == "o"]
     assert [list(values) for values in dots[1:]] == [[72.5, 77.5, 75], [70, 80, 75], [60, 65, 70], [80, 85, 90]]
     whiskers = [container[2][0].get_segments()[0][:, 1] for container in axes.containers if len(container) == 3]
-    intervals = shown[0][["accuracy_low", "accuracy_high"]].to_numpy()
+    intervals = shown[0][["low", "high"]].to_numpy()
     assert np.array(whiskers) == pytest.approx(intervals), "those of the table"
     assert [label.get_text() for label in axes.get_xticklabels()] == ["base", "base\n+ demos", "tok", "act", "a2t"]
     assert axes.get_ylabel() == "Accuracy (%)"

@@ -49,7 +49,7 @@ def trained(*configs: TrainConfig) -> list[TrainedRun]:
 def test_models_stand_beside_the_teacher_and_controls_beside_them(tmp_path: Path) -> None:
     fill(tmp_path)
     models = compared(examine_similarities(tmp_path).found, trained(run(), run(run_idx=1), run("tok")))
-    assert [(model.title, len(model.runs)) for model in models] == [
+    assert [(model.name, len(model.runs)) for model in models] == [
         ("Base, no demonstrations", 1),
         ("Base, other demonstrations (control)", 1),
         ("tok (SFT)", 1),

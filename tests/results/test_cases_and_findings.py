@@ -1,21 +1,10 @@
-import math
-
-import pytest
 from made_up import MadeUpStore, config, settings
 
-from ia2.results.cases import Case, cases
-from ia2.results.estimates import Estimate, above_majority, accuracy, difference
-from ia2.results.findings import findings
-from ia2.results.records import read_results
-from ia2.results.runs import read_runs
-from ia2.results.select import select
-from ia2.results.summary import groups, summarise
+from ia2.results.advice import Case, cases, findings
 
 
 def cases_of(store: MadeUpStore) -> list[Case]:
-    records = read_results(store.root).records
-    selection = select(records, read_runs(store.root, records))
-    return [case for group in groups(summarise(selection)) for case in cases(group, selection.records)]
+    return cases(store.summary(), store.selection().records)
 
 
 def gains(store: MadeUpStore) -> str:
@@ -30,8 +19,8 @@ def test_the_teacher_its_start_and_its_students_are_one_case(full_store: MadeUpS
     assert case.teacher is not None
     assert case.start is not None
     assert (case.title, case.num_labels, case.wrong_labels) == ("capitals", 8, None)
-    assert (case.teacher.row.accuracy, case.start.row.accuracy, case.teacher.num_examples) == (75.0, 0.0, 40)
-    assert [student.row.method for student in case.students] == ["tok", "act", "a2t"]
+    assert (case.teacher.accuracy, case.start.accuracy, case.teacher.num_examples) == (75.0, 0.0, 40)
+    assert [student.method for student in case.students] == ["tok", "act", "a2t"]
 
 
 def test_models_and_numbers_of_labels_are_cases_of_their_own(store: MadeUpStore) -> None:
@@ -62,7 +51,7 @@ def test_a_control_is_no_teacher_and_no_case(store: MadeUpStore) -> None:
     (case,) = cases_of(store)
     assert case.teacher is not None
     assert case.wrong_labels is not None
-    assert (case.teacher.row.accuracy, case.wrong_labels.row.accuracy) == (70.0, 30.0)
+    assert (case.teacher.accuracy, case.wrong_labels.accuracy) == (70.0, 30.0)
 
 
 def test_a_second_record_with_uncertainty_counts_once(store: MadeUpStore) -> None:
@@ -70,48 +59,7 @@ def test_a_second_record_with_uncertainty_counts_once(store: MadeUpStore) -> Non
         store.base((0.0, 70.0), eval=settings(uncertainty_analysis=uncertainty))
         store.adapter(config("tok"), 65.0, 0.5, eval=settings(uncertainty_analysis=uncertainty))
     (case,) = cases_of(store)
-    assert [student.row.method for student in case.students] == ["tok"]
-
-
-# Estimates
-
-
-def test_a_difference_is_paired_by_hand(store: MadeUpStore) -> None:
-    store.base((0.0, 75.0))
-    (case,) = cases_of(store)
-    # 30 of 40 queries are gained. With one gained, one lost and 0 beside: 42, sum 30, squares 31
-    expected = 100 * math.sqrt((31 / 42 - (30 / 42) ** 2) / 42)
-    gain = difference(case.teacher, case.start)
-    assert (gain.points, gain.standard_error) == (75.0, pytest.approx(expected))
-    assert str(gain) == "+75.0 points (standard error 7.4)"
-    # an accuracy: 30 right of 40, half a query of 42 more on either side, 31 of 42
-    right = accuracy(case.teacher)
-    assert right.standard_error == pytest.approx(100 * math.sqrt((41 / 42 - (20 / 42) ** 2) / 42) / 2)
-    # every gold answer occurs once; the first in order, idx 2 (Bamako), is answered right: 29 gained
-    above = above_majority(case.teacher)
-    assert (above.points, above.standard_error) == (
-        72.5,
-        pytest.approx(100 * math.sqrt((30 / 42 - (29 / 42) ** 2) / 42)),
-    )
-
-
-def test_equal_queries_cancel_and_runs_add_their_spread(store: MadeUpStore) -> None:
-    for run_idx, right in enumerate((70.0, 80.0)):
-        changes = {"eval": settings(run_idx=run_idx)}
-        store.adapter(config("tok", run_idx), right, 0.5, **changes)
-        store.adapter(config("act", run_idx), 75.0, 0.5, **changes)
-    (case,) = cases_of(store)
-    tok, act = case.students
-    # tok differs from act in 2 queries up in half the runs and 2 down: 4 halves squared make 1; sd over runs 7.07
-    queries = 1e4 * 2 / 42**2
-    assert difference(tok, act).standard_error == pytest.approx(math.sqrt(queries + 50 / 2))
-
-
-@pytest.mark.parametrize(("points", "above", "below"), [(4.1, True, False), (-4.1, False, True), (3.9, False, False)])
-def test_two_standard_errors_are_needed(points: float, above: bool, below: bool) -> None:
-    assert (Estimate(points, 2.0).above(), Estimate(points, 2.0).below()) == (above, below)
-    shifted = Estimate(points + 10, 2.0)
-    assert (shifted.above(10), shifted.below(10)) == (above, below)
+    assert [student.method for student in case.students] == ["tok"]
 
 
 # Findings

@@ -12,20 +12,11 @@ from ia2.config import PlotConfig, ReportConfig
 from ia2.flows.plotting import plot
 from ia2.flows.reporting import write_report
 from ia2.results.advice import advice
-from ia2.results.captions import without_teacher
-from ia2.results.points import Measurements
-from ia2.results.records import read_results
-from ia2.results.runs import read_runs
-from ia2.results.select import Selection, select
-from ia2.results.summary import groups, rows_of, summarise
-from ia2.tables.layout import grids
+from ia2.results.frame import aggregate, points, rows_of, summarise
+from ia2.results.text import without_teacher
+from ia2.tables import grids
 
 TEACHER, CONTROL = "Base + demonstrations (teacher)", "Base + wrong labels (control)"
-
-
-def selection_of(store: MadeUpStore, hp_selection: str = "dev_loss") -> Selection:
-    records = read_results(store.root).records
-    return select(records, read_runs(store.root, records), hp_selection)
 
 
 @pytest.fixture
@@ -37,13 +28,13 @@ def only_control(store: MadeUpStore) -> MadeUpStore:
 
 
 def test_without_a_teacher_a_control_is_not_called_one(only_control: MadeUpStore) -> None:
-    summary = summarise(selection_of(only_control))
+    summary = only_control.summary()
     assert list(summary["label"][:2]) == ["Base, no demonstrations", CONTROL]
     assert TEACHER not in set(summary["label"])
     assert without_teacher(summary)
-    points = Measurements(selection_of(only_control), ()).points("accuracy")
-    assert CONTROL in set(points["name"])
-    assert TEACHER not in set(points["name"])
+    named = set(points(only_control.scores(), "accuracy")["name"])
+    assert CONTROL in named
+    assert TEACHER not in named
 
 
 def test_every_command_that_shows_results_names_it(
@@ -69,7 +60,7 @@ def test_every_command_that_shows_results_names_it(
 def test_beside_the_teacher_it_has_a_row_of_its_own_and_the_other_pass_counts_once(store: MadeUpStore) -> None:
     store.base((10.0, 75.0), eval=settings(control="none"))
     store.base((10.0, 62.5), eval=settings(control="wrong_labels"))
-    rows = rows_of(summarise(selection_of(store)))
+    rows = store.rows()
     assert [(row.name, row.accuracy) for row in rows] == [
         ("Base, no demonstrations", 10.0),
         (TEACHER, 75.0),
@@ -84,12 +75,12 @@ def test_it_is_in_no_difference_no_selection_and_never_the_best(store: MadeUpSto
     for lr, accuracy, control in ((1e-3, 60.0, 90.0), (3e-4, 70.0, 50.0)):
         store.adapter(config("tok", lr=lr), accuracy, 0.5)
         store.adapter(config("tok", lr=lr), control, 0.5, eval=settings(control="wrong_labels"))
-    chosen = selection_of(store, "performance")
+    chosen = store.selection("performance")
     assert [choice.chosen.lr for choice in chosen.choices] == [3e-4]
     rows = rows_of(summarise(chosen))
     assert all(math.isnan(row.p_value) for row in rows)
-    (grid,) = grids(chosen, ("accuracy",), "performance")
-    best = [column.heading for (column, _), cell in grid.lines[0].cells.items() if cell.best]
+    (grid,) = grids(aggregate(chosen), ("accuracy",), "performance")
+    best = list(grid.cells["heading"][grid.cells["best"]])
     assert best == ["base + demos"]
-    (found,) = advice(groups(summarise(chosen)), chosen.records)
+    (found,) = advice(summarise(chosen), chosen.records)
     assert "teacher 75.0%" in found.verdict

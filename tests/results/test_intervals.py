@@ -9,30 +9,18 @@ from made_up import ROWS, MadeUpStore, config, rewrite, settings
 
 from ia2.errors import UserError
 from ia2.evaluation.statistics import bootstrap_interval, paired_permutation_test
+from ia2.plots.captions import accuracy_caption
 from ia2.results.advice import advice
-from ia2.results.captions import accuracy_caption
 from ia2.results.records import read_results
-from ia2.results.runs import read_runs
-from ia2.results.select import select
-from ia2.results.summary import SummaryRow, groups, rows_of, summarise
-from ia2.tables.results import text_table
+from ia2.tables import text_table
 
 NUM = len(ROWS)
 ODD = np.arange(NUM) % 2 == 1
 THIRD = np.arange(NUM) % 3 == 0
 
 
-def rows_in(store: MadeUpStore) -> list[SummaryRow]:
-    return rows_of(summarise_of(store))
-
-
-def summarise_of(store: MadeUpStore) -> pd.DataFrame:
-    records = read_results(store.root).records
-    return summarise(select(records, read_runs(store.root, records)))
-
-
 def p_of(store: MadeUpStore, method: str) -> float:
-    (row,) = [row for row in rows_in(store) if row.method == method]
+    (row,) = [row for row in store.rows() if row.method == method]
     return row.p_value
 
 
@@ -47,15 +35,17 @@ def test_interval_and_p_of_a_row_are_over_its_runs_and_examples(store: MadeUpSto
     for run_idx, (ours, theirs) in enumerate([(ODD | THIRD, ODD), (ODD, THIRD)]):
         answered(store, "act", ours, run_idx)
         answered(store, "tok", theirs, run_idx)
-    tok, act = rows_in(store)
+    tok, act = store.rows()
     ours, theirs = np.stack([ODD | THIRD, ODD]), np.stack([ODD, THIRD])
     interval = bootstrap_interval(ours)
-    assert (act.accuracy_low, act.accuracy_high) == pytest.approx((100 * interval.low, 100 * interval.high))
-    assert act.accuracy_low < act.accuracy < act.accuracy_high
+    assert (act.low, act.high) == pytest.approx((100 * interval.low, 100 * interval.high))
+    assert act.low < act.accuracy < act.high
     assert act.p_value == paired_permutation_test(ours, theirs)
     assert act.difference == pytest.approx(act.accuracy - tok.accuracy)
     assert math.isnan(tok.p_value)
     assert math.isnan(tok.difference)
+    of_pairs = bootstrap_interval(100 * (ours * 1.0 - theirs))
+    assert (act.difference_low, act.difference_high) == pytest.approx((of_pairs.low, of_pairs.high))
 
 
 def test_only_runs_of_the_same_splits_are_compared(store: MadeUpStore) -> None:
@@ -63,7 +53,7 @@ def test_only_runs_of_the_same_splits_are_compared(store: MadeUpStore) -> None:
         answered(store, "tok", ODD, run_idx)
     for run_idx in (1, 2):
         answered(store, "act", ODD | THIRD if run_idx == 1 else ~ODD, run_idx)
-    act = next(row for row in rows_in(store) if row.method == "act")
+    act = next(row for row in store.rows() if row.method == "act")
     assert act.p_value == paired_permutation_test(ODD | THIRD, ODD)
     assert act.difference == pytest.approx(100 * np.mean((ODD | THIRD) * 1.0 - ODD))
 
@@ -72,15 +62,13 @@ def test_methods_of_other_label_budgets_are_compared_and_both_budgets_shown(stor
     """Real runs of `act` use no dev labels."""
     answered(store, "tok", ODD)
     answered(store, "act", ODD | THIRD)
-    tok, act = rows_in(store)
+    tok, act = store.rows()
     assert (act.labels, tok.labels, act.tok_labels) == ("8 + 0", "8 + 4", "8 + 4")
     assert act.p_value < 0.1
-    text = text_table(summarise_of(store))
+    text = text_table(store.summary())
     (line,) = (line for line in text.splitlines() if line.startswith("act"))
     assert f"{act.difference:+.1f} (8 + 4)" in line
     assert "8 + 0" in line
-    caption = accuracy_caption(summarise_of(store))
-    assert "labels 8 + 0 against 8 + 4" in caption
 
 
 def test_the_advice_the_table_and_the_caption_say_one_p(store: MadeUpStore) -> None:
@@ -89,8 +77,8 @@ def test_the_advice_the_table_and_the_caption_say_one_p(store: MadeUpStore) -> N
         answered(store, "tok", ODD, run_idx)
         answered(store, "a2t", ODD | (np.arange(NUM) < share * NUM), run_idx)
     p = p_of(store, "a2t")
-    summary = summarise_of(store)
-    (found,) = advice(groups(summary), read_results(store.root).records)
+    summary = store.summary()
+    (found,) = advice(summary, read_results(store.root).records)
     for text in (found.verdict, text_table(summary), accuracy_caption(summary)):
         assert f"{p:.3f}" in text
     assert ("a tie" in found.verdict) == (p >= 0.05)
@@ -98,9 +86,9 @@ def test_the_advice_the_table_and_the_caption_say_one_p(store: MadeUpStore) -> N
 
 def test_18_of_18_right_is_not_certain(store: MadeUpStore) -> None:
     store.base((0.0, 100.0))
-    start, teacher = rows_in(store)
-    assert (start.accuracy_low, start.accuracy_high) == pytest.approx((0, 100 * (1 - 0.025 ** (1 / NUM))))
-    assert (teacher.accuracy_low, teacher.accuracy_high) == pytest.approx((100 * 0.025 ** (1 / NUM), 100))
+    start, teacher = store.rows()
+    assert (start.low, start.high) == pytest.approx((0, 100 * (1 - 0.025 ** (1 / NUM))))
+    assert (teacher.low, teacher.high) == pytest.approx((100 * 0.025 ** (1 / NUM), 100))
 
 
 def test_examples_are_matched_by_idx_and_not_by_place(store: MadeUpStore) -> None:
@@ -115,9 +103,9 @@ def test_examples_are_matched_by_idx_and_not_by_place(store: MadeUpStore) -> Non
 
 def test_each_pass_has_its_own_answers(store: MadeUpStore) -> None:
     store.base((0.0, 75.0))
-    start, teacher = rows_in(store)
-    assert (start.accuracy_low, start.accuracy_high) == pytest.approx((0, 8.8), abs=0.05)
-    assert 55 < teacher.accuracy_low < 75 < teacher.accuracy_high < 92
+    start, teacher = store.rows()
+    assert (start.low, start.high) == pytest.approx((0, 8.8), abs=0.05)
+    assert 55 < teacher.low < 75 < teacher.high < 92
     assert math.isnan(teacher.p_value)
 
 
@@ -174,4 +162,4 @@ def test_runs_of_one_configuration_on_different_examples_are_an_error(store: Mad
         answered(store, "act", ODD, run_idx)
     rewrite(store.written[-1], idx=range(1, NUM + 1))
     with pytest.raises(UserError, match=r"record000\.json and .*record001\.json are runs of one .* different examples"):
-        rows_in(store)
+        store.rows()

@@ -14,20 +14,11 @@ from ia2.config import TrainConfig
 from ia2.errors import UserError
 from ia2.flows.training import first_phase
 from ia2.methods import METHODS
-from ia2.results.compare import Answered, chances
+from ia2.results.compare import SCORES, interval_of
 from ia2.results.costs import seconds_to_train, training_seconds
-from ia2.results.intervals import SCORES, interval_of
-from ia2.results.points import COLUMNS, Measurements, in_pass, is_measured
-from ia2.results.records import read_results, tidy
+from ia2.results.frame import in_condition, points, rows_of, tidy
+from ia2.results.records import read_results
 from ia2.results.runs import TrainedRun, config_key, read_runs
-from ia2.results.select import select
-from ia2.results.summary import rows_of, summarise
-
-
-def measured(store: MadeUpStore) -> Measurements:
-    records = read_results(store.root).records
-    runs = read_runs(store.root, records)
-    return Measurements(select(records, runs), runs)
 
 
 def at(points: pd.DataFrame, **fields: Any) -> pd.Series:
@@ -44,26 +35,20 @@ def tok(store: MadeUpStore, accuracy: float, num: int = 8, run_idx: int = 0, **c
 
 
 def test_a_point_is_the_mean_over_the_runs_of_the_chosen_rate(full_store: MadeUpStore) -> None:
-    points = measured(full_store).points("accuracy")
-    assert list(points.columns) == COLUMNS
-    assert list(points["method"]) == ["base", "base", "tok", "act", "a2t"]
-    a2t = at(points, method="a2t")
+    found = points(full_store.scores(), "accuracy")
+    assert list(found["method"]) == ["base", "base", "tok", "act", "a2t"]
+    a2t = at(found, method="a2t")
     assert (a2t["mean"], a2t["values"], a2t["n"]) == (85, (80, 85, 90), 3)
-    assert (a2t["num_examples"], a2t["num_queries"], a2t["majority"]) == (8, 40, 2.5)
+    assert (a2t["num_train_examples"], a2t["num_examples"], a2t["majority"]) == (8, 40, 2.5)
     assert math.isnan(a2t["floor"])
-    assert at(points, method="base", with_icl=True)["values"] == (72.5, 77.5, 75)
-    assert at(measured(full_store).points("ece_equal_count"), method="a2t")["floor"] == 0.11
+    assert at(found, method="base", with_icl=True)["values"] == (72.5, 77.5, 75)
+    assert at(points(full_store.scores(), "ece_equal_count"), method="a2t")["floor"] == 0.11
 
 
 def test_an_accuracy_has_the_interval_of_the_tables(full_store: MadeUpStore) -> None:
-    measurements = measured(full_store)
-    point = at(measurements.points("accuracy"), method="act")
-    paths = tuple(
-        str(one.path) for one in measurements.selection.records if one.run and one.run.training_method == "act"
-    )
-    (chance,) = chances([Answered("act", False, dict(enumerate(paths)), {})])
-    assert (point["low"], point["high"]) == (chance.low, chance.high)
-    assert point["over"] == "examples"
+    found = points(full_store.scores(), "accuracy")
+    assert [(one.low, one.high) for one in rows_of(found)] == [(row.low, row.high) for row in full_store.rows()]
+    assert set(found["over"]) == {"examples"}
 
 
 def test_a_calibration_error_has_an_interval_over_runs_and_only_from_three(store: MadeUpStore) -> None:
@@ -71,13 +56,13 @@ def test_a_calibration_error_has_an_interval_over_runs_and_only_from_three(store
         metrics = {"without_icl_accuracy": 70.0, "without_icl_ece_equal_count": ece}
         asked = settings(run_idx=run_idx)
         store.adapter(config("tok", run_idx), 70.0, 0.5, metrics=metrics, eval=asked)
-    point = at(measured(store).points("ece_equal_count"))
+    point = at(points(store.scores(), "ece_equal_count"))
     # t of 2 degrees is 4.303; sd 0.1
     half = 4.3027 * 0.1 / math.sqrt(3)
     assert (point["low"], point["high"]) == pytest.approx((0.2 - half, 0.2 + half), rel=1e-4)
     assert point["over"] == "runs"
     store.written[2].unlink()
-    assert math.isnan(at(measured(store).points("ece_equal_count"))["low"])
+    assert math.isnan(at(points(store.scores(), "ece_equal_count"))["low"])
 
 
 def test_n_makes_a_line_and_another_field_another_line(store: MadeUpStore) -> None:
@@ -85,15 +70,15 @@ def test_n_makes_a_line_and_another_field_another_line(store: MadeUpStore) -> No
         tok(store, 50.0 + 2.5 * num, num)
         tok(store, 30.0 + 2.5 * num, num, label_type="icl_outputs")
     tok(store, 20.0, label_type="icl_outputs", num_generated_tokens=1)
-    points = measured(store).points("accuracy")
-    lines = points.groupby("name", sort=False)["num_examples"].agg(list).to_dict()
+    found = points(store.scores(), "accuracy")
+    lines = found.groupby("name", sort=False)["num_train_examples"].agg(list).to_dict()
     assert lines == {
         "tok (SFT) [num_generated_tokens 1, label_type icl_outputs]": [8],
         "tok (SFT) [num_generated_tokens 8, label_type ground_truth]": [4, 8],
         "tok (SFT) [num_generated_tokens 8, label_type icl_outputs]": [4, 8],
     }
-    assert list(points["variation"]) == [0, 1, 1, 2, 2]
-    assert at(points, variation=2, num_examples=4)["mean"] == 40
+    assert list(found["variation"]) == [0, 1, 1, 2, 2]
+    assert at(found, variation=2, num_train_examples=4)["mean"] == 40
 
 
 def test_the_rates_of_each_n_are_chosen_and_stand_on_one_line(store: MadeUpStore) -> None:
@@ -103,29 +88,26 @@ def test_the_rates_of_each_n_are_chosen_and_stand_on_one_line(store: MadeUpStore
             settled = config("tok", 0, lr, num_train_examples=num)
             store.run(settled, loss)
             store.adapter(settled, 100 * loss, loss, eval=asked)
-    points = measured(store).points("accuracy")
-    assert list(points["name"]) == ["tok (SFT)"] * 2
-    assert list(points["mean"]) == [50, 50]
+    found = points(store.scores(), "accuracy")
+    assert list(found["name"]) == ["tok (SFT)"] * 2
+    assert list(found["mean"]) == [50, 50]
 
 
 def test_adapters_are_shown_in_one_pass_and_the_base_model_in_both(store: MadeUpStore) -> None:
     store.base((1.0, 70.0))
     tok(store, 50.0)
-    points = measured(store).points("accuracy")
-    assert list(in_pass(points, False)["name"]) == [
+    found = points(store.scores(), "accuracy")
+    assert list(in_condition(found, False)["name"]) == [
         "Base, no demonstrations",
         "Base + demonstrations (teacher)",
         "tok (SFT)",
     ]
-    assert list(in_pass(points, True)["method"]) == ["base", "base"]
-    assert is_measured(points, True)
-    assert not is_measured(points[~points["with_icl"]], True)
+    assert list(in_condition(found, True)["method"]) == ["base", "base"]
 
 
 def test_a_metric_that_was_not_measured_has_no_points(full_store: MadeUpStore) -> None:
-    points = measured(full_store).points("entropy")
-    assert points.empty
-    assert list(points.columns) == COLUMNS
+    found = points(full_store.scores(), "entropy")
+    assert found.empty
 
 
 # Scores of examples
@@ -190,9 +172,9 @@ def test_damaged_examples_are_named_with_the_remedy(store: MadeUpStore) -> None:
 def test_lines_of_one_method_are_in_the_order_of_the_numbers_that_tell_them_apart(store: MadeUpStore) -> None:
     for num_tokens in (16, 2):
         tok(store, 50.0, num_generated_tokens=num_tokens)
-    points = measured(store).points("accuracy")
-    assert list(points["details"]) == ["num_generated_tokens 2", "num_generated_tokens 16"]
-    assert list(points["variation"]) == [0, 1]
+    found = points(store.scores(), "accuracy")
+    assert list(found["details"]) == ["num_generated_tokens 2", "num_generated_tokens 16"]
+    assert list(found["variation"]) == [0, 1]
 
 
 # Costs
@@ -225,9 +207,8 @@ def test_the_table_and_the_plot_show_the_seconds_of_all_phases(store: MadeUpStor
         store.adapter(config(method), 60.0, 0.5)
     records = read_results(store.root).records
     runs = read_runs(store.root, records)
-    selection = select(records, runs)
-    table = {row.method: row.train_seconds for row in rows_of(summarise(selection))}
-    plotted = measured(store).points("accuracy").set_index("method")["train_seconds"].to_dict()
+    table = {row.method: row.train_seconds for row in store.rows()}
+    plotted = points(store.scores(), "accuracy").set_index("method")["train_seconds"].to_dict()
     tidied = tidy(records, training_seconds(records, runs)).groupby("method")["train_seconds"].first().to_dict()
     assert table == plotted == tidied == {"act": 36.0, "a2t": 54.0}
     both = config("a2t", continue_training="somewhere")

@@ -7,7 +7,8 @@ from made_up import MadeUpStore, config, settings, training
 
 from ia2.errors import UserError
 from ia2.results.costs import training_seconds
-from ia2.results.records import MEASURED, read_results, tidy
+from ia2.results.frame import MEASURED, tidy
+from ia2.results.records import read_results
 from ia2.results.runs import read_runs
 from ia2.store import file_digest, read_object, write_object
 

@@ -7,7 +7,7 @@ from made_up import MadeUpStore, config, settings, training
 
 from ia2.config import TrainConfig
 from ia2.errors import UserError
-from ia2.results.aggregate import aggregate
+from ia2.results.frame import aggregate
 from ia2.results.records import read_results
 from ia2.results.runs import TrainedRun, examine_runs, read_history, read_runs
 from ia2.results.select import choose, select
@@ -180,7 +180,7 @@ def test_an_unfinished_sweep_that_was_never_evaluated_is_no_error(store: MadeUpS
 def test_aggregate_by_hand(store: MadeUpStore) -> None:
     for run_idx, accuracy in enumerate((60.0, 65.0, 85.0)):
         store.adapter(config("act", run_idx), accuracy, 0.5, eval=settings(run_idx=run_idx))
-    row = aggregate(selected(store)).set_index("metric").loc["without_icl_accuracy"]
+    row = aggregate(selected(store)).set_index("metric").loc["accuracy"]
     # mean 70; deviations -10, -5, 15: sd = sqrt((100 + 25 + 225) / 2) = sqrt(175)
     assert row["mean"] == pytest.approx(70.0)
     assert row["sd"] == pytest.approx(math.sqrt(175))
@@ -199,7 +199,7 @@ def test_one_run_has_no_spread(store: MadeUpStore) -> None:
 def test_different_training_is_never_pooled(store: MadeUpStore, changes: dict) -> None:
     store.adapter(config("act", 0), 60.0, 0.5)
     store.adapter(config("act", 1, **changes), 70.0, 0.5, eval=settings(run_idx=1))
-    accuracies = aggregate(selected(store)).query("metric == 'without_icl_accuracy'")
+    accuracies = aggregate(selected(store)).query("metric == 'accuracy' and not with_icl")
     assert sorted(accuracies["mean"]) == [60.0, 70.0]
 
 
@@ -209,7 +209,7 @@ def test_different_training_is_never_pooled(store: MadeUpStore, changes: dict) -
 def test_different_evaluation_is_never_pooled(store: MadeUpStore, changes: dict) -> None:
     store.base((0.0, 75.0))
     store.base((0.0, 65.0), run_idx=1, eval=settings(run_idx=1, **changes))
-    accuracies = aggregate(selected(store)).query("metric == 'with_icl_accuracy'")
+    accuracies = aggregate(selected(store)).query("metric == 'accuracy' and with_icl")
     assert sorted(accuracies["mean"]) == [65.0, 75.0]
 
 
@@ -229,7 +229,7 @@ def test_runs_with_and_without_uncertainty_are_runs_of_one_configuration(
         for uncertain in {False, run_idx in with_uncertainty}:
             asked = settings(run_idx=run_idx, uncertainty_analysis=uncertain)
             store.adapter(config("act", run_idx), accuracy, 0.5, eval=asked)
-    row = aggregate(selected(store)).query("metric == 'without_icl_accuracy'").iloc[0]
+    row = aggregate(selected(store)).query("metric == 'accuracy' and not with_icl").iloc[0]
     assert (row["mean"], row["n"], row["values"]) == (65.0, 2, (60.0, 70.0))
 
 

@@ -2,28 +2,18 @@ import json
 import math
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from made_up import MadeUpStore, bins, config, rewrite, settings, training
 
-from ia2.errors import UserError
-from ia2.methods import METHODS
+from ia2.page.answers import query_sets
 from ia2.page.card import measured_part
-from ia2.page.query_sets import query_sets
+from ia2.page.sections import html_table
 from ia2.plots.series import reliability_series
-from ia2.results.captions import accuracy_caption, dev_loss_caption
-from ia2.results.label import STYLES, style_of
+from ia2.results.frame import aggregate, rows_of, summarise
+from ia2.results.label import STYLES, in_order
 from ia2.results.records import read_results
-from ia2.results.runs import read_runs
-from ia2.results.select import select
-from ia2.results.summary import groups, in_order, rows_of, summarise
-from ia2.tables.layout import grids
-from ia2.tables.results import COLUMNS, MISSING, html_table, number, text_table
-
-
-def summary_of(store: MadeUpStore) -> pd.DataFrame:
-    records = read_results(store.root).records
-    return summarise(select(records, read_runs(store.root, records)))
+from ia2.results.text import MISSING, number, selection_rule
+from ia2.tables import COLUMNS, grids, text_table
 
 
 def cells(line: str) -> list[str]:
@@ -31,7 +21,7 @@ def cells(line: str) -> list[str]:
 
 
 def test_the_rows_of_a_full_store_by_hand(full_store: MadeUpStore) -> None:
-    rows = rows_of(summary_of(full_store))
+    rows = full_store.rows()
     assert [row.label for row in rows] == [STYLES[key].label for key in ("base", "teacher", "tok", "act", "a2t")]
     assert [row.accuracy for row in rows] == pytest.approx([0.0, 75.0, 75.0, 65.0, 85.0])
     assert [row.accuracy_sd for row in rows] == pytest.approx([0.0, 2.5, 5.0, 5.0, 5.0])
@@ -43,7 +33,7 @@ def test_the_rows_of_a_full_store_by_hand(full_store: MadeUpStore) -> None:
 
 
 def test_the_terminal_table_by_hand(full_store: MadeUpStore) -> None:
-    lines = text_table(summary_of(full_store)).splitlines()
+    lines = text_table(full_store.summary()).splitlines()
     assert lines[0] == "capitals"
     assert cells(lines[1]) == [
         *("Model", "Accuracy %", "95%", "− tok", "p", "n", "ECE", "NLL", "Labels", "lr", "Seconds")
@@ -75,36 +65,36 @@ def test_of_a_closed_set_of_labels_the_numbers_of_whole_labels_are_shown(store: 
     path = closed_record(store, label_nll=1.5, label_ece_equal_count=0.44)
     rewrite(path, label_confidence=0.25, gold_label_log_prob=-1.5)
     (record,) = read_results(store.root).records
-    selection = select([record], read_runs(store.root, [record]))
+    selection = store.selection()
     (row,) = rows_of(summarise(selection))
     assert (row.ece, row.nll, row.ece_floor) == (0.44, 1.5, 0.07)
-    (grid,) = grids(selection, ("accuracy", "ece_equal_count"), "dev_loss")
-    assert [cell.mean for cell in grid.lines[0].cells.values()] == [50.0, 0.44]
+    (grid,) = grids(aggregate(selection), ("accuracy", "ece_equal_count"), "dev_loss")
+    assert list(grid.cells["mean"]) == [50.0, 0.44]
     card = measured_part([record])
     assert "0.440 (0.070)" in card
     assert "1.500 [1.500, 1.500]" in card
     assert list(reliability_series(summarise(selection), [record])["confidence"]) == [
         one["confidence"] for one in bins(0.5, 3)
     ]
-    (queries,) = query_sets([*groups(summarise(selection))], [record])
+    (queries,) = query_sets({"": store.summary()}, {str(record.path): record})
     assert {answer.confidence for answer in queries.answers_to(0)} == {0.25}
 
 
 def test_an_older_record_of_a_closed_set_shows_none_rather_than_those_of_first_tokens(store: MadeUpStore) -> None:
     closed_record(store, label_ece_equal_count=0.44)
     (record,) = read_results(store.root).records
-    summary = summary_of(store)
+    summary = store.summary()
     assert summary[["nll", "ece_floor"]].isna().all(axis=None)
     assert list(summary["ece"]) == [0.44]
     assert reliability_series(summary, [record]).empty
     assert "0.010" not in measured_part([record])
-    (queries,) = query_sets([*groups(summary)], [record])
+    (queries,) = query_sets({"": summary}, {str(record.path): record})
     assert {answer.confidence for answer in queries.answers_to(0)} == {None}
 
 
 def test_missing_stays_missing_and_is_never_zero(store: MadeUpStore) -> None:
     store.adapter(config("tok"), 70.0, 0.5, metrics={"without_icl_accuracy": 70.0}, ece_floor={})
-    summary = summary_of(store)
+    summary = store.summary()
     assert summary[["ece", "nll", "anywhere", "ece_floor", "accuracy_sd"]].isna().all(axis=None)
     assert cells(text_table(summary).splitlines()[3]) == [
         "tok (SFT)", "70.0", "55.0 to 82.5", MISSING, MISSING, "1", MISSING, MISSING, "8 + 4", "0.001", "25",
@@ -115,81 +105,53 @@ def test_missing_stays_missing_and_is_never_zero(store: MadeUpStore) -> None:
 
 
 def test_an_empty_store_is_said_to_be_empty(store: MadeUpStore) -> None:
-    assert text_table(summary_of(store)) == "No evaluation records."
+    assert text_table(store.summary()) == "No evaluation records."
 
 
 def test_out_of_distribution_follows_and_is_starred(store: MadeUpStore) -> None:
     for dataset in ("aaa", "capitals"):
         store.adapter(config("tok"), 70.0, 0.5, eval=settings(eval_dataset=dataset))
         store.base((0.0, 70.0), eval=settings(eval_dataset=dataset))
-    titles = [group.title for group in groups(summary_of(store))]
-    assert titles == ["capitals", "aaa* (trained on capitals)"]
-    assert [len(group.rows) for group in groups(summary_of(store))] == [3, 3]
-    assert "*: out of distribution" in text_table(summary_of(store))
+    titles = [row.title for row in store.rows()]
+    assert titles == ["capitals"] * 3 + ["aaa* (trained on capitals)"] * 3
 
 
 def test_datasets_whose_names_begin_alike_are_apart(store: MadeUpStore) -> None:
     for trained in ("gsm8k", "gsm8ks"):
         store.adapter(config("tok", dataset=trained), 70.0, 0.5, eval=settings(eval_dataset=trained))
-    assert [group.title for group in groups(summary_of(store))] == ["gsm8k", "gsm8ks"]
+    assert [row.title for row in store.rows()] == ["gsm8k", "gsm8ks"]
 
 
 def test_models_of_one_name_are_told_apart_by_what_differs(store: MadeUpStore) -> None:
     store.adapter(config("tok"), 70.0, 0.5)
     store.adapter(config("tok", lora_r=16, num_train_examples=4), 60.0, 0.5, eval=settings(num_train_examples=4))
-    names = {row.name for row in rows_of(summary_of(store))}
+    names = {row.name for row in store.rows()}
     assert names == {"tok (SFT) [N 8, lora_r 8]", "tok (SFT) [N 4, lora_r 16]"}
 
 
 def test_html_is_escaped(store: MadeUpStore) -> None:
     store.adapter(config("tok"), 70.0, 0.5)
-    frame = summary_of(store).assign(label="<b>tok</b>")
+    frame = store.summary().assign(label="<b>tok</b>")
     assert "&lt;b&gt;tok" in html_table(frame)
     assert "<b>" not in html_table(frame)
     assert all((column.heading in html_table(frame)) != column.as_published for column in COLUMNS)
 
 
-def test_the_caption_says_n_interval_and_rule(full_store: MadeUpStore) -> None:
-    caption = accuracy_caption(summary_of(full_store))
-    assert "n = 3 runs" in caption
-    assert "of lowest mean dev loss over 3 runs among 0.0003, 0.001" in caption
-    assert "Base, no demonstrations 0.0 to 8.8, " in caption
-    assert "(-10.0 from tok, p " in caption
-    assert "; labels 8 + 0 against 8 + 4)" in caption
-    assert "uncorrected" in caption
-
-
-def test_without_a_p_value_the_caption_explains_none(store: MadeUpStore) -> None:
-    store.base((0.0, 75.0))
-    assert "permutation" not in accuracy_caption(summary_of(store))
-
-
-def test_of_many_models_the_caption_says_where_the_numbers_are(store: MadeUpStore) -> None:
-    for method in METHODS:
-        soft = method.endswith(("tokl", "act"))
-        if not method.endswith("tna"):
-            store.adapter(config(method, label_type="icl_outputs" if soft else "ground_truth"), 60.0, 0.5)
-    caption = accuracy_caption(summary_of(store))
-    assert "The table of results has the intervals" in caption
-    assert caption.endswith("Learning rate of every trained model: 0.001, the only one trained.")
-
-
 def test_models_that_differ_in_a_number_stand_in_its_order(store: MadeUpStore) -> None:
     for num in (16, 2, 8):
         store.adapter(config("tok", num_train_examples=num), 60.0, 0.5, eval=settings(num_train_examples=num))
-    assert list(summary_of(store)["details"]) == ["N 2", "N 8", "N 16"]
+    assert list(store.summary()["details"]) == ["N 2", "N 8", "N 16"]
     texts = ["no number", "lr 0.001, N 8", "lr 1e-05, N 16", "lr 1e-05, N 2", ""]
     assert sorted(texts, key=in_order) == ["", "lr 1e-05, N 2", "lr 1e-05, N 16", "lr 0.001, N 8", "no number"]
 
 
-def test_captions_of_tna_name_its_weight(store: MadeUpStore) -> None:
+def test_the_choice_of_tna_names_its_weight(store: MadeUpStore) -> None:
     for weight, tok in ((0.1, 0.5), (0.5, 0.4)):
         settled = config("tna", label_type="icl_outputs", ce_loss_weight=weight)
         store.adapter(settled, 60.0, 0.3, train={**training(0.3), "dev_losses": {"act": 1.0, "tok": tok}})
-    summary = summary_of(store)
+    summary = store.summary()
     rule = "0.001 with ce_loss_weight 0.5, of lowest mean dev cross-entropy on the teacher's tokens over 1 run"
-    for text in (accuracy_caption(summary), dev_loss_caption(summary), text_table(summary), html_table(summary)):
-        assert rule in str(text).replace("&#39;", "'")
+    assert rule in selection_rule(summary)
     assert list(summary["details"]) == [""]
 
 
@@ -199,25 +161,9 @@ def test_as_published_the_papers_own_measures_stand_beside_ours(store: MadeUpSto
         content = json.loads(path.read_text())
         content["metrics"]["without_icl_ece_published"] = 0.25
         path.write_text(json.dumps(content))
-    records = read_results(store.root).records
-    ours, published = (
-        text_table(summarise(select(records, read_runs(store.root, records), rule)))
-        for rule in ("dev_loss", "performance")
-    )
+    ours, published = (text_table(store.summary(rule)) for rule in ("dev_loss", "performance"))
     # deviations -5 and 5: sqrt(50 / 1) = 7.07, sqrt(50 / 2) = 5
     assert cells(published.splitlines()[3])[1] == "65.0 ± 7.1 (5.0)"
     assert cells(ours.splitlines()[3])[1] == "65.0 ± 7.1"
     assert "0.250" in published
     assert "0.250" not in ours
-    assert "in brackets ddof 0 as published" in published
-    assert "brackets" not in ours
-
-
-def test_methods_have_distinct_looks_and_a_stable_order() -> None:
-    assert len({style.colour for style in STYLES.values()}) == len({s.marker for s in STYLES.values()}) == len(STYLES)
-    methods = ["base", "tok", "tokl", "act", "tna", "a2t", "t2a", "ia3-tok", "prefix-act"]
-    places = [style_of(method, with_icl).order for method in methods for with_icl in (False, True)]
-    assert places == sorted(set(places))
-    assert style_of("ia3-act").label == "(IA)3 act (IA2)"
-    with pytest.raises(UserError, match="unknown method"):
-        style_of("telepathy")

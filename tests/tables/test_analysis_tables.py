@@ -6,7 +6,7 @@ from made_up_comparisons import run, similarity, write_overlap, write_similarity
 
 from ia2.analysis.similarity import examine_similarities
 from ia2.analysis.subspace import examine_overlaps
-from ia2.tables.analyses import overlap_table, similarity_table
+from ia2.tables import overlap_table, similarity_table
 
 
 def test_similarities_pool_runs_alone_and_tells_configurations_apart(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Methods against datasets: what stands in which cell, what is best, and what is said of it."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -8,58 +9,50 @@ from made_up import MadeUpStore, config, settings
 
 from ia2.config import HpSelection
 from ia2.errors import UserError
-from ia2.results.records import read_results
-from ia2.results.runs import read_runs
-from ia2.results.select import select
-from ia2.tables.grids import Cell, Grid, GridColumn, shown, with_best
-from ia2.tables.layout import grids
+from ia2.results.frame import rows_of
+from ia2.tables import Grid, grids, markdown_table, shown
 
 METRICS = ("accuracy", "ece_equal_count")
-TOK, ACT = GridColumn("tok", False), GridColumn("act", False)
 
 
-def grids_of(store: MadeUpStore, hp_selection: HpSelection = "dev_loss") -> list[Grid]:
-    records = read_results(store.root).records
-    return grids(select(records, read_runs(store.root, records), hp_selection), METRICS, hp_selection)
+def grids_of(
+    store: MadeUpStore, hp_selection: HpSelection = "dev_loss", metrics: Sequence[str] = METRICS
+) -> list[Grid]:
+    return grids(store.scores(hp_selection), metrics, hp_selection)
 
 
 def numbers(grid: Grid, metric: str = "accuracy") -> dict[tuple[str, ...], dict[str, float]]:
-    return {
-        tuple(line.names): {column.heading: cell.mean for (column, name), cell in line.cells.items() if name == metric}
-        for line in grid.lines
-    }
+    found: dict[tuple[str, ...], dict[str, float]] = {}
+    for cell in rows_of(grid.cells[grid.cells["metric"] == metric]):
+        found.setdefault((cell.trained_dataset, cell.eval_dataset), {})[cell.heading] = cell.mean
+    return found
 
 
 def test_the_grid_of_a_full_store_by_hand(full_store: MadeUpStore) -> None:
     (grid,) = grids_of(full_store)
-    assert grid.about.title == "smollm2-135m, N = 8, LoRA, labels: ground_truth"
-    assert [column.heading for column in grid.columns] == ["base", "base + demos", "tok", "act", "a2t"]
-    (line,) = grid.lines
+    assert (grid.model_id, grid.num_examples, grid.adapter, grid.label_type) == (
+        *("smollm2-135m", 8, "lora", "ground_truth"),
+    )
     wanted = {"base": 0.0, "base + demos": 75.0, "tok": 75.0, "act": 65.0, "a2t": 85.0}
+    assert list(grid.pivot(lambda cell: str(cell.n)).columns) == [
+        (name, metric) for name in wanted for metric in METRICS
+    ]
     assert numbers(grid) == {("capitals", "capitals"): pytest.approx(wanted)}
     # the runs of tok at the chosen learning rate: 70, 80 and 75, of mean 75 and squares 25 + 25 + 0 over 2
-    cell = line.cells[TOK, "accuracy"]
+    accuracies = grid.cells[grid.cells["metric"] == "accuracy"]
+    (cell,) = rows_of(accuracies[accuracies["method"] == "tok"])
     assert (cell.mean, cell.sd, cell.n) == (75.0, 5.0, 3)
-    assert cell.rule == "0.001, of lowest mean dev loss over 3 runs among 0.0003, 0.001"
-    assert [column.heading for (column, name), cell in line.cells.items() if cell.best and name == "accuracy"] == [
-        "a2t"
-    ]
-
-
-def test_the_caption_says_what_is_shown_and_how_it_was_chosen(full_store: MadeUpStore) -> None:
-    (grid,) = grids_of(full_store)
-    for said in ("exact match", "15 equal-count bins", "± sd over runs (ddof 1", "n = 3 runs", "lowest mean dev loss"):
-        assert said in grid.caption
-    assert "out of distribution" not in grid.caption
-    (chosen_by_accuracy,) = grids_of(full_store, "performance")
-    assert "highest accuracy on each evaluation set itself, as published, which flatters" in chosen_by_accuracy.caption
+    assert cell.rule.startswith("0.001, of lowest mean dev loss over 3 runs")
+    assert list(accuracies["heading"][accuracies["best"]]) == ["a2t"]
+    assert len({one.rule for one in (grid, *grids_of(full_store, "performance"))}) == 2
 
 
 def test_the_number_of_runs_is_a_range_where_it_differs(full_store: MadeUpStore) -> None:
     full_store.adapter(config("tok"), 30.0, 0.5, eval=settings(eval_dataset="past_tense"))
     (grid,) = grids_of(full_store)
     assert "n = 1 to 3 runs" in grid.caption
-    assert math.isnan(grid.lines[1].cells[TOK, "accuracy"].sd)
+    (cell,) = rows_of(grid.cells[(grid.cells["n"] == 1) & (grid.cells["metric"] == "accuracy")])
+    assert math.isnan(cell.sd)
 
 
 def test_out_of_distribution_is_starred_and_stands_below(store: MadeUpStore) -> None:
@@ -67,16 +60,19 @@ def test_out_of_distribution_is_starred_and_stands_below(store: MadeUpStore) -> 
         store.adapter(config("tok"), 70.0, 0.5, eval=settings(eval_dataset=evaluated))
     store.base((10.0, 20.0), eval=settings(eval_dataset="bbb"))
     (grid,) = grids_of(store)
-    assert [line.names[1] for line in grid.lines] == ["capitals", "aaa*", "bbb*"]
-    assert [len(line.cells) for line in grid.lines] == [2, 2, 6]
-    assert "out of distribution" in grid.caption
+    assert list(grid.cells["eval_dataset"]) == ["capitals"] * 2 + ["aaa"] * 2 + ["bbb"] * 6
+    assert [line.split(" | ")[1] for line in markdown_table(grid).splitlines()[4:]] == ["capitals", r"aaa\*", r"bbb\*"]
 
 
 def test_what_was_not_measured_has_no_cell(store: MadeUpStore) -> None:
     store.adapter(config("tok"), 70.0, 0.5, metrics={"without_icl_accuracy": 70.0})
     store.adapter(config("act"), 60.0, 0.5, metrics={"without_icl_accuracy": 60.0})
     (grid,) = grids_of(store)
-    assert set(grid.lines[0].cells) == {(TOK, "accuracy"), (ACT, "accuracy")}
+    assert set(zip(grid.cells["method"], grid.cells["metric"], strict=True)) == {
+        ("tok", "accuracy"),
+        ("act", "accuracy"),
+    }
+    assert set(grid.pivot(lambda _: "")[("tok", "ece_equal_count")]) == {"--"}
 
 
 def test_a_table_for_each_model_n_adapter_and_label_type(store: MadeUpStore) -> None:
@@ -87,7 +83,7 @@ def test_a_table_for_each_model_n_adapter_and_label_type(store: MadeUpStore) -> 
     store.adapter(config("tok", label_type="icl_outputs"), 60.0, 0.5)
     store.adapter(config("tok", num_train_examples=4), 40.0, 0.5, eval=settings(num_train_examples=4))
     store.base((0.0, 30.0), eval=settings(model_id="another/model"))
-    found = {(g.about.model_id, g.about.num_examples, g.about.adapter, g.about.label_type): g for g in grids_of(store)}
+    found = {(g.model_id, g.num_examples, g.adapter, g.label_type): g for g in grids_of(store)}
     capitals = ("capitals", "capitals")
     base = {"base": 0.0, "base + demos": 50.0}
     assert {about: numbers(grid)[capitals] for about, grid in found.items()} == {
@@ -116,7 +112,7 @@ def test_columns_differ_only_in_what_differs_on_one_line(store: MadeUpStore) -> 
         changes = settings(eval_dataset=dataset, icl_source_dataset=dataset, num_generated_tokens_eval=num_tokens)
         store.adapter(config("tok", dataset=dataset, num_generated_tokens=num_tokens), 70.0, 0.5, eval=changes)
     (grid,) = grids_of(store)
-    assert grid.columns == (TOK,)
+    assert set(grid.cells["heading"]) == {"tok"}
 
 
 def test_two_records_of_one_cell_are_refused(store: MadeUpStore) -> None:
@@ -147,11 +143,6 @@ def test_records_read_by_another_reader_are_never_pooled(store: MadeUpStore) -> 
 # The best
 
 
-def best(metric: str, tok: float, act: float) -> set[str]:
-    cells = with_best({(TOK, metric): Cell(tok), (ACT, metric): Cell(act)}, [metric])
-    return {column.method for (column, _), cell in cells.items() if cell.best}
-
-
 @pytest.mark.parametrize(
     ("metric", "tok", "act", "wanted"),
     [
@@ -170,12 +161,20 @@ def best(metric: str, tok: float, act: float) -> set[str]:
         ("uncertainty", 0.5, 0.4, set()),
     ],
 )
-def test_the_best_is_what_shows_best(metric: str, tok: float, act: float, wanted: set[str]) -> None:
-    assert best(metric, tok, act) == wanted
+def test_the_best_is_what_shows_best(
+    full_store: MadeUpStore, metric: str, tok: float, act: float, wanted: set[str]
+) -> None:
+    scores = full_store.scores()
+    means = {"tok": tok, "act": act}
+    part = scores[scores["method"].isin(means) & (scores["metric"] == "accuracy")]
+    (grid,) = grids(part.assign(metric=metric, mean=part["method"].map(means)), [metric], "dev_loss")
+    assert set(grid.cells["method"][grid.cells["best"]]) == wanted
 
 
-def test_one_alone_is_not_the_best() -> None:
-    assert not with_best({(TOK, "accuracy"): Cell(70.0)}, ["accuracy"])[TOK, "accuracy"].best
+def test_one_alone_is_not_the_best(store: MadeUpStore) -> None:
+    store.adapter(config("tok"), 70.0, 0.5)
+    (grid,) = grids_of(store)
+    assert not grid.cells["best"].any()
 
 
 def test_percents_have_one_decimal_and_all_else_three() -> None:

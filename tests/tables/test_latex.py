@@ -2,31 +2,54 @@
 
 import csv
 import io
+import math
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from ia2.tables.grids import Cell, Grid, GridColumn, Line, Selected
-from ia2.tables.latex import escaped, latex_table
-from ia2.tables.plain import COLUMNS, csv_table, markdown_table
+from ia2.tables import CSV_COLUMNS, Grid, csv_table, escaped, latex_table, markdown_table
 
-TOK, A2T = GridColumn("tok", False, "lora_r 8"), GridColumn("a2t", True)
 NASTY = r"a_b%c&d#e$f{g}h\i~j^k[l]m--n*<o>|"
-PAIRS: dict[tuple[GridColumn, str], Cell] = {
-    (TOK, "accuracy"): Cell(75.04, 5.0, 3, "0.001", best=True),
-    (TOK, "ece_equal_count"): Cell(0.2, 0.01, 3, "0.001"),
-    (A2T, "accuracy"): Cell(70.0, n=1),
+MODELS = {
+    "tok [lora_r 8]": {"method": "tok", "with_icl": False, "control": "", "details": "lora_r 8", "order": 0},
+    "a2t + demos": {"method": "a2t", "with_icl": True, "control": "", "details": "", "order": 1},
 }
-LINES = (
-    Line("sst2", "sst2", PAIRS),
-    Line("sst2", "sst2", {(TOK, "accuracy"): Cell(80.0)}, published=True),
-    Line("sst2", NASTY, {(A2T, "ece_equal_count"): Cell(0.0, 0.0, 2)}),
-    Line("gsm8k", "gsm8ks", {}),
+
+
+def cell(pair: tuple[str, str], heading: str, metric: str, mean: float, **more: object) -> dict[str, object]:
+    named = {"trained_dataset": pair[0], "eval_dataset": pair[1], "heading": heading, **MODELS[heading]}
+    return {
+        **named,
+        "metric": metric,
+        "mean": mean,
+        "sd": math.nan,
+        "n": 1,
+        "source": "measured",
+        "best": False,
+        **more,
+    }
+
+
+def grid_of(*cells: dict[str, object], remark: str = "") -> Grid:
+    frame = pd.DataFrame(cells).assign(rule=lambda frame: frame.get("rule", "")).fillna({"rule": ""})
+    return Grid(NASTY, 8, "lora", "ground_truth", ("accuracy", "ece_equal_count"), frame, "none", remark)
+
+
+TOK, A2T = MODELS
+OURS, OTHER, LAST = ("sst2", "sst2"), ("sst2", NASTY), ("gsm8k", "gsm8ks")
+CELLS = (
+    cell(OURS, TOK, "accuracy", 75.04, sd=5.0, n=3, best=True, rule="0.001"),
+    cell(OURS, TOK, "ece_equal_count", 0.2, sd=0.01, n=3, rule="0.001"),
+    cell(OURS, A2T, "accuracy", 70.0),
+    cell(OURS, TOK, "accuracy", 80.0, n=0, source="published"),
+    cell(OTHER, A2T, "ece_equal_count", 0.0, sd=0.0, n=2),
+    cell(LAST, A2T, "ece_equal_count", 0.5),
 )
-GRID = Grid(Selected(NASTY, 8, "lora", "ground_truth"), ("accuracy", "ece_equal_count"), (TOK, A2T), LINES, "none")
+GRID = grid_of(*CELLS)
 LATEX = latex_table(GRID, "made-up", "ia2 tables")
 
 
@@ -47,7 +70,7 @@ def test_every_row_has_a_cell_for_every_column() -> None:
     assert columns is not None
     assert columns[1] == "llrrrr"
     assert {len(row) for row in rows(LATEX)} == {6}
-    assert len(rows(LATEX)) == 2 + len(LINES)
+    assert len(rows(LATEX)) == 2 + 4
 
 
 def test_cells_by_hand() -> None:
@@ -59,7 +82,7 @@ def test_cells_by_hand() -> None:
     ]
     assert lines[1] == ["sst2", "sst2 (published)", "80.0", "--", "--", "--"]
     assert lines[2][2:] == ["--", "--", "--", r"0.000{\scriptsize\,$\pm$\,0.000}"]
-    assert lines[3] == ["gsm8k", "gsm8ks{*}", "--", "--", "--", "--"]
+    assert lines[3] == ["gsm8k", "gsm8ks{*}", "--", "--", "--", "0.500"]
 
 
 def test_braces_and_environments_are_closed_in_order() -> None:
@@ -95,8 +118,8 @@ def test_names_are_escaped() -> None:
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex (Debian: texlive-latex-recommended)")
 def test_it_compiles(tmp_path: Path) -> None:
     """Names appear as they are, and a line that begins with a bracket or an asterisk is not taken for an option."""
-    lines = (*LINES, Line("[1ex]", "x", {}), Line("*", "x", {}))
-    grid = Grid(GRID.about, GRID.metrics, GRID.columns * 3, lines, "none", "R_1 & 50%")
+    more = [cell((name, "x"), TOK, "accuracy", 1.0) for name in ("[1ex]", "*")]
+    grid = grid_of(*CELLS, *more, remark="R_1 & 50%")
     (tmp_path / "table.tex").write_text(latex_table(grid, "made-up", "ia2 tables --x 50%"), encoding="utf-8")
     document = r"\documentclass{article}\usepackage{booktabs,graphicx}\begin{document}\input{table}\end{document}"
     (tmp_path / "document.tex").write_text(document, encoding="utf-8")
@@ -120,12 +143,12 @@ def test_markdown_by_hand() -> None:
     assert rule == "| --- | --- | ---: | ---: | ---: | ---: |"
     assert first == "| sst2 | sst2 | **75.0** ± 5.0 | 0.200 ± 0.010 | 70.0 | -- |"
     assert nasty.endswith(r"\<o\>\|\* | -- | -- | -- | 0.000 ± 0.000 |")
-    assert last == r"| gsm8k | gsm8ks\* | -- | -- | -- | -- |"
+    assert last == r"| gsm8k | gsm8ks\* | -- | -- | -- | 0.500 |"
 
 
 def test_csv_by_hand() -> None:
     found = list(csv.DictReader(io.StringIO(csv_table(GRID))))
-    assert len(found) == 5
+    assert len(found) == 6
     assert found[0] == {
         "model_id": NASTY,
         "num_train_examples": "8",
@@ -144,12 +167,12 @@ def test_csv_by_hand() -> None:
         "best": "True",
         "hyper_parameters": "0.001",
     }
-    assert [row["sd"] for row in found] == ["5.0", "0.01", "", "", "0.0"]
-    assert [row["n"] for row in found] == ["3", "3", "1", "", "2"]
-    assert [row["source"] for row in found] == ["measured"] * 3 + ["published", "measured"]
+    assert [row["sd"] for row in found] == ["5.0", "0.01", "", "", "0.0", ""]
+    assert [row["n"] for row in found] == ["3", "3", "1", "", "2", "1"]
+    assert [row["source"] for row in found] == ["measured"] * 3 + ["published", "measured", "measured"]
 
 
 def test_the_columns_of_the_csv_are_documented() -> None:
     text = (Path(__file__).parents[2] / "docs" / "artifacts.md").read_text(encoding="utf-8")
     table = text.split("The CSV has a row for each number")[1].split("\n\n")[1]
-    assert tuple(re.findall(r"`(\w+)`", "\n".join(line.split(" | ")[0] for line in table.splitlines()))) == COLUMNS
+    assert tuple(re.findall(r"`(\w+)`", "\n".join(line.split(" | ")[0] for line in table.splitlines()))) == CSV_COLUMNS

@@ -17,10 +17,10 @@ from ia2.flows.records import readable_records
 from ia2.flows.selection import select_runs
 from ia2.models.loading import ModelCache
 from ia2.results.advice import Advice, advice, advice_text
+from ia2.results.frame import summarise
 from ia2.results.records import Record
 from ia2.results.runs import config_key, read_runs
 from ia2.results.select import select
-from ia2.results.summary import groups, summarise
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def advise(config: EvaluateConfig, models: ModelCache | None = None) -> list[Adv
     records = _selected(root, config)
     hp_selection: HpSelection = "performance" if config.protocol == "published" else "dev_loss"
     selection = select(records, read_runs(root, records), hp_selection)
-    return advice(groups(summarise(selection)), selection.records)
+    return advice(summarise(selection), selection.records)
 
 
 def _wanted(root: Path, config: EvaluateConfig, records: list[Record]) -> tuple[str, ...]:

@@ -30,7 +30,6 @@ from ia2.plots.analysis_drawings import overlap_drawings
 from ia2.plots.drawing import MARKS, METADATA, STYLE
 from ia2.plots.drawings import DRAWERS, metric_drawings
 from ia2.plots.material import Drawing, Material, Place
-from ia2.results.points import Measurements
 from ia2.results.quantities import STANDARD, UNCERTAINTY, metrics_of
 from ia2.results.runs import TrainedRun, examine_runs
 from ia2.results.select import select
@@ -119,8 +118,7 @@ def _material(there: Stored, place: Place, found: Found, runs: tuple[TrainedRun,
     """What the filters leave of a place."""
     records = [one for one in found.records if passes(fields_of(one), there.config, OF_LINES)]
     similarities = [one for one in found.similarities if passes(fields_of_similarity(one), there.config, OF_LINES)]
-    measurements = Measurements(select(records, runs, there.config.hp_selection), runs)
-    return Material(place, measurements, tuple(similarities))
+    return Material(place, select(records, runs, there.config.hp_selection), runs, tuple(similarities))
 
 
 def _drawn(material: Material, kind: str, uncertainty_mode: bool) -> Iterator[Drawing]:

@@ -6,18 +6,18 @@ from typing import Any
 
 from ia2 import store
 from ia2.analysis.similarity import Similarity, examine_similarities
-from ia2.analysis.subspace import examine_overlaps
+from ia2.analysis.subspace import Overlap, examine_overlaps
 from ia2.config import ReportConfig, TrainConfig
 from ia2.errors import UserError
 from ia2.flows.places import fields_of_similarity
 from ia2.flows.records import accepted, fail_for, passes, passing, readable_records
+from ia2.page.data import PageData
 from ia2.page.page import MARK, render_page
-from ia2.page.sections.base import Analyses, PageData
 from ia2.results.costs import examine_targets, stage_costs
+from ia2.results.frame import summarise
 from ia2.results.records import Record, Results
 from ia2.results.runs import TrainedRun, examine_runs
 from ia2.results.select import select
-from ia2.results.summary import summarise
 from ia2.store.measurements import Problem, tell
 
 FILTERS = ("model_types", "trained_datasets", "eval_datasets")
@@ -60,12 +60,16 @@ def page_data(
     runs = tuple(run for run in everything if passes(_fields_of_run(run.config), config, FILTERS))
     costs = stage_costs(root, records, runs, filtered or belongs is not None)
     selection = select(records, everything, config.hp_selection)
-    analyses, more_problems = _analyses(root, config)
+    similarities, overlaps, more_problems = _analyses(root, config)
     results = Results(root, tuple(records), (*problems, *trained.problems, *targets.problems, *more_problems))
-    return PageData(results, runs, analyses, selection, summarise(selection), costs, config.command("report"), kept)
+    return PageData(
+        results, runs, similarities, overlaps, selection, summarise(selection), costs, config.command("report"), kept
+    )
 
 
-def _analyses(root: Path, config: ReportConfig) -> tuple[Analyses, tuple[Problem, ...]]:
+def _analyses(
+    root: Path, config: ReportConfig
+) -> tuple[tuple[Similarity, ...], tuple[Overlap, ...], tuple[Problem, ...]]:
     """The comparisons that pass the filters, and what cannot be read."""
     similarities, overlaps = examine_similarities(root), examine_overlaps(root)
     problems = (*similarities.problems, *overlaps.problems)
@@ -76,7 +80,7 @@ def _analyses(root: Path, config: ReportConfig) -> tuple[Analyses, tuple[Problem
         for one in overlaps.found
         if all(passes(_fields_of_run(run), config, FILTERS) for run in (one.config_a, one.config_b))
     )
-    return Analyses(tuple(alike), tuple(shared)), problems
+    return tuple(alike), tuple(shared), problems
 
 
 def _fields_of_run(run: TrainConfig) -> dict[str, Any]:

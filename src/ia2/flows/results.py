@@ -13,12 +13,11 @@ from ia2 import store
 from ia2.config import ResultsConfig
 from ia2.flows.records import fail_for, passing, readable_records
 from ia2.results.costs import training_seconds
-from ia2.results.records import tidy
+from ia2.results.frame import summarise, tidy
 from ia2.results.runs import examine_runs
 from ia2.results.select import select
-from ia2.results.summary import summarise
 from ia2.store.measurements import tell
-from ia2.tables.results import text_table
+from ia2.tables import text_table
 
 MARKS = ("record,kind,method,", '"field_name": "record"')
 """Columns of the table as CSV and as Parquet name them: no file without is replaced."""

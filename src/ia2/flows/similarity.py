@@ -25,7 +25,7 @@ from ia2.flows.selection import select_some
 from ia2.models.adapters import saved_adapter
 from ia2.models.loading import LanguageModel, ModelCache
 from ia2.store.measurements import read_whole
-from ia2.tables.analyses import similarity_table
+from ia2.tables import similarity_table
 from ia2.training.trained_run import TrainedRun
 
 log = logging.getLogger(__name__)

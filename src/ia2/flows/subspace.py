@@ -19,7 +19,7 @@ from ia2.flows.failures import Failure, raise_failures
 from ia2.flows.selection import select_some
 from ia2.methods import parse_method
 from ia2.store.measurements import read_whole
-from ia2.tables.analyses import overlap_table
+from ia2.tables import overlap_table
 
 KEPT = 8
 """Runs whose decomposed updates are kept: most runs are in several pairs."""

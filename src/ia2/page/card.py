@@ -15,7 +15,7 @@ from typing import Any
 from ia2.config import EMBEDDED_MODEL, TrainConfig
 from ia2.methods import Adapter
 from ia2.page.templates import render_text
-from ia2.results.intervals import interval_of
+from ia2.results.compare import interval_of
 from ia2.results.label import in_words
 from ia2.results.quantities import shown_as
 from ia2.results.records import PASSES, Record

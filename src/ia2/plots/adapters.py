@@ -12,10 +12,9 @@ from matplotlib.patches import Patch
 from ia2.methods import ADAPTERS, VARIANTS, Method, parse_method
 from ia2.plots.drawing import IDENTITY, LETTER, STYLE, WIDTH, add_caption, add_legend, look_of
 from ia2.plots.lines import level, measure_axis, references, whiskers
-from ia2.results.captions import MISSING
-from ia2.results.label import ADAPTER_LOOKS, ADAPTER_NAMES, INK
+from ia2.results.label import ADAPTER_LOOKS, ADAPTER_NAMES, INK, in_order
 from ia2.results.quantities import Quantity
-from ia2.results.summary import in_order
+from ia2.results.text import MISSING
 
 BAR = 0.19
 """Width of a bar; a variant has a place of width 1, with room for four."""
@@ -24,8 +23,8 @@ BAR = 0.19
 def adapters_compared(points: pd.DataFrame, quantity: Quantity, title: str = "", caption: str = "") -> Figure:
     """A metric as a bar for each adapter, grouped by variant, with its 95% interval and the single runs as circles.
 
-    `points` are those of `results.points.in_pass` at one N. Models of a variant that differ in another field are groups
-    of their own. An adapter that was not measured has no bar but a dash, so that it differs from one of height 0.
+    `points` are those of `results.frame.in_condition` at one N. Models of a variant that differ in another field are
+    groups of their own. An adapter that was not measured has a dash, so that it differs from one of height 0.
     """
     groups = _groups(points)
     below = [[variant, *wrap(told, 16)] for variant, told in groups]

@@ -19,7 +19,7 @@ from ia2.plots import (
 from ia2.plots.material import Drawing, Material
 from ia2.plots.overlap import Kind
 from ia2.results.analyses import heat_map_series, layer_series, overlap_series, performance_pairs
-from ia2.results.captions import between, of_runs
+from ia2.results.text import between, of_runs
 
 
 def similarity_drawings(material: Material) -> Iterator[Drawing]:
@@ -30,7 +30,7 @@ def similarity_drawings(material: Material) -> Iterator[Drawing]:
         return
     for num in sizes:
         yield from _similarity_at(material, num)
-    pairs = performance_pairs(material.compared, material.measurements.selection.records)
+    pairs = performance_pairs(material.compared, material.selection.records)
     if pairs.empty:
         yield Drawing("similarity_against_performance", reason="no run has both a similarity and a record")
         return

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ia2.plots.drawing import LETTER, STYLE, WIDTH, add_caption, add_legend
+from ia2.results.frame import Row, rows_of
 from ia2.results.label import INK
-from ia2.results.summary import SummaryRow, rows_of
 
 WIDEST = 7.0
 """Inches that bars take side by side."""
@@ -39,7 +39,7 @@ def accuracy_bars(rows: pd.DataFrame, caption: str = "") -> Figure:
     return figure
 
 
-def _panel(axes: Axes, rows: Sequence[SummaryRow], num_places: int) -> None:
+def _panel(axes: Axes, rows: Sequence[Row], num_places: int) -> None:
     """The bars of some rows, with room for so many."""
     axes.grid(axis="y")
     for place, row in enumerate(rows):
@@ -52,9 +52,9 @@ def _panel(axes: Axes, rows: Sequence[SummaryRow], num_places: int) -> None:
     axes.tick_params(axis="x", length=0, pad=7)
 
 
-def _bar(axes: Axes, place: int, row: SummaryRow) -> None:
+def _bar(axes: Axes, place: int, row: Row) -> None:
     axes.bar(place, row.accuracy, width=0.66, color=row.colour, alpha=0.85)
-    low, high = (row.accuracy if math.isnan(end) else end for end in (row.accuracy_low, row.accuracy_high))
+    low, high = (row.accuracy if math.isnan(end) else end for end in (row.low, row.high))
     ends = [[max(row.accuracy - low, 0.0)], [max(high - row.accuracy, 0.0)]]
     axes.errorbar([place], [row.accuracy], yerr=ends, color=INK, capsize=3, linewidth=1)
     if row.n > 1:
@@ -84,5 +84,5 @@ def _majority_line(panels: Sequence[Axes], majorities: "pd.Series[float]") -> li
     return [Line2D([], [], label="Majority class", **look)]
 
 
-def _tick(row: SummaryRow) -> str:
+def _tick(row: Row) -> str:
     return f"{row.tick}\n{textwrap.fill(row.details, 14)}" if row.details else row.tick

@@ -3,13 +3,17 @@
 `title` says what was trained and evaluated on which model; it stands first, since an image can lose its name.
 """
 
+import math
+
 import pandas as pd
 
 from ia2.config import HpSelection
 from ia2.methods import VARIANTS
-from ia2.results.captions import between, of_runs
+from ia2.results.frame import Row, rows_of
 from ia2.results.select import RULES
+from ia2.results.text import MANY, P_VALUES, between, interval, num_runs, of_runs, p_value, selection_rule
 
+INTERVALS = "95% bootstrap intervals over runs, then examples"
 CIRCLES = "small circles: single runs"
 TWO_PHASES = " and ".join(name for name, row in VARIANTS.items() if len(row.phases) > 1)
 FIRST_PHASE = f"Seconds are those of fitting, the first phase of {TWO_PHASES} included, the collection of targets not."
@@ -25,7 +29,7 @@ def chosen(points: pd.DataFrame, hp_selection: HpSelection) -> str:
 def spread(points: pd.DataFrame, circles: bool = True) -> str:
     """n, and what the interval is over; `circles` if single runs are drawn."""
     if points["over"].iloc[0] == "examples":
-        interval = f"95% bootstrap interval over runs and the {between([*points['num_queries']])} evaluation examples"
+        interval = f"95% bootstrap interval over runs and the {between([*points['num_examples']])} evaluation examples"
     else:
         interval = "95% t interval over runs (none for fewer than three)"
     singles = f"; {CIRCLES}" if circles and points["n"].max() > 1 else ""
@@ -100,3 +104,56 @@ BARS = (
 )
 VIOLINS = "Violins: all layers, projections and pairs of runs; line: median; no interval."
 BOXES = "Boxes: quartiles over layers and pairs of runs; line: median; whiskers: 1.5 times the box; no interval."
+
+
+# Of the page
+
+
+def accuracy_caption(rows: pd.DataFrame) -> str:
+    """For `accuracy_bars`."""
+    circles = "; circles: single runs" if rows["n"].max() > 1 else ""
+    return (
+        f"Bars: mean accuracy, {num_runs(rows)}; whiskers: {INTERVALS}{circles}. {_chance(rows)} {selection_rule(rows)}"
+    )
+
+
+def _chance(rows: pd.DataFrame) -> str:
+    """The interval of each model, and its p-value where it has one; of many, where they stand."""
+    if len(rows) > MANY:
+        return "The table of results has the intervals, the differences from tok, and p."
+    told = [f"{row.name} {interval(row)}{_from_tok(row)}" for row in rows_of(rows)]
+    meaning = f" {P_VALUES}" if rows["p_value"].notna().any() else ""
+    return f"Intervals: {', '.join(told)}.{meaning}"
+
+
+def _from_tok(row: Row) -> str:
+    if math.isnan(row.p_value):
+        return ""
+    return f" ({row.difference:+.1f} from tok, p {p_value(row)}; labels {row.labels} against {row.tok_labels})"
+
+
+def overview_caption(rows: pd.DataFrame) -> str:
+    """For `overview`."""
+    starred = " *: out of distribution, in brackets what was trained on." if rows["out_of_distribution"].any() else ""
+    return (
+        f"A mark is the mean over runs of one model on one evaluation set ({num_runs(rows)}), shifted a little up or "
+        f"down, so that equal ones do not hide each other.{starred} The table of results says how hyper-parameters "
+        "were chosen."
+    )
+
+
+def reliability_caption(rows: pd.DataFrame) -> str:
+    """For `reliability_diagram`."""
+    return (
+        f"Light dots: equal-count bins of single runs, area by count; line: bins of all runs joined "
+        f"({num_runs(rows)}); dotted: perfect calibration. ECE is the mean over runs; its floor is what a calibrated "
+        f"model would show at this number of examples. {selection_rule(rows)}"
+    )
+
+
+def dev_loss_caption(rows: pd.DataFrame) -> str:
+    """For `dev_loss_curves`."""
+    return (
+        f"A line per run ({num_runs(rows)}), of the chosen hyper-parameters; dot: lowest dev loss. "
+        f"{selection_rule(rows)}"
+    )

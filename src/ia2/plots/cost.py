@@ -23,9 +23,9 @@ SMALLEST, LARGEST = 4.0, 9.0
 def cost_against_accuracy(points: pd.DataFrame, quantity: Quantity, title: str = "", caption: str = "") -> Figure:
     """A metric against the seconds of training and against the bytes of the adapter, a mark for each method and N.
 
-    `points` are those of `results.points.in_pass`. The base model costs no training and is a level, with demonstrations
-    that of the greatest N. A mark is the greater the more examples N it was trained on; a cost that is not known, or 0,
-    has no mark.
+    `points` are those of `results.frame.in_condition`. The base model costs no training and is a level, with
+    demonstrations that of the greatest N. A mark is the greater the more examples N it was trained on; a cost that is
+    not known, or 0, has no mark.
     """
     with rc_context(STYLE):
         figure, grid = panel_grid(len(COSTS), height=2.7, width=3.1)
@@ -48,7 +48,9 @@ def _levels(axes: Axes, points: pd.DataFrame, quantity: Quantity) -> list[Artist
     """The base model, in each pass."""
     base = points[points["method"] == "base"]
     lines = [line for _, line in base.groupby(IDENTITY)]
-    return [level(axes, line[line["num_examples"] == line["num_examples"].max()], quantity) for line in lines]
+    return [
+        level(axes, line[line["num_train_examples"] == line["num_train_examples"].max()], quantity) for line in lines
+    ]
 
 
 def _lines(axes: Axes, trained: pd.DataFrame, quantity: Quantity) -> list[Artist]:
@@ -80,15 +82,15 @@ def _sizes(line: pd.DataFrame, trained: pd.DataFrame) -> list[float]:
     """Sizes of marks, in even steps from the least to the greatest N."""
     sizes = sizes_of(trained)
     step = (LARGEST - SMALLEST) / max(len(sizes) - 1, 1)
-    return [LARGEST - step * (len(sizes) - 1 - sizes.index(size)) for size in line["num_examples"]]
+    return [LARGEST - step * (len(sizes) - 1 - sizes.index(size)) for size in line["num_train_examples"]]
 
 
 def _size_keys(points: pd.DataFrame) -> list[Artist]:
     """What the sizes mean, if there are several."""
-    trained = points[points["method"] != "base"].drop_duplicates("num_examples").sort_values("num_examples")
+    trained = points[points["method"] != "base"].drop_duplicates("num_train_examples").sort_values("num_train_examples")
     if len(trained) < 2:
         return []
-    marks = zip(trained["num_examples"], _sizes(trained, trained), strict=True)
+    marks = zip(trained["num_train_examples"], _sizes(trained, trained), strict=True)
     return [
         Line2D([], [], linestyle="none", marker="o", mfc="none", mec=INK, ms=size, label=f"N = {num}")
         for num, size in marks

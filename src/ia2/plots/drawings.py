@@ -21,11 +21,9 @@ from ia2.plots.analysis_drawings import similarity_drawings
 from ia2.plots.lines import MOST_LINES
 from ia2.plots.material import Drawing, Material
 from ia2.plots.series import dev_loss_series, reliability_series
-from ia2.results.captions import dev_loss_caption, reliability_caption
-from ia2.results.points import in_pass, is_measured
+from ia2.results.frame import in_condition, points, summarise
 from ia2.results.quantities import QUANTITIES, UNCERTAINTY
 from ia2.results.records import PASSES
-from ia2.results.summary import summarise
 
 IN_WORDS = {False: "without demonstrations", True: "with demonstrations"}
 COMPARED_IN = ("accuracy", "ece_equal_count")
@@ -35,17 +33,17 @@ COMPARED_IN = ("accuracy", "ece_equal_count")
 def metric_drawings(material: Material, metrics: tuple[str, ...]) -> Iterator[Drawing]:
     """Each metric against N, in each pass."""
     for metric in metrics:
-        points = material.measurements.points(metric)
-        if points.empty:
+        found = points(material.scores, metric)
+        if found.empty:
             yield Drawing(metric, reason=_not_measured(metric))
             continue
         for with_icl, when in PASSES.items():
             name = f"{metric}_{when}"
-            if not is_measured(points, with_icl):
+            if not (found["with_icl"] == with_icl).any():
                 yield Drawing(name, reason=_pass_not_measured(with_icl))
                 continue
             title = f"{material.place.title}, {IN_WORDS[with_icl]}"
-            shown = in_pass(points, with_icl)
+            shown = in_condition(found, with_icl)
             caption = captions.lines_caption(shown, title, material.rule)
             yield Drawing(name, metric_against_n(shown, QUANTITIES[metric], _short(material, with_icl), caption))
 
@@ -71,24 +69,24 @@ def _short(material: Material, with_icl: bool) -> str:
 def reliability_drawings(material: Material) -> Iterator[Drawing]:
     """Reliability diagrams at each N, in each pass."""
     for num in material.sizes:
-        measured = material.of_size(num)
-        summary = summarise(measured.selection)
+        selection = material.of_size(num)
+        summary = summarise(selection)
         for with_icl, when in PASSES.items():
             name, rows = f"reliability_N{num}_{when}", summary[summary["with_icl"] == with_icl]
-            series = reliability_series(rows, measured.selection.records)
+            series = reliability_series(rows, selection.records)
             if series.empty:
                 yield Drawing(name, reason=_pass_not_measured(with_icl))
                 continue
-            caption = f"{material.place.title}, N = {num}, {IN_WORDS[with_icl]}. {reliability_caption(rows)}"
+            caption = f"{material.place.title}, N = {num}, {IN_WORDS[with_icl]}. {captions.reliability_caption(rows)}"
             yield Drawing(name, reliability_diagram(series, caption, _columns(series["panel"].nunique())))
 
 
 def dev_loss_drawings(material: Material) -> Iterator[Drawing]:
     """Dev-loss curves at each N."""
     for num in material.sizes:
-        measured = material.of_size(num)
-        summary = summarise(measured.selection).drop_duplicates("records")
-        series = dev_loss_series(summary, measured.selection.records, measured.runs)
+        selection = material.of_size(num)
+        summary = summarise(selection).drop_duplicates("records")
+        series = dev_loss_series(summary, selection.records, material.runs)
         if series.empty:
             reason = "no run folder with a dev loss stands behind the records"
             yield Drawing(f"dev_loss_N{num}", reason=reason)
@@ -96,7 +94,9 @@ def dev_loss_drawings(material: Material) -> Iterator[Drawing]:
         trained = summary[summary["rule"] != ""]
         caption = f"{material.place.model_id} trained on {material.place.trained}, N = {num}. "
         columns = _columns(len(series[["panel", "phase"]].drop_duplicates()))
-        yield Drawing(f"dev_loss_N{num}", dev_loss_curves(series, caption + dev_loss_caption(trained), columns))
+        yield Drawing(
+            f"dev_loss_N{num}", dev_loss_curves(series, caption + captions.dev_loss_caption(trained), columns)
+        )
 
 
 def _columns(num_panels: int) -> int:
@@ -105,17 +105,17 @@ def _columns(num_panels: int) -> int:
 
 def cost_drawings(material: Material) -> Iterator[Drawing]:
     """Accuracy against seconds and bytes, in each pass."""
-    points = material.measurements.points("accuracy")
+    found = points(material.scores, "accuracy")
     for with_icl, when in PASSES.items():
-        name, shown = f"cost_{when}", in_pass(points, with_icl)
+        name, shown = f"cost_{when}", in_condition(found, with_icl)
         trained = shown[shown["method"] != "base"]
         if trained.empty:
             yield Drawing(name, reason=f"no trained run was evaluated {IN_WORDS[with_icl]}")
             continue
         title = f"{material.place.title}, {IN_WORDS[with_icl]}"
         if trained["name"].nunique() > MOST_LINES:
-            greatest = trained["num_examples"].max()
-            shown, title = shown[shown["num_examples"] == greatest], f"{title}, N = {greatest} (the greatest)"
+            greatest = trained["num_train_examples"].max()
+            shown, title = shown[shown["num_train_examples"] == greatest], f"{title}, N = {greatest} (the greatest)"
         caption = captions.cost_caption(shown, title, material.rule)
         figure = cost_against_accuracy(shown, QUANTITIES["accuracy"], _short(material, with_icl), caption)
         yield Drawing(name, figure)
@@ -123,15 +123,15 @@ def cost_drawings(material: Material) -> Iterator[Drawing]:
 
 def adapter_drawings(material: Material) -> Iterator[Drawing]:
     """The adapters side by side, at each N that several were measured at, in each pass."""
-    accuracies = material.measurements.points("accuracy")
-    sizes = [num for num in material.sizes if len(_adapters(accuracies[accuracies["num_examples"] == num])) > 1]
+    accuracies = points(material.scores, "accuracy")
+    sizes = [num for num in material.sizes if len(_adapters(accuracies[accuracies["num_train_examples"] == num])) > 1]
     if not sizes:
         there = ", ".join(sorted(_adapters(accuracies))) or "none"
         yield Drawing("adapters", reason=f"two adapters at one N are needed to compare; evaluated: {there}")
     for num, metric in itertools.product(sizes, COMPARED_IN):
-        points = material.measurements.points(metric)
+        found = points(material.scores, metric)
         for with_icl in PASSES:
-            shown = in_pass(points[points["num_examples"] == num], with_icl)
+            shown = in_condition(found[found["num_train_examples"] == num], with_icl)
             yield _adapters_at(material, shown, (metric, num), with_icl)
 
 

@@ -38,7 +38,7 @@ MOST_LINES = 8
 def metric_against_n(points: pd.DataFrame, quantity: Quantity, title: str = "", caption: str = "") -> Figure:
     """Mean of a metric against N (logarithmic, base 2), with 95% intervals and, small, the single runs.
 
-    `points` are those of `results.points.in_pass`. A line has a gap where its N was not measured. The base model
+    `points` are those of `results.frame.in_condition`. A line has a gap where its N was not measured. The base model
     without demonstrations sees no examples and is a level; with them it is a line.
     """
     panels = _panels(points)
@@ -150,7 +150,7 @@ def _lines(axes: Axes, points: pd.DataFrame, quantity: Quantity) -> list[Artist]
     handles: list[Artist] = []
     for line in lines:
         look = look_of(*line[IDENTITY].iloc[0])
-        _line(axes, line.set_index("num_examples").reindex(sizes_of(points)), look, quantity)
+        _line(axes, line.set_index("num_train_examples").reindex(sizes_of(points)), look, quantity)
         handles.append(key(look, line["name"].iloc[0]))
     return handles
 
@@ -183,7 +183,7 @@ def _values(run: object) -> Sequence[float]:
 
 def sizes_of(points: pd.DataFrame) -> list[int]:
     """Every N that anything was measured at."""
-    return sorted(set(points["num_examples"]))
+    return sorted(set(points["num_train_examples"]))
 
 
 def _size_axis(axes: Axes, points: pd.DataFrame) -> list[int]:

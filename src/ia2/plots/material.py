@@ -6,12 +6,15 @@ A place is what was trained on, what was evaluated, and where how many demonstra
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 from ia2.analysis.similarity import Similarity
 from ia2.config import HpSelection
 from ia2.results.analyses import Compared, compared
-from ia2.results.points import Measurements
+from ia2.results.frame import aggregate
+from ia2.results.runs import TrainedRun
+from ia2.results.select import Selection
 
 
 @dataclass(frozen=True)
@@ -38,31 +41,36 @@ class Place:
 
 @dataclass(frozen=True)
 class Material:
-    """What was measured at a place."""
+    """The measurements at a place: records that are shown, all runs, and similarities."""
 
     place: Place
-    measurements: Measurements
+    selection: Selection
+    runs: tuple[TrainedRun, ...]
     similarities: tuple[Similarity, ...] = ()
 
     @property
     def rule(self) -> HpSelection:
-        return self.measurements.selection.hp_selection
+        return self.selection.hp_selection
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """The aggregate of the records."""
+        return aggregate(self.selection)
 
     @cached_property
     def sizes(self) -> list[int]:
         """Every N that was evaluated."""
-        return sorted({record.settings.num_train_examples for record in self.measurements.selection.records})
+        return sorted({record.settings.num_train_examples for record in self.selection.records})
 
     @cached_property
     def compared(self) -> list[Compared]:
         """The models that were compared with the teacher."""
-        return compared(self.similarities, self.measurements.runs)
+        return compared(self.similarities, self.runs)
 
-    def of_size(self, num_examples: int) -> Measurements:
-        """The measurements at one N."""
-        selection = self.measurements.selection
-        records = tuple(one for one in selection.records if one.settings.num_train_examples == num_examples)
-        return replace(self.measurements, selection=replace(selection, records=records))
+    def of_size(self, num_examples: int) -> Selection:
+        """The records at one N."""
+        records = tuple(one for one in self.selection.records if one.settings.num_train_examples == num_examples)
+        return replace(self.selection, records=records)
 
 
 @dataclass(frozen=True)

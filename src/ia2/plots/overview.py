@@ -1,7 +1,5 @@
 """All evaluation sets in one figure: a line for each, a mark for each model."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from matplotlib import rc_context
@@ -9,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ia2.plots.drawing import STYLE, WIDTH, look_of
-from ia2.results.summary import Group
+from ia2.results.frame import Row, rows_of
 
 LINE_HEIGHT = 0.27
 """Inches that an evaluation set takes."""
@@ -19,22 +17,23 @@ LONGEST_NAME = 30
 """Characters of a set's name; a longer one is cut."""
 
 
-def overview(groups: Sequence[Group], column: str, label: str, greatest: float | None = None) -> Figure:
-    """A column of the summary, a mean over runs, for every model and evaluation set; what is missing is a gap.
+def overview(rows: pd.DataFrame, column: str, label: str, greatest: float | None = None) -> Figure:
+    """A column of the view by model, for every model and evaluation set; what is missing is a gap.
 
     Models that have one label have one look. The axis begins at 0 and ends at `greatest` if that is given.
     """
-    frame = pd.concat([group.rows.assign(place=place) for place, group in enumerate(groups)])
+    sets = rows.drop_duplicates("title")
+    frame = rows.assign(place=pd.factorize(rows["title"])[0])
     with rc_context(STYLE):
         num_models = frame["label"].nunique()
-        height = LINE_HEIGHT * len(groups) + 0.2 * -(-num_models // 2) + 0.7
+        height = LINE_HEIGHT * len(sets) + 0.2 * -(-num_models // 2) + 0.7
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         axes = figure.add_subplot()
         models = [marks for _, marks in frame.sort_values("order").groupby("label", sort=False)]
         for marks, shift in zip(models, np.linspace(-SHIFT, SHIFT, num_models), strict=True):
             _marks(axes, marks.assign(place=marks["place"] + shift), column)
-        axes.set_yticks(range(len(groups)), [_name(group) for group in groups])
-        axes.set_ylim(len(groups) - 0.4, -0.6)
+        axes.set_yticks(range(len(sets)), [_name(one) for one in rows_of(sets)])
+        axes.set_ylim(len(sets) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="both")
         axes.set_xlim(0, greatest)
@@ -56,7 +55,7 @@ def _marks(axes: Axes, marks: pd.DataFrame, column: str) -> None:
     )
 
 
-def _name(group: Group) -> str:
+def _name(row: Row) -> str:
     """In one line: the set, and in brackets what was trained on if that is another."""
-    name = f"{group.eval_dataset}* ({group.trained_dataset})" if group.out_of_distribution else group.eval_dataset
+    name = f"{row.eval_dataset}* ({row.trained_dataset})" if row.out_of_distribution else row.eval_dataset
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"

@@ -9,9 +9,9 @@ from dataclasses import asdict
 import pandas as pd
 
 from ia2.config import TrainConfig
+from ia2.results.frame import Row, rows_of
 from ia2.results.records import PASSES, Record
 from ia2.results.runs import TrainedRun, config_key, read_history
-from ia2.results.summary import SummaryRow, rows_of
 
 RELIABILITY = ["panel", "colour", "marker", "ece", "ece_floor", "run_idx", "confidence", "accuracy", "count"]
 DEV_LOSS = ["panel", "colour", "phase", "run_idx", "step", "dev_loss"]
@@ -42,7 +42,7 @@ def dev_loss_series(rows: pd.DataFrame, records: Sequence[Record], runs: Sequenc
     return pd.concat([frame[DEV_LOSS] for frame in frames]) if frames else pd.DataFrame(columns=DEV_LOSS)
 
 
-def _panel(row: SummaryRow) -> dict[str, str]:
+def _panel(row: Row) -> dict[str, str]:
     return {"panel": row.name, "colour": row.colour, "marker": row.marker}
 
 

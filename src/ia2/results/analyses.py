@@ -15,12 +15,11 @@ from ia2.analysis.similarity import Similarity
 from ia2.analysis.subspace import PAIR_COLUMNS, ROW_COLUMNS, Overlap
 from ia2.config import TrainConfig
 from ia2.methods import TEACHER
-from ia2.results.label import style_of
-from ia2.results.points import ALONG_A_LINE, Line, Name, names_of
+from ia2.results.frame import OF_N, lines_of
+from ia2.results.label import details, full_name, style_of
 from ia2.results.records import Record
 from ia2.results.runs import TrainedRun, config_key
-from ia2.results.select import cell_of, choose
-from ia2.results.text import settings_of, told_apart
+from ia2.results.select import HYPERPARAMETERS, cell_of, choose
 
 NORMAL = 1.96
 SETTINGS = ("num_generated_tokens_eval", "icl_pool", "stop", "num_eval_examples", "chat_template")
@@ -32,33 +31,33 @@ PAIRS = ["dataset", "name", "method", "with_icl", "variation", "similarity", *PE
 
 @dataclass(frozen=True)
 class Compared:
-    """A model compared with the teacher: its name, and the comparisons of its runs."""
+    """A model compared with the teacher, and the comparisons of its runs; `variation` counts those of one method."""
 
-    name: Name
+    name: str
     method: str
     with_icl: bool
+    variation: int
     runs: tuple[Similarity, ...]
-
-    @property
-    def title(self) -> str:
-        return OTHER if self.runs[0].method == TEACHER else self.name.whole
 
 
 def compared(similarities: Iterable[Similarity], runs: Sequence[TrainedRun]) -> list[Compared]:
     """The models of chosen hyper-parameters and what each has in common with its teacher, in the order of the methods.
 
-    The teacher itself stands beside another draw of demonstrations. Comparisons between methods are left out.
+    Beside the teacher itself is another draw of demonstrations. Comparisons between methods are left out.
     UserError where hyper-parameters cannot be chosen fairly.
     """
     wanted = [one for one in similarities if TEACHER in (one.method, one.reference)]
     choices = choose(_candidates([one.run for one in wanted if one.run], runs))
     shown = [one for one in wanted if one.run is None or any(choice.accepts(one.run) for choice in choices)]
-    groups: dict[tuple[Name, str, bool], list[Similarity]] = {}
-    lines = [_line(one) for one in shown]
-    for one, line, name in zip(shown, lines, names_of(lines), strict=True):
-        groups.setdefault((name, line.method, line.with_icl), []).append(one)
-    found = [Compared(*of, tuple(of_it)) for of, of_it in groups.items()]
-    return sorted(found, key=lambda one: (style_of(one.method, one.with_icl).order, one.name.variation))
+    kinds = [("base" if one.run is None else one.method, one.shows_demonstrations) for one in shown]
+    settings = [_fields(one.run) | {name: getattr(one, name) for name in SETTINGS} for one in shown]
+    groups: dict[tuple[str, bool, int], list[Similarity]] = {}
+    names = {}
+    for one, kind, (text, variation) in zip(shown, kinds, lines_of(kinds, settings), strict=True):
+        groups.setdefault((*kind, variation), []).append(one)
+        names[*kind, variation] = OTHER if one.method == TEACHER else full_name(style_of(*kind).label, text)
+    in_order = sorted(groups, key=lambda of: (style_of(*of[:2]).order, of[2]))
+    return [Compared(names[of], *of, tuple(groups[of])) for of in in_order]
 
 
 def _candidates(compared_runs: Sequence[TrainConfig], runs: Sequence[TrainedRun]) -> list[TrainedRun]:
@@ -68,15 +67,16 @@ def _candidates(compared_runs: Sequence[TrainConfig], runs: Sequence[TrainedRun]
     return [*(run for run in runs if cell_of(run.config) in cells), *gone.values()]
 
 
-def _line(one: Similarity) -> Line:
-    settings = {name: getattr(one, name) for name in SETTINGS}
-    return Line("base" if one.run is None else one.method, one.shows_demonstrations, _fields(one.run) | settings)
-
-
 def _fields(run: TrainConfig | None) -> dict[str, Any]:
-    """What can tell the models of a method apart: not N, the run or the hyper-parameters."""
-    dropped = ALONG_A_LINE | {"run_idx", "model_id", "num_train_examples"}
+    """The fields that can tell the models of a method apart: not N, the run or the hyper-parameters."""
+    dropped = {*OF_N, *HYPERPARAMETERS, "run_idx", "model_id", "dataset", "training_method"}
     return {name: value for name, value in run.relevant_fields().items() if name not in dropped} if run else {}
+
+
+def settings_of_runs(*runs: TrainConfig | None) -> dict[str, Any]:
+    """The fields that decide these runs but for their method and index."""
+    fields = {name: value for run in runs if run for name, value in run.relevant_fields().items()}
+    return {name: value for name, value in fields.items() if name not in ("run_idx", "training_method")}
 
 
 def heat_map_series(models: Sequence[Compared]) -> pd.DataFrame:
@@ -85,7 +85,7 @@ def heat_map_series(models: Sequence[Compared]) -> pd.DataFrame:
         pd.concat([run.by_layer_and_token() for run in model.runs])
         .groupby(["layer", "token"], as_index=False)["cosine"]
         .mean()
-        .assign(name=model.title)
+        .assign(name=model.name)
         for model in models
     ]
     return (
@@ -101,8 +101,8 @@ def layer_series(models: Sequence[Compared]) -> pd.DataFrame:
         every["half"] = NORMAL * every["sd"] / np.sqrt(every["n"])
         mean = every.groupby("layer", as_index=False)[["cosine", "half"]].mean()
         mean["low"], mean["high"] = mean["cosine"] - mean["half"], mean["cosine"] + mean["half"]
-        mean["name"], mean["method"], mean["with_icl"] = model.title, model.method, model.with_icl
-        frames.append(mean.assign(variation=model.name.variation)[BY_LAYER])
+        mean["name"], mean["method"], mean["with_icl"] = model.name, model.method, model.with_icl
+        frames.append(mean.assign(variation=model.variation)[BY_LAYER])
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=BY_LAYER)
 
 
@@ -118,7 +118,7 @@ def performance_pairs(models: Sequence[Compared], records: Iterable[Record]) -> 
     }
     rows = []
     for model in models:
-        style = {"name": model.title, "method": model.method, "variation": model.name.variation}
+        style = {"name": model.name, "method": model.method, "variation": model.variation}
         for one in model.runs:
             if one.run is None or model.with_icl:
                 continue
@@ -133,11 +133,9 @@ def performance_pairs(models: Sequence[Compared], records: Iterable[Record]) -> 
 
 def overlap_series(pairs: Sequence[Overlap]) -> pd.DataFrame:
     """The rows of these pairs, each with the name of its pair of methods; methods before controls, in their order."""
-    names = told_apart(
-        [f"{one.config_a.training_method} – {one.config_b.training_method}" for one in pairs],
-        [settings_of(one.config_a, one.config_b) for one in pairs],
-    )
-    in_order = sorted(zip(map(_place, pairs), names, pairs, strict=True), key=lambda one: one[:2])
+    names = [f"{one.config_a.training_method} – {one.config_b.training_method}" for one in pairs]
+    told = details([settings_of_runs(one.config_a, one.config_b) for one in pairs], names)
+    in_order = sorted(zip(map(_place, pairs), map(full_name, names, told), pairs, strict=True), key=lambda one: one[:2])
     frames = [pair.frame().assign(name=name) for _, name, pair in in_order if pair.num_rows]
     return (
         pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["name", *PAIR_COLUMNS, *ROW_COLUMNS])

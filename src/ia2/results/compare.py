@@ -1,68 +1,99 @@
-"""How far chance could move an accuracy: its interval, and the test of a difference, from the answers to examples.
+"""Effect of chance: the interval of a mean, and the difference of two models with its interval and test.
 
-Both are over the same two levels: runs (other splits and seeds) and examples, which all runs of a model, and all models
-on an evaluation set, answered alike. A difference is of two models on the splits and examples that both have; that of
-each trained model from `tok` of the same datasets, settings and adapter stands in the tables. Methods use different
-numbers of labels (`act` takes no dev labels), so both budgets stand beside it.
+All are over the same two levels: runs (other splits and seeds) and examples, which all runs of a model, and all models
+on an evaluation set, answered alike. Tables, figures, cards and the advice take them from here.
+
+Accuracy, entropy and their like are means over examples, and their interval is a bootstrap over both levels. A
+calibration error is none (drawing examples anew only makes it greater), and nor are an AUROC or an F1: of their chance
+only the spread over runs is known.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from ia2.evaluation.statistics import paired_permutation_test
-from ia2.methods import VARIANTS, LabelType, parse_method
-from ia2.results.intervals import check_same_examples, percent_interval, read_examples
-from ia2.results.label import control_of
+from ia2.errors import UserError
+from ia2.evaluation.calibration import entropy
+from ia2.evaluation.statistics import (
+    Interval,
+    bootstrap_interval,
+    interval_over_runs,
+    paired_permutation_test,
+    proportion_interval,
+)
+from ia2.store.measurements import read_rows
 
-OF_A_VARIANT = frozenset[str]().union(*(row.fields for row in VARIANTS.values()))
-LABEL_TYPES = get_args(LabelType)
-DEFAULT_LABELS = "icl_outputs"
-"""What a method without a label type is trained on."""
+FEWEST_RUNS = 3
 LEVEL = 0.05
 """p below which a difference is more than a tie."""
 
+Column = npt.NDArray[Any]
+Floats = npt.NDArray[np.float64]
 
-@dataclass(frozen=True)
-class Answered:
-    """One pass of a model: the paths of its records by run, and the fields in which it can differ from others."""
 
-    method: str
-    with_icl: bool
-    records: Mapping[int, str]
-    fields: Mapping[str, Any]
-    labels: str = ""
+def _percent(values: Column) -> Floats:
+    return 100.0 * values.astype(np.float64)
 
-    @property
-    def is_compared(self) -> bool:
-        """A trained model, and no control."""
-        return self.method != "base" and not control_of(self.fields.get("control"))
 
-    @property
-    def is_tok(self) -> bool:
-        return self.is_compared and parse_method(self.method).variant == "tok"
+def _shares(values: Column) -> Floats:
+    """The labels' probabilities of each example, divided by their sum."""
+    rows = np.stack([np.asarray(row, dtype=np.float64) for row in values])
+    return np.asarray(rows / rows.sum(axis=1, keepdims=True))
 
-    @property
-    def label_type(self) -> str:
-        given = self.fields.get("label_type")
-        return DEFAULT_LABELS if pd.isna(given) else str(given)
 
-    @property
-    def cell(self) -> str:
-        """What models share that are compared: all but the variant, and the fields that variants have of their own."""
-        adapter = "" if self.method == "base" else parse_method(self.method).adapter
-        shared = sorted((name, str(value)) for name, value in self.fields.items() if name not in OF_A_VARIANT)
-        return str((adapter, self.with_icl, shared))
+SCORES: dict[str, tuple[str, Callable[[Column], Floats]]] = {
+    "accuracy": ("correct", _percent),
+    "top1_accuracy": ("gold_rank", lambda ranks: _percent(ranks < 1)),
+    "top5_accuracy": ("gold_rank", lambda ranks: _percent(ranks < 5)),
+    "top10_accuracy": ("gold_rank", lambda ranks: _percent(ranks < 10)),
+    "nll": ("gold_log_prob", lambda logs: -logs.astype(np.float64)),
+    "label_nll": ("gold_label_log_prob", lambda logs: -logs.astype(np.float64)),
+    "uncertainty": ("confidence", lambda sure: 1.0 - sure.astype(np.float64)),
+    "entropy": ("entropy", lambda nats: nats.astype(np.float64)),
+    "response_entropy": ("response_entropy", lambda nats: nats.astype(np.float64)),
+    "label_uncertainty": ("label_probabilities", lambda rows: 1.0 - _shares(rows).max(axis=1)),
+    "label_entropy": ("label_probabilities", lambda rows: entropy(_shares(rows))),
+}
+"""Metric -> the column of a record's examples that it is the mean of, and what of that column."""
+
+
+def interval_of(metric: str, records: Sequence[str], with_icl: bool, values: Sequence[float]) -> Interval:
+    """The 95% interval of the mean over runs of a metric; `values` and `records` (paths) are the runs'.
+
+    Over runs and examples for the metrics of `SCORES`; else over runs, NaN for one or two, which show no more than
+    themselves. UserError where the runs answered different examples.
+    """
+    if metric not in SCORES:
+        return interval_over_runs(values) if len(values) >= FEWEST_RUNS else Interval(math.nan, math.nan)
+    column, score = SCORES[metric]
+    scores = np.stack([score(run.to_numpy()) for run in read_runs_of(records, with_icl, column)])
+    return _in_percent(scores / 100) if metric.endswith("accuracy") else bootstrap_interval(scores)
+
+
+def accuracy_interval(answers: "Answers") -> Interval:
+    """The 95% interval, in percent, of the mean accuracy of runs."""
+    return _in_percent(np.stack([run.to_numpy(np.float64) for run in answers.values()]))
+
+
+def _in_percent(shares: Floats) -> Interval:
+    """Of the mean of shares [R, n] of runs and examples."""
+    interval = proportion_interval(shares)
+    return Interval(100 * interval.low, 100 * interval.high)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How many points of accuracy a model is ahead of another, and p of the paired test over runs and examples."""
+    """Points of accuracy between a model and another, their 95% interval, and p of the paired test."""
 
     points: float
+    low: float
+    high: float
     p_value: float
     num_runs: int
     num_examples: int
@@ -71,9 +102,14 @@ class Difference:
     def is_clear(self) -> bool:
         return self.p_value < LEVEL
 
+    def excludes(self, points: float) -> bool:
+        """True where so great a difference is outside the interval."""
+        return not self.low <= points <= self.high
+
     def __str__(self) -> str:
         runs = f"{self.num_runs} run{'s' if self.num_runs > 1 else ''}"
-        return f"{self.points:+.1f} points, p {p_text(self.p_value)} ({runs}, {self.num_examples} examples)"
+        interval = f"[{self.low:+.1f}, {self.high:+.1f}]"
+        return f"{self.points:+.1f} points {interval}, p {p_text(self.p_value)} ({runs}, {self.num_examples} examples)"
 
 
 def p_text(p_value: float) -> str:
@@ -81,63 +117,49 @@ def p_text(p_value: float) -> str:
     return "<0.001" if p_value < 0.0005 else format(p_value, ".3f")
 
 
-Answers = Mapping[int, "pd.Series[bool]"]
-"""The answers of each run of a model in one pass, by idx: right or wrong."""
+Answers = Mapping[int, "pd.Series[Any]"]
+"""The answers of each run of a model in one condition, by idx: right or wrong."""
 
 
 def difference(ours: Answers, theirs: Answers) -> Difference | None:
-    """The difference of two models; None where they have no split in common, or were not asked the same."""
+    """The difference over the runs (splits) and examples of both; None where they have no split in common."""
     runs = [run for run in ours if run in theirs and ours[run].index.equals(theirs[run].index)]
     if not runs:
         return None
-    one, other = (np.stack([answers[run].to_numpy() for run in runs]) * 1.0 for answers in (ours, theirs))
+    one, other = (np.stack([answers[run].to_numpy(np.float64) for run in runs]) for answers in (ours, theirs))
+    return of_scores(one, other)
+
+
+def of_scores(one: Floats, other: Floats) -> Difference:
+    """The difference of right answers [R, n], each from 0 to 1, to the same examples."""
+    interval = _in_percent((one - other + 1) / 2)  # a difference of -1 to 1 as a share
     points = 100 * float(one.mean() - other.mean())
-    return Difference(points, paired_permutation_test(one, other), len(runs), one.shape[1])
-
-
-@dataclass(frozen=True)
-class Chance:
-    """95% interval of an accuracy in percent; for a trained model the difference from `tok`, and the labels of that."""
-
-    low: float
-    high: float
-    from_tok: Difference | None = None
-    tok_labels: str = ""
-
-
-def chances(models: Sequence[Answered]) -> list[Chance]:
-    """The interval and difference of each model. UserError where runs of one model answered different examples."""
-    answers = [read_answers(model.records, model.with_icl) for model in models]
-    toks = {
-        (model.cell, model.label_type): (ours, model.labels)
-        for model, ours in zip(models, answers, strict=True)
-        if model.is_tok
-    }
-    found = []
-    for model, ours in zip(models, answers, strict=True):
-        interval = percent_interval(np.stack([run.to_numpy() for run in ours.values()]) * 1.0)
-        theirs, labels = _tok_of(model, toks)
-        from_tok = None if theirs is None else difference(ours, theirs)
-        found.append(Chance(interval.low, interval.high, from_tok, labels if from_tok else ""))
-    return found
-
-
-def _tok_of(
-    model: Answered, toks: Mapping[tuple[str, str], tuple[Answers, str]]
-) -> tuple[Answers, str] | tuple[None, str]:
-    """The `tok` of a model's cell, of its own label type if both were measured."""
-    if model.is_compared and not model.is_tok:
-        for label_type in (model.label_type, *LABEL_TYPES):
-            if (model.cell, label_type) in toks:
-                return toks[model.cell, label_type]
-    return None, ""
+    low, high = 2 * interval.low - 100, 2 * interval.high - 100
+    return Difference(points, low, high, paired_permutation_test(one, other), *one.shape)
 
 
 def read_answers(records: Mapping[int, str], with_icl: bool) -> Answers:
-    """The answers of a model's runs in one pass, in order of idx; two examples of one idx keep their order.
+    """The answers of a model's runs, in order of idx. UserError where the runs answered different examples."""
+    return dict(zip(records, read_runs_of(list(records.values()), with_icl, "correct"), strict=True))
 
-    UserError where the runs answered different examples.
-    """
-    found = {run: read_examples(path, with_icl, "correct") for run, path in records.items()}
-    check_same_examples(list(records.values()), [answers.index.to_numpy() for answers in found.values()])
-    return found
+
+def read_runs_of(records: Sequence[str], with_icl: bool, column: str) -> list["pd.Series[Any]"]:
+    """`read_examples` of each run of one model. UserError where the runs answered different examples."""
+    runs = [read_examples(path, with_icl, column) for path in records]
+    for path, run in zip(records, runs, strict=True):
+        if not run.index.equals(runs[0].index):
+            raise UserError(
+                f"{records[0]} and {path} are runs of one configuration on different examples: delete the older "
+                "record and evaluate again"
+            )
+    return runs
+
+
+def read_examples(record: str, with_icl: bool, column: str) -> "pd.Series[Any]":
+    """A column of a record's examples under one condition, by idx in ascending order; those of one idx keep theirs."""
+    names = ["idx", "with_icl", column]
+    table = read_rows(Path(record).with_suffix(".parquet"), names)
+    idx, shown, values = (table[name].to_numpy(zero_copy_only=False) for name in names)
+    order = np.flatnonzero(shown == with_icl)
+    order = order[np.argsort(idx[order], kind="stable")]
+    return pd.Series(values[order], index=idx[order])

@@ -1,4 +1,4 @@
-"""One table of methods: label, colour, marker and order, so that every plot and table agrees.
+"""Names and looks of models: label, colour, marker and order, and the settings in which models of one name differ.
 
 The colours are those of Okabe and Ito, chosen to be told apart without colour vision (its pale yellow is replaced by a
 brown that shows on white); markers differ as well, and bars stand above their names, so colour is never the only sign.
@@ -7,8 +7,10 @@ The base model has two rows: without demonstrations it is where a student starts
 shown wrong demonstrations is a control, of a name and look of its own: it is no teacher, and compared with nothing.
 """
 
+import re
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from ia2.config import LabelType, TrainConfig
 from ia2.methods import ADAPTERS, VARIANTS, Adapter, parse_method
@@ -79,9 +81,9 @@ def in_words(run: TrainConfig) -> str:
     return VARIANTS[run.method.variant].words + labels
 
 
-def control_of(field: object) -> str:
-    """The control that a record's field `control` names, or nothing; records that are older than it have none."""
-    return "" if str(field) in ("none", "None", "nan", "<NA>") else str(field)
+def text_of(value: object) -> str:
+    """A setting as text; empty at none, False or absent, which are one: the field may be younger than the record."""
+    return "" if str(value) in ("none", "None", "nan", "<NA>", "False") else str(value)
 
 
 def style_of(method: str, with_icl: bool = False, control: str = "") -> MethodStyle:
@@ -99,3 +101,41 @@ def style_of(method: str, with_icl: bool = False, control: str = "") -> MethodSt
     place = 2 * (ADAPTERS.index(parsed.adapter) * len(VARIANTS) + style.order) + with_icl
     look = ADAPTER_LOOKS[parsed.adapter]
     return replace(style, label=f"{adapter}{style.label}{suffix}", tick=f"{method}{tick}", order=place, look=look)
+
+
+# Models of one name
+
+SHORT = {"num_train_examples": "N", "num_generated_tokens_eval": "T", "icl_source_dataset": "demonstrations of"}
+
+
+def details(
+    settings: Sequence[Mapping[str, Any]], names: Sequence[Hashable], places: Sequence[Hashable] | None = None
+) -> list[str]:
+    """The settings of each model in which others of its name differ, as `N 4, label_type ground_truth`.
+
+    With `places` those count in which models of one name differ that share a place, and are given at every place.
+    """
+    alike: dict[tuple[Hashable, Hashable], list[Mapping[str, Any]]] = {}
+    for one, name, place in zip(settings, names, places or names, strict=True):
+        alike.setdefault((name, place), []).append(one)
+    differing: dict[Hashable, dict[str, None]] = {name: {} for name in names}
+    for (name, _), members in alike.items():
+        fields = dict.fromkeys(field for member in members for field in member) if len(members) > 1 else {}
+        for field in fields:
+            if len({text_of(member.get(field)) for member in members}) > 1:
+                differing[name][field] = None
+    return [
+        ", ".join(f"{SHORT.get(field, field)} {text}" for field in differing[name] if (text := text_of(one.get(field))))
+        for one, name in zip(settings, names, strict=True)
+    ]
+
+
+def full_name(label: str, details: str) -> str:
+    """The label, and in brackets what tells it from others of that label."""
+    return f"{label} [{details}]" if details else label
+
+
+def in_order(details: str) -> tuple[tuple[str, float], ...]:
+    """The key to sort details by, so that `N 2` comes before `N 16`: words as text, numbers as numbers."""
+    parts = re.split(r"(\d+(?:\.\d+)?(?:e[+-]\d+)?)", details)
+    return tuple(zip(parts[::2], map(float, [*parts[1::2], "-1"]), strict=True))

@@ -1,27 +1,22 @@
-"""Evaluation records: read strictly, and laid out as one tidy frame.
+"""Evaluation records: one file of an evaluation each, read strictly.
 
 A record that cannot be read whole is a problem that is shown, never a row: half a record is no measurement. A record of
 a newer schema stops the reading, because guessing at its meaning could show wrong numbers as right ones.
-
-A run recorded with and without its uncertainty is one measurement: what stands in both records is taken from the one
-with uncertainty, which holds more, and the same numbers.
 """
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import pandas as pd
 import pyarrow.parquet
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ia2.config import ModelId, PathPart, StoredRun
-from ia2.errors import UserError
 from ia2.evaluation.calibration import ReliabilityBin
-from ia2.results.label import control_of
+from ia2.results.label import text_of
 from ia2.results.quantities import shown_as
 from ia2.store.measurements import Measured, Problem, examine, read_whole
 
@@ -87,14 +82,6 @@ class LabelsUsed(BaseModel):
 
     train: int
     dev: int
-
-
-LABELS = frozenset({"labels_train", "labels_dev"})
-DEV_LOSSES = frozenset({"dev_loss_act", "dev_loss_tok", "dev_loss_tokl"})
-OUTCOMES = LABELS | DEV_LOSSES | {"train_seconds" if name == "seconds" else name for name in Training.model_fields}
-MEASURED = OUTCOMES | {"record", "metric", "value", "num_examples", "command", "uncertainty_analysis"}
-"""Columns of the tidy frame that say what came out and where it is written; every other column is a field of the
-configuration, in which two different measurements differ."""
 
 
 RANGES = {
@@ -164,7 +151,7 @@ class Record(Measured):
     @property
     def control(self) -> str:
         """The control that it is of, or nothing."""
-        return control_of(getattr(self.settings, "control", None))
+        return text_of(getattr(self.settings, "control", None))
 
     @property
     def shows_all(self) -> bool:
@@ -239,57 +226,3 @@ def _identity(record: Record) -> str:
 def read_record(path: Path) -> Record | Problem:
     """One record, or the reason why it cannot be counted; UserError where its schema is newer than this version's."""
     return read_whole(path, Record, SCHEMA, COLUMNS)
-
-
-def tidy(records: Sequence[Record], train_seconds: Mapping[str, float]) -> pd.DataFrame:
-    """One row per measurement: every configuration field, outcomes of the run, `metric` and `value`.
-
-    `train_seconds` are those of `costs.training_seconds`: over all phases, which a record alone does not know.
-
-    Evaluation fields have their own names. A training field that an evaluation field shares its name with is called
-    `train_{field}` (`stop` is where an evaluated response ended, `train_stop` where a trained one did). UserError where
-    two records measure the same metric of the same run with the same settings.
-    """
-    fields = [_fields(record, train_seconds) for record in records]
-    rows = [
-        {**fields[place], "metric": metric, "value": float(value)}
-        for place, numbers in enumerate(_once(records, fields))
-        for metric, value in numbers.items()
-    ]
-    frame = pd.DataFrame(rows, columns=None if rows else ["record", "kind", "method", "metric", "value"])
-    last = [name for name in frame.columns if name in OUTCOMES] + ["metric", "value"]
-    frame = frame[[*frame.columns.drop(last), *last]]
-    others = frame.columns.drop("value")
-    return frame.astype(dict.fromkeys(others, object)).convert_dtypes().astype({"value": float})
-
-
-def _once(records: Sequence[Record], fields: Sequence[dict[str, Any]]) -> list[dict[str, float]]:
-    """What counts of each record: not what another of the same run and settings measured with its uncertainty too."""
-    numbers = [record.measured() for record in records]
-    first: dict[str, dict[str, int]] = {}
-    for place in sorted(range(len(records)), key=lambda place: not records[place].settings.uncertainty_analysis):
-        identity = json.dumps({name: value for name, value in fields[place].items() if name not in MEASURED})
-        known = first.setdefault(identity, {})
-        for metric in list(numbers[place]):
-            other = records[known.setdefault(metric, place)]
-            if other is records[place]:
-                continue
-            if other.settings.uncertainty_analysis == records[place].settings.uncertainty_analysis:
-                raise UserError(f"{other.path} and {records[place].path} record the same run and settings: delete one")
-            del numbers[place][metric]
-    return numbers
-
-
-def _fields(record: Record, train_seconds: Mapping[str, float]) -> dict[str, Any]:
-    settings = record.settings.model_dump(mode="json")
-    run = record.run.relevant_fields() if record.run else {}
-    fields = {"record": str(record.path), "kind": record.kind, "method": record.method, **settings}
-    fields |= {f"train_{name}" if name in settings else name: value for name, value in run.items()}
-    outcome = record.train.model_dump() if record.train else {}
-    if record.train:
-        del outcome["seconds"]
-        outcome["train_seconds"] = train_seconds.get(str(record.path))
-        outcome |= {f"dev_loss_{name}": loss for name, loss in (outcome.pop("dev_losses") or {}).items()}
-    labels = {"labels_train": record.labels_used.train, "labels_dev": record.labels_used.dev}
-    fields |= {"num_examples": record.num_examples, **labels, **outcome, "command": record.command}
-    return {name: json.dumps(value) if isinstance(value, list | dict) else value for name, value in fields.items()}

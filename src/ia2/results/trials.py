@@ -3,16 +3,14 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ia2.config import TrainConfig
-from ia2.results.label import style_of
+from ia2.results.label import details, in_order, style_of
 from ia2.results.records import Record
 from ia2.results.runs import TrainedRun
 from ia2.results.select import HYPERPARAMETERS, HyperParameters, Selection, cell_of, hyperparameters_of
-from ia2.results.summary import details, in_order
 
 NOT_TOLD = {"training_method", "dataset", "run_idx", *HYPERPARAMETERS}
 """Fields that have columns of their own."""
@@ -84,19 +82,9 @@ def _trial(members: Sequence[TrainedRun], details: str, evaluated_on: tuple[str,
 
 def _details(configs: Mapping[str, TrainConfig]) -> dict[str, str]:
     """For each cell the fields in which it differs from others of its method and dataset."""
-    alike: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
-    for cell, config in configs.items():
-        fields = {name: value for name, value in config.relevant_fields().items() if name not in NOT_TOLD}
-        alike.setdefault((config.training_method, config.dataset), {})[cell] = fields
-    return {
-        cell: told
-        for fields_of in alike.values()
-        for cell, told in zip(fields_of, details(_same_fields(fields_of.values())), strict=True)
-    }
-
-
-def _same_fields(configs: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """With None where a configuration lacks what another has, as the low-data regime has fields of its own."""
-    found = list(configs)
-    names = dict.fromkeys(name for config in found for name in config)
-    return [{name: config.get(name) for name in names} for config in found]
+    fields = [
+        {name: value for name, value in config.relevant_fields().items() if name not in NOT_TOLD}
+        for config in configs.values()
+    ]
+    told = details(fields, [(config.training_method, config.dataset) for config in configs.values()])
+    return dict(zip(configs, told, strict=True))

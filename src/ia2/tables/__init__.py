@@ -1,1 +1,0 @@
-"""Tables of results, as text, Markdown, HTML, LaTeX and CSV."""
