@@ -1,4 +1,4 @@
-"""What is asked: the tasks by name. A new dataset is one small module and one entry here.
+"""The tasks by name. A new dataset is one small module and one entry here.
 
 A name ends in `_hard` or `_remap` for another form of a dataset, and in `_{subset}` for a part of one that has parts.
 """

@@ -17,8 +17,8 @@ from ia2.flows.sweep.failures import leave_failure
 from ia2.flows.sweep.plan import Job, stands
 from ia2.flows.sweep.schedule import Outcome
 from ia2.flows.training import train, train_together
+from ia2.models.generation import attempt
 from ia2.models.loading import ModelCache
-from ia2.models.placement import attempt
 
 log = logging.getLogger(__name__)
 
