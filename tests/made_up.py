@@ -12,7 +12,7 @@ from described import describe
 
 from ia2.config import HpSelection, TrainConfig
 from ia2.results.frame import Row, aggregate, rows_of, summarise
-from ia2.results.records import read_results
+from ia2.results.records import examine_records
 from ia2.results.runs import read_runs
 from ia2.results.select import Selection, select
 from ia2.store import evaluations_folder, run_folder
@@ -87,7 +87,7 @@ class MadeUpStore:
 
     def selection(self, hp_selection: HpSelection = "dev_loss") -> Selection:
         """The records that are shown."""
-        records = read_results(self.root).records
+        records = examine_records(self.root).found
         return select(records, read_runs(self.root, records), hp_selection)
 
     def scores(self, hp_selection: HpSelection = "dev_loss") -> pd.DataFrame:

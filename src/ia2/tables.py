@@ -6,23 +6,22 @@ label type, is in the grids of all, and the base model in those of all adapters.
 published, the paper's own measures are shown beside ours. What was not measured is a dash.
 """
 
+from __future__ import annotations
+
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 
-from ia2.analysis.similarity import Similarity
-from ia2.analysis.subspace import Overlap
 from ia2.config import HpSelection
 from ia2.errors import UserError
 from ia2.methods import BASE, METHODS, OTHER_DEMONSTRATIONS, TEACHER, parse_method
-from ia2.results.analyses import settings_of_runs
 from ia2.results.frame import Row, rows_of, settings_of
-from ia2.results.label import ADAPTER_LABELS, details, full_name, in_order, style_of
+from ia2.results.label import ADAPTER_LABELS, details, full_name, in_order, settings_of_runs, style_of
 from ia2.results.quantities import OF_LABELS
 from ia2.results.select import RULES
 from ia2.results.text import (
@@ -38,6 +37,10 @@ from ia2.results.text import (
     without_teacher,
 )
 from ia2.store import short_model_name
+
+if TYPE_CHECKING:
+    from ia2.analysis.similarity import Similarity
+    from ia2.analysis.subspace import Overlap
 
 # The results table
 
@@ -275,7 +278,7 @@ def shown(metric: str, value: float) -> str:
     return format(value, ".1f" if metric.endswith("accuracy") else ".3f")
 
 
-def _best(cells: pd.DataFrame) -> "pd.Series[bool]":
+def _best(cells: pd.DataFrame) -> pd.Series[bool]:
     """True for all that show the best number of their line and metric, of two or more; a control is never the best."""
     signs = cells["metric"].map(_sign)
     numbers = signs * [float(shown(*pair)) for pair in zip(cells["metric"], cells["mean"], strict=True)]

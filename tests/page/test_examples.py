@@ -18,12 +18,12 @@ from ia2.page.answers import (
     shortened,
 )
 from ia2.page.templates import json_for_script
-from ia2.results.records import read_results
+from ia2.results.records import examine_records
 
 
 def sets_of(store: MadeUpStore, **limits: int) -> list[QuerySet]:
     groups = {str(title): rows for title, rows in store.summary().groupby("title", sort=False)}
-    return query_sets(groups, {str(record.path): record for record in read_results(store.root).records}, **limits)
+    return query_sets(groups, {str(record.path): record for record in examine_records(store.root).found}, **limits)
 
 
 def told(store: MadeUpStore) -> dict:
@@ -32,7 +32,7 @@ def told(store: MadeUpStore) -> dict:
 
 
 def test_every_answer_of_every_run_is_the_one_in_its_parquet_file(full_store: MadeUpStore) -> None:
-    records = {str(record.path): record for record in read_results(full_store.root).records}
+    records = {str(record.path): record for record in examine_records(full_store.root).found}
     data = told(full_store)
     (one,) = data["sets"]
     num = 0
@@ -159,13 +159,13 @@ def test_damaged_bytes_are_told_with_the_file_and_the_remedy(store: MadeUpStore)
     content = bytearray(path.read_bytes())
     content[4:2000] = bytes(1996)
     path.write_bytes(content)
-    (problem,) = read_results(store.root).problems
+    (problem,) = examine_records(store.root).problems
     assert problem.path == path.with_suffix(".json")
 
 
 def test_a_record_without_a_column_is_a_problem(store: MadeUpStore) -> None:
     path = store.base((50.0, 75.0)).with_suffix(".parquet")
     pd.read_parquet(path).drop(columns=["response", "parsed"]).to_parquet(path)
-    results = read_results(store.root)
-    assert not results.records
+    results = examine_records(store.root)
+    assert not results.found
     assert [problem.reason for problem in results.problems] == ["its rows lack response, parsed"]

@@ -11,14 +11,14 @@ from ia2.cli import parse_arguments
 from ia2.config import ReportConfig, TrainConfig
 from ia2.flows.reporting import page_data
 from ia2.page.sections import reproduction
-from ia2.results.records import read_results
+from ia2.results.records import examine_records
 from ia2.results.runs import read_runs
 from ia2.results.select import select
 from ia2.results.trials import Trial, trials
 
 
 def trials_of(store: MadeUpStore) -> list[Trial]:
-    records = read_results(store.root).records
+    records = examine_records(store.root).found
     runs = read_runs(store.root, records)
     return trials(runs, select(records, runs), records)
 
@@ -106,7 +106,7 @@ def test_the_published_way_of_choosing_marks_what_is_shown_on_any_set(store: Mad
         for dataset, accuracy in zip(("capitals", "past_tense"), accuracies, strict=True):
             changes = {"eval": settings(eval_dataset=dataset), "train": training(None)}
             store.adapter(config("tok", lr=lr), accuracy, None, **changes)
-    records = read_results(store.root).records
+    records = examine_records(store.root).found
     runs = read_runs(store.root, records)
     told = trials(runs, select(records, runs, "performance"), records)
     assert [(one.chosen, one.evaluated_on) for one in told] == [(True, ("capitals", "past_tense"))] * 2

@@ -11,14 +11,14 @@ from ia2.plots import accuracy_bars, dev_loss_curves, join_bins, reliability_dia
 from ia2.plots.series import dev_loss_series, reliability_series
 from ia2.results.frame import summarise
 from ia2.results.label import STYLES
-from ia2.results.records import read_results
+from ia2.results.records import examine_records
 from ia2.results.runs import read_runs
 from ia2.results.select import select
 
 
 @pytest.fixture
 def shown(full_store: MadeUpStore) -> tuple:
-    records = read_results(full_store.root).records
+    records = examine_records(full_store.root).found
     runs = read_runs(full_store.root, records)
     selection = select(records, runs)
     return summarise(selection), selection.records, runs
@@ -41,7 +41,7 @@ def test_bars_whiskers_and_dots_show_the_summary(shown: tuple) -> None:
 
 def test_a_single_run_has_its_interval_and_an_unmeasured_majority_no_line(store: MadeUpStore) -> None:
     store.adapter(config("tok"), 70.0, 0.5, majority_class_accuracy=None)
-    records = read_results(store.root).records
+    records = examine_records(store.root).found
     figure = accuracy_bars(summarise(select(records, read_runs(store.root, records))))
     (axes,) = figure.axes
     assert len(axes.patches) == 1
@@ -133,7 +133,7 @@ def test_losses_of_very_different_size_get_a_logarithmic_axis() -> None:
 
 def test_runs_without_a_folder_have_no_curve(store: MadeUpStore) -> None:
     store.adapter(config("tok"), 70.0, 0.5, eval=settings())
-    records = read_results(store.root).records
+    records = examine_records(store.root).found
     runs = read_runs(store.root, records)
     assert dev_loss_series(summarise(select(records, runs)), records, runs).empty
 

@@ -14,7 +14,7 @@ from ia2.config import PlotConfig, TrainConfig
 from ia2.errors import MachineError, UserError
 from ia2.flows.plotting import plot
 from ia2.results.analyses import compared, heat_map_series, layer_series, overlap_series, performance_pairs
-from ia2.results.records import read_results
+from ia2.results.records import examine_records
 from ia2.results.runs import TrainedRun
 
 BASE = {"run": None, "method": "base"}
@@ -107,7 +107,7 @@ def test_a_pair_is_of_one_run_and_its_own_record(tmp_path: Path) -> None:
         store.adapter(run(run_idx=run_idx), accuracy + 10, 0.5, eval=longer)
     store.adapter(run("tok"), 50.0, 0.5, eval=settings(eval_dataset="capitals_rare", model_id="tiny"))
     models = compared(examine_similarities(tmp_path).found, trained(run(), run(run_idx=1), run("tok")))
-    pairs = performance_pairs(models, read_results(tmp_path).records)
+    pairs = performance_pairs(models, examine_records(tmp_path).found)
     assert pairs[["name", "similarity", "accuracy", "ece_equal_count"]].values.tolist() == [
         ["act (IA2)", 0.5, 60.0, 0.2],
         ["act (IA2)", 0.6, 70.0, 0.2],

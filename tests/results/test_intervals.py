@@ -11,7 +11,7 @@ from ia2.errors import UserError
 from ia2.evaluation.statistics import bootstrap_interval, paired_permutation_test
 from ia2.plots.captions import accuracy_caption
 from ia2.results.advice import advice
-from ia2.results.records import read_results
+from ia2.results.records import examine_records
 from ia2.tables import text_table
 
 NUM = len(ROWS)
@@ -78,7 +78,7 @@ def test_the_advice_the_table_and_the_caption_say_one_p(store: MadeUpStore) -> N
         answered(store, "a2t", ODD | (np.arange(NUM) < share * NUM), run_idx)
     p = p_of(store, "a2t")
     summary = store.summary()
-    (found,) = advice(summary, read_results(store.root).records)
+    (found,) = advice(summary, examine_records(store.root).found)
     for text in (found.verdict, text_table(summary), accuracy_caption(summary)):
         assert f"{p:.3f}" in text
     assert ("a tie" in found.verdict) == (p >= 0.05)

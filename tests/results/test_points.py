@@ -17,7 +17,7 @@ from ia2.methods import METHODS
 from ia2.results.compare import SCORES, interval_of
 from ia2.results.costs import seconds_to_train, training_seconds
 from ia2.results.frame import in_condition, points, rows_of, tidy
-from ia2.results.records import read_results
+from ia2.results.records import examine_records
 from ia2.results.runs import TrainedRun, config_key, read_runs
 
 
@@ -205,7 +205,7 @@ def test_the_table_and_the_plot_show_the_seconds_of_all_phases(store: MadeUpStor
         (folder / "final_loss_statistics.json").write_text(json.dumps(whole))
         describe(folder, {"config": config(method).identity()})
         store.adapter(config(method), 60.0, 0.5)
-    records = read_results(store.root).records
+    records = examine_records(store.root).found
     runs = read_runs(store.root, records)
     table = {row.method: row.train_seconds for row in store.rows()}
     plotted = points(store.scores(), "accuracy").set_index("method")["train_seconds"].to_dict()

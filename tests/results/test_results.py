@@ -8,13 +8,13 @@ from made_up import MadeUpStore, config, settings, training
 from ia2.errors import UserError
 from ia2.results.costs import training_seconds
 from ia2.results.frame import MEASURED, tidy
-from ia2.results.records import read_results
+from ia2.results.records import examine_records
 from ia2.results.runs import read_runs
 from ia2.store import file_digest, read_object, write_object
 
 
 def tidy_of(store: MadeUpStore) -> pd.DataFrame:
-    records = read_results(store.root).records
+    records = examine_records(store.root).found
     return tidy(records, training_seconds(records, read_runs(store.root, records)))
 
 
@@ -124,9 +124,9 @@ def test_a_field_added_later_becomes_a_column(store: MadeUpStore) -> None:
 
 
 def test_no_records_give_an_empty_frame(store: MadeUpStore) -> None:
-    results = read_results(store.root)
-    assert results.records == results.problems == ()
-    assert tidy(results.records, {}).empty
+    results = examine_records(store.root)
+    assert results.found == results.problems == ()
+    assert tidy(results.found, {}).empty
 
 
 @pytest.mark.parametrize("length", [0, 1, 40, 400])
@@ -134,8 +134,8 @@ def test_a_truncated_record_is_a_problem_and_counts_nowhere(store: MadeUpStore, 
     store.base((0.0, 75.0))
     path = store.base((0.0, 50.0), run_idx=1)
     path.write_bytes(path.read_bytes()[:length])
-    results = read_results(store.root)
-    assert [record.settings.run_idx for record in results.records] == [0]
+    results = examine_records(store.root)
+    assert [record.settings.run_idx for record in results.found] == [0]
     assert [problem.path for problem in results.problems] == [path]
     assert "not a whole record" in results.problems[0].reason
 
@@ -145,8 +145,8 @@ def test_a_record_without_whole_rows_is_a_problem(store: MadeUpStore) -> None:
     gone.with_suffix(".parquet").unlink()
     rows = cut.with_suffix(".parquet")
     rows.write_bytes(rows.read_bytes()[:-20])
-    results = read_results(store.root)
-    assert not results.records
+    results = examine_records(store.root)
+    assert not results.found
     assert ["rows cannot be read" in problem.reason for problem in results.problems] == [True, True]
 
 
@@ -162,8 +162,8 @@ def test_a_record_without_whole_rows_is_a_problem(store: MadeUpStore) -> None:
 def test_a_malformed_record_is_a_problem_that_names_the_field(store: MadeUpStore, changes: dict, field: str) -> None:
     path = store.base((0.0, 75.0))
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-    results = read_results(store.root)
-    assert not results.records
+    results = examine_records(store.root)
+    assert not results.found
     assert field in results.problems[0].reason
 
 
@@ -172,20 +172,20 @@ def test_a_run_that_no_version_knows_is_a_problem(store: MadeUpStore) -> None:
     content = json.loads(path.read_text())
     content["run"]["training_method"] = "telepathy"
     path.write_text(json.dumps(content))
-    assert "telepathy" in read_results(store.root).problems[0].reason
+    assert "telepathy" in examine_records(store.root).problems[0].reason
 
 
 def test_a_newer_schema_is_an_error(store: MadeUpStore) -> None:
     store.base((0.0, 75.0), schema=3)
     with pytest.raises(UserError, match="schema 3"):
-        read_results(store.root)
+        examine_records(store.root)
 
 
 def test_names_with_a_dot_are_leftovers_and_not_read(store: MadeUpStore) -> None:
     path = store.base((0.0, 75.0))
     path.with_name(".half.json").write_text("{")
-    results = read_results(store.root)
-    assert len(results.records) == 1
+    results = examine_records(store.root)
+    assert len(results.found) == 1
     assert not results.problems
 
 
@@ -197,10 +197,10 @@ def test_an_edited_accuracy_is_a_problem(store: MadeUpStore, schema: int, accura
     if schema == 2:
         write_object(path, content | {"examples_sha256": file_digest(path.with_suffix(".parquet"))})
         content = read_object(path, has_digest=True)
-    assert len(read_results(store.root).records) == 1
+    assert len(examine_records(store.root).found) == 1
     content["metrics"]["without_icl_accuracy"] = accuracy
     path.write_text(json.dumps(content), encoding="utf-8")
-    assert [problem.path for problem in read_results(store.root).problems] == [path]
+    assert [problem.path for problem in examine_records(store.root).problems] == [path]
 
 
 @pytest.mark.parametrize("name", ["brier", "parse_rate", "nll", "ece_equal_count"])
@@ -209,7 +209,7 @@ def test_a_metric_beyond_its_range_is_a_problem(store: MadeUpStore, name: str) -
     content = json.loads(path.read_text(encoding="utf-8"))
     content["metrics"][f"with_icl_{name}"] = -3.0
     path.write_text(json.dumps(content), encoding="utf-8")
-    (problem,) = read_results(store.root).problems
+    (problem,) = examine_records(store.root).problems
     assert f"with_icl_{name}=-3.0" in problem.reason
 
 
@@ -222,4 +222,4 @@ def test_a_record_of_schema_2_has_digests(store: MadeUpStore, lost: str) -> None
     content = read_object(path)
     del content[lost]
     path.write_text(json.dumps(content), encoding="utf-8")
-    assert [problem.path for problem in read_results(store.root).problems] == [path]
+    assert [problem.path for problem in examine_records(store.root).problems] == [path]

@@ -8,7 +8,7 @@ from made_up import MadeUpStore, config, settings, training
 from ia2.config import TrainConfig
 from ia2.errors import UserError
 from ia2.results.frame import aggregate
-from ia2.results.records import read_results
+from ia2.results.records import examine_records
 from ia2.results.runs import TrainedRun, examine_runs, read_history, read_runs
 from ia2.results.select import choose, select
 
@@ -140,7 +140,7 @@ def test_history_keeps_what_a_line_lacks_missing(store: MadeUpStore) -> None:
 
 
 def records_of(store: MadeUpStore) -> tuple:
-    return read_results(store.root).records
+    return examine_records(store.root).found
 
 
 def selected(store: MadeUpStore) -> object:

@@ -11,7 +11,7 @@ from ia2.page.sections import html_table
 from ia2.plots.series import reliability_series
 from ia2.results.frame import aggregate, rows_of, summarise
 from ia2.results.label import STYLES, in_order
-from ia2.results.records import read_results
+from ia2.results.records import examine_records
 from ia2.results.text import MISSING, number, selection_rule
 from ia2.tables import COLUMNS, grids, text_table
 
@@ -64,7 +64,7 @@ def closed_record(store: MadeUpStore, **of_labels: float) -> Path:
 def test_of_a_closed_set_of_labels_the_numbers_of_whole_labels_are_shown(store: MadeUpStore) -> None:
     path = closed_record(store, label_nll=1.5, label_ece_equal_count=0.44)
     rewrite(path, label_confidence=0.25, gold_label_log_prob=-1.5)
-    (record,) = read_results(store.root).records
+    (record,) = examine_records(store.root).found
     selection = store.selection()
     (row,) = rows_of(summarise(selection))
     assert (row.ece, row.nll, row.ece_floor) == (0.44, 1.5, 0.07)
@@ -82,7 +82,7 @@ def test_of_a_closed_set_of_labels_the_numbers_of_whole_labels_are_shown(store: 
 
 def test_an_older_record_of_a_closed_set_shows_none_rather_than_those_of_first_tokens(store: MadeUpStore) -> None:
     closed_record(store, label_ece_equal_count=0.44)
-    (record,) = read_results(store.root).records
+    (record,) = examine_records(store.root).found
     summary = store.summary()
     assert summary[["nll", "ece_floor"]].isna().all(axis=None)
     assert list(summary["ece"]) == [0.44]

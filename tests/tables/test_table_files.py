@@ -95,7 +95,7 @@ def test_the_papers_numbers_below_ours(store: MadeUpStore) -> None:
     ("flags", "says"),
     [
         ({"metrics": ("acuracy",)}, "metrics='acuracy' is in none of the records; measured are accuracy, anywhere"),
-        ({"eval_datasets": ("capital",)}, "passes these filters, of 21 there"),
+        ({"eval_datasets": ("capital",)}, "no record passes --eval_datasets capital; there are capitals"),
     ],
 )
 def test_what_is_not_there_is_refused(full_store: MadeUpStore, flags: dict[str, Any], says: str) -> None:

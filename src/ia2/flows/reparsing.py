@@ -10,8 +10,8 @@ from ia2.commands.reparse import Reparsed, original_of, parse_again, parser_name
 from ia2.config import Config, Filter, ReparseConfig
 from ia2.errors import UserError
 from ia2.flows.data import name_of
-from ia2.flows.records import fields_of, passes
-from ia2.results.records import Record, read_results
+from ia2.results.records import Record, examine_records
+from ia2.results.where import fields_of, passes
 from ia2.tasks import task
 from ia2.tasks.answers import PARSERS
 from ia2.tasks.base import TaskSpec
@@ -39,17 +39,17 @@ def reparse(config: ReparseConfig) -> list[Reparsed]:
 
 def _records(root: Path, config: ReparseConfig, datasets: Sequence[str]) -> list[Record]:
     """The records that pass the filters; UserError where none does."""
-    results = read_results(root)
+    results = examine_records(root)
     for problem in results.problems:
         log.warning("%s is left out: %s", problem.path, problem.reason)
     chosen = [
         record
-        for record in results.records
+        for record in results.found
         if (not datasets or record.settings.eval_dataset in datasets)
         and passes(fields_of(record), config, tuple(Filter.model_fields.keys() - Config.model_fields))
     ]
     if not chosen:
-        found = ", ".join(dict.fromkeys(record.settings.eval_dataset for record in results.records)) or "none"
+        found = ", ".join(dict.fromkeys(record.settings.eval_dataset for record in results.found)) or "none"
         raise UserError(f"no record below {root / 'outputs' / 'evaluations'} is asked for; evaluated are: {found}")
     return chosen
 

@@ -1,17 +1,15 @@
 """`ia2 tables`: methods against datasets, as LaTeX, Markdown and CSV."""
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 from ia2 import store
 from ia2.config import TablesConfig
 from ia2.errors import UserError
-from ia2.flows.records import fail_for, fields_of, passes, readable_records
 from ia2.results.frame import aggregate
-from ia2.results.records import Record
-from ia2.results.runs import examine_runs, read_runs
+from ia2.results.read import Stored, fail_for, read
 from ia2.results.select import select
+from ia2.results.where import where
 from ia2.tables import CSV_COLUMNS, Grid, beside_published, csv_table, grids, latex_table, markdown_table
 
 FOR_ALL = {"model_id", "num_examples", "label_types"}
@@ -31,28 +29,26 @@ def tables(config: TablesConfig) -> list[Path]:
     UserError where no record passes the filters; MachineError, once all is written, where a record is damaged.
     """
     root, made = store.resolve_root(config), dict[str, Grid]()
-    there, problems = readable_records(root)
-    for grid in _grids(root, there, config):
+    stored = read(root)
+    for grid in _grids(stored, config):
         stem = _stem(grid, config)
         if stem in made:
             raise UserError(f"{made[stem].title} and {grid.title} have one name: choose with --model_id")
         made[stem] = grid
     paths = [path for stem, grid in made.items() for path in _write(root, stem, grid, config.command("tables"))]
     print("\n".join([*map(markdown_table, made.values()), *(f"wrote {path}" for path in paths)]))
-    fail_for((*problems, *examine_runs(root).problems))
+    fail_for(stored.problems)
     return paths
 
 
-def _grids(root: Path, there: Sequence[Record], config: TablesConfig) -> list[Grid]:
+def _grids(stored: Stored, config: TablesConfig) -> list[Grid]:
     """The tables; UserError where no record passes the filters, or none has a metric."""
-    records = [record for record in there if passes(fields_of(record), config)]
-    if not records:
-        raise UserError(f"no evaluation record below {root} passes these filters, of {len(there)} there")
+    records = where(stored.records, config)
     measured = {re.sub("^with(out)?_icl_", "", name) for record in records for name in record.metrics}
     unknown = [metric for metric in config.metrics if metric not in measured]
     if unknown:
         raise UserError(f"metrics={unknown[0]!r} is in none of the records; measured are {', '.join(sorted(measured))}")
-    selection = select(records, read_runs(root, records), config.hp_selection)
+    selection = select(records, stored.runs, config.hp_selection)
     scores = aggregate(selection)
     if config.compare == "none":
         return grids(scores, config.metrics, config.hp_selection)

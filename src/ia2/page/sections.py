@@ -83,15 +83,15 @@ def what_came_out(data: PageData) -> Section | None:
 
 def problems(data: PageData) -> Section | None:
     """Files that exist and could not be counted."""
-    if not data.results.problems:
+    if not data.problems:
         return None
-    found = [(problem.path.relative_to(data.root), problem.reason) for problem in data.results.problems]
+    found = [(problem.path.relative_to(data.root), problem.reason) for problem in data.problems]
     return Section("problems", "Files that could not be read", render("problems", problems=found))
 
 
 def what_was_done(data: PageData) -> Section | None:
     """The experiment in sentences, from the records' own fields."""
-    trained = render("trials", trials=trials(data.runs, data.selection, data.results.records)) if data.runs else ""
+    trained = render("trials", trials=trials(data.runs, data.selection, data.records)) if data.runs else ""
     records = data.selection.records
     if not records:
         return Section("done", "What was done", render("nothing_evaluated", root=data.root) + trained)
@@ -355,7 +355,7 @@ def commands(data: PageData) -> Section | None:
 
 def reproduction(row: Row, data: PageData) -> dict[str, Any]:
     """What to type to train and evaluate the runs of a model, and its records; what runs have in common once."""
-    records = [data.records[path] for path in row.records]
+    records = [data.from_path[path] for path in row.records]
     evaluate = [record.command for record in records]
     return {
         "row": row,

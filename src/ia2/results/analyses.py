@@ -16,7 +16,7 @@ from ia2.analysis.subspace import PAIR_COLUMNS, ROW_COLUMNS, Overlap
 from ia2.config import TrainConfig
 from ia2.methods import TEACHER
 from ia2.results.frame import OF_N, lines_of
-from ia2.results.label import details, full_name, style_of
+from ia2.results.label import details, full_name, settings_of_runs, style_of
 from ia2.results.records import Record
 from ia2.results.runs import TrainedRun, config_key
 from ia2.results.select import HYPERPARAMETERS, cell_of, choose
@@ -71,12 +71,6 @@ def _fields(run: TrainConfig | None) -> dict[str, Any]:
     """The fields that can tell the models of a method apart: not N, the run or the hyper-parameters."""
     dropped = {*OF_N, *HYPERPARAMETERS, "run_idx", "model_id", "dataset", "training_method"}
     return {name: value for name, value in run.relevant_fields().items() if name not in dropped} if run else {}
-
-
-def settings_of_runs(*runs: TrainConfig | None) -> dict[str, Any]:
-    """The fields that decide these runs but for their method and index."""
-    fields = {name: value for run in runs if run for name, value in run.relevant_fields().items()}
-    return {name: value for name, value in fields.items() if name not in ("run_idx", "training_method")}
 
 
 def heat_map_series(models: Sequence[Compared]) -> pd.DataFrame:

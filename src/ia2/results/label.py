@@ -130,6 +130,12 @@ def details(
     ]
 
 
+def settings_of_runs(*runs: TrainConfig | None) -> dict[str, Any]:
+    """The fields that decide these runs but for their method and index."""
+    fields = {name: value for run in runs if run for name, value in run.relevant_fields().items()}
+    return {name: value for name, value in fields.items() if name not in ("run_idx", "training_method")}
+
+
 def full_name(label: str, details: str) -> str:
     """The label, and in brackets what tells it from others of that label."""
     return f"{label} [{details}]" if details else label

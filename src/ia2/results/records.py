@@ -7,7 +7,6 @@ a newer schema stops the reading, because guessing at its meaning could show wro
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +17,7 @@ from ia2.config import ModelId, PathPart, StoredRun
 from ia2.evaluation.calibration import ReliabilityBin
 from ia2.results.label import text_of
 from ia2.results.quantities import shown_as
-from ia2.store.measurements import Measurement, Problem, examine, read_whole
+from ia2.store.measurements import Examined, Measurement, Problem, examine, read_whole
 
 SCHEMA = 2
 """Of the records that are written; those of 1, which have no digests, are read too."""
@@ -184,19 +183,12 @@ class Record(Measurement):
         return numbers
 
 
-@dataclass(frozen=True)
-class Results:
-    """All that could be read below a root, in order of path, and what could not."""
+def examine_records(root: Path) -> Examined[Record]:
+    """Every evaluation record below `root`, in order of path, and those that are not whole.
 
-    root: Path
-    records: tuple[Record, ...]
-    problems: tuple[Problem, ...]
-
-
-def read_results(root: Path) -> Results:
-    """Every evaluation record below `root`; UserError where one was written by a newer version."""
-    examined = examine((root / "outputs" / "evaluations").rglob("*.json"), Record, SCHEMA, COLUMNS)
-    return Results(root, examined.found, examined.problems)
+    UserError where one was written by a newer version.
+    """
+    return examine((root / "outputs" / "evaluations").rglob("*.json"), Record, SCHEMA, COLUMNS)
 
 
 def with_one_number(records: Sequence[Record]) -> tuple[Record, ...]:
