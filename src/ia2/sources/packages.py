@@ -1,7 +1,7 @@
 """Packages of the pip index, pinned by version and sha256.
 
-pip checks the hash before it opens a file, and so do we, each time the file is used. A file in the cache is whole: it
-is fetched or unpacked under another name and then renamed.
+pip checks the hash before it opens a file, and so do we, in each process that uses the file and again where it has
+changed. A file in the cache is whole: it is fetched or unpacked under another name and then renamed.
 """
 
 import os

@@ -65,13 +65,8 @@ class Dataset:
 
 def forms(dataset: Dataset) -> list[Task]:
     """The tasks that a dataset is: normal and hard, and remap where its labels allow it."""
-    remap = [_remap(dataset)] if can_remap(dataset.labels) else []
+    remap = [_remap(dataset)] if 0 < len(dataset.labels) <= len(REMAP_WORDS) else []
     return [_normal(dataset), _hard(dataset), *remap]
-
-
-def can_remap(labels: Mapping[str, str]) -> bool:
-    """True where it has labels, and not more than words for them."""
-    return 0 < len(labels) <= len(REMAP_WORDS)
 
 
 def _normal(dataset: Dataset) -> Task:

@@ -19,7 +19,7 @@ rounding of floats (`0.6666666666666666 water`), and draws of a question that wa
 whole number (`0.88*80 = 70`): what the template writes is kept.
 
 Only the files named below are run, in a namespace of their own: nothing is installed or importable afterwards, and the
-wheel they come from is checked by sha256 each time it is read.
+wheel they come from is checked by sha256 before it is read.
 """
 
 import re
