@@ -93,7 +93,7 @@ def assert_whole(root: Path) -> None:
     """The numbers and digests of every record that counts are those of its examples."""
     results = examine_records(root)
     assert results.problems == ()
-    for record in results.records:
+    for record in results.found:
         rows = pd.read_parquet(record.path.with_suffix(".parquet"))
         assert_digests(record.path)
         assert record.metrics["without_icl_accuracy"] == accuracy(rows[~rows["with_icl"]]["correct"])
