@@ -34,13 +34,13 @@ from ia2 import store
 from ia2.analysis.pairing import name_beside, pairs
 from ia2.config import ModelId, PathPart, StoredRun, path_part
 from ia2.errors import UserError
-from ia2.evaluation.evaluation_set import EvaluationSpec, read_evaluation_set, with_demonstrations
 from ia2.methods import BASE, OTHER_DEMONSTRATIONS, TEACHER
 from ia2.store.measurements import Examined, Measurement, examine, read_rows, read_whole, why_stale, write_measured
 
 if TYPE_CHECKING:  # reports read the records below and never import torch: a function that needs a model imports it
     from torch import Tensor
 
+    from ia2.evaluation.evaluation_set import EvaluationSpec
     from ia2.models.hooked_model import HookedModel
     from ia2.models.loading import LanguageModel
     from ia2.prompts.prompt import TokenizedExample
@@ -240,6 +240,8 @@ def comparisons_with(root: Path, asked: EvaluationSpec, runs: Sequence[TrainedRu
 
     Where the split leaves too few examples to show other demonstrations, that control is left out, with a warning.
     """
+    from ia2.evaluation.evaluation_set import read_evaluation_set, with_demonstrations
+
     teacher, others = ComparedModel(TEACHER), ComparedModel(OTHER_DEMONSTRATIONS)
     references, found = [teacher, others], [(teacher, others)]
     try:
@@ -285,6 +287,7 @@ def read_shared_prompts(
     root: Path, asked: EvaluationSpec, names: set[str], lm: LanguageModel, token_budget: int | None
 ) -> SharedPrompts:
     """Prompts of the models of these names, and responses of the teacher, which are decoded once and kept."""
+    from ia2.evaluation.evaluation_set import read_evaluation_set, with_demonstrations
     from ia2.models.generation import GenerationConfig
     from ia2.models.hooked_model import HookedModel
     from ia2.prompts.prompt import TokenizedExample

@@ -11,6 +11,7 @@ only the spread over runs is known.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -157,8 +158,14 @@ def read_runs_of(records: Sequence[str], with_icl: bool, column: str) -> list["p
 
 def read_examples(record: str, with_icl: bool, column: str) -> "pd.Series[Any]":
     """A column of a record's examples under one condition, by idx in ascending order; those of one idx keep theirs."""
+    path = Path(record).with_suffix(".parquet")
+    return _read_examples(path, with_icl, column, path.stat().st_mtime_ns if path.exists() else 0)
+
+
+@lru_cache(maxsize=4096)
+def _read_examples(path: Path, with_icl: bool, column: str, _written: int) -> "pd.Series[Any]":
     names = ["idx", "with_icl", column]
-    table = read_rows(Path(record).with_suffix(".parquet"), names)
+    table = read_rows(path, names)
     idx, shown, values = (table[name].to_numpy(zero_copy_only=False) for name in names)
     order = np.flatnonzero(shown == with_icl)
     order = order[np.argsort(idx[order], kind="stable")]
