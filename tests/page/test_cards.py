@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import yaml
+from huggingface_hub import EvalResult
 
 from ia2.commands.card import measured_part
 from ia2.config import TrainConfig
@@ -92,6 +93,18 @@ def test_the_part_is_replaced_and_nothing_else() -> None:
     replaced = with_part(edited, "| 1 | 2 |")
     assert part_of(replaced) == "| 1 | 2 |"
     assert replaced.replace("| 1 | 2 |", NOT_MEASURED) == edited
+
+
+def test_results_are_in_the_header_and_the_next_replace_them() -> None:
+    one = {"task_type": "text-generation", "dataset_type": "sst2", "dataset_name": "sst2", "metric_type": "accuracy"}
+    text = card()
+    for value in (50.0, 62.5):
+        text = with_part(text, "| 1 |", [EvalResult(**one, metric_value=value)], "a2t on sst2")
+    told = header(text)
+    (index,) = told.pop("model-index")
+    assert (index["name"], [result["metrics"][0]["value"] for result in index["results"]]) == ("a2t on sst2", [62.5])
+    assert told == header(card())
+    assert text.split("---\n", 2)[2] == with_part(card(), "| 1 |").split("---\n", 2)[2]
 
 
 def test_a_card_without_the_marks_stays_as_it_is() -> None:

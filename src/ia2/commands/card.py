@@ -6,6 +6,8 @@ Nothing reads it and no digest is of it: a run is the same run with any card.
 from collections.abc import Sequence
 from pathlib import Path
 
+from huggingface_hub import EvalResult
+
 from ia2 import store
 from ia2.page.card import CARD, NOT_MEASURED, model_card, part_of, with_part, without_place
 from ia2.results.compare import interval_of
@@ -33,13 +35,35 @@ def refresh_card(root: Path, folder: Path) -> None:
         named = [path for one in folders for path in one.glob("*.json") if path.name.startswith(f"{folder.name}__")]
         digest = store.file_digest(folder / "adapter_model.safetensors")
         records = [record for record in map(read_record, finished(named)) if isinstance(record, Record)]
-        part = measured_part([record for record in records if record.adapter_sha256 == digest])
+        own = [record for record in records if record.adapter_sha256 == digest]
         if path.exists():
             card = path.read_text(encoding="utf-8")
         else:  # the run is older than cards are
             card = model_card(trained.description, store.read_object(folder / "final_loss_statistics.json"))
         with store.atomic_write(path) as temporary:
-            temporary.write_text(with_part(card, part), encoding="utf-8")
+            temporary.write_text(
+                with_part(card, measured_part(own), eval_results(own), f"{method} on {dataset}"), encoding="utf-8"
+            )
+
+
+def eval_results(records: Sequence[Record]) -> list[EvalResult]:
+    """Each metric of the part, without demonstrations, as the hub shows it; of two equal records the first."""
+    found = {}
+    for record in records:
+        metrics, dataset = record.measured(), record.settings.eval_dataset + _unusual(record)
+        for metric, kind in {"accuracy": "accuracy", "ece_equal_count": "ece", "nll": "nll"}.items():
+            name = f"{PASSES[False]}_{shown_as(metric, metrics)}"
+            if name in metrics:
+                result = EvalResult(
+                    task_type="text-generation",
+                    dataset_type=record.settings.eval_dataset,
+                    dataset_name=f"{dataset}, {record.num_examples} examples",
+                    metric_type=kind,
+                    metric_name=name,
+                    metric_value=metrics[name],
+                )
+                found.setdefault((result.dataset_name, name), result)
+    return list(found.values())
 
 
 def measured_part(records: Sequence[Record]) -> str:

@@ -1,15 +1,17 @@
 """The model card, README.md of an adapter's folder: what it is and was made from, what was measured, how to use it.
 
-In the hub's format, so that a folder can be published as it is. The part between two comments is about evaluations and
-is replaced by each of them; all else is written once, and what a person changes there stays. No times stand in it: the
+In the hub's format, so that a folder can be published unchanged. The part between two comments is about evaluations and
+is replaced by each of them; all else is written once, and what a person changes there stays. It has no times: the
 same run has the same card.
 """
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from ia2.config import EMBEDDED_MODEL, TrainConfig
 from ia2.methods import Adapter
@@ -20,7 +22,7 @@ CARD = "README.md"
 BEGIN, END = "<!-- measured: ia2 evaluate replaces this part -->", "<!-- end of measured -->"
 NOT_MEASURED = "Nothing yet. `ia2 evaluate` measures, and writes it here."
 HUB_IDS = {EMBEDDED_MODEL: "HuggingFaceTB/SmolLM2-135M-Instruct"}
-"""What embedded weights were made from."""
+"""Origins of embedded weights."""
 
 ADAPTERS: dict[Adapter, str] = {
     "lora": "a LoRA adapter",
@@ -42,16 +44,25 @@ def model_card(
     """
     data = {"source": "", "licence": "", **description.get("data", {})}  # a run may be older than they are
     config = TrainConfig.model_validate(description["config"])
+    base = _base(description["base"])
+    metadata = ModelCardData(
+        base_model=base["hub_id"] or None,
+        library_name="transformers" if merging else "peft",
+        pipeline_tag="text-generation",
+        base_model_relation="finetune" if merging and base["hub_id"] else None,
+        tags=["ia2", "in-context-learning", config.method.adapter, config.method.variant],
+        datasets=[_dataset_id(config.dataset, data["source"] or "")],
+    )
     return render_text(
         "card.md.jinja",
+        metadata=metadata.to_yaml(),
         config=config,
-        base=_base(description["base"]),
-        tags=["ia2", "in-context-learning", config.method.adapter, config.method.variant],
+        base=base,
         adapter=ADAPTERS[config.method.adapter],
         method=config.method_in_words,
         has_teacher=any(phase.kinds(config.label_type) for phase in config.method.phases),
         fields=", ".join(f"{key} {value}" for key, value in _settings(config).items()),
-        data={**data, "id": _dataset_id(config.dataset, data["source"] or "")},
+        data=data,
         labels_used=config.labels_used(description["num_dev_used"]),
         outcome=outcome,
         merging=merging,
@@ -118,7 +129,17 @@ def part_of(card: str) -> str | None:
     return card[begin + len(BEGIN) : end].strip("\n") if 0 <= begin < end else None
 
 
-def with_part(card: str, part: str) -> str:
-    """The card with its part about evaluations replaced; as it is where a person has taken the marks away."""
+def with_part(card: str, part: str, results: Sequence[EvalResult] = (), name: str = "") -> str:
+    """The card with its part about evaluations replaced; unchanged where a person has taken the marks away.
+
+    The `results` of the model of this `name` replace those of the header, which the hub shows.
+    """
     old = part_of(card)
-    return card if old is None else card.replace(_between_marks(old), _between_marks(part))
+    if old is None:
+        return card
+    card = card.replace(_between_marks(old), _between_marks(part))
+    if not results:
+        return card
+    known = ModelCard(card, ignore_metadata_errors=True)
+    known.data.model_name, known.data.eval_results = name, list(results)
+    return str(known)
