@@ -41,7 +41,7 @@ COMMANDS = (
     "plot-all",
 )
 IDENTITY = ("record", "trained_dataset", "eval_dataset", "source", "method", "with_icl", "details", "metric")
-UNSTABLE = ("What it cost",)
+UNSTABLE = ("Costs", "What it cost")
 
 # Stores
 

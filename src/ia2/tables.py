@@ -9,6 +9,7 @@ published, the paper's own measures are shown beside ours. What was not measured
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -67,6 +68,12 @@ def _accuracy(row: Row) -> str:
     return number(row.accuracy, ".1f") + spread
 
 
+def _from_tok(row: Row) -> str:
+    if math.isnan(row.difference):
+        return MISSING
+    return f"{row.difference:+.1f} [{row.difference_low:+.1f}, {row.difference_high:+.1f}]"
+
+
 COLUMNS = (
     Column("Model", "", lambda r: str(r.name)),
     Column(
@@ -79,13 +86,19 @@ COLUMNS = (
         "low",
     ),
     Column(
-        "− tok",
-        "points of accuracy ahead of tok on the same splits and examples; in brackets the labels that tok used, which "
-        "can be others than the model's own",
-        lambda r: number(r.difference, "+.1f") + (f" ({r.tok_labels})" if r.tok_labels else ""),
+        "− tok [95%]",
+        "points of accuracy ahead of tok on the same splits and examples, and the interval: bootstrap over runs, then "
+        "examples",
+        _from_tok,
         "difference",
     ),
     Column("p", "of that difference: paired permutation test over runs and examples, uncorrected", p_value, "p_value"),
+    Column(
+        "Labels",
+        "gold labels used: training (or demonstrations) + dev; in brackets those of the tok that it is compared with",
+        lambda r: r.labels + (f" (tok {r.tok_labels})" if r.tok_labels else ""),
+        "num_labels",
+    ),
     Column(
         "Anywhere %",
         "gold answer found anywhere in the whole response",
@@ -120,7 +133,6 @@ COLUMNS = (
         lambda r: number(r.nll, ".2f"),
         "nll",
     ),
-    Column("Labels", "gold labels used: training (or demonstrations) + dev", lambda r: str(r.labels), "num_labels"),
     Column("lr", "learning rate chosen", lambda r: number(r.lr, "g"), "lr"),
     Column(
         "Seconds",

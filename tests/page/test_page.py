@@ -33,12 +33,26 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_a_full_page_has_every_section_and_is_well_formed(whole: str) -> None:
     elements = Elements(whole)
     assert not elements.open
-    anchors = ["advice", "findings", "done", "results", "accuracy", "calibration", "training", "examples", "costs"]
+    anchors = ["accuracy", "results", "calibration", "examples", "training", "done", "costs", "advice", "findings"]
     anchors += ["commands"]
     assert [value for tag, name, value in elements.attributes if (tag, name) == ("h2", "id")] == anchors
     assert [value for value in elements.values("href") if value.startswith("#")][1:11] == [f"#{a}" for a in anchors]
     assert elements.tags.count("svg") == 3
     assert len(whole) < 2_000_000
+
+
+@pytest.mark.parametrize("num_sets", [1, 3])
+@pytest.mark.usefixtures("undrawn")
+def test_the_first_screen_is_short(store: MadeUpStore, num_sets: int) -> None:
+    for dataset in ("capitals", "aaa", "bbb")[:num_sets]:
+        asked = settings(eval_dataset=dataset)
+        store.base((0.0, 75.0), eval=asked)
+        for method in ("tok", "a2t"):
+            store.adapter(config(method), 70.0, 0.5, eval=asked)
+    before = page_of(store).split("<table")[0]
+    verdict, *prose = re.findall(r"<(?:p|figcaption)\b[^>]*>(.*?)</", before, flags=re.DOTALL)
+    assert 5 < len(verdict.split()) <= 30
+    assert len(" ".join([verdict, *prose]).split()) <= 80
 
 
 def test_the_page_needs_no_network(whole: str) -> None:
@@ -121,7 +135,7 @@ def test_a_weak_teacher_is_a_warning_on_the_page(store: MadeUpStore) -> None:
     store.base((0.0, 40.0))
     page = page_of(store)
     assert '<li class="warning">As a teacher it is weak: it is right in fewer than 50%' in page
-    assert '<p class="verdict">Reasonable: tok, given a weak teacher (N = 8, n = 40, teacher 40.0%' in page
+    assert "<p>Reasonable: tok, given a weak teacher (N = 8, n = 40, teacher 40.0%" in page
     assert "a good teacher and 4 to 16 labels: a2t; in the paper" in text_of(page)
 
 
@@ -151,7 +165,7 @@ def test_an_empty_store_gives_a_page_that_says_so(store: MadeUpStore) -> None:
 def test_one_record_gives_a_page(store: MadeUpStore) -> None:
     store.adapter(config("tok"), 70.0, 0.5)
     text = text_of(page_of(store))
-    assert "n = 1 run;" in text.replace("n = 1 run ;", "n = 1 run;")
+    assert "n = 1 run" in text
     assert "±" not in text.split("Results")[1].split("Accuracy:")[0]
 
 

@@ -301,7 +301,7 @@ def test_without_scripts_there_are_tables_figures_and_the_first_answers(
         tab = Tab.opened(context, report)
         page = tab.page
         assert page.locator(".results").first.locator("tbody tr:visible").count() == 5
-        assert page.locator("figure svg:visible").count() == 5
+        assert page.locator("figure svg:visible").count() == 6
         assert page.locator("#first-queries .query:visible").count() == 3 + 3
         assert page.locator("button:visible, input:visible, select:visible").count() == 0
         assert tab.wrong == []

@@ -197,7 +197,7 @@ def test_a_page_of_500_records_with_long_answers_is_small_and_has_few_figures(st
     # all sets in one figure and the first of their own, in accuracy and calibration; and one training set
     assert page.count("<figure>") == 2 * (1 + 1) + 1
     assert "data3* (trained on data4). This draws them: ia2 report --eval_datasets NAME" in text_of(page)
-    assert page.count("<summary>data0: <strong>a2t</strong></summary>") == 1
+    assert page.count("<p>Reasonable: a2t on data0: ") == 1
     assert "q" * 600 in page
     assert page.count('"has_all_runs":false') == 25
 

@@ -36,15 +36,16 @@ def test_the_terminal_table_by_hand(full_store: MadeUpStore) -> None:
     lines = text_table(full_store.summary()).splitlines()
     assert lines[0] == "capitals"
     assert cells(lines[1]) == [
-        *("Model", "Accuracy %", "95%", "− tok", "p", "n", "ECE", "NLL", "Labels", "lr", "Seconds")
+        *("Model", "Accuracy %", "95%", "− tok [95%]", "p", "Labels", "n", "ECE", "NLL", "lr", "Seconds")
     ]
     base, a2t = cells(lines[3]), cells(lines[7])
     assert base == [
-        *("Base, no demonstrations", "0.0 ± 0.0", "0.0 to 8.8", MISSING, MISSING, "3", "0.200", "2.00", "0 + 0"),
+        *("Base, no demonstrations", "0.0 ± 0.0", "0.0 to 8.8", MISSING, MISSING, "0 + 0", "3", "0.200", "2.00"),
         *(MISSING, MISSING),
     ]
-    assert a2t[:2] + a2t[5:] == ["a2t (IA2 → SFT)", "85.0 ± 5.0", "3", "0.200", "1.15", "8 + 4", "0.001", "50"]
-    assert a2t[3] == "+10.0 (8 + 4)"
+    labels = "8 + 4 (tok 8 + 4)"
+    assert a2t[:2] + a2t[5:] == ["a2t (IA2 → SFT)", "85.0 ± 5.0", labels, "3", "0.200", "1.15", "0.001", "50"]
+    assert a2t[3] == "+10.0 [+2.5, +20.0]"
     # of 40 examples tok answers 28, 32, 30 and a2t 32, 34, 36 of the first: 8 differ, all in one direction, and the
     # runs' differences of 10, 5 and 15 points add their own chance
     assert 2 / 2**8 < float(a2t[4]) < 0.05
@@ -97,7 +98,7 @@ def test_missing_stays_missing_and_is_never_zero(store: MadeUpStore) -> None:
     summary = store.summary()
     assert summary[["ece", "nll", "anywhere", "ece_floor", "accuracy_sd"]].isna().all(axis=None)
     assert cells(text_table(summary).splitlines()[3]) == [
-        "tok (SFT)", "70.0", "55.0 to 82.5", MISSING, MISSING, "1", MISSING, MISSING, "8 + 4", "0.001", "25",
+        "tok (SFT)", "70.0", "55.0 to 82.5", MISSING, MISSING, "8 + 4", "1", MISSING, MISSING, "0.001", "25",
     ]  # fmt: skip
     assert html_table(summary).count('class="missing"') == 6
     assert number(math.nan, ".1f") == MISSING

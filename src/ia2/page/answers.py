@@ -26,7 +26,7 @@ from ia2.store.measurements import read_rows
 
 MOST_QUERIES = 200
 ENOUGH_QUERIES = 50
-"""Where fewer would be shown of all runs, one run of each model is shown."""
+"""Queries below which, rather than all runs, one run of each model is shown."""
 MOST_BYTES = 5_000_000
 """Of all texts and answers together, as JSON."""
 MOST_CHARACTERS = 4_000
@@ -86,7 +86,7 @@ class QuerySet:
     models: tuple[AnsweringModel, ...]
 
     def first(self, num: int) -> "QuerySet":
-        """The same with the first so many queries."""
+        """The same with the first `num` queries."""
         models = tuple(
             replace(model, runs=tuple(replace(run, answers=run.answers[:num]) for run in model.runs))
             for model in self.models
@@ -106,7 +106,7 @@ class Texts:
         self._places: dict[str, int] = {}
 
     def place(self, text: str | None) -> int | None:
-        """Where a text stands in the table."""
+        """The place of a text in the table."""
         return None if text is None else self._places.setdefault(text, len(self._places))
 
     @property
@@ -115,7 +115,7 @@ class Texts:
 
 
 def browser_data(sets: Iterable[QuerySet], root: Path) -> dict[str, Any]:
-    """What the page's script reads: `texts`, and `sets` whose queries and answers are columns of places in them."""
+    """The input of the page's script: `texts`, and `sets` whose queries and answers are columns of places in them."""
     texts = Texts()
     told = [
         {
@@ -153,7 +153,7 @@ def _run_data(run: AnsweredRun, texts: Texts, root: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is read: so many queries of each set, and of each model all its runs or the first."""
+    """The amount that is read: queries of each set, and of each model all its runs or the first."""
 
     num_queries: int
     has_all_runs: bool
@@ -251,7 +251,7 @@ def shortened(text: str) -> str:
 
 
 def _num_within(sets: Sequence[QuerySet], most_bytes: int) -> int:
-    """How many queries of each set there can be, so that all of them take at most so many bytes."""
+    """The number of queries of each set with which all of them take at most this number of bytes."""
     texts: set[str] = set()
     size = 0
     longest = max((len(one.queries) for one in sets), default=0)

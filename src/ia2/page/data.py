@@ -1,19 +1,25 @@
 """The data that every section of the page is made from."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ia2.analysis.similarity import Similarity
-from ia2.analysis.subspace import Overlap
 from ia2.page.answers import QuerySet, query_sets
+from ia2.results.advice import Advice, advice
 from ia2.results.costs import StageCost
 from ia2.results.records import Record
 from ia2.results.runs import TrainedRun
 from ia2.results.select import Selection
 from ia2.store.measurements import Problem
+
+if TYPE_CHECKING:
+    from ia2.analysis.similarity import Similarity
+    from ia2.analysis.subspace import Overlap
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,11 @@ class PageData:
     def groups(self) -> dict[str, pd.DataFrame]:
         """The rows of the view by model by their title: each pair of datasets, in order."""
         return {str(title): rows for title, rows in self.summary.groupby("title", sort=False)}
+
+    @cached_property
+    def advice(self) -> list[Advice]:
+        """The advice on each case of each evaluation set."""
+        return advice(self.summary, self.selection.records, self.kept) if self.groups else []
 
     @cached_property
     def from_path(self) -> dict[str, Record]:

@@ -7,6 +7,7 @@ Without scripts it shows all its tables and figures, and the first answers.
 from ia2.page.data import PageData
 from ia2.page.sections import SECTIONS
 from ia2.page.templates import render_document
+from ia2.results.advice import short_verdict
 
 MARK = '<meta name="generator" content="ia2">'
 """In every page: what a person put in its place lacks it, and is not replaced."""
@@ -16,4 +17,8 @@ def render_page(data: PageData) -> str:
     """The page as HTML text; nothing is written."""
     sections = [section for make in SECTIONS if (section := make(data)) is not None]
     trained = sorted(data.summary["trained_dataset"].unique())
-    return render_document(sections=sections, title=f"IA2 on {', '.join(trained)}" if trained else "IA2")
+    return render_document(
+        sections=sections,
+        title=f"IA2 on {', '.join(trained)}" if trained else "IA2",
+        verdict=short_verdict(data.advice),
+    )

@@ -31,13 +31,13 @@ from ia2.plots import (
 )
 from ia2.plots.material import Place
 from ia2.plots.series import dev_loss_series, reliability_series
-from ia2.results.advice import RULES, RULES_NOTE, THRESHOLDS, advice, cases, findings
+from ia2.results.advice import RULES, RULES_NOTE, THRESHOLDS, cases, findings
 from ia2.results.analyses import Compared, compared, layer_series, overlap_series
 from ia2.results.frame import Row, aggregate, in_condition, points, rows_of
 from ia2.results.label import style_of
 from ia2.results.quantities import QUANTITIES
 from ia2.results.records import Record
-from ia2.results.text import MISSING, between, number, of_runs, selection_rule, without_teacher
+from ia2.results.text import MISSING, between, num_runs, number, of_runs, selection_rule, without_teacher
 from ia2.results.trials import trials
 from ia2.tables import columns_of
 
@@ -69,16 +69,14 @@ class Section:
 
 def what_to_do(data: PageData) -> Section | None:
     """The method to take on each evaluation set, the evidence, and the rules it follows from."""
-    if not data.groups:
-        return None
-    given = advice(data.summary, data.selection.records, data.kept)
-    return Section("advice", "In short", render("advice", given=given, rules=RULES, notes=(RULES_NOTE, THRESHOLDS)))
+    html = render("advice", given=data.advice, rules=RULES, notes=(RULES_NOTE, THRESHOLDS))
+    return Section("advice", "Advice", html) if data.advice else None
 
 
 def what_came_out(data: PageData) -> Section | None:
     """The gain of each trained model on each evaluation set, and how much of it is format."""
     found = [(case.title, told) for case in cases(data.summary, data.selection.records) if (told := findings(case))]
-    return Section("findings", "What was gained", render("findings", groups=found)) if found else None
+    return Section("findings", "Gains", render("findings", groups=found)) if found else None
 
 
 def problems(data: PageData) -> Section | None:
@@ -94,7 +92,7 @@ def what_was_done(data: PageData) -> Section | None:
     trained = render("trials", trials=trials(data.runs, data.selection, data.records)) if data.runs else ""
     records = data.selection.records
     if not records:
-        return Section("done", "What was done", render("nothing_evaluated", root=data.root) + trained)
+        return Section("done", "Setup", render("nothing_evaluated", root=data.root) + trained)
     base, adapted = ([one for one in records if one.kind == kind] for kind in ("base", "adapter"))
     models = sorted({record.settings.model_id for record in records})
     runs = pd.Series([one.settings.run_idx for one in adapted], dtype=int).groupby([one.method for one in adapted])
@@ -110,7 +108,7 @@ def what_was_done(data: PageData) -> Section | None:
         "methods": sorted(methods, key=lambda pair: (style_of(pair[0]).order, pair[1])),
         "quantised": EMBEDDED_MODEL in models,
     }
-    return Section("done", "What was done", render("what_was_done", **facts) + trained)
+    return Section("done", "Setup", render("what_was_done", **facts) + trained)
 
 
 def _conditions(records: Sequence[Record]) -> dict[str, Any]:
@@ -158,28 +156,44 @@ def html_table(rows: pd.DataFrame, title: str = "", links: Sequence[str] = ()) -
 
 def costs(data: PageData) -> Section | None:
     """Seconds and bytes of each stage."""
-    return Section("costs", "What it cost", render("costs", stages=data.stages)) if data.stages else None
+    return Section("costs", "Costs", render("costs", stages=data.stages)) if data.stages else None
 
 
 # Figures
 
 
+def accuracy_figure(data: PageData) -> Section | None:
+    """Accuracy at a glance, of the greatest N of each evaluation set: one set as bars, several in one figure."""
+    if not data.groups:
+        return None
+    num = data.summary["num_train_examples"]
+    shown = data.summary[num == num.groupby(data.summary["title"]).transform("max")]
+    caption = f"Mean accuracy, {num_runs(shown)}, N = {between([*shown['num_train_examples']])}; "
+    caption += f"{'lines' if len(data.groups) > 1 else 'whiskers'}: {captions.INTERVALS}."
+    if len(data.groups) > 1:
+        figure = _overview(shown, ("accuracy", "Accuracy (%)", ".1f", 100), caption)
+    else:
+        figure = _bars(next(iter(data.groups)), shown, caption)
+    return _figures("accuracy", "Accuracy", [figure], [])
+
+
+def _bars(title: str, rows: pd.DataFrame, caption: str) -> Markup:
+    bars = ", ".join(f"{row.name} {row.accuracy:.1f}%" for row in rows_of(rows))
+    return _figure(accuracy_bars(rows), "accuracy", title, f"Bar chart of accuracy on {title}: {bars}.", caption)
+
+
 def accuracy_figures(data: PageData) -> Section | None:
-    """Accuracy bars of each evaluation set, and accuracy against N where there are several."""
+    """Accuracy bars of each of several evaluation sets, and accuracy against N where there are several."""
     drawn = _within(data.groups, data)
-    figures = []
-    for title, rows in drawn.items():
-        bars = ", ".join(f"{row.name} {row.accuracy:.1f}%" for row in rows_of(rows))
-        alternative = f"Bar chart of accuracy on {title}: {bars}."
-        figures.append(_figure(accuracy_bars(rows), "accuracy", title, alternative, captions.accuracy_caption(rows)))
+    several = len(data.groups) > 1
+    figures = [_bars(title, rows, captions.accuracy_caption(rows)) for title, rows in drawn.items() if several]
     for title, rows in drawn.items():
         records = tuple(data.records_of(rows))
         if len({record.settings.num_train_examples for record in records}) > 1:
             found = points(aggregate(replace(data.selection, records=records)), "accuracy")
             figures.append(_against_n(title, in_condition(found, with_icl=False), data))
-    if len(drawn) < len(data.groups):
-        figures.insert(0, _overview(data.summary, ("accuracy", "Accuracy (%)", ".1f", 100)))
-    return _figures("accuracy", "Accuracy", figures, [title for title in data.groups if title not in drawn])
+    left_out = [title for title in data.groups if title not in drawn]
+    return _figures("each-accuracy", "Accuracy by set", figures, left_out)
 
 
 def _against_n(title: str, found: pd.DataFrame, data: PageData) -> Markup:
@@ -206,9 +220,11 @@ def reliability_figures(data: PageData) -> Section | None:
         alternative = f"Reliability diagrams on {title}; calibration errors: {errors or 'not measured'}."
         figures.append(_figure(figure, "reliability", title, alternative, captions.reliability_caption(rows)))
     if len(drawn) < len(measured):
-        figures.insert(0, _overview(pd.concat(measured.values()), ("ece", "Calibration error (ECE)", ".2f", None)))
+        every = pd.concat(measured.values())
+        look = ("ece", "Calibration error (ECE)", ".2f", None)
+        figures.insert(0, _overview(every, look, captions.overview_caption(every)))
     left_out = [title for title in measured if title not in drawn]
-    return _figures("calibration", "Can its confidence be believed?", figures, left_out)
+    return _figures("calibration", "Calibration", figures, left_out)
 
 
 def dev_loss_figures(data: PageData) -> Section | None:
@@ -240,7 +256,7 @@ def _within(groups: Mapping[str, pd.DataFrame], data: PageData) -> dict[str, pd.
     return {title: rows for title, rows in groups.items() if title in drawn}
 
 
-def _overview(rows: pd.DataFrame, shown: tuple[str, str, str, float | None]) -> Markup:
+def _overview(rows: pd.DataFrame, shown: tuple[str, str, str, float | None], caption: str) -> Markup:
     """All evaluation sets in a column of the view: its name on the axis, its form in words, and the end of the axis."""
     column, label, form, greatest = shown
     means = "; ".join(
@@ -248,7 +264,6 @@ def _overview(rows: pd.DataFrame, shown: tuple[str, str, str, float | None]) -> 
         for title, part in rows.groupby("title", sort=False)
     )
     figure = overview(rows, column, label, greatest)
-    caption = captions.overview_caption(rows)
     return _figure(figure, f"overview {column}", "All evaluation sets", f"{label} on {means}.", caption)
 
 
@@ -279,7 +294,7 @@ def similarities(data: PageData) -> Section | None:
     found = _grouped(zip(titles, data.similarities, strict=True))
     models = {title: known for title, members in found.items() if (known := compared(members, data.runs))}
     figures = [_similarity(title, models[title]) for title in list(models)[:MOST_ANALYSES]]
-    return _analyses("similarity", "Do they compute what the teacher does?", figures, list(models))
+    return _analyses("similarity", "Similarity", figures, list(models))
 
 
 def _similarity(title: str, models: Sequence[Compared]) -> Markup:
@@ -306,7 +321,7 @@ def overlaps(data: PageData) -> Section | None:
         alternative = f"Overlap of left singular subspaces, {title}: {_told(means)}."
         caption = captions.overlap_caption(series, title, captions.BARS)
         figures.append(_figure(overlap_bars(series), "overlap", title, alternative, caption))
-    return _analyses("overlap", "Do methods change the same directions?", figures, list(titles.values()))
+    return _analyses("overlap", "Overlap", figures, list(titles.values()))
 
 
 def _told(means: Mapping[str, float]) -> str:
@@ -350,11 +365,11 @@ def commands(data: PageData) -> Section | None:
     flags = "" if rule == "dev_loss" else f" --hp_selection {rule}"
     whole = [data.command, *(f"ia2 {command}{flags}" for command in ("results", "tables", "plot-all"))]
     html = render("commands", whole=whole, root=data.root, groups=groups, compared=typed, anchor=row_anchor)
-    return Section("commands", "How to get these numbers again", html)
+    return Section("commands", "Commands", html)
 
 
 def reproduction(row: Row, data: PageData) -> dict[str, Any]:
-    """What to type to train and evaluate the runs of a model, and its records; what runs have in common once."""
+    """Commands that train and evaluate the runs of a model, and its records; what runs have in common once."""
     records = [data.from_path[path] for path in row.records]
     evaluate = [record.command for record in records]
     return {
@@ -375,18 +390,19 @@ def row_anchor(group: int, row: int) -> str:
 
 
 SECTIONS: list[Callable[[PageData], Section | None]] = [
-    what_to_do,
-    what_came_out,
-    problems,
-    what_was_done,
+    accuracy_figure,
     results_table,
+    problems,
     accuracy_figures,
     reliability_figures,
+    examples,
+    dev_loss_figures,
     similarities,
     overlaps,
-    dev_loss_figures,
-    examples,
+    what_was_done,
     costs,
+    what_to_do,
+    what_came_out,
     commands,
 ]
 """The page from top to bottom."""

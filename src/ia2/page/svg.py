@@ -1,4 +1,4 @@
-"""A figure as SVG that can stand inside a page: no fixed size, and in the page's own colours."""
+"""A figure as SVG for the inside of a page: no fixed size, and in the page's own colours."""
 
 import io
 import re

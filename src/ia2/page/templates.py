@@ -29,7 +29,7 @@ def render(fragment: str, **values: object) -> Markup:
 
 
 def json_for_script(value: object) -> Markup:
-    """A value as JSON that can stand inside a <script> element, whatever its texts are."""
+    """A value as JSON for the inside of a <script> element, whatever its texts are."""
     return htmlsafe_json_dumps(value, partial(json.dumps, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
 
 
@@ -55,5 +55,5 @@ def _plain_environment() -> Environment:
 
 
 def render_text(template: str, **values: object) -> str:
-    """A template that is no HTML, with these values as they are."""
+    """A template that is no HTML, with these values unescaped."""
     return _plain_environment().get_template(template).render(**values)

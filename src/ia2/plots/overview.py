@@ -26,7 +26,8 @@ def overview(rows: pd.DataFrame, column: str, label: str, greatest: float | None
     frame = rows.assign(place=pd.factorize(rows["title"])[0])
     with rc_context(STYLE):
         num_models = frame["label"].nunique()
-        height = LINE_HEIGHT * len(sets) + 0.2 * -(-num_models // 2) + 0.7
+        line_height = max(LINE_HEIGHT, 0.065 * num_models) if column == "accuracy" else LINE_HEIGHT
+        height = line_height * len(sets) + 0.2 * -(-num_models // 2) + 0.7
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         axes = figure.add_subplot()
         models = [marks for _, marks in frame.sort_values("order").groupby("label", sort=False)]
@@ -44,6 +45,8 @@ def overview(rows: pd.DataFrame, column: str, label: str, greatest: float | None
 
 def _marks(axes: Axes, marks: pd.DataFrame, column: str) -> None:
     model = marks.iloc[0]
+    if column == "accuracy" and "low" in marks:
+        axes.hlines(marks["place"], marks["low"], marks["high"], color=model["colour"], linewidth=1, alpha=0.7)
     axes.plot(
         marks[column].to_numpy(dtype=float),
         marks["place"].to_numpy(),

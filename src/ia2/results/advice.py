@@ -19,7 +19,16 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from ia2.results.compare import LEVEL, Answers, Difference, difference, of_scores, read_answers, read_examples
+from ia2.results.compare import (
+    LEVEL,
+    Answers,
+    Difference,
+    difference,
+    of_scores,
+    p_text,
+    read_answers,
+    read_examples,
+)
 from ia2.results.frame import Row, rows_of
 from ia2.results.label import details, text_of
 from ia2.results.records import Record
@@ -34,7 +43,7 @@ MIN_ACCURACY = 50.0
 NEAR_ONE_CLASS = 80.0
 """Percent right of always giving the most frequent answer, from which on accuracy says little."""
 COLLAPSED = 90.0
-"""Percent of the answers that are one and the same, where so many of the gold ones are not."""
+"""Percent of the answers that are one and the same, where fewer of the gold ones are."""
 MAX_MISCALIBRATION = 0.05
 """ECE above its floor from which on a confidence is not to be believed."""
 MIN_EXAMPLES = 20
@@ -85,7 +94,7 @@ class Case:
 def cases(summary: pd.DataFrame, records: Iterable[Record]) -> list[Case]:
     """The cases of each evaluation set, in their order; `records` hold at least those of the summary.
 
-    Models are matched by their settings. The demonstrations at evaluation tell teachers apart, but not students, who
+    Models are matched by their settings. The demonstrations at evaluation distinguish teachers, but not students, who
     see none.
     """
     from_path = {str(record.path): record for record in records}
@@ -358,12 +367,16 @@ RULES_NOTE = (
 
 @dataclass(frozen=True)
 class Advice:
-    """The recommendation for one case (method None: there is none), and the findings that it rests on."""
+    """The recommendation for one case (method None: there is none), and the findings that it rests on.
+
+    `short` is the recommendation in one sentence of at most 30 words.
+    """
 
     title: str
     method: str | None
     verdict: str
     findings: tuple[Finding, ...]
+    short: str = ""
 
 
 def advice(summary: pd.DataFrame, records: Sequence[Record], kept: str = "") -> list[Advice]:
@@ -395,7 +408,29 @@ def _advise(case: Case, kept: str) -> Advice:
         found.append(Finding(f"{text}. Used, for training (or as demonstrations) + dev: {used}."))
     else:
         found.append(Finding(f"{text}; dev labels, which choose the learning rate, come on top (at most N/2)."))
-    return Advice(case.title, method, verdict, tuple(found))
+    return Advice(case.title, method, verdict, tuple(found), _short(case, method, kept))
+
+
+def _short(case: Case, method: str | None, kept: str) -> str:
+    """The method, and what was measured of it; p and the difference are those of the table of results."""
+    text = f"{f'Kept: {kept}' if kept else _head(method)} on {case.title}"
+    row = next((row for row in case.students if row.method == method), None)
+    facts = [] if row is None else [f"{row.accuracy:.1f}% right without demonstrations"]
+    facts += [] if case.start is None else [f"base model {case.start.accuracy:.1f}%"]
+    facts += [] if case.teacher is None else [f"teacher, with demonstrations, {case.teacher.accuracy:.1f}%"]
+    if row is not None and not math.isnan(row.p_value):
+        facts.append(f"{row.difference:+.1f} points from tok, p {p_text(row.p_value)}")
+    return f"{text}: {'; '.join(facts)}." if facts else f"{text}."
+
+
+def short_verdict(given: Sequence[Advice]) -> str:
+    """All recommendations in one sentence of at most 30 words, or the only one."""
+    if len(given) < 2:
+        return "".join(one.short for one in given)
+    counts = Counter(one.method for one in given)
+    names = sorted((name for name in counts if name), key=lambda name: -counts[name])
+    parts = [f"{name} in {counts[name]}" for name in names] + ([f"none in {counts[None]}"] if counts[None] else [])
+    return f"Of {len(given)} cases, reasonable: {', '.join(parts)}; each with its evidence under Advice."
 
 
 def _verdict(case: Case) -> tuple[str | None, str]:

@@ -1,7 +1,7 @@
 """Similarities and overlaps as the frames that figures take: one comparison or pair of models under one name.
 
 A similarity is shown of the hyper-parameters that dev loss chose, as records are; an overlap of all, since both runs of
-a pair share theirs. Controls stand beside: the untrained student, the teacher with other demonstrations, other runs.
+a pair share theirs. Controls are beside: the untrained student, the teacher with other demonstrations, other runs.
 """
 
 from collections.abc import Iterable, Sequence
@@ -68,7 +68,7 @@ def _candidates(compared_runs: Sequence[TrainConfig], runs: Sequence[TrainedRun]
 
 
 def _fields(run: TrainConfig | None) -> dict[str, Any]:
-    """The fields that can tell the models of a method apart: not N, the run or the hyper-parameters."""
+    """The fields that distinguish the models of a method: not N, the run or the hyper-parameters."""
     dropped = {*OF_N, *HYPERPARAMETERS, "run_idx", "model_id", "dataset", "training_method"}
     return {name: value for name, value in run.relevant_fields().items() if name not in dropped} if run else {}
 

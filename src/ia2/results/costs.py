@@ -1,4 +1,4 @@
-"""What each stage took, added up from what the store says of itself, so that a resumed run shows the same."""
+"""Costs of each stage, added up from what the store says of itself, so that a resumed run shows the same."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from ia2.store.measurements import Examined, Problem, finished
 
 @dataclass(frozen=True)
 class StageCost:
-    """What a stage took; `num_bytes` is what it wrote, None where it was not counted."""
+    """The cost of a stage; `num_bytes` is what it wrote, None where it was not counted."""
 
     name: str
     seconds: float
@@ -30,7 +30,7 @@ def stage_costs(
 ) -> tuple[StageCost, ...]:
     """Seconds and bytes of collecting, training by method, and evaluating, of these records and runs.
 
-    Of collecting all that stands below `root`, or where `filtered` what was collected on the splits of these runs.
+    Of collecting all that is below `root`, or where `filtered` what was collected on the splits of these runs.
     """
     folders = [run.folder for run in runs if run.folder is not None]
     targets = examine_targets(root).found

@@ -58,7 +58,7 @@ OF_A_VARIANT = frozenset[str]().union(*(row.fields for row in VARIANTS.values())
 IN_A_COLUMN = {"kind", "method", "dataset", "training_method", "eval_dataset", *HYPERPARAMETERS}
 SAID_TWICE = {"train_num_train_examples", "train_model_id"}
 OF_N = {"num_train_examples", "num_labelled_samples"}
-"""Settings along a line of points, which do not tell lines apart."""
+"""Settings along a line of points, which do not distinguish lines."""
 
 
 def tidy(records: Sequence[Record], train_seconds: Mapping[str, float]) -> pd.DataFrame:
@@ -116,7 +116,7 @@ def _fields(record: Record, train_seconds: Mapping[str, float]) -> dict[str, Any
 
 
 def aggregate(selection: Selection) -> pd.DataFrame:
-    """One row per model and metric: mean, sd (ddof 1, NaN for one run), n, and what tells the model from others.
+    """One row per model and metric: mean, sd (ddof 1, NaN for one run), n, and what distinguishes the model.
 
     `metric` is named without its condition, `with_icl` is that. `model` numbers the configurations in one condition;
     `trained_dataset` is what demonstrations come from where nothing was trained; `control` names a control. `values`,
@@ -212,7 +212,7 @@ def summarise(selection: Selection) -> pd.DataFrame:
 
     accuracy and anywhere are mean percents over n runs (accuracy_sd: ddof 1, NaN for one run; accuracy_sd_published:
     ddof 0); ece, ece_floor, nll and parse_rate are means in their natural units, of whole labels for a closed set of
-    them. `title` names the pair of datasets, `name` tells a model from the others of its title. low to high is the 95%
+    them. `title` names the pair of datasets, `name` distinguishes models of one title. low to high is the 95%
     interval of accuracy; difference is the points ahead of `tok`, which used tok_labels, with difference_low,
     difference_high and p_value (results/compare.py). A control is compared with nothing. Rows are in the order of the
     methods' table, in-distribution before out-of-distribution.
@@ -337,8 +337,8 @@ def points(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
 
     mean, n and values are over runs; low to high is the 95% interval, over runs and examples or over runs as `over`
     says. Models of one method that differ in another setting than N and the hyper-parameters are lines of their own:
-    `details` tell them apart and `variation` counts them from 0. majority is the majority-class accuracy, floor the ECE
-    of a calibrated model, each where the metric has one.
+    `details` distinguish them and `variation` counts them from 0. majority is the majority-class accuracy, floor the
+    ECE of a calibrated model, each where the metric has one.
     """
     rows = scores[scores["metric"] == metric] if len(scores) else pd.DataFrame(columns=[*AGGREGATED, "method"])
     means = {

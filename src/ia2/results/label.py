@@ -1,7 +1,7 @@
 """Names and looks of models: label, colour, marker and order, and the settings in which models of one name differ.
 
 The colours are those of Okabe and Ito, chosen to be told apart without colour vision (its pale yellow is replaced by a
-brown that shows on white); markers differ as well, and bars stand above their names, so colour is never the only sign.
+brown that shows on white); markers differ as well, and bars are above their names, so colour is never the only sign.
 A variant has its colour and marker, an adapter its kind of line, of filling and of hatching, so that all 24 differ.
 The base model has two rows: without demonstrations it is where a student starts, with them it is the teacher. What is
 shown wrong demonstrations is a control, of a name and look of its own: it is no teacher, and compared with nothing.
@@ -27,7 +27,7 @@ ADAPTER_NAMES: dict[Adapter, str] = {
     "prompt": "Prompt tuning",
     "prefix": "Prefix tuning",
 }
-"""What an adapter is called where it stands alone."""
+"""Names of adapters on their own."""
 
 LineStyle = Literal["-", "--", ":", "-.", "none"]
 Fill = Literal["full", "none", "top", "left"]
@@ -35,7 +35,7 @@ Fill = Literal["full", "none", "top", "left"]
 
 @dataclass(frozen=True)
 class AdapterLook:
-    """What tells adapters apart in any colour: matplotlib's line style, marker's filling, and hatching of bars."""
+    """Signs of an adapter in any colour: matplotlib's line style, marker's filling, and hatching of bars."""
 
     line: LineStyle
     fill: Fill
@@ -52,7 +52,7 @@ ADAPTER_LOOKS: dict[Adapter, AdapterLook] = {
 
 @dataclass(frozen=True)
 class MethodStyle:
-    """How a method is named and drawn; `order` sorts methods in every table and plot."""
+    """Name and look of a method; `order` sorts methods in every table and plot."""
 
     label: str
     tick: str
@@ -129,7 +129,7 @@ def settings_of_runs(*runs: TrainConfig | None) -> dict[str, Any]:
 
 
 def full_name(label: str, details: str) -> str:
-    """The label, and in brackets what tells it from others of that label."""
+    """The label, and in brackets the details that distinguish it."""
     return f"{label} [{details}]" if details else label
 
 

@@ -1,4 +1,4 @@
-"""What each metric is called on an axis, which values it can take, and which plot it belongs to.
+"""Metrics: names on an axis, the values they can take, and the plots they belong to.
 
 A plot type has metrics in one mode or both: the standard one, and that of what `--uncertainty_analysis` adds. A type
 that is asked for by name is drawn with the metrics of the other mode where it has none in the one that is on.
@@ -69,7 +69,7 @@ OF_LABELS = {
 
 
 def has_labels(measured: Collection[str]) -> bool:
-    """Whether the metrics of a record, named with their pass, are of a closed set of labels."""
+    """True where the metrics of a record, named with their pass, are of a closed set of labels."""
     return any(name.endswith("_label_accuracy") for name in measured)
 
 

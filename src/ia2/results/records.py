@@ -27,7 +27,7 @@ PASSES = {False: "without_icl", True: "with_icl"}
 
 
 class Settings(BaseModel):
-    """What a record was evaluated with. Fields added later are kept, and become columns."""
+    """The settings of an evaluation. Fields added later are kept, and become columns."""
 
     model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
 
@@ -51,7 +51,7 @@ class Settings(BaseModel):
 
 
 class Training(BaseModel):
-    """What training a record's adapter came to."""
+    """The outcome of training a record's adapter."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -66,7 +66,7 @@ class Training(BaseModel):
 
 
 class Rereading(BaseModel):
-    """How the stored responses of a record were read again."""
+    """The second reading of a record's stored responses."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -154,12 +154,12 @@ class Record(Measurement):
 
     @property
     def shows_all(self) -> bool:
-        """Whether demonstrations are all N of the run's own, as with any greater number."""
+        """True where demonstrations are all N of the run's own, as with any greater number."""
         return self.settings.icl_pool == "train" and self.settings.icl_max_demos >= self.settings.num_train_examples
 
     @property
     def trained_dataset(self) -> str:
-        """What the model learned from: its training set, or for the base model where its demonstrations come from."""
+        """The training set of the model, or the source of the base model's demonstrations."""
         return self.settings.icl_source_dataset if self.run is None else self.run.dataset
 
     @property

@@ -1,4 +1,4 @@
-"""Which hyper-parameters are shown, and what their runs come to.
+"""Choice of the hyper-parameters that are shown.
 
 Per cell (every field of the configuration but the hyper-parameters and the run) the candidate of lowest mean dev loss
 over runs is chosen, once, and kept for every evaluation set; no evaluation score enters. Fields are compared, never
@@ -36,7 +36,7 @@ RULES: dict[HpSelection, str] = {
 
 @dataclass(frozen=True, order=True)
 class HyperParameters:
-    """The fields that are chosen and do not tell cells apart; the weight where the method has one."""
+    """The fields that are chosen and do not distinguish cells; the weight where the method has one."""
 
     lr: float
     ce_loss_weight: float | None = None
@@ -80,7 +80,7 @@ class Choice:
 
     @property
     def rule(self) -> str:
-        """How it was chosen, for captions."""
+        """The way it was chosen, for captions."""
         chosen = self.chosen.hyperparameters
         if len(self.candidates) == 1:
             return f"{chosen}, the only one trained"
@@ -91,7 +91,7 @@ class Choice:
         return f"{chosen}, of lowest mean {self.criterion} over {runs} run{'s' if runs > 1 else ''} among {tried}"
 
     def accepts(self, config: TrainConfig) -> bool:
-        """Whether `config` is of this cell and has the chosen hyper-parameters."""
+        """True where `config` is of this cell and has the chosen hyper-parameters."""
         return cell_of(config) == self.cell and hyperparameters_of(config) == self.chosen.hyperparameters
 
 
@@ -108,7 +108,7 @@ class Selection:
     train_seconds: Mapping[str, float] = field(default_factory=dict)
 
     def rule_of(self, record: Record) -> str | None:
-        """How this record's hyper-parameters were chosen; None for the base model, which has none."""
+        """The way this record's hyper-parameters were chosen; None for the base model, which has none."""
         choice = self.choice_of(record)
         return None if choice is None else choice.rule
 
@@ -130,7 +130,7 @@ def cell_of(config: TrainConfig) -> str:
 
 
 def hyperparameters_of(config: TrainConfig) -> HyperParameters:
-    """What is chosen of a configuration."""
+    """The chosen fields of a configuration."""
     return HyperParameters(config.lr, config.relevant_fields().get("ce_loss_weight"))
 
 
@@ -169,7 +169,7 @@ def _best_on(cell: str, eval_dataset: str, members: Sequence[Record]) -> Choice:
 
 
 def _by_hyperparameters(members: Sequence[Trial]) -> dict[HyperParameters, list[Trial]]:
-    """What was tried, in ascending order of the hyper-parameters."""
+    """The candidates, in ascending order of the hyper-parameters."""
     tried: dict[HyperParameters, list[Trial]] = {}
     for member in members:
         config = member.config if isinstance(member, TrainedRun) else member.run

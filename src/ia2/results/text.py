@@ -12,10 +12,8 @@ from ia2.results.frame import Row, rows_of
 
 MISSING = "–"
 MANY = 12
-"""Models above which a caption does not tell of each, since nobody reads a paragraph of numbers."""
-P_VALUES = (
-    "− tok: points ahead of tok (its labels); p: paired permutation test of that over runs and examples, uncorrected."
-)
+"""Models above which a caption does not name each, since nobody reads a paragraph of numbers."""
+P_VALUES = "− tok: points ahead of tok; p: paired permutation test of that over runs and examples, uncorrected."
 
 
 def number(value: float, form: str) -> str:
@@ -36,7 +34,7 @@ def p_value(row: Row) -> str:
 
 
 def without_teacher(rows: pd.DataFrame) -> str:
-    """What to say of summary rows among which there is no teacher, of a control perhaps; else nothing."""
+    """The remark on summary rows among which there is no teacher, of a control perhaps; else nothing."""
     if rows.empty or rows["is_teacher"].any():
         return ""
     return "The teacher (base model with demonstrations) was not measured" + (
@@ -60,7 +58,7 @@ def num_runs(rows: pd.DataFrame) -> str:
 
 
 def selection_rule(rows: pd.DataFrame) -> str:
-    """How the hyper-parameters of each trained model among a group's summary rows were chosen.
+    """The way in which the hyper-parameters of each trained model of a group were chosen.
 
     The number is the learning rate; a ce_loss_weight, as of `tna`, is beside it.
     """

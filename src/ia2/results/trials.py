@@ -1,4 +1,4 @@
-"""What was trained, and what was chosen of it: every hyper-parameter that was tried, evaluated or not."""
+"""Runs that were trained, and the choice among them: every hyper-parameter that was tried, evaluated or not."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ Key = tuple[str, HyperParameters]
 
 @dataclass(frozen=True)
 class Trial:
-    """The runs of one value of the hyper-parameters; `details` tell it from others of its method and dataset.
+    """The runs of one value of the hyper-parameters; `details` distinguish it within its method and dataset.
 
     `dev_loss` is the mean over the runs of what hyper-parameters are judged by, NaN where a run lacks it; `chosen` is
     whether its results are shown.
