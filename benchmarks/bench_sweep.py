@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ia2.config import SweepConfig
 from ia2.flows.sweep.grid import expand
-from ia2.flows.sweep.sweeping import sweep
+from ia2.flows.sweep.sweep import sweep
 
 METHODS = ("tok", "act", "a2t", "tna", "tokl")
 

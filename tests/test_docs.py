@@ -31,8 +31,8 @@ from ia2.flows.data import create_all, prepare_all
 from ia2.flows.evaluation import evaluate
 from ia2.flows.similarity import similarity
 from ia2.flows.subspace import subspace
-from ia2.flows.sweep.schedule import End
-from ia2.flows.sweep.sweeping import sweep
+from ia2.flows.sweep.plan import End
+from ia2.flows.sweep.sweep import sweep
 from ia2.flows.training import train
 from ia2.methods import METHODS
 from ia2.models.loading import ModelCache

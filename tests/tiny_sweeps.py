@@ -10,7 +10,8 @@ from tiny_runs import write_dataset
 from ia2 import store
 from ia2.config import SweepConfig
 from ia2.flows.sweep.grid import expand
-from ia2.flows.sweep.plan import Job, plan_of
+from ia2.flows.sweep.plan import Job
+from ia2.flows.sweep.plan import jobs_of as planned
 from ia2.flows.training import resolve
 
 ENDLESS: dict[str, Any] = {
@@ -48,10 +49,11 @@ def words(config: SweepConfig, *more: object) -> list[str]:
     return [*shlex.split(config.command("sweep"))[1:], "--root", str(config.root), *map(str, more)]
 
 
-def jobs_of(config: SweepConfig) -> tuple[Job, ...]:
+def jobs_of(config: SweepConfig) -> list[Job]:
     """What is left of it."""
     assert config.root is not None
-    return plan_of(config.root, [resolve(one) for one in expand(config)]).jobs
+    jobs, _ = planned(config.root, [resolve(one) for one in expand(config)])
+    return jobs
 
 
 def weights(root: Path) -> dict[str, bytes]:

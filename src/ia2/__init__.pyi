@@ -29,7 +29,7 @@ from .flows.prediction import predict_from as predict_from
 from .flows.reporting import write_report as write_report
 from .flows.similarity import similarity as similarity
 from .flows.subspace import subspace as subspace
-from .flows.sweep.sweeping import sweep as sweep
+from .flows.sweep.sweep import sweep as sweep
 from .flows.training import train as train
 from .models.loading import LanguageModel as LanguageModel
 from .models.loading import ModelCache as ModelCache

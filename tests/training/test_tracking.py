@@ -16,7 +16,7 @@ from tiny_runs import RUN_FILES, training
 from tiny_sweeps import grid
 
 from ia2.errors import UserError
-from ia2.flows.sweep.sweeping import sweep
+from ia2.flows.sweep.sweep import sweep
 from ia2.flows.training import train
 from ia2.models.loading import ModelCache
 from ia2.training import tracking

@@ -39,7 +39,7 @@ COMMANDS: dict[str, tuple[type[Config], str]] = {
     "prepare": (PrepareConfig, "ia2.flows.data:prepare_all"),
     "create": (CreateConfig, "ia2.flows.data:create_all"),
     "train": (TrainConfig, "ia2.flows.training:train"),
-    "sweep": (SweepConfig, "ia2.flows.sweep.sweeping:sweep"),
+    "sweep": (SweepConfig, "ia2.flows.sweep.sweep:sweep"),
     "evaluate": (EvaluateConfig, "ia2.flows.evaluation:evaluate"),
     "results": (ResultsConfig, "ia2.flows.results:gather"),
     "reparse": (ReparseConfig, "ia2.flows.reparsing:reparse"),

@@ -1,6 +1,8 @@
 """Sweeps on the tiny model: all runs, once, the same whoever does them; failures; resuming."""
 
 import os
+import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,11 @@ from ia2 import store
 from ia2.config import CreateConfig, SweepConfig, TrainConfig
 from ia2.errors import MachineError, UserError
 from ia2.flows.data import create_all
+from ia2.flows.processes import GROUP, start_local, visible
 from ia2.flows.sweep import work
-from ia2.flows.sweep.executors import Pool
 from ia2.flows.sweep.grid import expand
-from ia2.flows.sweep.plan import Job
-from ia2.flows.sweep.schedule import Outcome
-from ia2.flows.sweep.sweeping import GROUP, executor_of, sweep
+from ia2.flows.sweep.plan import Job, Outcome, Plan
+from ia2.flows.sweep.sweep import sweep
 from ia2.flows.training import train
 from ia2.models.loading import ModelCache
 
@@ -156,7 +157,7 @@ def test_one_failing_run_takes_only_what_needs_it_along(
     assert not list(tmp_path.rglob("failure.log"))
 
 
-def _kinds(jobs: tuple[Job, ...]) -> list[frozenset[str]]:
+def _kinds(jobs: list[Job]) -> list[frozenset[str]]:
     return [frozenset(map(str, job.kinds)) for job in jobs if job.kinds]
 
 
@@ -173,14 +174,15 @@ def test_targets_are_planned_once_with_all_that_is_needed(tmp_path: Path, tiny_m
 
 def test_gpus_are_counted_among_those_that_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    config = SweepConfig(training_methods=("tok",), gpus=(0, 1), max_parallel=3)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert executor_of(config) == Pool(3, ("0", "1"))
+    assert visible((0, 1)) == ["0", "1"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5, GPU-8f3a")
-    pool = executor_of(config.model_copy(update={"max_parallel": 1}))
-    assert pool == Pool(2, ("5", "GPU-8f3a")), "at least a worker for each"
+    assert visible((0, 1)) == ["5", "GPU-8f3a"]
     with pytest.raises(UserError, match="--gpus 2: this process sees 2 GPUs, counted from 0"):
-        executor_of(config.model_copy(update={"gpus": (1, 2)}))
+        visible((1, 2))
+    config = SweepConfig(training_methods=("tok",), gpus=(0, 1))
+    jobs = [Job(key, TrainConfig(training_method="tok")) for key in "abc"]
+    assert Plan(Path(), jobs, config).num_workers == 2, "at least a worker for each"
 
 
 @pytest.mark.parametrize(
@@ -202,9 +204,9 @@ def test_the_runs_of_a_sweep_are_a_group_for_wandb(
     """One sweep after another in the same process, as `ia2 run` has them; and a person's own group."""
     groups: list[str | None] = []
 
-    def noted(_root: Path, job: Job, _models: ModelCache) -> Outcome:
+    def noted(plan: Plan, jobs: Sequence[Job], _models: ModelCache) -> None:
         groups.append(os.environ.get(GROUP))
-        return Outcome(job.key, "done")
+        plan.report(Outcome(jobs[0].key, "done"))
 
     monkeypatch.setattr(work, "do", noted)
     monkeypatch.delenv(GROUP, raising=False)
@@ -216,17 +218,21 @@ def test_the_runs_of_a_sweep_are_a_group_for_wandb(
     sweep(config)
     assert groups[0] == groups[1] != groups[2] == groups[3]
     assert groups[4:] == ["mine", "mine"]
-    on_ray = executor_of(config.model_copy(update={"ray_address": "auto"}))
-    assert on_ray.environment == {GROUP: "mine"}  # type: ignore[attr-defined]
 
 
-def test_workers_are_set_up_for_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_are_set_up_for_their_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three workers on two GPUs: the third shares the first."""
+    started: list[dict[str, str]] = []
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    pool = Pool(3, ("5", "7"))
-    assert [pool.environment(index, 3)["CUDA_VISIBLE_DEVICES"] for index in range(3)] == ["5", "7", "5"]
-    assert pool.environment(0, 3)["OMP_NUM_THREADS"] == "2"
-    assert "CUDA_VISIBLE_DEVICES" not in Pool(3).environment(0, 3)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
+    monkeypatch.setattr(subprocess, "Popen", lambda _command, env, **_: started.append(env))
+    for gpus in ((0, 1), ()):
+        config = SweepConfig(training_methods=("tok",), gpus=gpus, max_parallel=3)
+        for slot in range(3):
+            start_local(config, 3, tmp_path / f"{slot}.0.jsonl")
+    assert [env["CUDA_VISIBLE_DEVICES"] for env in started] == ["5", "7", "5", "5,7", "5,7", "5,7"]
+    assert {env["OMP_NUM_THREADS"] for env in started} == {"2"}
 
 
 def test_splits_of_create_serve_a_sweep_that_asks_for_all_demonstrations(

@@ -1,90 +1,101 @@
 """Workers on this machine: what becomes of one that dies, and of what it prints."""
 
-import multiprocessing
 import os
-from dataclasses import replace
+import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tiny_sweeps import grid, jobs_of, weights
+from tiny_sweeps import grid, summaries, weights
 
-from ia2.config import TrainConfig
 from ia2.errors import MachineError
-from ia2.flows.sweep import workers
-from ia2.flows.sweep.executors import Pool
-from ia2.flows.sweep.schedule import Schedule
-from ia2.flows.sweep.workers import Printed
+from ia2.flows.sweep.sweep import sweep
+from ia2.flows.sweep.work import MOST_RESTARTS
+
+GOLD = {"training_methods": ("tok",), "label_types": ("ground_truth",), "include_sequential": False}
 
 
-def test_what_a_worker_prints_is_passed_on_line_by_line(capsys: pytest.CaptureFixture[str]) -> None:
-    reader, writer = multiprocessing.Pipe(duplex=False)
-    printed = Printed(reader)
-    printed.read()
-    assert printed.lines == []
-    os.write(writer.fileno(), b"a warn")
-    printed.read()
-    assert printed.lines == [], "half a line"
-    os.write(writer.fileno(), "ing\n\n  10%\r 100%\nlast of \u00e4".encode())
-    printed.read()
-    assert printed.lines == ["a warning", " 100%"]
-    assert capsys.readouterr().err == "a warning\n 100%\n"
-    writer.close()
-    printed.read(pass_on=False)
-    assert printed.lines[-1] == "last of \u00e4"
-    assert capsys.readouterr().err == ""
-    assert not printed.is_open
-    printed.close()
-
-
-class Deadly(TrainConfig):
-    """Ends the process that it is sent to, as the system does with one that takes too much memory."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os._exit, (7,)
+def plant(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, *lines: str) -> None:
+    """Let the processes that are started import a module of these lines."""
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.py").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    path = os.pathsep.join((str(folder), os.environ.get("PYTHONPATH", "")))
+    monkeypatch.setenv("PYTHONPATH", path)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("stack", [1, 2])
 def test_a_job_that_ends_its_worker_twice_has_failed_and_the_others_are_done(
-    tmp_path: Path, tiny_model_folder: Path
+    tmp_path: Path,
+    tiny_model_folder: Path,
+    stack: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    gold = {"training_methods": ("tok",), "label_types": ("ground_truth",), "include_sequential": False}
-    good, bad = jobs_of(grid(tmp_path, tiny_model_folder, **gold))
-    schedule = Schedule([replace(bad, config=Deadly(**dict(bad.config)), seconds=1.0), good])
-    told: list[str] = []
-    Pool(1).execute(tmp_path, schedule, lambda outcome: told.append(outcome.key))
-    assert sorted(told) == sorted([good.key, bad.key])
-    assert schedule.outcomes[good.key].status == "done"
-    assert schedule.outcomes[bad.key].reason == "its worker died 2 times (last exit code 7)"
+    """As the system ends one that takes too much memory: alone, and in the passes of another run."""
+    plant(
+        tmp_path / "planted",
+        monkeypatch,
+        "sitecustomize",
+        "import os, sys",
+        "from ia2.flows.sweep import work",
+        "def die(configs, *_, plain, **__):",
+        "    for config in configs if isinstance(configs, list) else [configs]:",
+        "        if config.run_idx == 1:",
+        "            print('the last words', flush=True)",
+        "            os._exit(7)",
+        "    return plain(configs, *_, **__)",
+        "from functools import partial",
+        "work.train = partial(die, plain=work.train)",
+        "work.train_together = partial(die, plain=work.train_together)",
+    )
+    config = grid(tmp_path, tiny_model_folder, **GOLD, max_parallel=2, stack=stack)
+    with pytest.raises(MachineError, match="1 of 2 jobs failed"):
+        sweep(config)
+    (summary,) = summaries(tmp_path)
+    assert [job["status"] for job in summary["jobs"]] == ["done", "failed"]
+    reason = "its worker died 2 times (last exit code 7)"
+    assert summary["jobs"][1]["reason"] == reason
     (log,) = tmp_path.rglob("failure.log")
-    assert log.read_text() == "its worker died 2 times (last exit code 7)\n"
-    assert str(log.parent.relative_to(tmp_path / "outputs")) == bad.key
-    assert not multiprocessing.active_children()
+    assert log.read_text() == f"the last words\n{reason}\n"
+    assert str(log.parent.relative_to(tmp_path / "outputs")) == summary["jobs"][1]["key"]
+    assert capfd.readouterr().err.count("the last words\n") == 2, "what a worker prints is passed on"
+    assert len(weights(tmp_path)) == 1
 
 
 def test_where_no_worker_can_start_that_is_said(
     tmp_path: Path, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As where the machine has no memory left for another process that imports torch."""
-    (tmp_path / "torch.py").write_text("raise ImportError('no room for torch')\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    schedule = Schedule(jobs_of(grid(tmp_path, tiny_model_folder)))
-    with pytest.raises(MachineError, match=r"a worker cannot start \(exit code 1\): ImportError: no room for torch"):
-        Pool(1).execute(tmp_path, schedule, lambda _outcome: None)
-    assert not multiprocessing.active_children()
+    """As where the machine has no memory left for another process that imports torch; each is started again."""
+    starts = tmp_path / "starts"
+    plant(
+        tmp_path / "planted",
+        monkeypatch,
+        "torch",
+        f"open({str(starts)!r}, 'a').write('x')",
+        "raise ImportError('no room for torch')",
+    )
+    config = grid(tmp_path, tiny_model_folder, run_timeout=100.0)
+    with pytest.raises(MachineError, match=r"no worker stays alive \(exit code 1\): ImportError: no room for torch"):
+        sweep(config)
+    assert starts.read_text() == "x" * (1 + MOST_RESTARTS)
     assert weights(tmp_path) == {}
+    assert not list((tmp_path / "outputs" / "sweeps").iterdir())
 
 
 def test_a_worker_that_is_killed_before_it_is_up_is_started_again(
     tmp_path: Path, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kills = tmp_path / "kills"
-    (tmp_path / "torch.py").write_text(
-        f"import os, signal\nopen({str(kills)!r}, 'a').write('x')\nos.kill(os.getpid(), signal.SIGKILL)\n"
+    starts = tmp_path / "starts"
+    plant(
+        tmp_path / "planted",
+        monkeypatch,
+        "sitecustomize",
+        "import os",
+        f"with open({str(starts)!r}, 'a') as stream:",
+        "    stream.write('x')",
+        f"if os.path.getsize({str(starts)!r}) <= {MOST_RESTARTS}:",
+        f"    os.kill(os.getpid(), {int(signal.SIGKILL)})",
     )
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(workers, "MOST_KILLED_STARTS", 4)
-    schedule = Schedule(jobs_of(grid(tmp_path, tiny_model_folder)))
-    with pytest.raises(MachineError, match=r"a worker cannot start \(exit code -9\)"):
-        Pool(1).execute(tmp_path, schedule, lambda _outcome: None)
-    assert kills.read_text() == 4 * "x"
+    sweep(grid(tmp_path, tiny_model_folder, **GOLD, run_indices=(0,), run_timeout=100.0))
+    assert starts.read_text() == "x" * (1 + MOST_RESTARTS)
+    assert len(weights(tmp_path)) == 1

@@ -1,154 +1,233 @@
-"""One job done, whoever does it: its outcome never takes others along, and what went wrong stands in its folder."""
+"""The work of a sweep, by one process or by workers of its own.
 
+`work` is the whole of it: claim, do, report, release, next. A job is claimed by the store's lock of the folder that it
+makes, for as long as a process is at it. So workers of one sweep, of another, and other commands do nothing twice, and
+the system releases the claim of a process that dies.
+
+Workers are the same command, started again (`serve`). They share a folder, the session, with the jobs and a journal and
+log of each. The sweep that started them reads the journals, passes on what they print, and starts another for each that
+dies, whose jobs are tried once more (`supervise`).
+"""
+
+import faulthandler
+import io
 import logging
+import os
+import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter
 
 from ia2 import store
 from ia2.commands.collect import collect
-from ia2.config import TrainConfig
-from ia2.errors import MachineError, UserError
-from ia2.flows.sweep.failures import leave_failure
-from ia2.flows.sweep.plan import Job, stands
-from ia2.flows.sweep.schedule import Outcome
+from ia2.config import SweepConfig, TrainConfig
+from ia2.errors import MachineError
+from ia2.flows.progress import leave_failure
+from ia2.flows.sweep.plan import End, Job, Outcome, Plan, is_finished, new_lines
 from ia2.flows.training import train, train_together
 from ia2.models.loading import ModelCache
 from ia2.models.placement import attempt
+from ia2.training.run_inputs import read_run_inputs
 
 log = logging.getLogger(__name__)
 
-
-def do(root: Path, job: Job, models: ModelCache) -> Outcome:
-    """Do a job and its mates; an exception becomes a failed outcome, and an assertion is raised as well. What another
-    sweep is at comes back as busy."""
-    started = time.perf_counter()
-    if job.mates:
-        return _do_together(root, (job, *job.mates), models)
-    with _logged() as lines:
-        try:
-            status = _do(root, job, models)
-        except AssertionError as error:  # a mistake of ours: whatever comes after may be wrong too
-            _failed(root, job, error, Words(lines, started, models))
-            raise
-        except Exception as error:  # whatever it is: the other runs go on
-            return _failed(root, job, error, Words(lines, started, models))
-    return Outcome(job.key, status, _since(started), num_loaded=models.num_loaded)
+PAUSE, AGAIN = 0.1, 0.5
+"""Seconds between two looks for news, and before a job that another process has locked is tried again."""
+MOST_TRIES, MOST_LOSSES, MOST_RESTARTS = 2, 10, 3
+"""A job has failed whose worker died so often at it, on this machine or on a cluster, where nodes are lost; a worker is
+given up that dies more often in a row without ending a job."""
+JOBS = TypeAdapter(list[Job])
 
 
-@dataclass(frozen=True)
-class Words:
-    """What was logged since when, and by whom."""
-
-    lines: list[str]
-    started: float
-    models: ModelCache
-
-
-def _failed(root: Path, job: Job, error: BaseException, words: Words) -> Outcome:
-    """The outcome of a job that failed; a run's folder is left the log and the traceback."""
-    reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    if not job.kinds:
-        log = "".join(f"{line}\n" for line in words.lines)
-        leave_failure(store.run_folder(root, job.config), log + "".join(traceback.format_exception(error)))
-    return Outcome(job.key, "failed", _since(words.started), reason, words.models.num_loaded)
+def work(plan: Plan, models: ModelCache, is_wanted: Callable[[], bool] = lambda: True) -> None:
+    """Do jobs until none is begun any more."""
+    while not plan.is_over and is_wanted():
+        if jobs := plan.next():
+            do(plan, jobs, models)
+        else:
+            time.sleep(PAUSE)
 
 
-def _do(root: Path, job: Job, models: ModelCache) -> Literal["done", "there", "busy"]:
-    """The job done once, whoever else is at the same work."""
-    if job.kinds:
-        collected = collect(root, job.config, job.kinds, models)
-        return "busy" if collected is None else "done" if collected else "there"
-    with store.try_lock(store.run_folder(root, job.config)) as ours:
-        if not ours:
-            return "busy"
-        if stands(root, job.config):
-            return "there"
-        _train(job.config, models)
-        return "done"
+def do(plan: Plan, jobs: Sequence[Job], models: ModelCache) -> None:
+    """Claim jobs and do those that nobody else has, in the same passes if possible, else each alone.
 
-
-def _train(config: TrainConfig, models: ModelCache) -> None:
-    """Train a run, whose first phase is a job of its own; where memory runs out, once more with half as many examples
-    in a pass."""
-    size = config.micro_batch_size or config.batch_size
-    if attempt(train, config, models, keep_first=True) is None:
-        if size == 1:
-            raise MachineError("out of memory with a single example in a pass")
-        log.warning("out of memory with %d examples in a pass; once more with %d", size, size // 2)
-        train(config.model_copy(update={"micro_batch_size": size // 2}), models, keep_first=True)
-
-
-def _do_together(root: Path, jobs: Sequence[Job], models: ModelCache) -> Outcome:
-    """Jobs done in the same passes; what stands, or another sweep is at, is left out.
-
-    Where the passes themselves fail, memory running out among the reasons, each is done alone.
+    An exception becomes a failed outcome and takes no other job along; an assertion, a mistake of ours, is raised too.
+    With --run_timeout a worker ends in the midst of jobs that take longer, and writes where it was beside its journal.
     """
-    started, outcomes = time.perf_counter(), dict[str, Outcome]()
-    with ExitStack() as claims, _logged() as lines:
-        left = []
-        for job in sorted(jobs, key=lambda job: job.key):  # all processes claim in one order
-            ours = claims.enter_context(store.try_lock(store.run_folder(root, job.config)))
-            if ours and not stands(root, job.config):
-                left.append(job)
-            else:
-                outcomes[job.key] = Outcome(job.key, "there" if ours else "busy", num_loaded=models.num_loaded)
-        words = Words(lines, started, models)
-        outcomes |= _trained_together(root, left, words)
-    first, *others = (outcomes.get(job.key) or do(root, replace(job, mates=()), models) for job in jobs)
-    return replace(first, others=tuple(others))
+    lines, started, mistakes, limit = io.StringIO(), time.perf_counter(), list[object](), plan.config.run_timeout
+    logger, handler = logging.getLogger("ia2"), logging.StreamHandler(lines)
+
+    def settle(job: Job, made: object, share: int = 1) -> None:
+        seconds, reason = round((time.perf_counter() - started) / share, 3), ""
+        if isinstance(made, Exception):
+            reason = f"{type(made).__name__}: {' '.join(str(made).split())}"
+            if not job.kinds:
+                text = lines.getvalue() + "".join(traceback.format_exception(made))
+                leave_failure(store.run_folder(plan.root, job.config), text)
+        status: End = "failed" if reason else "done" if made else "there"
+        plan.report(Outcome(job.key, status, seconds, reason, models.num_loaded))
+        mistakes.append(made)
+
+    with ExitStack() as claims:
+        logger.addHandler(handler)
+        claims.callback(logger.removeHandler, handler)
+        if limit is not None and plan.journal is not None:
+            trace = claims.enter_context(plan.journal.with_suffix(".trace").open("w"))
+            faulthandler.dump_traceback_later(limit * len(jobs), exit=True, file=trace)
+            claims.callback(faulthandler.cancel_dump_traceback_later)
+        claimed = _claimed(plan, jobs, models, claims)
+        left = [job for job, ours in claimed if ours is True]
+        together = dict(zip(left, _together([job.config for job in left], models), strict=False))
+        for job, ours in claimed:
+            arguments = (collect, plan.root, job.config, job.kinds) if job.kinds else (_train, job.config)
+            made = ours if ours is not True else together[job] if job in together else _tried(*arguments, models)
+            settle(job, made, len(together) or 1)
+            started = started if together else time.perf_counter()
+    for mistake in mistakes:
+        if isinstance(mistake, AssertionError):
+            raise mistake
 
 
-def _trained_together(root: Path, jobs: Sequence[Job], words: Words) -> dict[str, Outcome]:
-    """What became of each, or nothing where they have to be done alone."""
-    if not jobs:
-        return {}
+def _claimed(plan: Plan, jobs: Sequence[Job], models: ModelCache, claims: ExitStack) -> list[tuple[Job, object]]:
+    """Lock the folders that jobs make until `claims` is closed, and begin those that are ours to do: they have True.
+
+    A finished run has None, and a job that cannot be locked the error; one that a process has locked is postponed. All
+    processes lock in one order, and report before they release: who had a lock before us has done so.
+    """
+
+    def claim(job: Job) -> bool:
+        inputs = read_run_inputs(plan.root, job.config, models) if job.kinds else None
+        folder = store.run_folder(plan.root, job.config) if inputs is None else inputs.targets_folder
+        return claims.enter_context(store.try_lock(folder))
+
+    locked, claimed = [(job, _tried(claim, job)) for job in sorted(jobs, key=lambda job: job.key)], []
+    plan.read()
+    for job, ours in locked:
+        if ours is False:
+            plan.postponed[job.key] = time.time() + AGAIN
+        elif job.key not in plan.outcomes:
+            is_there = ours is True and not job.kinds and is_finished(plan.root, job.config)
+            claimed.append((job, None if is_there else ours))
+    if begun := [job.key for job, ours in claimed if ours is True]:
+        printed = os.fstat(2).st_size  # of a worker's log
+        plan.report({"begin": begun, "at": time.time(), "printed": printed})
+    return claimed
+
+
+def _tried(function: Callable[..., object], *args: object) -> object:
+    """The result of a function, or the exception that it raises, whatever that is: the other jobs go on."""
     try:
-        found = attempt(train_together, [job.config for job in jobs], words.models)
-    except AssertionError as error:  # a mistake of ours, which doing each alone would hide
-        for job in jobs:
-            _failed(root, job, error, words)
-        raise
-    except Exception as error:  # whatever it is: each is tried alone, and what fails then fails for itself
-        log.warning("%d runs cannot be trained in the same passes (%s); each alone", len(jobs), error)
-        return {}
-    if found is None:
-        log.warning("memory does not hold %d runs in the same passes; each alone", len(jobs))
-        return {}
-    seconds = _since(words.started) / len(jobs)
-    return {
-        job.key: _failed(root, job, one, words)
-        if isinstance(one, UserError)
-        else Outcome(job.key, "done", round(seconds, 3), num_loaded=words.models.num_loaded)
-        for job, one in zip(jobs, found, strict=True)
-    }
+        return function(*args)
+    except Exception as error:
+        return error
 
 
-def _since(started: float) -> float:
-    return round(time.perf_counter() - started, 3)
-
-
-@contextmanager
-def _logged() -> Iterator[list[str]]:
-    """The lines that are logged meanwhile."""
-    lines: list[str] = []
-    handler = _Listing(lines)
-    log = logging.getLogger("ia2")
-    log.addHandler(handler)
+def _together(configs: Sequence[TrainConfig], models: ModelCache) -> Sequence[Path | Exception]:
+    """The folder of each of several runs, or why it has none; nothing where they have to be trained each alone."""
+    if len(configs) < 2:
+        return []
     try:
-        yield lines
-    finally:
-        log.removeHandler(handler)
+        made = attempt(train_together, configs, models)
+    except AssertionError as error:  # which training each alone would hide
+        return [error] * len(configs)
+    except Exception as error:  # whatever it is: one that fails alone too then fails for itself
+        log.warning("%d runs cannot be trained in the same passes (%s); each alone", len(configs), error)
+        return []
+    if made is None:
+        log.warning("memory does not hold %d runs in the same passes; each alone", len(configs))
+    return made or []
 
 
-class _Listing(logging.Handler):
-    def __init__(self, lines: list[str]) -> None:
-        super().__init__()
-        self._lines = lines
+def _train(config: TrainConfig, models: ModelCache) -> Path:
+    """Train a run whose first phase is there; where memory runs out, once more with half as many examples in a pass."""
+    size = config.micro_batch_size or config.batch_size
+    if (folder := attempt(train, config, models, keep_first=True)) is not None:
+        return folder
+    if size == 1:
+        raise MachineError("out of memory with a single example in a pass")
+    log.warning("out of memory with %d examples in a pass; once more with %d", size, size // 2)
+    return train(config.model_copy(update={"micro_batch_size": size // 2}), models, keep_first=True)
 
-    def emit(self, record: logging.LogRecord) -> None:
-        self._lines.append(record.getMessage())
+
+# Workers
+
+
+def serve(config: SweepConfig, journal: Path, environment: dict[str, str] | None = None) -> None:
+    """Be the worker of a journal: work on the jobs of its session until none is begun any more or the sweep is gone."""
+    os.environ.update(environment or {})
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    logging.getLogger("ia2").setLevel(logging.INFO)  # for failure.log
+    folder, root = journal.parent, journal.parents[3]
+    if not (folder / "jobs.json").exists():
+        raise MachineError(f"{folder} is no session here: every node has to see the same --root")
+    plan = Plan(root, JOBS.validate_json((folder / "jobs.json").read_bytes()), config, journal=journal)
+    plan.report({"up": True})
+    work(plan, ModelCache(), partial(store.is_locked, folder.with_name(folder.name[1:].rsplit(".", 2)[0])))
+    plan.report({"lost": journal.stem})
+
+
+def supervise(plan: Plan, start: Callable[[Path], Any], claim: Path) -> None:
+    """Keep workers, which `start` makes for journals, at the jobs until none is begun any more.
+
+    They share a folder beside the path `claim`, which is locked meanwhile. MachineError where no worker stays alive.
+    """
+    folder, offsets = store.temporary_path(claim, "workers"), dict[Path, int]()
+    workers, deaths, new = dict[str, Any](), Counter[str](), [f"{slot}.0" for slot in range(plan.num_workers)]
+    with ExitStack() as ending:
+        ending.enter_context(store.file_lock(claim, keep=False))
+        ending.callback(store.remove, folder)
+        folder.mkdir()
+        (folder / "jobs.json").write_bytes(JOBS.dump_json(list(plan.jobs)))
+        plan.journal = folder / "main.jsonl"
+        ending.callback(setattr, plan, "journal", None)
+        while not plan.is_over or workers.keys() & plan.workers.keys():
+            for name in [] if plan.is_over else new:
+                (folder / f"{name}.log").touch()
+                workers[name] = start(folder / f"{name}.jsonl")
+                ending.callback(workers[name].wait)
+                ending.callback(workers[name].kill)
+            time.sleep(PAUSE)
+            ended, new = {name: end for name, one in workers.items() if (end := one.poll()) is not None}, []
+            plan.read()
+            for line in (line for file in sorted(folder.glob("*.log")) for line in new_lines(file, offsets)):
+                if text := line.rstrip("\n").rpartition("\r")[2].strip():
+                    print(text, file=sys.stderr, flush=True)
+            for name, end in ended.items():
+                del workers[name]
+                words = f"exit code {end}" if isinstance(end, int) else end
+                slot, _, number = name.partition(".")
+                deaths[slot] = 1 if plan.workers.get(name) else deaths[slot] + 1
+                if _bury(plan, name, words):
+                    deaths[slot] = 0
+                if deaths[slot] <= MOST_RESTARTS:
+                    new.append(f"{slot}.{int(number) + 1}")
+                elif not workers and not new and not plan.is_over:
+                    printed = (folder / f"{name}.log").read_text(errors="replace").strip() or "it printed nothing"
+                    raise MachineError(f"no worker stays alive ({words}): {printed.splitlines()[-1]}")
+
+
+def _bury(plan: Plan, name: str, end: str) -> bool:
+    """Release the jobs of a dead worker; True where one has failed, for it took too long or lost too many workers."""
+    assert plan.journal is not None
+    printed, trace = (plan.journal.with_name(f"{name}.{ending}") for ending in ("log", "trace"))
+    where, failed = trace.read_text() if trace.exists() else "", False
+    most = MOST_TRIES if plan.config.ray_address is None else MOST_LOSSES
+    for job in plan.jobs:
+        claim, tries = plan.running.get(job.key), plan.tries[job.key]
+        if claim is not None and claim.worker == name and claim.together == 1 and (where or tries >= most):
+            limit = f"it took longer than run_timeout={plan.config.run_timeout:g} s" if where else ""
+            reason, failed = limit or f"its worker died {tries} times (last {end})", True
+            if not job.kinds:
+                words = printed.read_bytes()[claim.printed :].decode(errors="replace")
+                leave_failure(store.run_folder(plan.root, job.config), f"{words}{where}{reason}\n")
+            plan.report(Outcome(job.key, "failed", round(time.time() - claim.since, 3), reason))
+    plan.report({"lost": name})
+    return failed

@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import time
 from io import StringIO
 from pathlib import Path
 
@@ -12,15 +13,16 @@ from rich.console import Console
 from terminal import Screen, Terminal
 from tiny_sweeps import ENDLESS, grid, jobs_of, weights, words
 
-from ia2.flows.sweep.schedule import Outcome, Schedule
-from ia2.flows.sweep.watching import View, duration, in_words, names
+from ia2.flows.progress import duration
+from ia2.flows.sweep.plan import Job, Outcome, Plan
+from ia2.flows.sweep.view import names, view
 
 ONE_OR_TWO = [1, pytest.param(2, marks=pytest.mark.slow)]
 
 
-def shown(view: View, width: int = 100) -> list[str]:
+def shown(plan: Plan, width: int = 100) -> list[str]:
     console = Console(file=StringIO(), width=width)
-    console.print(view())
+    console.print(view(plan, names(plan.jobs)))
     return [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
 
 
@@ -31,26 +33,33 @@ def write_history(root: Path, key: str, *entries: dict[str, object]) -> None:
     (folder / "history.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
 
 
+def begin(plan: Plan, worker: int = 0) -> list[Job]:
+    """The jobs that a worker takes next, as its journal says."""
+    jobs = plan.next()
+    assert plan.journal is not None
+    event = {"begin": [job.key for job in jobs], "at": time.time(), "printed": 0}
+    with plan.journal.with_name(f"{worker}.0.jsonl").open("a") as stream:
+        stream.write(f"{json.dumps(event)}\n")
+    plan.read()
+    return jobs
+
+
 def test_the_view_has_a_line_for_every_worker(tmp_path: Path, tiny_model_folder: Path) -> None:
     """2 sets of targets, then act and tok of two runs; worker by worker, as they begin and end."""
-    jobs = jobs_of(grid(tmp_path, tiny_model_folder, include_sequential=False, num_train_epochs=3))
-    schedule = Schedule(jobs, num_workers=2)
-    view = View(tmp_path, schedule)
-    assert shown(view)[0].endswith("0 of 4 runs done, 4 left")
-    assert shown(view)[1:] == ["waiting", "waiting"]
+    config = grid(tmp_path, tiny_model_folder, include_sequential=False, num_train_epochs=3, max_parallel=2)
+    plan = Plan(tmp_path, jobs_of(config), config, journal=tmp_path / "main.jsonl")
+    assert shown(plan)[0].endswith("0 of 4 runs done, 4 left")
+    assert shown(plan)[1:] == ["waiting", "waiting"]
 
-    targets, other = schedule.next(), schedule.next()
-    assert targets is not None
-    assert other is not None
-    assert [re.split(r"\s{2,}", line)[:2] for line in shown(view)[1:]] == [
+    (targets,), (other,) = begin(plan), begin(plan, 1)
+    assert [re.split(r"\s{2,}", line)[:2] for line in shown(plan)[1:]] == [
         [targets.key, "collecting"],
         [other.key, "collecting"],
     ]
-    schedule.settle(Outcome(targets.key, "done", seconds=100.0))
-    run = schedule.next()
-    assert run is not None
-    assert re.fullmatch(r"act made_up run_idx=\d +starting +0 s", shown(view)[1])
-    assert shown(view)[2].startswith(other.key), "it keeps its place"
+    plan.report(Outcome(targets.key, "done", seconds=100.0))
+    (run,) = begin(plan)
+    assert re.fullmatch(r"act made_up run_idx=\d +starting +0 s", shown(plan)[1])
+    assert shown(plan)[2].startswith(other.key), "it keeps its place"
     write_history(
         tmp_path,
         run.key,
@@ -58,23 +67,21 @@ def test_the_view_has_a_line_for_every_worker(tmp_path: Path, tiny_model_folder:
         {"phase": "act", "step": 1, "train_loss": 0.123456, "dev_loss": 2.5},
         {"phase": "act", "step": 2, "train_loss": 0.00123456},
     )
-    assert re.fullmatch(r"act made_up run_idx=\d +act 2/3 +train 0.001235  dev 2.5 +0 s", shown(view)[1])
+    assert re.fullmatch(r"act made_up run_idx=\d +act 2/3 +train 0.001235  dev 2.5 +0 s", shown(plan)[1])
 
-    schedule.settle(Outcome(run.key, "failed", seconds=3.0))
-    schedule.settle(Outcome(other.key, "done", seconds=100.0))
-    head = shown(view)[0]
+    plan.report(Outcome(run.key, "failed", seconds=3.0))
+    plan.report(Outcome(other.key, "done", seconds=100.0))
+    head = shown(plan)[0]
     assert "0 of 4 runs done, 1 failed, 3 left, about 2 min 30 s to go" in head, "300 s for two workers"
-    assert all(len(line) <= 60 for line in shown(view, width=60))
+    assert all(len(line) <= 60 for line in shown(plan, width=60))
 
 
 def test_runs_in_the_same_passes_have_a_line_each(tmp_path: Path, tiny_model_folder: Path) -> None:
     gold = {"training_methods": ("tok",), "label_types": ("ground_truth",), "include_sequential": False}
-    jobs = jobs_of(grid(tmp_path, tiny_model_folder, **gold, lrs=(1e-2, 1e-3, 1e-4), run_indices=(0,)))
-    schedule = Schedule(jobs, stack=2)
-    view = View(tmp_path, schedule)
-    chosen = schedule.next()
-    assert chosen is not None
-    assert [re.split(r"\s{2,}", line)[:2] for line in shown(view)[1:]] == [
+    config = grid(tmp_path, tiny_model_folder, **gold, lrs=(1e-2, 1e-3, 1e-4), run_indices=(0,), stack=2)
+    plan = Plan(tmp_path, jobs_of(config), config, journal=tmp_path / "main.jsonl")
+    begin(plan)
+    assert [re.split(r"\s{2,}", line)[:2] for line in shown(plan)[1:]] == [
         ["tok made_up lr=0.01", "starting"],
         ["tok made_up lr=0.001", "starting"],
     ]
@@ -97,12 +104,10 @@ def test_durations_in_words(seconds: float, words: str) -> None:
 
 
 def test_outcomes_in_words() -> None:
-    assert in_words(Outcome("a", "done", 1.23)) == "done in 1.2 s: a"
-    assert in_words(Outcome("a", "there", 0.01)) == "there: a"
-    assert in_words(Outcome("a", "failed", 0.06, "why")) == "failed in 0.1 s: a: why"
-    assert (
-        in_words(Outcome("a", "skipped", reason="it needs b, which failed")) == "skipped: a: it needs b, which failed"
-    )
+    assert str(Outcome("a", "done", 1.23)) == "done in 1.2 s: a"
+    assert str(Outcome("a", "there", 0.01)) == "there: a"
+    assert str(Outcome("a", "failed", 0.06, "why")) == "failed in 0.1 s: a: why"
+    assert str(Outcome("a", "skipped", reason="it needs b, which failed")) == "skipped: a: it needs b, which failed"
 
 
 @pytest.mark.parametrize("num_workers", ONE_OR_TWO)

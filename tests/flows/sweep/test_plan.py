@@ -1,0 +1,228 @@
+"""Which jobs come next, what a failure takes along, and what the workers of one sweep know of each other."""
+
+import time
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ia2.config import SweepConfig, TrainConfig
+from ia2.flows.sweep.plan import Job, Outcome, Plan
+from ia2.flows.sweep.work import AGAIN
+from ia2.flows.training import stack_key
+
+
+def job(key: str, method: str = "act", needs: tuple[str, ...] = (), seconds: float | None = None, **fields: Any) -> Job:
+    return Job(key, TrainConfig(training_method=method, **fields), needs=needs, seconds=seconds)
+
+
+def plan_of(*jobs: Job, journal: Path | None = None, **options: Any) -> Plan:
+    return Plan(Path(), jobs, SweepConfig(training_methods=("act",), **options), journal=journal)
+
+
+TARGETS = Job("targets", TrainConfig(training_method="act"), kinds=frozenset({"tokens"}))
+JOBS = (
+    job("short", needs=("targets",), seconds=1.0),
+    job("long", needs=("targets",), seconds=9.0),
+    job("second", "a2t", needs=("targets", "short"), seconds=5.0),
+    TARGETS,
+)
+
+
+def begin(plan: Plan) -> list[str]:
+    """The keys of the jobs that are next, begun."""
+    keys = [job.key for job in plan.next()]
+    plan.report({"begin": keys, "at": time.time(), "printed": 0})
+    return keys
+
+
+def done_in_order(plan: Plan) -> list[str]:
+    order = []
+    while keys := begin(plan):
+        order += keys
+        for key in keys:
+            plan.report(Outcome(key, "done"))
+    assert not plan.left
+    return order
+
+
+def test_targets_then_the_longest_then_second_phases() -> None:
+    assert done_in_order(plan_of(*JOBS)) == ["targets", "long", "short", "second"]
+    unknown = job("unknown", needs=("targets",))
+    assert done_in_order(plan_of(*JOBS, unknown)) == ["targets", "unknown", "long", "short", "second"]
+
+
+def test_sequential_first_begins_second_phases_as_soon_as_it_can() -> None:
+    jobs = [*(one for one in JOBS if one.key != "long"), job("other", needs=("targets",), seconds=0.5)]
+    assert done_in_order(plan_of(*jobs, sequential_first=True)) == ["targets", "short", "second", "other"]
+
+
+def test_what_needs_a_failed_job_is_skipped_and_the_rest_goes_on() -> None:
+    plan = plan_of(*JOBS, job("third", "a2t", needs=("second",)), max_failures=2)
+    told: list[str] = []
+    plan.watch = lambda outcome: told.append(outcome.key)
+    for key in ("targets", "long", "short"):
+        assert begin(plan) == [key]
+        plan.report(Outcome(key, "failed" if key == "short" else "done", reason="made up"))
+    assert not plan.left
+    assert told == ["targets", "long", "short", "second", "third"]
+    assert [(one.key, one.reason) for one in plan.outcomes.values() if one.status == "skipped"] == [
+        ("second", "it needs short, which failed"),
+        ("third", "it needs second, which was skipped"),
+    ]
+
+
+def test_what_another_sweep_did_is_as_good_as_done() -> None:
+    plan = plan_of(*JOBS)
+    for key in ("targets", "long"):
+        plan.report(Outcome(key, "there"))
+    assert done_in_order(plan) == ["short", "second"]
+
+
+def test_enough_failures_stop_new_jobs_but_not_running_ones() -> None:
+    plan = plan_of(*map(job, "abcd"), max_failures=1)
+    (first,), (second,) = begin(plan), begin(plan)
+    plan.report(Outcome(first, "failed"))
+    assert plan.next() == []
+    plan.report(Outcome(second, "done"))
+    assert plan.is_over
+    assert [job.key for job in plan.left] == ["c", "d"]
+
+
+def test_failures_of_data_files_count() -> None:
+    config = SweepConfig(training_methods=("act",), max_failures=1)
+    assert Plan(Path(), [job("a")], config, {"missing": Outcome("missing", "failed")}).next() == []
+
+
+def test_a_job_that_another_process_has_is_tried_again_later_and_after_the_others() -> None:
+    plan = plan_of(job("a", seconds=9.0), job("b"), job("c"))
+    plan.postponed["a"] = time.time() + AGAIN
+    assert begin(plan) == ["b"]
+    before = time.time()
+    plan.report(Outcome("c", "there"))
+    while not (keys := begin(plan)):
+        time.sleep(0.01)
+    assert keys == ["a"]
+    assert time.time() - before >= AGAIN - 0.1, "or workers without other work would ask for it without end"
+
+
+@given(st.integers(1, 12), st.integers(1, 4), st.randoms(use_true_random=False))
+def test_every_job_is_begun_once_after_what_it_needs(num_jobs: int, num_workers: int, random: Random) -> None:
+    jobs = [
+        job(str(index), needs=tuple(str(other) for other in range(index) if random.random() < 0.3))
+        for index in range(num_jobs)
+    ]
+    plan, running, begun = plan_of(*jobs), list[str](), list[str]()
+    while plan.left:
+        while len(running) < num_workers and (keys := begin(plan)):
+            assert all(plan.outcomes[need].status == "done" for need in jobs[int(keys[0])].needs)
+            running += keys
+            begun += keys
+        plan.report(Outcome(running.pop(random.randrange(len(running))), "done"))
+    assert sorted(begun, key=int) == [one.key for one in jobs]
+
+
+# Several processes
+
+
+def test_workers_know_what_the_others_begin_and_end(tmp_path: Path) -> None:
+    first, second, sweep = (plan_of(*JOBS, journal=tmp_path / f"{name}.jsonl") for name in ("0.0", "1.0", "main"))
+    assert begin(first) == ["targets"]
+    assert begin(second) == []
+    first.report(Outcome("targets", "done", 1.5, num_loaded=1))
+    assert (begin(second), begin(first)) == (["long"], ["short"])
+    sweep.read()
+    assert {key: claim.worker for key, claim in sweep.running.items()} == {"long": "1.0", "short": "0.0"}
+    assert sweep.outcomes == {"targets": Outcome("targets", "done", 1.5, num_loaded=1)}
+    sweep.report({"stop": True})
+    first.report(Outcome("short", "failed"))
+    assert first.next() == second.next() == []
+    assert second.outcomes["second"].status == "skipped"
+    assert first.is_over
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_job_that_lost_its_worker_waits_again(tmp_path: Path, number: int) -> None:
+    sweep, other = (plan_of(job("a"), journal=tmp_path / f"{name}.jsonl") for name in ("main", "1.0"))
+    for index in range(number):
+        dead = plan_of(job("a"), journal=tmp_path / f"0.{index}.jsonl")
+        assert begin(dead) == ["a"]
+        assert other.next() == []
+        sweep.report({"lost": f"0.{index}"})
+    assert other.next() == [job("a")]
+    assert other.tries["a"] == number
+
+
+def test_half_a_line_is_read_when_it_is_whole(tmp_path: Path) -> None:
+    plan = plan_of(job("a"), journal=tmp_path / "main.jsonl")
+    with (tmp_path / "0.0.jsonl").open("w") as stream:
+        for part in ('{"begin": ["a"], "at":', ' 1, "printed": 0}\n{"e', 'nd": {"key": "a", "status": "done"}}\n'):
+            stream.write(part)
+            stream.flush()
+            plan.read()
+    assert plan.tries == {"a": 1}
+    assert not plan.left
+
+
+# Runs in the same passes
+
+
+def test_a_job_takes_those_with_it_that_are_ready_and_alike() -> None:
+    jobs = [job("a"), job("b", lr=1.0), job("c", "tok"), job("d", needs=("c",)), job("e", run_idx=1), job("f", lr=2.0)]
+    plan = plan_of(*jobs, stack=3)
+    assert [begin(plan) for _ in range(4)] == [["a", "b", "e"], ["c"], ["f"], []]
+    plan.report(Outcome("c", "done"))
+    assert begin(plan) == ["d"]
+
+
+def test_workers_share_what_could_go_together() -> None:
+    jobs = [job(str(lr), lr=float(lr)) for lr in range(1, 7)]
+    numbers = {number: len(plan_of(*jobs, stack=8, max_parallel=number).next()) for number in (1, 2, 4, 9)}
+    assert numbers == {1: 6, 2: 3, 4: 2, 9: 1}
+    assert len(plan_of(*jobs).next()) == 1
+
+
+def test_runs_that_lost_their_worker_together_are_tried_each_alone(tmp_path: Path) -> None:
+    """Or one that ends any worker would take the others along again."""
+    jobs = [job(name, lr=float(place + 1)) for place, name in enumerate("abcd")]
+    sweep, dead, other = (
+        plan_of(*jobs, stack=3, journal=tmp_path / f"{name}.jsonl") for name in ("main", "0.0", "1.0")
+    )
+    assert begin(dead) == ["a", "b", "c"]
+    sweep.report({"lost": "0.0"})
+    assert [begin(other) for _ in range(4)] == [["a"], ["b"], ["c"], ["d"]]
+
+
+@pytest.mark.parametrize(
+    ("method", "changes", "together"),
+    [
+        ("act", {"lr": 0.5, "run_idx": 3, "lora_r": 2, "lora_alpha": 16}, True),
+        ("tna", {"ce_loss_weight": 0.5}, True),
+        ("tna", {"ce_loss_weight": 0.0}, True),  # whose gradient of the other loss is zero
+        ("tna", {"ce_loss_weight": 1.0}, True),
+        ("act", {"ce_loss_weight": 0.0}, True),  # which means nothing to act
+        ("act", {"dataset": "sst2"}, False),
+        ("act", {"num_train_examples": 8}, False),
+        ("act", {"lora_type": "qko"}, False),
+        ("act", {"model_id": "other"}, False),
+        ("act", {"batch_size": 2}, False),
+        ("act", {"stop": "eos"}, False),
+        ("act", {"layers": "::2"}, False),
+        ("act", {"micro_batch_size": 1}, False),
+    ],
+)
+def test_runs_go_together_that_differ_in_what_an_adapter_may(
+    method: str, changes: dict[str, Any], together: bool
+) -> None:
+    keys = [stack_key(TrainConfig(training_method=method, **given)) for given in ({}, changes)]
+    assert None not in keys
+    assert (keys[0] == keys[1]) == together
+
+
+@pytest.mark.parametrize("method", ["ia3-act", "prompt-act", "prefix-act"])
+def test_other_adapters_are_trained_alone(method: str) -> None:
+    assert stack_key(TrainConfig(training_method=method)) is None
+    assert stack_key(TrainConfig(training_method="act", continue_training="same")) is None
