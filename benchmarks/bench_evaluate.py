@@ -28,7 +28,6 @@ from ia2.evaluation.calibration import FirstTokenScores
 from ia2.evaluation.scoring import ScoreRecorder
 from ia2.models.generation import GenerationConfig, generate
 from ia2.models.hooked_model import HookedModel
-from ia2.models.packing import PrefixGroup
 
 ONE_BATCH = 10**9
 """A token budget that every prompt fits into."""
@@ -138,9 +137,9 @@ def _memory_shared(bench: Bench, hooked: HookedModel, prompts: Sequence[Ids]) ->
     return f"peak above the weights of one batch of {len(prompts)} prompts: {told} ({shared / whole:.2f}, bar 0.25)"
 
 
-def _one_group(prompts: Sequence[Ids]) -> list[PrefixGroup]:
+def _one_group(prompts: Sequence[Ids]) -> list[tuple[int, list[int]]]:
     """In place of `prefix_groups`: nothing is shared."""
-    return [PrefixGroup(tuple(range(len(prompts))), 0)]
+    return [(0, list(range(len(prompts))))]
 
 
 ON_CPU = (EvaluateRow("evaluate", 6, length=10, num_queries=200, plain_queries=100),)

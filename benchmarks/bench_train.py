@@ -149,7 +149,7 @@ def _ours(row: TrainRow, bench: Bench, queries: Sequence[Ids], targets: Targets)
     course = Course(bench.device, row.num_steps)
     with trainable_adapters(bench.ours, [peft_config(bench.ours, config)], [SEED]) as adapters:
         (phase,) = VARIANTS[row.loss].phases
-        (run,) = train([TrainingRun(config, phase, *datasets, adapters.parameters(0), note=course.see)], adapters)
+        (run,) = train([TrainingRun(config, phase, *datasets, adapters.parameters[0], note=course.see)], adapters)
         run.finish()
     return course
 

@@ -140,7 +140,7 @@ def three_steps(model: torch.nn.Module, queries: list[Ids], targets: Targets) ->
     lessons, history = from_targets(queries, targets), list[History]()
     with trainable_adapters(model, [peft_config(model, config)], [0]) as adapters:
         datasets = lessons.part(0, 4), lessons.part(4, 6)
-        (run,) = train([TrainingRun(config, ACT, *datasets, adapters.parameters(0), note=history.append)], adapters)
+        (run,) = train([TrainingRun(config, ACT, *datasets, adapters.parameters[0], note=history.append)], adapters)
         if run.error is not None:
             raise run.error
     noted = ("train_loss", "dev_loss", "gradient_norm", "weight_norm")

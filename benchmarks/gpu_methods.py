@@ -71,7 +71,7 @@ def take_steps(model: torch.nn.Module, name: str, queries: list[Ids], targets: T
             history: list[History] = []
             started = time.perf_counter()
             datasets = dataset.part(0, 4), dataset.part(4, 6)
-            run = TrainingRun(config, phase, *datasets, adapters.parameters(0), note=history.append)
+            run = TrainingRun(config, phase, *datasets, adapters.parameters[0], note=history.append)
             (ended,) = train([run], adapters)
             if ended.error is not None:
                 raise ended.error

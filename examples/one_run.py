@@ -60,7 +60,7 @@ def main(model_id: str, num_examples: int = 8, num_epochs: int = 20) -> dict[str
 
     config = TrainConfig(training_method="act", model_id=model_id, lr=1e-3, num_train_epochs=num_epochs)
     with trainable_adapters(lm.model, [peft_config(lm.model, config)], [config.run_idx]) as adapters:
-        run = TrainingRun(config, ACT, train_dataset, eval_dataset, adapters.parameters(0))
+        run = TrainingRun(config, ACT, train_dataset, eval_dataset, adapters.parameters[0])
         for ended in train([run], adapters):
             print(ended.finish())
         with TemporaryDirectory() as folder:

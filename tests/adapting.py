@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import get_args
 
 import torch
@@ -11,10 +12,19 @@ from transformers import PreTrainedModel
 
 from ia2.config import TrainConfig
 from ia2.methods import Adapter
-from ia2.models.adapters import new_adapter, peft_config, trainable_parameters
+from ia2.models.adapters import SingleAdapter, new_adapter, peft_config
 
 ADAPTERS: tuple[Adapter, ...] = get_args(Adapter)
 NUM_VIRTUAL_TOKENS = 5
+
+
+def trainable_parameters(adapted: PeftModel) -> dict[str, Tensor]:
+    """The live parameters of the adapter by their name in the model."""
+    return {name: parameter for name, parameter in adapted.named_parameters() if parameter.requires_grad}
+
+
+def save_adapter(adapted: PeftModel, folder: Path, model_id: str) -> None:
+    SingleAdapter(adapted).save(0, folder, model_id)
 
 
 def config_of(adapter: Adapter, letters: str = "qkvo") -> TrainConfig:

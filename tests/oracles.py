@@ -8,7 +8,7 @@ from peft import PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ia2.models.decoding_state import StepOutput
+from ia2.models.packing import StepOutput
 
 Model = PreTrainedModel | PeftModel
 

@@ -3,7 +3,7 @@
 import pytest
 
 from ia2.cli import SUBCOMMANDS, parse_arguments
-from ia2.config import Config, CreateConfig, EvaluateConfig, PrepareConfig
+from ia2.config import Config, EvaluateConfig, PrepareConfig
 from ia2.errors import UserError
 
 ALIASES = [(name, alias, field) for name, config in SUBCOMMANDS.items() for alias, field in config.aliases.items()]
@@ -42,12 +42,6 @@ def test_dashes_and_underscores_are_the_same(flag: str) -> None:
     assert parse_arguments(["evaluate", f"{flag}=sst2", "--icl_max_demos=5"]) == expected
 
 
-def test_the_documented_commands() -> None:
-    one = ["prepare", "--dataset", "gsm8k", "--num_train_samples", "2000", "--num_val_samples", "500"]
-    assert parse_arguments(one) == PrepareConfig(datasets=("gsm8k",), num_train_samples=2000, num_val_samples=500)
-    assert parse_arguments(["create", "--dataset", "sst2"]) == CreateConfig(datasets=("sst2",))
-
-
 def test_a_value_that_looks_like_an_alias_is_left_alone() -> None:
     assert parse_arguments(["prepare", "--datasets", "dataset"]) == PrepareConfig(datasets=("dataset",))
 
@@ -59,8 +53,6 @@ def test_a_value_that_looks_like_an_alias_is_left_alone() -> None:
         (["prepare", "--dataset", "a", "--datasets=b"], r"--dataset and --datasets are one flag; .* one --datasets"),
         (["evaluate", "--eval_dataset_name", "a", "--eval-dataset", "b"], r"--eval_dataset_name and --eval_dataset "),
         (["evaluate", "--eval_dataset_nam", "a"], r"no --eval_dataset_nam; did you mean --eval_dataset_name\?"),
-        (["evaluate", "--icl_source_dataset", "--eval_with_icl"], r"--icl_source_dataset needs a value"),
-        (["train", "--training_method", "act", "--datasets", "a"], r"no --datasets; did you mean --dataset\?"),
     ],
 )
 def test_mistakes_are_told_in_the_words_that_were_written(arguments: list[str], message: str) -> None:

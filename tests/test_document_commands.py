@@ -93,9 +93,9 @@ def test_what_a_document_says_to_type_works(document: str, empty_folder: Path, m
                 run_line(line)
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
-def test_every_command_of_a_document_can_be_read(document: str) -> None:
-    lines = [line for block in blocks_of(document) for line in block.commands if block.language == "sh"]
+def test_every_command_of_the_long_document_can_be_read() -> None:
+    """Those of the others are run above, without `slow`."""
+    lines = [line for block in blocks_of(LONG) for line in block.commands if block.language == "sh"]
     for line in lines:
         words = shlex.split(line, comments=True)
         assert words[0] != "ia2" or parse_arguments(words[1:])

@@ -12,6 +12,7 @@ import ia2
 
 PACKAGE = Path(ia2.__file__).parent
 ROOMS = (
+    "tasks",
     "prompts",
     "models",
     "training",

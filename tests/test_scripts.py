@@ -1,10 +1,8 @@
 """The published entry points: each is its subcommand, from the project's root and from inside scripts/."""
 
 import ast
-import json
 import os
 import runpy
-import shutil
 import subprocess
 import sys
 from importlib import import_module
@@ -47,7 +45,8 @@ def run(script: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[
 def test_a_script_is_its_subcommand(
     script: str, subcommand: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """In this process; the others start one, as a person does."""
+    """In this process; the others start one, as a person does. A worker that imports it does not begin again."""
+    assert runpy.run_path(str(SCRIPTS / script), run_name="__mp_main__")["__doc__"]
     monkeypatch.setattr(sys, "argv", [script, "--help"])
     with pytest.raises(SystemExit) as stop:
         runpy.run_path(str(SCRIPTS / script), run_name="__main__")
@@ -57,11 +56,6 @@ def test_a_script_is_its_subcommand(
 
 def test_every_file_is_tested() -> None:
     assert {file.name for file in SCRIPTS.glob("*.py")} == {*SUBCOMMAND_OF, *MODULES}
-
-
-@pytest.mark.parametrize("script", SUBCOMMAND_OF)
-def test_a_worker_that_imports_a_script_does_not_begin_again(script: str) -> None:
-    assert runpy.run_path(str(SCRIPTS / script), run_name="__mp_main__")["__doc__"]
 
 
 def test_a_script_may_start_workers(tmp_path: Path) -> None:
@@ -80,24 +74,6 @@ def test_a_module_gives_pieces_of_the_package(script: str) -> None:
     for name, module in pieces.items():
         assert module.startswith("ia2.")
         assert given[name] is getattr(import_module(module), name)
-
-
-@pytest.mark.parametrize("inside", [False, True])
-def test_the_root_is_the_folder_that_holds_scripts(tmp_path: Path, inside: bool) -> None:
-    shutil.copytree(SCRIPTS, tmp_path / "scripts")
-    where, folder = (tmp_path / "scripts", "") if inside else (tmp_path, "scripts/")
-    prepared = run(f"{folder}prepare_data.py", "--dataset", "capitals", "--num_train_samples", "20", cwd=where)
-    assert prepared.returncode == 0, prepared.stderr
-    created = run(
-        f"{folder}create_training_datasets.py", "--dataset", "capitals", "--num_train_examples", "4", cwd=where
-    )
-    assert created.returncode == 0, created.stderr
-    main = json.loads((tmp_path / "data" / "capitals" / "main.json").read_text(encoding="utf-8"))
-    assert len(main["train_examples"]) == 20
-    assert sorted(file.name for file in (tmp_path / "data" / "capitals" / "train").glob("*.json")) == [
-        f"4_{run_idx}.json" for run_idx in range(5)
-    ]
-    assert not (tmp_path / "scripts" / "data").exists()
 
 
 def test_a_mistake_is_one_line_and_exit_code_2(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from described import describe
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ia2 import store
@@ -182,13 +182,6 @@ def test_who_holds_a_lock_sweeps_once(tmp_path: Path) -> None:
     assert path.read_text() == "half"
 
 
-def test_names_that_are_too_long_for_a_temporary_file_are_cut(tmp_path: Path) -> None:
-    path = tmp_path / ("n" * 250 + ".json")
-    with store.file_lock(path):
-        store.write_json(path, 1)
-    assert store.read_json(path) == 1
-
-
 @pytest.mark.parametrize("content", [b"", b"{", b'{"a": 1', b"\xff\xfe", b"[1,]", 5000 * b"1", 100_000 * b"["])
 def test_a_malformed_file_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "value.json"
@@ -200,12 +193,6 @@ def test_a_malformed_file_is_named(tmp_path: Path, content: bytes) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"value\.json does not exist"):
         store.read_json(tmp_path / "value.json")
-
-
-@settings(suppress_health_check=[HealthCheck.too_slow])  # its first values take a second on a busy machine
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=5))
-def test_json_text_says_what_it_was_given(value: Any) -> None:  # noqa: ANN401
-    assert json.loads(store.json_text({"value": value})) == {"value": value}
 
 
 def test_json_is_written_for_people(tmp_path: Path) -> None:
@@ -223,19 +210,6 @@ def name(**fields: Any) -> str:
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        # the readme's examples
-        ({"training_method": "tok"}, "Qwen3-4B-Base_qkv_8_8_1_100_0.0001_0_icl_outputs"),
-        ({"training_method": "tokl", "tokl_top_k": 5}, "Qwen3-4B-Base_qkv_8_8_1_100_0.0001_0_icl_outputs_topk5"),
-        ({"training_method": "tokl"}, "Qwen3-4B-Base_qkv_8_8_1_100_0.0001_0_icl_outputs"),
-        ({"training_method": "act"}, "Qwen3-4B-Base_qkv_8_8_1_100_0.0001_0"),
-        ({"training_method": "tna"}, "Qwen3-4B-Base_qkv_8_8_1_100_0.0001_0_0.002"),
-        # method.md section 4
-        ({"training_method": "a2t", "label_type": "ground_truth"}, "Qwen3-4B-Base_qkv_8_8_1_100_0.0001_0_ground_truth"),
-        ({"training_method": "t2a"}, "Qwen3-4B-Base_qkv_8_8_1_100_0.0001_0_icl_outputs"),
-        ({"training_method": "ia3-act", "ia3_type": "qko"}, "Qwen3-4B-Base_ia3_qko_1_100_0.0001_0"),
-        ({"training_method": "ia3-tna"}, "Qwen3-4B-Base_ia3_qkv_1_100_0.0001_0_0.002"),
-        ({"training_method": "prompt-act"}, "Qwen3-4B-Base_prompt_20_1_100_0.0001_0"),
-        ({"training_method": "prefix-tok"}, "Qwen3-4B-Base_prefix_20_1_100_0.0001_0_icl_outputs"),
         # every part from its flag
         (
             {
@@ -452,16 +426,6 @@ def test_finished_runs_are_those_with_weights_and_both_descriptions(tmp_path: Pa
     lost = [f"tok/d/without_{file}" for file in ("adapter_config.json", "adapter_model.safetensors")]
     assert list(found) == ["act/d/whole", "tok/d/whole", *lost]
     assert [name for name, folder in found.items() if store.is_run(folder)] == ["act/d/whole", "tok/d/whole"]
-
-
-@pytest.mark.parametrize("name", ["a*", "a?", "a[b]"])
-def test_what_is_swept_before_a_name_is_made_is_of_that_name(tmp_path: Path, name: str) -> None:
-    own, other = tmp_path / f".{name}.1.tmp", tmp_path / ".ab.1.tmp"
-    for path in (own, other):
-        path.write_text("left")
-    with store.file_lock(tmp_path / name):
-        assert not own.exists()
-        assert other.exists()
 
 
 def test_splits_on_disk_are_those_of_that_dataset(tmp_path: Path) -> None:

@@ -34,5 +34,5 @@ from .flows.training import train as train
 from .models.loading import LanguageModel as LanguageModel
 from .models.loading import ModelCache as ModelCache
 from .models.loading import load_model as load_model
-from .models.model_files import model_folder as model_folder
+from .models.loading import model_folder as model_folder
 from .tasks import task as task

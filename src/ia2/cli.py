@@ -17,11 +17,12 @@ import re
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import tyro
+from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
-from ia2.config import CONTINUE_SAME, FLAGS, Config
+from ia2.config import CONTINUE_SAME, Config
 from ia2.errors import MachineError, UserError, did_you_mean
 from ia2.flows.commands import SUBCOMMANDS, run
 
@@ -131,6 +132,28 @@ def _run_to_its_end(config: Config) -> int:
 # Arguments
 
 
+FLAGS = ConstructorRegistry()
+
+
+@FLAGS.struct_rule
+def _flags_of(info: StructTypeInfo) -> StructConstructorSpec | None:
+    """A flag of each field of a config, with its other spellings; no second default where the text explains it."""
+    config = info.type
+    if not (isinstance(config, type) and issubclass(config, Config)):
+        return None
+    hints, flags = get_type_hints(config, include_extras=True), []
+    for name, field in config.model_fields.items():
+        text = field.description or ""
+        shown = tyro.conf.arg(
+            aliases=[f"--{alias}" for alias, meant in config.aliases.items() if meant == name],
+            help_behavior_hint="" if "(default:" in text else None,
+        )
+        default = tyro.MISSING if field.is_required() else field.get_default(call_default_factory=True)
+        annotated: Any = Annotated[hints[name], shown]
+        flags.append(StructFieldSpec(name, annotated, default, text))
+    return StructConstructorSpec(config, tuple(flags))
+
+
 def parse_arguments(arguments: list[str]) -> Config:
     """The config that the arguments describe; UserError in one line for a mistake, SystemExit after help or version."""
     if arguments == ["--version"]:
@@ -138,8 +161,7 @@ def parse_arguments(arguments: list[str]) -> Config:
 
         print(f"ia2 {version_of('ia2')}")
         raise SystemExit(0)
-    if not {"-h", "--help"} & set(arguments):
-        _check_flags(arguments)
+    words = arguments if {"-h", "--help"} & set(arguments) else _checked(arguments)
     subcommands: Any = functools.reduce(
         operator.or_, (Annotated[config, tyro.conf.subcommand(name)] for name, config in SUBCOMMANDS.items())
     )
@@ -153,7 +175,7 @@ def parse_arguments(arguments: list[str]) -> Config:
                     "IA2, ICL Activation Alignment: turn what a language model does in context into weights. "
                     "Start with `ia2 demo`; `ia2 --version` says which version this is."
                 ),
-                args=_canonical(arguments),
+                args=words,
                 use_underscores=True,
                 config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes, tyro.conf.OmitArgPrefixes),
             )
@@ -168,38 +190,26 @@ def parse_arguments(arguments: list[str]) -> Config:
     return parsed
 
 
-def _flag(word: str) -> str:
-    """The flag in `--flag` or `--flag=value`, with underscores."""
-    return word[2:].split("=", maxsplit=1)[0].replace("-", "_")
-
-
 OPTIONAL_VALUES = {"continue_training": CONTINUE_SAME}
 """Flags that need no value, and the value they have then."""
 
 
-def _canonical(arguments: Sequence[str]) -> list[str]:
-    """The arguments with every alias replaced by the name of its field, and values of flags that need none."""
-    config = SUBCOMMANDS.get(arguments[0], Config) if arguments else Config
-    words = []
-    for word, following in itertools.zip_longest(arguments, arguments[1:], fillvalue="--"):
-        flag = _flag(word) if word.startswith("--") else ""
-        words.append(f"--{config.aliases[flag]}{word[2 + len(flag) :]}" if flag in config.aliases else word)
-        if flag in OPTIONAL_VALUES and "=" not in word and following.startswith("--"):
-            words.append(OPTIONAL_VALUES[flag])
-    return words
+def _checked(arguments: Sequence[str]) -> list[str]:
+    """The arguments, with values of flags that need none.
 
-
-def _check_flags(arguments: Sequence[str]) -> None:
-    """Refuse what tyro would misread or explain at length: unknown flags, a flag twice, a list flag without values."""
+    Refused is what tyro would misread or explain at length: unknown flags, a flag twice, a list flag without values.
+    """
     if not arguments or arguments[0] not in SUBCOMMANDS:
         given = f"{arguments[0]!r}{did_you_mean(arguments[0], SUBCOMMANDS)}" if arguments else "none"
         raise UserError(f"which command? Given: {given}; valid: {', '.join(SUBCOMMANDS)}. `ia2 --help` explains them")
     config = SUBCOMMANDS[arguments[0]]
-    seen: dict[str, str] = {}
+    words, seen = list[str](), dict[str, str]()
     for word, following in itertools.zip_longest(arguments, arguments[1:], fillvalue="--"):
+        words.append(word)
         if not word.startswith("--"):
             continue
-        flag = _flag(word)
+        name, is_given, _ = word[2:].partition("=")
+        flag = name.replace("-", "_")
         field = config.aliases.get(flag, flag)
         if field not in config.model_fields:
             near = difflib.get_close_matches(flag, [*config.model_fields, *config.aliases], n=1)
@@ -209,9 +219,11 @@ def _check_flags(arguments: Sequence[str]) -> None:
             given = f"--{flag} is given twice" if seen[field] == flag else f"--{seen[field]} and --{flag} are one flag"
             raise UserError(f"{given}; a list takes all its values after one --{field}")
         seen[field] = flag
-        alone = following.startswith("--") and "=" not in word and flag not in OPTIONAL_VALUES
-        if alone and config.model_fields[field].annotation is not bool:
-            raise UserError(f"--{flag} needs a value")
+        if following.startswith("--") and not is_given and config.model_fields[field].annotation is not bool:
+            if flag not in OPTIONAL_VALUES:
+                raise UserError(f"--{flag} needs a value")
+            words.append(OPTIONAL_VALUES[flag])
+    return words
 
 
 if __name__ == "__main__":

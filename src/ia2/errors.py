@@ -26,14 +26,22 @@ class MachineError(Exception):
     """Something outside the program failed, such as a disk, a download or a device (exit code 1)."""
 
 
+OUT_OF_MEMORY = ("out of memory", "DefaultCPUAllocator", "Storage size calculation overflowed")
+"""torch's messages on a GPU, on a CPU, and for sizes beyond 64 bits; only a GPU has an error class of its own."""
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """True where memory was what an operation lacked."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, not imported for it
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in OUT_OF_MEMORY)
+
+
 @contextmanager
-def library_errors(
-    refusal: Callable[[str], str],
-    passes: Callable[[BaseException], bool] = lambda error: isinstance(error, MemoryError),
-) -> Iterator[None]:
+def library_errors(refusal: Callable[[str], str]) -> Iterator[None]:
     """Turn any exception of a library over its input into a UserError of one line, `refusal` of the reason.
 
-    Failures of ours, mistakes in our own code and those that `passes` accepts are raised unchanged.
+    Failures of ours, mistakes in our own code and a lack of memory are raised unchanged.
     """
     try:
         yield
@@ -41,7 +49,7 @@ def library_errors(
         raise
     except BaseException as error:
         panicked = type(error).__name__ == "PanicException"  # of a library in Rust; no Exception
-        if not (panicked or isinstance(error, Exception)) or passes(error):
+        if not (panicked or isinstance(error, Exception)) or ran_out_of_memory(error):
             raise
         *_, (frame, _) = walk_tb(error.__traceback__)
         is_ours = str(frame.f_globals.get("__name__")).partition(".")[0] == __package__

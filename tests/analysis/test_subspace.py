@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 import torch
+from adapting import save_adapter, trainable_parameters
 from described import describe
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -34,7 +35,7 @@ from ia2.analysis.subspace import (
 )
 from ia2.config import TrainConfig
 from ia2.errors import UserError
-from ia2.models.adapters import new_adapter, peft_config, save_adapter, trainable_parameters
+from ia2.models.adapters import new_adapter, peft_config
 from ia2.store.measurements import tell
 
 Floats = npt.NDArray[np.float64]

@@ -5,6 +5,7 @@ from random import Random
 
 import pytest
 import torch
+from adapting import save_adapter
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
 from sizes import shape_of
@@ -14,7 +15,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
-from ia2.models.adapters import new_adapter, save_adapter
+from ia2.models.adapters import new_adapter
 from ia2.models.generation import GenerationConfig
 from ia2.models.hooked_model import HookedModel
 from ia2.training.targets import collect, register

@@ -11,9 +11,9 @@ from tiny import PREFIXING, TokenizerKind, tiny_model, tiny_tokenizer
 from ia2.evaluation import scoring
 from ia2.evaluation.evaluation_set import EvaluationSet, EvaluationSpec, grade
 from ia2.evaluation.scoring import Answers, ScoreRecorder, answer, answer_table
-from ia2.models.decoding_state import StepOutput
 from ia2.models.hooked_model import HookedModel
 from ia2.models.loading import LanguageModel
+from ia2.models.packing import StepOutput
 from ia2.prompts.prompt import Prompt
 from ia2.tasks.base import Example, TaskSpec
 

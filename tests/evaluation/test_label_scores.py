@@ -14,8 +14,8 @@ from ia2.errors import UserError
 from ia2.evaluation.calibration import FirstTokenScores, Floats
 from ia2.evaluation.scoring import ScoreRecorder, score_labels, sequence_log_probabilities
 from ia2.methods import Adapter
-from ia2.models.decoding_state import StepOutput
 from ia2.models.hooked_model import HookedModel
+from ia2.models.packing import StepOutput
 from ia2.prompts.tokenization import Ids, PromptTokenizer
 
 LABELS: list[Ids] = [(40, 7), (40, 41, 7), (40,), (55, 3, 40, 41, 90), (40, 41, 7)]

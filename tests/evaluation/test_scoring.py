@@ -9,9 +9,9 @@ from oracles import full_forward
 from tiny import EOS, VOCABULARY, tiny_model, tiny_tokenizer
 
 from ia2.evaluation.scoring import ScoreRecorder
-from ia2.models.decoding_state import StepOutput
 from ia2.models.generation import GenerationConfig, Stopper, generate
 from ia2.models.hooked_model import HookedModel
+from ia2.models.packing import StepOutput
 
 
 def seen(step: int, rows: list[int], logits: torch.Tensor) -> StepOutput:

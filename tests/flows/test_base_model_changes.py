@@ -23,7 +23,7 @@ from ia2.errors import MachineError, UserError
 from ia2.flows.evaluation import evaluate
 from ia2.flows.similarity import similarity
 from ia2.flows.training import train
-from ia2.models.model_files import changed_parts, parts_of
+from ia2.models.loading import changed_parts, parts_of
 
 
 @pytest.fixture(autouse=True)

@@ -14,8 +14,8 @@ from tiny_runs import assert_whole, evaluation, training
 from ia2.flows import evaluation as flow
 from ia2.flows.evaluation import evaluate
 from ia2.flows.training import train
-from ia2.models.decoding_state import DecodingState
 from ia2.models.loading import ModelCache
+from ia2.models.packing import DecodingState
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_batches_and_order_change_nothing(
 
 @pytest.mark.slow
 def test_memory_that_runs_out_changes_nothing(here: Ten, together: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, ran_out = DecodingState._feed, list[int]()
+    run, ran_out = DecodingState.forward, list[int]()
 
     def limited(state: DecodingState, *arguments: Any, **named: Any) -> object:
         if len(state.rows) > 2:
@@ -76,7 +76,7 @@ def test_memory_that_runs_out_changes_nothing(here: Ten, together: Answers, monk
             raise torch.OutOfMemoryError("CUDA out of memory")
         return run(state, *arguments, **named)
 
-    monkeypatch.setattr(DecodingState, "_feed", limited)
+    monkeypatch.setattr(DecodingState, "forward", limited)
     assert_same_answers(rows_of(evaluate(here.config(), ModelCache())), together)
     assert ran_out
 

@@ -113,9 +113,8 @@ def logits_here(school: School, folder: Path) -> torch.Tensor:
     with saved_adapter(school.lm.model, folder) as student, torch.no_grad():
         hooked = HookedModel(student)
         batch = collate([TokenizedExample(UNSEEN[:1], (*UNSEEN[1:], 0))])
-        logits = hooked.outputs(batch.input_ids, batch.rows, batch.columns, activations=False, logits=True).logits
-    assert logits is not None
-    return logits
+        states, _ = hooked.outputs(batch.rows, batch.columns, activations=False, input_ids=batch.input_ids)
+        return hooked.logits(states)
 
 
 ELSEWHERE = """

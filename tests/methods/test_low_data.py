@@ -13,9 +13,9 @@ from torch import Tensor
 from ia2 import store
 from ia2.flows.training import resolve
 from ia2.methods import ACT, TOK
-from ia2.models.decoding_state import DecodingState, StepOutput
 from ia2.models.generation import GenerationConfig, generate
 from ia2.models.hooked_model import HookedModel
+from ia2.models.packing import DecodingState, StepOutput
 from ia2.prompts.splits import LowDataSplitSpec, draw_low_data_split
 from ia2.prompts.tokenization import Ids
 from ia2.tasks.base import Example
@@ -131,7 +131,9 @@ class Counter:
             self.prompts += inputs["input_ids"].numel()
             return run(hooked, **inputs)
 
-        def stepping(state: DecodingState, token: Tensor) -> StepOutput:
+        def stepping(state: DecodingState, token: Tensor | None = None) -> StepOutput:
+            if token is None:
+                return following(state)
             before, self.steps = self.prompts, self.steps + len(token)
             seen = following(state, token)
             self.prompts = before

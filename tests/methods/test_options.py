@@ -17,7 +17,7 @@ from ia2.errors import UserError
 from ia2.flows.evaluation import evaluate
 from ia2.flows.training import train
 from ia2.methods import METHODS
-from ia2.models.architecture import select_layers
+from ia2.models.hooked_model import select_layers
 from ia2.models.loading import ModelCache
 
 STEPS = {"num_train_epochs": 4}

@@ -10,6 +10,7 @@ from random import Random
 
 import pytest
 import torch
+from adapting import trainable_parameters
 from losses_of import example_losses
 from peft import PeftModel
 from plain_forward import Plain, plain_forward
@@ -20,7 +21,7 @@ from transformers import PreTrainedModel
 
 from ia2.config import TrainConfig
 from ia2.methods import METHODS, Loss, Method, Phase
-from ia2.models.adapters import new_adapter, peft_config, trainable_parameters
+from ia2.models.adapters import new_adapter, peft_config
 from ia2.models.hooked_model import HookedModel
 from ia2.prompts.tokenization import Ids, TokenizedExample
 from ia2.training.dataset import DistillationDataset, Matching

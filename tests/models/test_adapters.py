@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from adapting import ADAPTERS, config_of, random_adapter, snapshot
+from adapting import ADAPTERS, config_of, random_adapter, save_adapter, snapshot, trainable_parameters
 from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file, save_file
@@ -18,15 +18,7 @@ from ia2.config import TrainConfig
 from ia2.errors import UserError
 from ia2.methods import Adapter
 from ia2.models import adapters
-from ia2.models.adapters import (
-    new_adapter,
-    peft_config,
-    save_adapter,
-    saved_adapter,
-    saved_config,
-    target_modules,
-    trainable_parameters,
-)
+from ia2.models.adapters import new_adapter, peft_config, read_adapter, saved_adapter, target_modules
 from ia2.models.stacked_lora import trainable_adapters
 
 IDS = torch.arange(3, 23).view(2, 10)
@@ -147,10 +139,10 @@ def test_a_saved_adapter_can_be_trained_on(adapter: Adapter, tmp_path: Path) -> 
         assert sorted(map(tensor_key, snapshot(loaded).values())) == sorted(map(tensor_key, weights.values()))
         assert not loaded.training
     saved = load_file(tmp_path / "adapter_model.safetensors")
-    with trainable_adapters(model, [saved_config(model, tmp_path)], [tmp_path]) as adapters:
+    with trainable_adapters(model, [read_adapter(tmp_path)[0]], [tmp_path]) as adapters:
         adapters.save(0, tmp_path / "again", "base")
-        assert adapters.num_parameters(0) == sum(weight.numel() for weight in saved.values())
-        assert all(parameter.requires_grad for parameter in adapters.parameters(0))
+        assert adapters.num_parameters[0] == sum(weight.numel() for weight in saved.values())
+        assert all(parameter.requires_grad for parameter in adapters.parameters[0])
     assert bit_equal(load_file(tmp_path / "again" / "adapter_model.safetensors"), saved)
 
 

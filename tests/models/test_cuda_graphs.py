@@ -16,12 +16,13 @@ from decoded import (
     stop_at,
 )
 from tiny import SHAPES, tiny_model
+from torch import Tensor
 
 from ia2.models import generation
 from ia2.models.cuda_graphs import FEWEST_STEPS, ReplayedSteps
-from ia2.models.decoding_state import DecodingState
 from ia2.models.generation import GenerationConfig, generate
 from ia2.models.hooked_model import HookedModel, Model
+from ia2.models.packing import DecodingState, StepOutput
 
 
 class GpuModel(HookedModel):
@@ -35,7 +36,13 @@ class GpuModel(HookedModel):
 @pytest.fixture(autouse=True)
 def always_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoded, "HookedModel", GpuModel)
-    monkeypatch.setattr(DecodingState, "next", None)  # not a step is computed the ordinary way
+    following = DecodingState.next
+
+    def prefilled(state: DecodingState, token: Tensor | None = None) -> StepOutput:
+        assert token is None, "not a step is computed the ordinary way"
+        return following(state)
+
+    monkeypatch.setattr(DecodingState, "next", prefilled)
 
 
 @pytest.mark.parametrize("prompts", PROMPTS | PACKED)

@@ -12,7 +12,7 @@ from typing import Any
 import huggingface_hub
 import pytest
 import torch
-from adapting import random_adapter
+from adapting import random_adapter, save_adapter
 from safetensors.torch import load_file, save_file
 from tiny import save_tiny_model, tiny_model, tiny_tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Gemma3TextConfig, SiglipVisionConfig
@@ -21,7 +21,7 @@ from ia2.config import ModelConfig
 from ia2.errors import MachineError, UserError
 from ia2.methods import Adapter
 from ia2.models import loading
-from ia2.models.adapters import save_adapter, saved_adapter
+from ia2.models.adapters import saved_adapter
 from ia2.models.loading import load_model, load_tokenizer, parts_on_disk
 from ia2.prompts import tokenization
 from ia2.prompts.prompt import Prompt

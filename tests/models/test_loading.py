@@ -7,7 +7,7 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 import torch
-from adapting import ADAPTERS, random_adapter
+from adapting import ADAPTERS, random_adapter, trainable_parameters
 from oracles import assert_close
 from safetensors.torch import load_file, save_file
 from tiny import BOS, EOS, VOCABULARY, save_tiny_model, tiny_model, tiny_tokenizer
@@ -17,7 +17,6 @@ from ia2.config import ModelConfig
 from ia2.errors import UserError
 from ia2.methods import Adapter
 from ia2.models import loading
-from ia2.models.adapters import trainable_parameters
 from ia2.models.loading import LanguageModel, ModelCache, load_model, requested_device
 
 

@@ -8,15 +8,14 @@ import pytest
 import torch
 from oracles import Witness, assert_same, plain_greedy
 from tiny import tiny_model
+from transformers import DynamicCache
 
-from ia2.errors import MachineError
+from ia2.errors import MachineError, ran_out_of_memory
 from ia2.evaluation.scoring import sequence_log_probabilities
 from ia2.models import generation
-from ia2.models.decoding_state import DecodingState, PrefixCache
 from ia2.models.generation import GenerationConfig, generate
 from ia2.models.hooked_model import HookedModel
-from ia2.models.packing import BatchScheduler, Suffix, TokenBudget
-from ia2.models.placement import ran_out_of_memory
+from ia2.models.packing import DecodingState, Suffix, TokenBudget, batch_size, pack_rows, prefill_prefixes
 from ia2.prompts.tokenization import Ids
 from ia2.training.targets import collect
 
@@ -58,7 +57,7 @@ def memory(
     monkeypatch: pytest.MonkeyPatch, most: int, step: int = 0, error: Callable[[], BaseException] = ERRORS["gpu"]
 ) -> Iterator[tuple[HookedModel, Memory]]:
     """A reader whose memory holds `most` rows."""
-    limited, run = Memory(most, step, error), DecodingState._feed
+    limited, run = Memory(most, step, error), DecodingState.forward
 
     def seen(state: DecodingState, *arguments: object, **named: object) -> object:
         limited.run(state)
@@ -66,7 +65,7 @@ def memory(
 
     with monkeypatch.context() as patch:
         hooked = HookedModel(tiny_model("llama"))
-        patch.setattr(DecodingState, "_feed", seen)
+        patch.setattr(DecodingState, "forward", seen)
         yield hooked, limited
 
 
@@ -123,16 +122,16 @@ LONG = [made_up(length, beginning=beginning) for beginning in made_up(50, 40) fo
 def test_prefixes_that_do_not_fit_together_are_read_alone(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[int] = []
 
-    def limited(hooked: HookedModel, prefixes: Sequence[Ids]) -> PrefixCache:
+    def limited(hooked: HookedModel, prefixes: Sequence[Ids]) -> DynamicCache:
         tried.append(len(prefixes))
         if len(prefixes) > most:
             raise ERRORS["gpu"]()
-        return PrefixCache(hooked, prefixes)
+        return prefill_prefixes(hooked, prefixes)
 
     prompts = [prompt for (prompt,) in LONG]
     hooked = HookedModel(tiny_model("llama"))
     expected = generate(hooked, prompts, GenerationConfig(NUM_TOKENS, None))
-    monkeypatch.setattr(generation, "PrefixCache", limited)
+    monkeypatch.setattr(generation, "prefill_prefixes", limited)
     if most:
         assert generate(hooked, prompts, GenerationConfig(NUM_TOKENS, None)) == expected
     else:
@@ -143,13 +142,13 @@ def test_prefixes_that_do_not_fit_together_are_read_alone(most: int, monkeypatch
 
 def test_what_prompts_share_is_not_held_for_each() -> None:
     """64 prompts behind 200 shared tokens take the slots of few of them, also when they have grown."""
-    suffixes = [Suffix(row, ids, 0) for row, (ids,) in enumerate(made_up(9) for _ in range(64))]
-    queue = BatchScheduler(suffixes, [200], 3, TokenBudget(2048))
+    suffixes = [Suffix(row, ids, 0, 200) for row, (ids,) in enumerate(made_up(9) for _ in range(64))]
+    budget = TokenBudget(2048)
+    waiting = pack_rows(suffixes, 3, budget)
     hooked = HookedModel(tiny_model("llama"))
-    prefixes = PrefixCache(hooked, made_up(200))
-    batch = queue.next()
-    state = DecodingState(hooked, prefixes, batch)
-    seen = state.prefill(activations=False)
+    prefixes = prefill_prefixes(hooked, made_up(200))
+    state = DecodingState(hooked, prefixes, waiting[: batch_size(waiting, budget)])
+    seen = state.next()
     for _ in range(3):
         seen = state.next(seen.logits.argmax(-1))
     keys = state.cache.layers[0].keys

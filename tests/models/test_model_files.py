@@ -17,8 +17,15 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from ia2 import store
 from ia2.config import ModelConfig
 from ia2.errors import UserError
-from ia2.models.loading import LanguageModel, ModelCache, load_model, parts_on_disk
-from ia2.models.model_files import changed_parts, model_folder, parts_of
+from ia2.models.loading import (
+    LanguageModel,
+    ModelCache,
+    changed_parts,
+    load_model,
+    model_folder,
+    parts_of,
+    parts_on_disk,
+)
 from ia2.sources import digests, file_digests, forget_digests
 
 LARGE = 3 * 2**20

@@ -9,20 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import SHAPES, tiny_model
 from torch import nn
+from transformers import DynamicCache
 
 from ia2.models import generation, packing
-from ia2.models.decoding_state import PrefixCache
 from ia2.models.generation import GenerationConfig, generate
 from ia2.models.hooked_model import HookedModel
 from ia2.models.packing import (
-    BatchScheduler,
     PackedRow,
-    PrefixGroup,
     Suffix,
     TokenBudget,
     affordable,
+    batch_size,
     bytes_per_token,
     common_length,
+    halved,
+    pack_rows,
+    prefill_prefixes,
     prefix_groups,
 )
 from ia2.prompts.tokenization import Ids
@@ -35,24 +37,20 @@ LONG_A, LONG_B = tuple(range(10)), tuple(range(20, 30))
 def test_two_lists_of_demonstrations_and_a_stray_prompt() -> None:
     prompts = [(*LONG_A, 1), (*LONG_B, 1), (*LONG_A, 2), (*LONG_B, 2), (99, 98), (*LONG_A, 3), (*LONG_B, 3, 4)]
     prompts += [(*LONG_A, 4), (*LONG_B, 4)]
-    assert prefix_groups(prompts) == [
-        PrefixGroup((0, 2, 5, 7), 10),
-        PrefixGroup((1, 3, 6, 8), 10),
-        PrefixGroup((4,), 0),
-    ]
+    assert prefix_groups(prompts) == [(10, [0, 2, 5, 7]), (10, [1, 3, 6, 8]), (0, [4])]
 
 
 def test_equal_prompts_keep_a_token_each() -> None:
-    assert prefix_groups([LONG_A] * 4) == [PrefixGroup((0, 1, 2, 3), 9)]
+    assert prefix_groups([LONG_A] * 4) == [(9, [0, 1, 2, 3])]
 
 
 def test_a_short_common_cue_is_not_worth_a_pass() -> None:
-    assert prefix_groups([(1, 2, 3, token) for token in range(6)]) == [PrefixGroup(tuple(range(6)), 0)]
+    assert prefix_groups([(1, 2, 3, token) for token in range(6)]) == [(0, [*range(6)])]
 
 
 def test_teacher_prompts_in_orders_of_their_own_stay_together() -> None:
     prompts = [(7, *range(start, start + 12)) for start in range(0, 120, 12)]
-    assert prefix_groups(prompts) == [PrefixGroup(tuple(range(10)), 0)]
+    assert prefix_groups(prompts) == [(0, [*range(10)])]
 
 
 def test_common_length_leaves_each_a_token() -> None:
@@ -67,10 +65,10 @@ prompts_strategy = st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=24)
 @given(prompts_strategy)
 def test_every_prompt_once_and_the_prefix_is_shared(prompts: list[Ids]) -> None:
     groups = prefix_groups(prompts)
-    assert sorted(row for group in groups for row in group.rows) == list(range(len(prompts)))
-    for group in groups:
-        assert len({prompts[row][: group.length] for row in group.rows}) == 1
-        assert all(len(prompts[row]) > group.length for row in group.rows)
+    assert sorted(row for _, rows in groups for row in rows) == list(range(len(prompts)))
+    for length, rows in groups:
+        assert len({prompts[row][:length] for row in rows}) == 1
+        assert all(len(prompts[row]) > length for row in rows)
 
 
 @pytest.mark.parametrize(
@@ -82,11 +80,11 @@ def test_prefixes_are_read_together_as_far_as_the_budget_goes(
 ) -> None:
     read: list[list[int]] = []
 
-    def counted(hooked: HookedModel, prefixes: Sequence[Ids]) -> PrefixCache:
+    def counted(hooked: HookedModel, prefixes: Sequence[Ids]) -> DynamicCache:
         read.append(list(map(len, prefixes)))
-        return PrefixCache(hooked, prefixes)
+        return prefill_prefixes(hooked, prefixes)
 
-    monkeypatch.setattr(generation, "PrefixCache", counted)
+    monkeypatch.setattr(generation, "prefill_prefixes", counted)
     groups = [(*[first] * length, row) for first, length in enumerate((50, 100, 90, 40), 10) for row in range(3, 7)]
     generate(HookedModel(tiny_model("llama")), [*groups, (1, 2), (2, 2)], GenerationConfig(1, None, token_budget))
     assert read == together
@@ -97,67 +95,65 @@ def test_prefixes_are_read_together_as_far_as_the_budget_goes(
 ENOUGH = 10_000
 
 
-def queue(
+def packed(
     shared: Sequence[int], sizes: Sequence[Sequence[int]], num_new_tokens: int = 1, budget: int = ENOUGH
-) -> BatchScheduler:
-    """Suffixes of these sizes for each prefix, numbered in their order."""
+) -> list[PackedRow]:
+    """Packed rows of suffixes of these sizes for each prefix, numbered in their order."""
     owners = [(prefix, size) for prefix, of_one in enumerate(sizes) for size in of_one]
-    suffixes = [Suffix(row, (7,) * size, prefix) for row, (prefix, size) in enumerate(owners)]
-    return BatchScheduler(suffixes, list(shared), num_new_tokens, TokenBudget(budget))
+    suffixes = [Suffix(row, (7,) * size, prefix, shared[prefix]) for row, (prefix, size) in enumerate(owners)]
+    return pack_rows(suffixes, num_new_tokens, TokenBudget(budget))
 
 
-def batches(waiting: BatchScheduler) -> Iterator[list[PackedRow]]:
-    while waiting.waiting:
-        yield waiting.next()
+def batches(waiting: list[PackedRow], budget: int) -> Iterator[list[PackedRow]]:
+    while waiting:
+        size = batch_size(waiting, TokenBudget(budget))
+        yield waiting[:size]
+        waiting = waiting[size:]
 
 
 def rows(batch: Sequence[PackedRow]) -> list[list[int]]:
-    return [[suffix.row for suffix in packed] for packed in batch]
+    return [[suffix.row for suffix in one] for one in batch]
 
 
 def test_a_packed_row_takes_no_more_for_its_suffixes_than_for_its_prefix() -> None:
     # 10 + 8 + 7 + 7 + 5 + 5 + 1 + 1 tokens and one more each are 52 slots; dealt out to two packed rows, 27 and 25
     sizes = [10, 8, 7, 7, 5, 5, 1, 1]
-    assert rows(queue([52], [sizes]).next()) == [[*range(8)]]
-    assert rows(queue([51], [sizes]).next()) == rows(queue([27], [sizes]).next()) == [[0, 2, 4, 6], [1, 3, 5, 7]]
+    assert rows(packed([52], [sizes])) == [[*range(8)]]
+    assert rows(packed([51], [sizes])) == rows(packed([27], [sizes])) == [[0, 2, 4, 6], [1, 3, 5, 7]]
 
 
 def test_what_suffixes_will_grow_by_counts() -> None:
-    assert rows(queue([20], [[2, 2, 2, 2]], num_new_tokens=3).next()) == [[0, 1, 2, 3]]
-    assert rows(queue([20], [[2, 2, 2, 2]], num_new_tokens=4).next()) == [[0], [1], [2], [3]]
+    assert rows(packed([20], [[2, 2, 2, 2]], num_new_tokens=3)) == [[0, 1, 2, 3]]
+    assert rows(packed([20], [[2, 2, 2, 2]], num_new_tokens=4)) == [[0], [1], [2], [3]]
 
 
 def test_few_suffixes_have_rows_of_their_own() -> None:
-    assert rows(queue([90], [[2, 2, 2]]).next()) == [[0], [1], [2]]
-    assert rows(queue([26], [[10, 8, 7, 7, 5, 5, 1, 1]]).next()) == [[row] for row in range(8)]
+    assert rows(packed([90], [[2, 2, 2]])) == [[0], [1], [2]]
+    assert rows(packed([26], [[10, 8, 7, 7, 5, 5, 1, 1]])) == [[row] for row in range(8)]
 
 
 def test_what_shares_nothing_is_an_ordinary_row() -> None:
-    assert rows(queue([0], [[9, 5, 5, 1]]).next()) == [[0], [1], [2], [3]]
+    assert rows(packed([0], [[9, 5, 5, 1]])) == [[0], [1], [2], [3]]
 
 
 def test_suffixes_of_two_prefixes_never_share_a_packed_row() -> None:
-    assert rows(queue([30, 30], [[1] * 6, [1] * 5]).next()) == [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10]]
+    assert rows(packed([30, 30], [[1] * 6, [1] * 5])) == [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10]]
 
 
 def test_a_batch_keeps_within_the_budget_with_its_padding() -> None:
     # packed rows of 10 shared slots and 4, 5 and 4 of their own: two take 2 x 15, three would take 3 x 15
-    sizes = [[1] * 4, [2, 1, 1, 1], [1] * 4]
-    assert [rows(batch) for batch in batches(queue([10, 10, 10], sizes, budget=44))] == [
-        [[0, 1, 2, 3], [4, 5, 6, 7]],
-        [[8, 9, 10, 11]],
-    ]
-    assert len(queue([10, 10, 10], sizes, budget=45).next()) == 3
+    waiting = packed([10, 10, 10], [[1] * 4, [2, 1, 1, 1], [1] * 4])
+    assert batch_size(waiting, TokenBudget(44)) == 2
+    assert batch_size(waiting, TokenBudget(45)) == 3
 
 
 def test_half_of_the_packed_rows_or_half_of_one_that_memory_did_not_hold() -> None:
-    waiting = queue([40, 40], [[3] * 10, [3] * 10])
-    waiting.halve(waiting.next())
-    for expected in ([*range(10)], [0, 2, 4, 6, 8]):
-        batch = waiting.next()
-        assert rows(batch) == [expected]
-        waiting.halve(batch)
-    assert rows(waiting.next()) == [[0]]
+    two, budget = packed([40, 40], [[3] * 10, [3] * 10]), TokenBudget(ENOUGH)
+    budget = halved(budget, two)
+    assert budget.tokens == 40 + 30
+    assert batch_size(two, budget) == 1
+    assert halved(budget, two[:1]).tokens == 40 + 15
+    assert rows(packed([40], [[3] * 10], budget=40 + 15)) == [[0, 2, 4, 6, 8], [1, 3, 5, 7, 9]]
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -166,28 +162,31 @@ def test_every_prompt_is_read_once_and_within_bounds(seed: int) -> None:
     shared = [draw.choice([0, 10, 60, 200]) for _ in range(draw.randint(1, 4))]
     sizes = [[draw.randint(1, 20) for _ in range(draw.randint(1, 30))] for _ in shared]
     num_new_tokens, budget = draw.randint(0, 5), draw.choice([1, 50, 300, ENOUGH])
-    waiting = queue(shared, sizes, num_new_tokens, budget)
     seen: list[int] = []
-    for batch in batches(waiting):
-        fed = [sum(len(suffix.ids) for suffix in packed) for packed in batch]
-        padded = len(batch) * (max(fed) + max(shared[packed[0].prefix] for packed in batch))
-        assert padded <= budget or [len(packed) for packed in batch] == [1]
-        for packed, size in zip(batch, fed, strict=True):
-            assert {suffix.prefix for suffix in packed} == {packed[0].prefix}
-            assert len(packed) == 1 or size + len(packed) * num_new_tokens <= shared[packed[0].prefix]
-        seen += [row for packed in rows(batch) for row in packed]
+    for batch in batches(packed(shared, sizes, num_new_tokens, budget), budget):
+        fed = [sum(len(suffix.ids) for suffix in one) for one in batch]
+        padded = len(batch) * (max(fed) + max(shared[one[0].prefix] for one in batch))
+        assert padded <= budget or [len(one) for one in batch] == [1]
+        for one, size in zip(batch, fed, strict=True):
+            assert {suffix.prefix for suffix in one} == {one[0].prefix}
+            assert len(one) == 1 or size + len(one) * num_new_tokens <= shared[one[0].prefix]
+        seen += [row for one in rows(batch) for row in one]
     assert sorted(seen) == [*range(sum(map(len, sizes)))]
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_halved_batch_has_fewer_prompts_and_at_last_one(seed: int) -> None:
     draw = Random(seed)
-    waiting = queue([draw.choice([0, 30, 90])], [[draw.randint(1, 20) for _ in range(draw.randint(2, 40))]])
-    size = sum(map(len, waiting.waiting)) + 1
-    while (now := sum(map(len, batch := waiting.next()))) > 1:
-        assert now < size
-        size = now
-        waiting.halve(batch)
+    shared, sizes = draw.choice([0, 30, 90]), [draw.randint(1, 20) for _ in range(draw.randint(2, 40))]
+    budget, before = TokenBudget(ENOUGH), len(sizes) + 1
+    while True:
+        waiting = packed([shared], [sizes], budget=int(budget.tokens))
+        batch = waiting[: batch_size(waiting, budget)]
+        now = sum(map(len, batch))
+        assert now < before
+        if now == 1:
+            break
+        before, budget = now, halved(budget, batch)
 
 
 # The budget
@@ -259,16 +258,14 @@ def test_the_scarcest_of_several_gpus_decides(
 
 def test_a_batch_has_fewer_rows_where_they_take_memory_of_their_own() -> None:
     """Suffixes of 4 tokens: 30 of them are 120 slots; with 336 more for each row, memory of 4096 holds 12."""
-    suffixes = [Suffix(row, (7,) * 4, 0) for row in range(30)]
-    assert len(BatchScheduler(suffixes, [0], 1, TokenBudget(120)).next()) == 30
+    waiting = packed([0], [[4] * 30])
+    assert batch_size(waiting, TokenBudget(120)) == 30
     held = TokenBudget(4_096, 4_096, per_row=336)  # 12 x (4 + 336) = 4080
-    assert len(BatchScheduler(suffixes, [0], 1, held).next()) == 12
+    assert batch_size(waiting, held) == 12
 
 
 def test_halving_a_batch_keeps_what_rows_take() -> None:
-    queue = BatchScheduler(
-        [Suffix(row, (7,) * 4, 0) for row in range(30)], [0], 1, TokenBudget(4_096, 4_096, per_row=336)
-    )
-    queue.halve(queue.next())
-    assert queue.budget == TokenBudget(24, 4_096, 336)
-    assert len(queue.next()) == 6
+    waiting, budget = packed([0], [[4] * 30]), TokenBudget(4_096, 4_096, per_row=336)
+    budget = halved(budget, waiting[: batch_size(waiting, budget)])
+    assert budget == TokenBudget(24, 4_096, 336)
+    assert batch_size(waiting, budget) == 6

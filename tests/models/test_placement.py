@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from accelerate import dispatch_model
-from adapting import ADAPTERS, config_of, random_adapter
+from adapting import ADAPTERS, config_of, random_adapter, trainable_parameters
 from oracles import Witness, assert_close, assert_same, plain_greedy
 from tiny import SHAPES, WINDOW, save_tiny_model, tiny_model
 from torch import nn
@@ -20,11 +20,10 @@ from transformers import PreTrainedModel
 from ia2.config import ModelConfig
 from ia2.errors import UserError
 from ia2.methods import Adapter
-from ia2.models.adapters import peft_config, trainable_parameters
+from ia2.models.adapters import peft_config
 from ia2.models.generation import GenerationConfig, generate
-from ia2.models.hooked_model import HookedModel, Model
+from ia2.models.hooked_model import HookedModel, Model, device_of
 from ia2.models.loading import load_model
-from ia2.models.placement import device_of
 from ia2.models.stacked_lora import StackedLora
 from ia2.prompts.tokenization import Ids, TokenizedExample
 from ia2.training.dataset import collate
@@ -70,13 +69,13 @@ def read(model: Model) -> dict[str, torch.Tensor]:
     """What a model does at answer positions, and the gradients of its adapter."""
     hooked = HookedModel(model)
     batch = collate(EXAMPLES)
-    found = hooked.outputs(batch.input_ids, batch.rows, batch.columns, activations=True, logits=True)
-    assert found.activations is not None
-    assert found.logits is not None
-    (found.activations.square().mean() + found.logits.log_softmax(-1).square().mean()).backward()
+    states, activations = hooked.outputs(batch.rows, batch.columns, activations=True, input_ids=batch.input_ids)
+    assert activations is not None
+    logits = hooked.logits(states)
+    (activations.square().mean() + logits.log_softmax(-1).square().mean()).backward()
     gradients = {name: weight.grad for name, weight in trainable_parameters(model).items()}  # type: ignore[arg-type]
     assert all(gradient is not None and gradient.abs().sum() > 0 for gradient in gradients.values())
-    return {"activations": found.activations.detach(), "logits": found.logits.detach(), **gradients}  # type: ignore[dict-item]
+    return {"activations": activations.detach(), "logits": logits.detach(), **gradients}  # type: ignore[dict-item]
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
@@ -116,9 +115,8 @@ def test_stacked_runs_too(folders: dict[str, Path]) -> None:
         student.load(1, shaken)
         hooked, batch = HookedModel(model), collate(EXAMPLES)
         with student.rows({0: 3, 1: 4}):
-            found = hooked.outputs(batch.input_ids, batch.rows, batch.columns, activations=False, logits=True)
-        assert found.logits is not None
-        found.logits.square().mean().backward()
+            states, _ = hooked.outputs(batch.rows, batch.columns, activations=False, input_ids=batch.input_ids)
+        hooked.logits(states).square().mean().backward()
         seen.append([weights.grad for weights in student.weights])
     for gradient, expected in zip(*seen, strict=True):
         assert gradient is not None

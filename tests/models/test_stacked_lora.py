@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from adapting import save_adapter, trainable_parameters
 from peft import LoraConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from tiny import SHAPES, save_tiny_model, tiny_model
@@ -17,7 +18,7 @@ from transformers import PreTrainedModel
 
 from ia2.config import ModelConfig, TrainConfig
 from ia2.errors import UserError
-from ia2.models.adapters import new_adapter, peft_config, save_adapter, saved_adapter, trainable_parameters
+from ia2.models.adapters import new_adapter, peft_config, saved_adapter
 from ia2.models.loading import load_model
 from ia2.models.stacked_lora import StackedLora
 

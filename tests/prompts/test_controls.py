@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ia2.errors import UserError
-from ia2.prompts.controls import with_wrong_answers
+from ia2.prompts.prompt import with_wrong_answers
 from ia2.tasks.base import Example
 
 LABELS = ("0", "1", "2")

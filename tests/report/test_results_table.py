@@ -7,9 +7,12 @@ import pytest
 from made_up import MadeUpStore, config, settings
 
 from ia2 import cli
-from ia2.config import ResultsConfig
+from ia2.config import ReparseConfig, ReportConfig, ResultsConfig, TablesConfig
 from ia2.errors import MachineError, UserError
+from ia2.flows.reparsing import reparse
+from ia2.flows.reporting import write_report
 from ia2.flows.results import gather
+from ia2.flows.tables import tables
 
 
 def gathered(store: MadeUpStore, **changes: object) -> pd.DataFrame:
@@ -61,6 +64,27 @@ def test_filters_compare_whole_fields(store: MadeUpStore, filters: dict, methods
     assert set(table["method"]) == methods
     assert set(table["eval_dataset"]) == datasets
     assert ("gsm8ks" in set(table["dataset"])) == ("trained_datasets" not in filters and "gsm8ks" in datasets)
+
+
+NONE = {"icl_source_datasets": "sst2", "icl_max_demos": 99, "model_id": "no/model", "num_examples": 99}
+NONE |= {"num_generated_tokens_eval": 99}
+"""A value of each filter that no record has."""
+
+
+@pytest.mark.parametrize("name", NONE)
+def test_each_command_on_records_takes_each_filter(full_store: MadeUpStore, name: str) -> None:
+    fields = {"root": full_store.root, name: NONE[name] if name == "model_id" else (NONE[name],)}
+    for command, kind in ((gather, ResultsConfig), (write_report, ReportConfig), (tables, TablesConfig)):
+        with pytest.raises(UserError, match="passes"):
+            command(kind.model_validate(fields))
+    if name in ReparseConfig.model_fields:
+        with pytest.raises(UserError, match="no record"):
+            reparse(ReparseConfig.model_validate(fields))
+
+
+def test_what_means_nothing_to_a_record_leaves_it(full_store: MadeUpStore) -> None:
+    assert set(gathered(full_store, num_generated_tokens=(99,))["method"]) == {"base"}
+    assert set(gathered(full_store, label_types=("icl_outputs",))["method"]) == {"base", "act"}
 
 
 def test_a_filter_that_leaves_nothing_says_what_there_is(full_store: MadeUpStore) -> None:

@@ -81,7 +81,7 @@ class FakePip:
         self.content, self.filename, self.delay = content, filename, delay
         self.commands: list[Sequence[str]] = []
 
-    def __call__(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    def __call__(self, command: Sequence[str], **_: object) -> subprocess.CompletedProcess[str]:
         self.commands.append(command)
         time.sleep(self.delay)
         Path(command[command.index("-d") + 1], self.filename).write_bytes(self.content)
@@ -99,7 +99,7 @@ def test_real_pip_fetches_once(
     path = package_file(wheel)
     assert digest(path.read_bytes()) == wheel.sha256
     assert capsys.readouterr().err == "fetching invented 1.0 from the package index ...\n"
-    monkeypatch.setattr(packages, "_run", lambda _: pytest.fail("pip was started for a file that is cached"))
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("pip was started for a file that is cached"))
     assert package_file(wheel) == path
     assert capsys.readouterr().err == ""
     assert kept(tmp_path) == [wheel.filename]
@@ -129,7 +129,7 @@ def test_an_interpreter_without_pip(wheel: PackageSource, tmp_path: Path, monkey
 def test_a_corrupt_download_is_refused_by_our_own_check(
     wheel: PackageSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packages, "_run", FakePip(b"truncated", wheel.filename))
+    monkeypatch.setattr(subprocess, "run", FakePip(b"truncated", wheel.filename))
     with pytest.raises(MachineError, match=f"expected sha256 {wheel.sha256}, found {digest(b'truncated')}"):
         package_file(wheel)
     assert kept(tmp_path) == []
@@ -143,13 +143,13 @@ def test_a_cached_file_that_changed_is_fetched_again(wheel: PackageSource) -> No
 
 def test_a_killed_fetch_leaves_nothing_that_counts(wheel: PackageSource, index: Path, tmp_path: Path) -> None:
     script = f"""
-import os, signal
+import os, signal, subprocess
 from pathlib import Path
 from ia2.sources import packages
-def die_half_way(command):
+def die_half_way(command, **_):
     Path(command[command.index("-d") + 1], {wheel.filename!r}).write_bytes(b"half")
     os.kill(os.getpid(), signal.SIGKILL)
-packages._run = die_half_way
+subprocess.run = die_half_way
 packages.package_file(packages.PackageSource({wheel.name!r}, "1.0", {wheel.filename!r}, {wheel.sha256!r}))
 """
     died = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True)
@@ -161,7 +161,7 @@ packages.package_file(packages.PackageSource({wheel.name!r}, "1.0", {wheel.filen
 
 def test_two_at_once_fetch_once(wheel: PackageSource, index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pip = FakePip((index / wheel.filename).read_bytes(), wheel.filename, delay=0.3)
-    monkeypatch.setattr(packages, "_run", pip)
+    monkeypatch.setattr(subprocess, "run", pip)
     together = threading.Barrier(2)
 
     def fetch(_: int) -> Path:
@@ -186,7 +186,7 @@ def test_a_source_archive_is_asked_for_and_read_as_one(
     sdist: PackageSource, index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pip = FakePip((index / sdist.filename).read_bytes(), sdist.filename)
-    monkeypatch.setattr(packages, "_run", pip)
+    monkeypatch.setattr(subprocess, "run", pip)
     assert read_members(sdist, "invented-1.0/data/") == {"invented-1.0/data/x.txt": b"x"}
     assert extract_member(sdist, "invented-1.0/data/x.txt", digest(b"x")).read_bytes() == b"x"
     assert ("--no-binary", "invented") in zip(pip.commands[0], pip.commands[0][1:], strict=False)

@@ -240,7 +240,7 @@ def test_tokens_by_hand(answers: set[str], tokens: int) -> None:
 )
 def test_what_counts_as_few_values(num_rows: int, num_values: int, closed: bool) -> None:
     values = tuple(str(number % num_values) for number in range(num_rows))
-    assert guessing.Column("label", values).is_closed_set == closed
+    assert guessing.SampledColumn("label", values).is_closed_set == closed
 
 
 def test_two_columns_without_names_or_few_values(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def trained(
     """The number of steps, and the weights after them by the oracle's names."""
     config = CONFIG.model_copy(update={"num_train_epochs": num_epochs})
     phase = Phase("act", lambda _: weights)
-    run = TrainingRun(config, phase, dataset, dataset.part(5, 5), student.parameters(0))
+    run = TrainingRun(config, phase, dataset, dataset.part(5, 5), student.parameters[0])
     (ended,) = train([run], student)
     return ended.finish().num_steps, {_plain(name): weight for name, weight in student.state(0).items()}
 

@@ -54,7 +54,7 @@ def together(
             config,
             config.method.phases[0],
             *datasets,
-            student.parameters(place),
+            student.parameters[place],
             adapter=place,
             note=histories[place].append,
         )
@@ -124,8 +124,8 @@ def gradients(monkeypatch: pytest.MonkeyPatch, micro_batch_size: int | None) -> 
     """The gradient of a step of five rows, and its loss."""
     config = settings("tna", batch_size=5, num_train_epochs=1)
     student, found = student_of("llama", [config]), list[Tensor]()
-    run = TrainingRun(config, VARIANTS["tna"].phases[0], *datasets_of("llama"), student.parameters(0))
-    weights = student.parameters(0)[0]
+    run = TrainingRun(config, VARIANTS["tna"].phases[0], *datasets_of("llama"), student.parameters[0])
+    weights = student.parameters[0][0]
 
     def stepping() -> None:
         assert weights.grad is not None

@@ -94,7 +94,7 @@ def test_recorded_steps_on_a_gpu_are_plain_ones(method: str) -> None:
                 config,
                 VARIANTS[method].phases[0],
                 *datasets_of("llama"),
-                student.parameters(place),
+                student.parameters[place],
                 adapter=place,
                 note=lambda entry: history.append(float(entry.get("train_loss", 0.0))),
             )

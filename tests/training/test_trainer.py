@@ -88,7 +88,7 @@ def run(student: StackedLora, settings: TrainConfig, datasets: Datasets = DATASE
         if "dev_loss" in entry:
             evaluated[int(entry["step"])] = student.state(0)
 
-    (ended,) = train([TrainingRun(settings, phase, *datasets, student.parameters(0), note=note)], student)
+    (ended,) = train([TrainingRun(settings, phase, *datasets, student.parameters[0], note=note)], student)
     if ended.error is not None:
         raise ended.error
     return Outcome(student, ended.finish(), history, evaluated)
@@ -252,7 +252,7 @@ def test_the_dev_loss_is_the_weighted_sum_of_its_parts_and_they_do_not_know_the_
     judged = {}
     for w in (0.25, 0.75):
         datasets, phase = joint({"act": 1 - w, "tok": w})
-        one = TrainingRun(BRISK, phase, *datasets, student.parameters(0))
+        one = TrainingRun(BRISK, phase, *datasets, student.parameters[0])
         one.judge(mean_loss(student, datasets[1], one.losses))
         apart = {name: mean_loss(student, datasets[1], [name])[name] for name in one.losses}
         assert one.dev_losses == pytest.approx(apart, rel=1e-6)
@@ -266,7 +266,7 @@ def test_a_loss_without_weight_is_measured_and_not_trained() -> None:
     settings = brisk(num_train_epochs=1, keep="last")
     (datasets, phase), (_, act) = joint({"act": 1.0, "tok": 0.0}), joint({"act": 1.0})
     student = new_student()
-    trained = TrainingRun(settings, phase, *datasets, student.parameters(0)).trained
+    trained = TrainingRun(settings, phase, *datasets, student.parameters[0]).trained
     assert trained == {"act": 1.0}, "what has no weight would cost a pass backwards"
     both = run(student, settings, datasets, phase)
     assert set(both.output.dev_losses or {}) == {"act", "tok"}
@@ -280,7 +280,7 @@ def test_the_best_weights_come_back_bit_for_bit(monkeypatch: pytest.MonkeyPatch,
     model, settings = tiny_model("llama"), brisk(training_method=method, num_virtual_tokens=3)
     seen: dict[int, list[Tensor]] = {}
     with trainable_adapters(model, [peft_config(model, settings)], [0]) as adapters:
-        parameters = adapters.parameters(0)
+        parameters = adapters.parameters[0]
 
         def note(entry: History) -> None:
             seen[int(entry["step"])] = [parameter.detach().clone() for parameter in parameters]

@@ -36,7 +36,7 @@ from ia2.config import ModelId, PathPart, StoredRun, path_part
 from ia2.errors import UserError
 from ia2.evaluation.evaluation_set import EvaluationSpec, read_evaluation_set, with_demonstrations
 from ia2.methods import BASE, OTHER_DEMONSTRATIONS, TEACHER
-from ia2.store.measurements import Examined, Measured, examine, read_rows, read_whole, why_stale, write_measured
+from ia2.store.measurements import Examined, Measurement, examine, read_rows, read_whole, why_stale, write_measured
 
 if TYPE_CHECKING:  # reports read the records below and never import torch: a function that needs a model imports it
     from torch import Tensor
@@ -77,7 +77,7 @@ class LayerMean(BaseModel):
     n: int
 
 
-class Similarity(Measured):
+class Similarity(Measurement):
     """One comparison: outputs/similarity/{method}/{dataset}/{name}.json, its cosines in the parquet beside it.
 
     `method` is the student: a training method, `base` (the untrained student: the floor), or `teacher` (the base model
@@ -356,10 +356,10 @@ def forced_activations(hooked: HookedModel, examples: Sequence[TokenizedExample]
     from ia2.models.generation import teacher_forced
 
     found: dict[int, Tensor] = {}
-    for rows, outputs in teacher_forced(hooked, examples, token_budget, activations=True):
-        assert outputs.activations is not None
+    for rows, _, activations in teacher_forced(hooked, examples, token_budget, activations=True):
+        assert activations is not None
         lengths = [len(examples[row].response) for row in rows]
-        found.update(zip(rows, outputs.activations.split(lengths, dim=1), strict=True))
+        found.update(zip(rows, activations.split(lengths, dim=1), strict=True))
     return torch.cat([found[row] for row in range(len(examples))], dim=1)
 
 

@@ -27,7 +27,7 @@ from ia2 import store
 from ia2.analysis.pairing import Pair, name_beside
 from ia2.config import StoredRun, path_part
 from ia2.errors import UserError
-from ia2.store.measurements import Examined, Measured, examine, read_rows, read_whole, why_stale, write_measured
+from ia2.store.measurements import Examined, Measurement, examine, read_rows, read_whole, why_stale, write_measured
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ Floats = npt.NDArray[np.float64]
 # The record, and its frame
 
 
-class Overlap(Measured):
+class Overlap(Measurement):
     """Two runs compared: outputs/subspace/{dataset}/{name}.json, their layers in the parquet beside it.
 
     `relation`: `methods` are two methods of the same split and hyper-parameters, `runs` are two runs of the same

@@ -8,7 +8,7 @@ from pathlib import Path
 from ia2 import store
 from ia2.report.cards import CARD, NOT_MEASURED, measured_part, model_card, part_of, read_subject, with_part
 from ia2.report.results import Record, read_record
-from ia2.store.measurements import visible
+from ia2.store.measurements import finished
 from ia2.training.trained_run import TrainedRun, read_trained_run
 
 
@@ -37,7 +37,7 @@ def _records_of(root: Path, trained: TrainedRun) -> list[Record]:
     """The whole records of this very adapter; their names only narrow down which are read."""
     method, dataset = trained.config.training_method, trained.config.dataset
     folders = [store.evaluations_folder(root, method, dataset, uncertainty) for uncertainty in (False, True)]
-    paths = visible(path for folder in folders for path in folder.glob("*.json"))
+    paths = finished(path for folder in folders for path in folder.glob("*.json"))
     read = [read_record(path) for path in paths if path.name.startswith(f"{trained.folder.name}__")]
     digest = store.file_digest(trained.folder / "adapter_model.safetensors")
     return [record for record in read if isinstance(record, Record) and record.adapter_sha256 == digest]

@@ -21,11 +21,10 @@ from ia2 import store
 from ia2.config import TrainConfig, absolute_model_id
 from ia2.errors import UserError
 from ia2.methods import Phase
-from ia2.models.adapters import SingleAdapter, peft_config, saved_config
+from ia2.models.adapters import SingleAdapter, adapter_errors, peft_config, read_adapter
 from ia2.models.generation import check_context
 from ia2.models.hooked_model import HookedModel
-from ia2.models.loading import ModelCache, parts_on_disk
-from ia2.models.model_files import changed_parts
+from ia2.models.loading import ModelCache, changed_parts, parts_on_disk
 from ia2.models.stacked_lora import StackedLora, trainable_adapters
 from ia2.report.cards import CARD, model_card, read_subject
 from ia2.sources.packages import version_of
@@ -104,7 +103,8 @@ class OpenRun:
         wanted = peft_config(self.inputs.lm.model, self.config)
         if self.start is None:
             return wanted
-        found = saved_config(self.inputs.lm.model, self.start)
+        with adapter_errors(self.start, self.inputs.lm.model):
+            found, _ = read_adapter(self.start)
         for name in ("peft_type", "r", "lora_alpha", "target_modules", "num_virtual_tokens"):
             has, asked = getattr(found, name, None), getattr(wanted, name, None)
             if has != asked:
@@ -163,7 +163,7 @@ class OpenRun:
         return {
             **list(phases.values())[-1],
             "phases": phases,
-            "trainable_parameters": self.adapters.num_parameters(self.number),
+            "trainable_parameters": self.adapters.num_parameters[self.number],
             "adapter_bytes": (self.temporary / "adapter_model.safetensors").stat().st_size,
         }
 
@@ -203,7 +203,7 @@ def _train_open(runs: Sequence[OpenRun]) -> dict[Path, Path | UserError]:
                         run.config,
                         phase,
                         *datasets[phase][run.number],
-                        parameters=adapters.parameters(run.number),
+                        parameters=adapters.parameters[run.number],
                         adapter=run.number,
                         note=partial(run.note, phase, bar),
                     )

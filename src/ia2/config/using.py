@@ -1,13 +1,37 @@
-"""Configs of using the whole: your own rows, new texts, a merged model, the demo."""
+"""Configs of using the whole: your own rows, new texts, a merged model, the demo, experiments, and a root's state."""
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import tyro
 from pydantic import Field, model_validator
 
-from ia2.config.base import EMBEDDED_MODEL, DeviceConfig, Dtype, LearningRate, ModelId, Protocol
+from ia2.config.schema import EMBEDDED_MODEL, Config, DeviceConfig, Dtype, LearningRate, ModelId, Protocol
 from ia2.errors import UserError
+
+
+class TasksConfig(Config):
+    """List the tasks, or write a first task file for your own rows (--init)."""
+
+    aliases: ClassVar[dict[str, str]] = {"dataset": "datasets", "text_column": "text_columns"}
+
+    datasets: tuple[str, ...] = ()
+    """Only these tasks (default: all; other forms of a dataset, _hard and _remap, only if named)."""
+    init: Path | None = None
+    """CSV, TSV, JSON lines, JSON or parquet to look at: writes a task file beside it."""
+    text_columns: tuple[str, ...] = ()
+    """With --init: the columns a query shows (default: guessed)."""
+    label_column: str | None = None
+    """With --init: the column of the answers (default: guessed)."""
+    out: Path | None = None
+    """With --init: the task file to write, .toml or .json (default: the file's name with .toml)."""
+
+    @model_validator(mode="after")
+    def _init_only(self) -> "TasksConfig":
+        given = [field for field in ("text_columns", "label_column", "out") if getattr(self, field)]
+        if given and self.init is None:
+            raise UserError(f"--{given[0]} goes with --init")
+        return self
 
 
 class FitConfig(DeviceConfig):
@@ -104,3 +128,33 @@ class DemoConfig(DeviceConfig):
     the evaluation set itself (folder: ./ia2-demo-published)."""
     num_eval_examples: int | None = Field(default=None, ge=1)
     """Number of evaluation examples, the first ones (default: all, about 100)."""
+
+
+class RunConfig(Config):
+    """Run an experiment: a function that returns configs, each of them a command."""
+
+    experiment: tyro.conf.Positional[str]
+    """File and function, as in experiments/paper.py:table1."""
+    only: tuple[str, ...] = ()
+    """Only these datasets of it."""
+    max_parallel: int | None = Field(default=None, ge=1)
+    """Runs at the same time, in all its sweeps (default: as each says)."""
+    gpus: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    """GPUs for the workers of all its sweeps (default: as each says)."""
+    ray_address: str | None = None
+    """Ray cluster for all its sweeps (default: as each says)."""
+    dry_run: bool = False
+    """Print the commands and stop."""
+
+
+class StatusConfig(Config):
+    """Describe a root: data, targets, runs and records, those being made, and failures."""
+
+
+class CleanConfig(Config):
+    """Remove leftovers of killed commands."""
+
+    targets: bool = False
+    """Remove the teacher's targets and responses too; they are made again when something needs them."""
+    dry_run: bool = False
+    """Print what would be removed, and stop."""

@@ -14,8 +14,7 @@ from typing import Any
 from ia2 import store
 from ia2.config import Control, StopRule
 from ia2.errors import UserError
-from ia2.prompts.controls import with_wrong_answers
-from ia2.prompts.prompt import Prompt, prompts_after_fresh_draws, prompts_after_shared
+from ia2.prompts.prompt import Prompt, prompts_after_fresh_draws, prompts_after_shared, with_wrong_answers
 from ia2.prompts.splits import load_split
 from ia2.tasks.answers import contains, parse, same
 from ia2.tasks.base import Example, TaskSpec

@@ -26,10 +26,10 @@ from tqdm import tqdm
 from ia2.config import StopRule
 from ia2.evaluation.calibration import FirstTokenScores, Floats, ResponseScores
 from ia2.evaluation.evaluation_set import EvaluationSet, EvaluationSpec, Grades
-from ia2.models.decoding_state import DecodingState, StepOutput
 from ia2.models.generation import GenerationConfig, check_context, generate, run_batches
 from ia2.models.hooked_model import HookedModel
 from ia2.models.loading import LanguageModel
+from ia2.models.packing import DecodingState, StepOutput
 from ia2.prompts.tokenization import Ids
 
 ENDED = 2
@@ -211,7 +211,7 @@ def sequence_log_probabilities(
     scores = np.full((len(prompts), len(labels)), np.nan)
 
     def score(state: DecodingState) -> tuple[Sequence[int], Floats]:
-        start = state.prefill(activations=False).logits.log_softmax(dim=-1)
+        start = state.next().logits.log_softmax(dim=-1)
         columns = []
         for label in labels:
             total = start[:, label[0]].double()

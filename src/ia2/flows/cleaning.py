@@ -29,7 +29,7 @@ def clean(config: CleanConfig) -> list[Path]:
 
 def _remove(path: Path) -> None:
     """Remove it unless somebody is at it by now; a folder that was being replaced is brought back where it is gone."""
-    if store.is_temporary(path):
+    if store.process_of(path):
         store.remove(path)
         return
     beside = path.suffix in (".lock", ".old")
@@ -45,7 +45,7 @@ def leftovers(root: Path) -> Iterator[Path]:
     yield from (path for path, process in processes.items() if process is not None and not _is_alive(process))
     beside = [root / ".adapter.old", root / ".adapter.lock"]
     for folder in (root / "data", root / "outputs"):
-        yield from (path for path in sorted(filter(store.is_temporary, folder.rglob(".*.tmp"))) if not _is_in_use(path))
+        yield from (path for path in sorted(filter(store.process_of, folder.rglob(".*.tmp"))) if not _is_in_use(path))
         beside += sorted((*folder.rglob(".*.old"), *folder.rglob(".*.lock")))
     for path in beside:
         ours = path.suffix == ".old" or (path.is_file() and not size([path]))

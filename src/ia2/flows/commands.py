@@ -30,7 +30,7 @@ from ia2.config import (
     TasksConfig,
     TrainConfig,
 )
-from ia2.errors import MachineError
+from ia2.errors import MachineError, ran_out_of_memory
 
 COMMANDS: dict[str, tuple[type[Config], str]] = {
     "demo": (DemoConfig, "ia2.flows.demo:demo"),
@@ -78,8 +78,8 @@ def run(config: Config) -> None:
         import_module("ia2.sources").forget_digests()
     try:
         getattr(import_module(module), function)(config)
-    except RuntimeError as error:  # torch's, which only here is known to be imported
-        if not import_module("ia2.models.placement").ran_out_of_memory(error):
+    except RuntimeError as error:  # torch's
+        if not ran_out_of_memory(error):
             raise
         reason = " ".join(str(error).split())
         raise MachineError(f"{OUT_OF_MEMORY} ({reason[:200]})") from None

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from ia2 import store
 from ia2.commands.evaluate import EvaluationJob, is_recorded, record_path
-from ia2.config import DEFAULT_MODEL_ID, AskingConfig, EvaluateConfig
+from ia2.config import DEFAULT_MODEL_ID, EvaluateConfig, EvaluationOptions
 from ia2.errors import UserError
 from ia2.evaluation.evaluation_set import EvaluationSpec
 from ia2.flows.data import name_of
@@ -102,10 +102,10 @@ def plan(root: Path, config: EvaluateConfig) -> Plan:
     return Plan(tuple(_checked(root, job) for job in jobs), selection.unreadable if wants_runs else {}, given)
 
 
-AnyAsking = TypeVar("AnyAsking", bound=AskingConfig)
+AnyOptions = TypeVar("AnyOptions", bound=EvaluationOptions)
 
 
-def by_name(root: Path, config: AnyAsking) -> tuple[AnyAsking, dict[str, str]]:
+def by_name(root: Path, config: AnyOptions) -> tuple[AnyOptions, dict[str, str]]:
     """The config with datasets by their names, and how each was given; UserError for methods and datasets unknown."""
     for name in set(config.model_types) - {"base"}:
         parse_method(name)

@@ -6,8 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ia2.errors import MachineError, UserError
-from ia2.models.placement import ran_out_of_memory
+from ia2.errors import MachineError, UserError, ran_out_of_memory
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from typing import Any
 from ia2 import store
 from ia2.analysis.similarity import Similarity, examine_similarities
 from ia2.analysis.subspace import Overlap, examine_overlaps
-from ia2.config import PlotSelection, TrainConfig
+from ia2.config import RecordFilter, TrainConfig
 from ia2.errors import UserError
 from ia2.flows.records import accepted, fields_of, fields_of_run, passes, passing
 from ia2.report.material import Place
@@ -31,7 +31,7 @@ class Stored:
     """What stands below the root; similarities and overlaps where they are wanted."""
 
     root: Path
-    config: PlotSelection
+    config: RecordFilter
     records: tuple[Record, ...]
     similarities: tuple[Similarity, ...] = ()
     overlaps: tuple[Overlap, ...] | None = None
@@ -46,7 +46,7 @@ class Found:
     similarities: list[Similarity] = field(default_factory=list)
 
 
-def read_stored(root: Path, config: PlotSelection, records: Iterable[Record], kinds: Iterable[str]) -> Stored:
+def read_stored(root: Path, config: RecordFilter, records: Iterable[Record], kinds: Iterable[str]) -> Stored:
     """The records, and what the wanted kinds of plots need of the analyses; a file that is not whole is told."""
     similarities = examine_similarities(root) if "similarity" in kinds else Examined[Similarity]()
     overlaps = examine_overlaps(root) if "overlap" in kinds else None
@@ -148,7 +148,7 @@ def fields_of_pair(one: Overlap) -> list[dict[str, Any]]:
     ]
 
 
-def tail(config: PlotSelection, fields: Sequence[Mapping[str, Any]]) -> str:
+def tail(config: RecordFilter, fields: Sequence[Mapping[str, Any]]) -> str:
     """`+filter=values` for each filter that leaves something out, and for another selection rule."""
     left_out = [name for name in OF_LINES if not all(passes(one, config, (name,)) for one in fields)]
     told: dict[str, Any] = {name: ",".join(map(str, accepted(config, name))) for name in left_out}

@@ -12,7 +12,7 @@ from typing import Any, get_args
 from matplotlib import rc_context
 
 from ia2 import store
-from ia2.config import PlotAllConfig, PlotConfig, PlotSelection, PlotType, path_part
+from ia2.config import PlotAllConfig, PlotConfig, PlotType, RecordFilter, path_part
 from ia2.errors import UserError
 from ia2.flows.places import (
     OF_LINES,
@@ -68,7 +68,7 @@ def _all_of(uncertainty_mode: bool) -> Wanted:
     return [(kind, uncertainty_mode and kind in of_a_mode) for kind in TYPES if kind in own or kind not in of_a_mode]
 
 
-def _plot(config: PlotSelection, wanted: Wanted) -> list[Path]:
+def _plot(config: RecordFilter, wanted: Wanted) -> list[Path]:
     root = store.resolve_root(config)
     kinds = dict(wanted)
     records, problems = readable_records(root, may_be_none=kinds.keys() <= ANALYSES)

@@ -9,13 +9,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ia2.config import Config, TrainConfig
+from ia2.config import Filter, RecordFilter, TrainConfig
 from ia2.errors import MachineError, UserError
 from ia2.methods import parse_method
 from ia2.report.results import Record, read_results, with_one_number
 from ia2.store.measurements import Problem, tell
 
 log = logging.getLogger(__name__)
+
+FILTERS = (
+    *("model_types", "trained_datasets", "eval_datasets", "icl_source_datasets", "icl_max_demos", "model_id"),
+    *("num_examples", "label_types", "num_generated_tokens", "num_generated_tokens_eval"),
+)
+"""Filters of records, in the order in which they are applied."""
 
 
 def readable_records(root: Path, may_be_none: bool = False) -> tuple[list[Record], tuple[Problem, ...]]:
@@ -61,19 +67,19 @@ def fields_of_run(run: TrainConfig | None) -> dict[str, Any]:
     return {"num_generated_tokens": run.num_generated_tokens} | ({"label_types": label_type} if label_type else {})
 
 
-def accepted(config: Config, name: str) -> tuple[Any, ...]:
+def accepted(config: Filter, name: str) -> tuple[Any, ...]:
     """The values that a filter accepts; none where it was not given."""
     given = getattr(config, name)
     return given if isinstance(given, tuple) else () if given is None else (given,)
 
 
-def passes(fields: Mapping[str, Any], config: Config, names: Sequence[str]) -> bool:
+def passes(fields: Mapping[str, Any], config: Filter, names: Sequence[str] = FILTERS) -> bool:
     """Whether something with these fields passes the filters of these names."""
     asked = ((accepted(config, name), name) for name in names if name in fields)
     return all(fields[name] in values for values, name in asked if values)
 
 
-def passing(records: Sequence[Record], config: Config, names: Sequence[str]) -> list[Record]:
+def passing(records: Sequence[Record], config: RecordFilter, names: Sequence[str] = FILTERS) -> list[Record]:
     """The records that pass these filters, one after the other. UserError where one leaves none."""
     for method in accepted(config, "model_types"):
         if method != "base":

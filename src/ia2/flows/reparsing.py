@@ -7,9 +7,10 @@ from pathlib import Path
 from ia2 import store
 from ia2.commands.card import is_behind, refresh_card
 from ia2.commands.reparse import Reparsed, original_of, parse_again, parser_name, replace_record, restore_cut
-from ia2.config import ReparseConfig
+from ia2.config import Config, Filter, ReparseConfig
 from ia2.errors import UserError
 from ia2.flows.data import name_of
+from ia2.flows.records import fields_of, passes
 from ia2.report.results import Record, read_results
 from ia2.tasks import task
 from ia2.tasks.answers import PARSERS
@@ -45,8 +46,7 @@ def _records(root: Path, config: ReparseConfig, datasets: Sequence[str]) -> list
         record
         for record in results.records
         if (not datasets or record.settings.eval_dataset in datasets)
-        and (not config.model_types or record.method in config.model_types)
-        and (not config.trained_datasets or record.trained_dataset in config.trained_datasets)
+        and passes(fields_of(record), config, tuple(Filter.model_fields.keys() - Config.model_fields))
     ]
     if not chosen:
         found = ", ".join(dict.fromkeys(record.settings.eval_dataset for record in results.records)) or "none"

@@ -10,7 +10,7 @@ from ia2.analysis.subspace import examine_overlaps
 from ia2.config import ReportConfig, TrainConfig
 from ia2.errors import UserError
 from ia2.flows.places import fields_of_similarity
-from ia2.flows.records import accepted, fail_for, passes, passing, readable_records
+from ia2.flows.records import FILTERS, accepted, fail_for, fields_of_run, passes, passing, readable_records
 from ia2.report.costs import examine_targets, stage_costs
 from ia2.report.page import MARK, render_page
 from ia2.report.results import Record, Results
@@ -19,8 +19,6 @@ from ia2.report.sections.base import Analyses, PageData
 from ia2.report.selection import select
 from ia2.report.summary import summarise
 from ia2.store.measurements import Problem, tell
-
-FILTERS = ("model_types", "trained_datasets", "eval_datasets")
 
 
 def write_report(config: ReportConfig) -> Path:
@@ -51,13 +49,13 @@ def page_data(
     records, problems = readable_records(root, may_be_none=True)
     filtered = any(accepted(config, name) for name in FILTERS)
     if records and filtered:
-        records = passing(records, config, FILTERS)
+        records = passing(records, config)
     if belongs is not None:
         records = [record for record in records if belongs(record)]
     trained, targets = examine_runs(root, records), examine_targets(root)
     tell((*trained.problems, *targets.problems))
     everything = tuple(run for run in trained.found if belongs is None or belongs(run))
-    runs = tuple(run for run in everything if passes(_fields_of_run(run.config), config, FILTERS))
+    runs = tuple(run for run in everything if passes(_fields_of_run(run.config), config))
     costs = stage_costs(root, records, runs, filtered or belongs is not None)
     selection = select(records, everything, config.hp_selection)
     analyses, more_problems = _analyses(root, config)
@@ -70,17 +68,18 @@ def _analyses(root: Path, config: ReportConfig) -> tuple[Analyses, tuple[Problem
     similarities, overlaps = examine_similarities(root), examine_overlaps(root)
     problems = (*similarities.problems, *overlaps.problems)
     tell(problems)
-    alike = (one for one in similarities.found if passes(_fields_of_similarity(one), config, FILTERS))
+    alike = (one for one in similarities.found if passes(_fields_of_similarity(one), config))
     shared = (
         one
         for one in overlaps.found
-        if all(passes(_fields_of_run(run), config, FILTERS) for run in (one.config_a, one.config_b))
+        if all(passes(_fields_of_run(run), config) for run in (one.config_a, one.config_b))
     )
     return Analyses(tuple(alike), tuple(shared)), problems
 
 
 def _fields_of_run(run: TrainConfig) -> dict[str, Any]:
-    return {"model_types": run.training_method, "trained_datasets": run.dataset}
+    fields = {"model_types": run.training_method, "trained_datasets": run.dataset, "model_id": run.model_id}
+    return fields | {"num_examples": run.num_labels, **fields_of_run(run)}
 
 
 def _fields_of_similarity(one: Similarity) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def gather(config: ResultsConfig) -> Path:
     """
     root = store.resolve_root(config)
     records, problems = readable_records(root)
-    records = passing(records, config, ("model_types", "trained_datasets", "eval_datasets"))
+    records = passing(records, config)
     runs = examine_runs(root, records)
     tell(runs.problems)
     table = tidy(records, training_seconds(records, runs.found))

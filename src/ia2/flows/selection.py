@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ia2 import store
-from ia2.config import SelectionConfig, TrainConfig
+from ia2.config import RunFilter, TrainConfig
 from ia2.errors import UserError
 from ia2.flows.data import name_of
 from ia2.training.trained_run import TrainedRun, read_trained_run
@@ -53,12 +53,12 @@ class Selection:
         return "".join(f"; one cannot be read: {error}" for error in self.unreadable.values())
 
 
-def select_runs(root: Path, config: SelectionConfig) -> list[TrainedRun]:
+def select_runs(root: Path, config: RunFilter) -> list[TrainedRun]:
     """The runs that pass every filter that was given."""
     return list(select(root, config).runs)
 
 
-def select(root: Path, config: SelectionConfig) -> Selection:
+def select(root: Path, config: RunFilter) -> Selection:
     """What the store holds of the runs that `config` asks for."""
     runs, unreadable = _runs_in(root)
     for name, accepted in filters(config).items():
@@ -71,7 +71,7 @@ def select(root: Path, config: SelectionConfig) -> Selection:
     return Selection(tuple(runs), unreadable)
 
 
-def select_some(root: Path, config: SelectionConfig) -> Selection:
+def select_some(root: Path, config: RunFilter) -> Selection:
     """The same; UserError where no run is left."""
     selection = select(root, config)
     if not selection.runs:
@@ -90,7 +90,7 @@ def _runs_in(root: Path) -> tuple[list[TrainedRun], dict[Path, UserError]]:
     return runs, unreadable
 
 
-def filters(config: SelectionConfig) -> dict[str, tuple[Any, ...]]:
+def filters(config: RunFilter) -> dict[str, tuple[Any, ...]]:
     """The filters that were given, each with the values it accepts."""
     given: dict[str, tuple[Any, ...]] = {
         **{name: getattr(config, name) for name in FILTERS},

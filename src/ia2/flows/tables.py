@@ -21,8 +21,10 @@ FOR_ALL = {"model_id", "num_examples", "label_types"}
 """Filters that choose among tables and change none."""
 MARKS = {".tex": "% ia2 tables", ".md": "| Trained on | Evaluated on |", ".csv": ",".join(COLUMNS)}
 """In every table of ours: no file without is replaced."""
-FILTERS = ("model_types", "trained_datasets", "eval_datasets", *FOR_ALL)
-IN_NAMES = ("metrics", "trained_datasets", "eval_datasets", "model_types", "hp_selection", "compare")
+IN_NAMES = (
+    *("metrics", "trained_datasets", "eval_datasets", "model_types", "hp_selection", "compare"),
+    *("icl_source_datasets", "icl_max_demos", "num_generated_tokens", "num_generated_tokens_eval"),
+)
 """Fields that a file's name shows, in the order in which it does."""
 
 
@@ -46,7 +48,7 @@ def tables(config: TablesConfig) -> list[Path]:
 
 def _grids(root: Path, there: Sequence[Record], config: TablesConfig) -> list[Grid]:
     """The tables; UserError where no record passes the filters, or none has a metric."""
-    records = [record for record in there if passes(fields_of(record), config, FILTERS)]
+    records = [record for record in there if passes(fields_of(record), config)]
     if not records:
         raise UserError(f"no evaluation record below {root} passes these filters, of {len(there)} there")
     measured = {re.sub("^with(out)?_icl_", "", name) for record in records for name in record.metrics}
@@ -66,7 +68,7 @@ def _stem(grid: Grid, config: TablesConfig) -> str:
     parts = (store.short_model_name(about.model_id), about.num_examples, about.adapter or "base", about.label_type)
     changed = config.changed()
     asked = {name: changed[name] for name in IN_NAMES if name in changed}
-    tail = {name: ",".join(value) if isinstance(value, list) else value for name, value in asked.items()}
+    tail = {name: ",".join(map(str, value)) if isinstance(value, list) else value for name, value in asked.items()}
     return store.safe_filename("_".join(str(part) for part in parts if part is not None) + store.name_tail(tail))
 
 

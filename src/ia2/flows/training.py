@@ -45,7 +45,7 @@ def stack_key(config: TrainConfig) -> str | None:
     if config.method.adapter != "lora" or config.continue_training is not None or config.tracker != "none":
         return None
     shared = {name: value for name, value in config.relevant_fields().items() if name not in STACKED}
-    return store.json_text({**shared, "retrain": config.retrain, "micro_batch_size": config.micro_batch_size})
+    return store.value_digest({**shared, "retrain": config.retrain, "micro_batch_size": config.micro_batch_size})
 
 
 def train_together(configs: Sequence[TrainConfig], models: ModelCache) -> list[Path | UserError]:

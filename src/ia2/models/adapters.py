@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft import (
@@ -18,6 +18,7 @@ from peft import (
     LoraConfig,
     PeftConfig,
     PeftModel,
+    PeftType,
     PrefixTuningConfig,
     PromptTuningConfig,
     PromptTuningInit,
@@ -29,15 +30,14 @@ from peft import (
 from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
 
 from ia2 import store
 from ia2.config import TrainConfig
 from ia2.errors import UserError, library_errors
-from ia2.models.architecture import architecture_of
-from ia2.models.model_files import json_object
-from ia2.models.placement import ran_out_of_memory, stand_ins
-from ia2.models.virtual_tokens import begin_with_words
+from ia2.models.hooked_model import attention_blocks, device_of
+from ia2.models.loading import json_object
 
 SPLIT = {
     "q": "self_attn.q_proj",
@@ -70,7 +70,7 @@ def target_modules(model: PreTrainedModel, letters: str) -> list[str]:
 
     Raises UserError where the model has no such projection, or has it fused with one that was not asked for.
     """
-    architecture_of(model)
+    attention_blocks(model)  # refuses an unknown architecture
     names = FUSED.get(model.config.model_type, SPLIT)
     chosen = [group for group in names if set(group) <= set(letters)]
     missing = set(letters) - set("".join(chosen))
@@ -116,22 +116,67 @@ def peft_config(model: PreTrainedModel, config: TrainConfig) -> PeftConfig:
 @contextmanager
 def new_adapter(model: PreTrainedModel, config: PeftConfig, seed: int) -> Iterator[PeftModel]:
     """`model` with a fresh adapter, initialised from `seed` alone; the base is as before when the context ends."""
-    with _bare_afterwards(model):
-        with _drawing_from(model, seed):
-            with warnings.catch_warnings(), stand_ins(model):  # peft reads an attribute that is on its way out
+    try:
+        with torch.random.fork_rng(devices={weight.device for weight in model.parameters() if weight.is_cuda}):
+            torch.manual_seed(seed)
+            with warnings.catch_warnings(), _stand_ins(model):  # peft reads an attribute that is on its way out
                 warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
                 adapted = get_peft_model(model, config)
             if config.is_prompt_learning:
-                begin_with_words(adapted)
+                _begin_with_words(adapted)
         adapted.eval()
         yield adapted
+    finally:
+        # Nothing of peft's stays, not even what it had put there when memory ran out. Its own `unload` would leave in
+        # memory a copy of every weight that is on the disk.
+        for name, module in list(model.named_modules()):
+            if isinstance(module, BaseTunerLayer):
+                model.set_submodule(name, module.get_base_layer())
+        model.__dict__.pop("peft_config", None)
+        model.eval().requires_grad_(False)
 
 
 @contextmanager
-def _drawing_from(model: PreTrainedModel, seed: int) -> Iterator[None]:
-    with torch.random.fork_rng(devices={weight.device for weight in model.parameters() if weight.is_cuda}):
-        torch.manual_seed(seed)
+def _stand_ins(model: nn.Module) -> Iterator[None]:
+    """Let weights that are placeholders seem to be on the device where they compute, without taking memory.
+
+    peft puts the weights of an adapter beside the weight that it finds: next to a placeholder they would be lost.
+    """
+    away = [
+        (module, name, weight)
+        for module in model.modules()
+        for name, weight in module.named_parameters(recurse=False)
+        if weight.is_meta
+    ]
+    for module, name, weight in away:
+        nothing = torch.empty(1, dtype=weight.dtype, device=device_of(module))
+        module._parameters[name] = nn.Parameter(nothing.expand(weight.shape), requires_grad=False)
+    try:
         yield
+    finally:
+        for module, name, weight in away:
+            module._parameters[name] = weight
+
+
+@torch.no_grad()
+def _begin_with_words(adapted: PeftModel) -> None:
+    """Start V virtual tokens from random words of the vocabulary: a prompt from their embeddings (Lester et al. 2021),
+    a prefix, a table [V, 2 L H W], from their keys and values (Li and Liang 2021, section 7.4).
+
+    PEFT's own start, N(0, 1) everywhere, is unlike anything the model has seen: from there a prefix taught SmolLM2
+    nothing of `capitals` in 100 steps.
+    """
+    base, (table,) = cast(PreTrainedModel, adapted.get_base_model()), adapted.prompt_encoder.parameters()
+    embeddings = base.get_input_embeddings()
+    words = torch.randint(base.config.vocab_size, (1, len(table))).to(device_of(embeddings))
+    start = embeddings(words)[0]
+    if adapted.active_peft_config.peft_type == PeftType.PREFIX_TUNING:
+        cache = DynamicCache()
+        base.base_model(input_ids=words, past_key_values=cache, use_cache=True)
+        layers = cast(list[DynamicLayer], cache.layers)
+        halves = [cast(Tensor, half)[0].to(words.device) for layer in layers for half in (layer.keys, layer.values)]
+        start = torch.stack(halves).permute(2, 0, 1, 3)
+    table.copy_(start.reshape(table.shape))
 
 
 @contextmanager
@@ -146,18 +191,15 @@ def saved_adapter(model: PreTrainedModel, folder: Path, trainable: bool = False)
     with adapter_errors(folder, model), ExitStack() as stack:
         config, weights = store.read_steadily(folder, lambda: read_adapter(folder))
         adapted = stack.enter_context(new_adapter(model, config, seed=0))
-        _fill(adapted, weights)
+        wanted = get_peft_model_state_dict(adapted, save_embedding_layers=False).keys()
+        if wanted != weights.keys():
+            raise ValueError(f"its weights are not those of this model, for instance {min(wanted ^ weights.keys())}")
+        set_peft_model_state_dict(adapted, weights)
         taken_off_later = stack.pop_all()
     with taken_off_later:
         if not trainable:
             adapted.requires_grad_(False)
         yield adapted
-
-
-def saved_config(model: PreTrainedModel, folder: Path) -> PeftConfig:
-    """PEFT's description of the adapter in `folder`; UserError where there is none."""
-    with adapter_errors(folder, model):
-        return read_adapter(folder)[0]
 
 
 PLAIN_FIELDS: dict[str, tuple[Callable[..., PeftConfig], set[str]]] = {
@@ -223,71 +265,28 @@ def adapter_errors(folder: Path, model: PreTrainedModel) -> Iterator[None]:
         lambda why: (
             f"{folder}: no adapter that loads on this {kind} model ({why}); give the folder of a trained run, "
             "and the model it was trained on"
-        ),
-        ran_out_of_memory,
+        )
     ):
         yield
 
 
-def _fill(adapted: PeftModel, weights: dict[str, Tensor]) -> None:
-    wanted = get_peft_model_state_dict(adapted, save_embedding_layers=False).keys()
-    if wanted != weights.keys():
-        raise ValueError(f"its weights are not those of this model, for instance {min(wanted ^ weights.keys())}")
-    set_peft_model_state_dict(adapted, weights)
-
-
-@contextmanager
-def _bare_afterwards(base: PreTrainedModel) -> Iterator[None]:
-    """Nothing of peft's stays in the base, not even what it had put there when memory ran out."""
-    try:
-        yield
-    finally:
-        _unwrap(base)
-        base.__dict__.pop("peft_config", None)
-        base.eval().requires_grad_(False)
-
-
-def _unwrap(base: nn.Module) -> None:
-    """Put the base's own layers back in place of peft's around them.
-
-    peft's `unload` would leave in memory a copy of every weight under them that is on the disk.
-    """
-    for name, module in list(base.named_modules()):
-        if isinstance(module, BaseTunerLayer):
-            base.set_submodule(name, module.get_base_layer())
-
-
-def save_adapter(adapted: PeftModel, folder: Path, model_id: str) -> None:
-    """Write a plain PEFT folder: adapter_config.json and adapter_model.safetensors."""
-    adapted.active_peft_config.base_model_name_or_path = model_id
-    adapted.save_pretrained(str(folder), save_embedding_layers=False)
-    (folder / "README.md").unlink(missing_ok=True)
-
-
-def trainable_parameters(adapted: PeftModel) -> dict[str, Tensor]:
-    """The live parameters of the adapter by their name in the model."""
-    return {name: parameter for name, parameter in adapted.named_parameters() if parameter.requires_grad}
-
-
 class SingleAdapter:
-    """The adapter of a PEFT model, with the surface of `StackedLora`: other kinds than LoRA train one at a time."""
+    """The adapter of a PEFT model, with the surface of `StackedLora`: other kinds than LoRA train one at a time.
+
+    The only run is 0; `parameters[0]` are the tensors that its optimizer moves.
+    """
 
     def __init__(self, model: PeftModel) -> None:
         self.model = model
-
-    def parameters(self, run: int) -> list[Tensor]:
-        """The tensors that the optimizer of the only run, 0, moves."""
-        assert run == 0
-        return list(trainable_parameters(self.model).values())
-
-    def num_parameters(self, run: int) -> int:
-        """The number of its weights."""
-        return sum(parameter.numel() for parameter in self.parameters(run))
+        self.parameters: list[list[Tensor]] = [[one for one in model.parameters() if one.requires_grad]]
+        self.num_parameters = [sum(one.numel() for one in self.parameters[0])]
 
     def rows(self, _counts: Mapping[int, int]) -> AbstractContextManager[None]:
         """Nothing: the adapter is a part of the model."""
         return nullcontext()
 
     def save(self, _run: int, folder: Path, model_id: str) -> None:
-        """Write it as a plain PEFT folder."""
-        save_adapter(self.model, folder, model_id)
+        """Write it as a plain PEFT folder: adapter_config.json and adapter_model.safetensors."""
+        self.model.active_peft_config.base_model_name_or_path = model_id
+        self.model.save_pretrained(str(folder), save_embedding_layers=False)
+        (folder / "README.md").unlink(missing_ok=True)

@@ -5,7 +5,6 @@ for 8 ms of moving weights and cache, on a model of 4B parameters. So that all s
 size from the beginning, and so have the masks: slots of later tokens have a later position, and are not seen.
 """
 
-from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -13,9 +12,7 @@ from torch import Tensor
 from transformers import Cache
 from transformers.cache_utils import DynamicLayer, StaticLayer
 
-from ia2.models.decoding_state import DecodingState, StepOutput
-from ia2.models.hooked_model import ModelOutputs
-from ia2.models.packing import NOBODY, attention_masks
+from ia2.models.packing import NOBODY, DecodingState, StepOutput, attention_masks
 
 FEWEST_STEPS = 4
 """The first is computed plainly and recording costs as much as another, so fewer are not worth it."""
@@ -74,10 +71,9 @@ class ReplayedSteps:
             self._graph.replay()
         self._num_computed += 1
         self.step += 1
-        found = self._outputs
-        assert found.logits is not None
-        activations = None if found.activations is None else found.activations[:, active]
-        return StepOutput(self.step, self.rows, found.hidden_states[active], found.logits[active], activations)
+        hidden_states, logits, activations = self._outputs
+        activations = None if activations is None else activations[:, active]
+        return StepOutput(self.step, self.rows, hidden_states[active], logits[active], activations)
 
     def keep(self, active: Tensor) -> None:
         """Drop the rows that are not `active` [R]."""
@@ -85,8 +81,8 @@ class ReplayedSteps:
         self.rows = [self.rows[index] for index in indices.tolist()]
         self._active = self._active[indices.to(self._active.device)]
 
-    def _computed(self) -> ModelOutputs:
-        """One step of all rows of the batch, in place."""
+    def _computed(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Hidden states, logits and activations of one step of all rows of the batch, in place."""
         inputs: dict[str, Any] = {
             "input_ids": self._queries[2],
             "position_ids": self._queries[1],
@@ -94,6 +90,8 @@ class ReplayedSteps:
             "past_key_values": self._cache,
             "use_cache": True,
         }
-        found = self._hooked.outputs_at(self._packed_row, self._column, activations=self._activations, **inputs)
+        hidden_states, activations = self._hooked.outputs(
+            self._packed_row, self._column, activations=self._activations, **inputs
+        )
         self._queries[1].add_(1)
-        return replace(found, logits=self._hooked.logits(found.hidden_states))
+        return hidden_states, self._hooked.logits(hidden_states), activations

@@ -12,25 +12,37 @@ are no longer looked at (`cuda_graphs.py`). A batch that memory does not hold is
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from itertools import chain
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import DynamicCache, PreTrainedConfig, PreTrainedTokenizerBase
 
 from ia2.config import StopRule
-from ia2.errors import MachineError, UserError
+from ia2.errors import MachineError, UserError, ran_out_of_memory
 from ia2.models.cuda_graphs import FEWEST_STEPS, ReplayedSteps
-from ia2.models.decoding_state import DecodingState, PrefixCache, StepOutput
-from ia2.models.hooked_model import HookedModel, ModelOutputs
-from ia2.models.packing import BatchScheduler, PackedRow, Suffix, TokenBudget, affordable, prefix_groups
-from ia2.models.placement import attempt
+from ia2.models.hooked_model import HookedModel
+from ia2.models.packing import (
+    DecodingState,
+    PackedRow,
+    StepOutput,
+    Suffix,
+    TokenBudget,
+    affordable,
+    batch_size,
+    halved,
+    pack_rows,
+    prefill_prefixes,
+    prefix_groups,
+)
 from ia2.prompts.prompt import SEPARATOR
 from ia2.prompts.tokenization import Ids, PromptTokenizer, TokenizedExample
 
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
+Arguments = ParamSpec("Arguments")
 
 
 class Stopper:
@@ -92,7 +104,7 @@ def generate(  # noqa: PLR0913 - a request, and those who watch it
 
     def decode(state: DecodingState) -> dict[int, list[int]]:
         responses: dict[int, list[int]] = {row: [] for row in state.rows}
-        output = state.prefill(activations)
+        output = state.next()
         steps = ReplayedSteps(state, num_steps) if replayed else state
         previous: Tensor | None = None
         while True:
@@ -113,7 +125,10 @@ def generate(  # noqa: PLR0913 - a request, and those who watch it
             output = steps.next(token)
 
     responses: dict[int, list[int]] = {}
-    for answered in run_batches(hooked, prompts, decode, config.token_budget, num_new_tokens=num_steps + 1):
+    batches = run_batches(
+        hooked, prompts, decode, config.token_budget, num_new_tokens=num_steps + 1, activations=activations
+    )
+    for answered in batches:
         responses |= answered
         progress(len(answered))
     return [tuple(responses[row]) for row in range(len(prompts))]
@@ -122,17 +137,17 @@ def generate(  # noqa: PLR0913 - a request, and those who watch it
 @torch.no_grad()
 def teacher_forced(
     hooked: HookedModel, examples: Sequence[TokenizedExample], token_budget: int | None = None, *, activations: bool
-) -> Iterator[tuple[list[int], ModelOutputs]]:
-    """Outputs, without logits, at the answer positions of `examples`, batch by batch: the indices of the examples, and
-    their outputs end to end. UserError where one does not fit the context."""
+) -> Iterator[tuple[list[int], Tensor, Tensor | None]]:
+    """Batch by batch the indices of examples, and at their answer positions, end to end, hidden states [M, D] and, if
+    requested, activations [L, M, D]. UserError where an example does not fit the context."""
     check_context(hooked, max(map(len, examples)))
 
-    def read(state: DecodingState) -> tuple[list[int], ModelOutputs]:
-        lengths = [len(examples[row].response) for row in state.rows]
-        return state.rows, state.teacher_forced(lengths, activations)
+    def read(state: DecodingState) -> tuple[list[int], Tensor, Tensor | None]:
+        num_read = torch.tensor([len(examples[row].response) for row in state.rows])
+        return state.rows, *state.forward(state.suffixes, state.lengths, num_read)
 
     prompts, fed = [example.prompt for example in examples], [example.response[:-1] for example in examples]
-    yield from run_batches(hooked, prompts, read, token_budget, following=fed)
+    yield from run_batches(hooked, prompts, read, token_budget, following=fed, activations=activations)
 
 
 def run_batches(  # noqa: PLR0913 - the prompts, what is done with them, and what bounds a batch
@@ -143,6 +158,7 @@ def run_batches(  # noqa: PLR0913 - the prompts, what is done with them, and wha
     *,
     num_new_tokens: int = 0,
     following: Sequence[Ids] | None = None,
+    activations: bool = False,
 ) -> Iterator[Result]:
     """Results of `work` on batches that hold every prompt once, with their shared prefixes read and nothing else yet.
 
@@ -153,37 +169,58 @@ def run_batches(  # noqa: PLR0913 - the prompts, what is done with them, and wha
     single prompt does not fit.
     """
 
-    def begin(prefixes: PrefixCache, batch: Sequence[PackedRow]) -> Result:
-        return work(DecodingState(hooked, prefixes, batch))
+    def begin(prefixes: DynamicCache, batch: Sequence[PackedRow]) -> Result:
+        return work(DecodingState(hooked, prefixes, batch, activations))
 
     budget = affordable(hooked.base, num_new_tokens) if token_budget is None else TokenBudget(token_budget)
-    queue, most = sorted(prefix_groups(prompts), key=lambda group: -group.length), budget.tokens
+    queue, most = sorted(prefix_groups(prompts), key=lambda group: -group[0]), budget.tokens
     while queue:
         # Prefixes that the budget allows together, longest first; prompts that share nothing are apart, ordinary rows
-        longest = queue[0].length
-        groups = [group for group in queue[: max(1, most // longest)] if group.length] if longest else queue
-        prefixes = attempt(PrefixCache, hooked, [prompts[group.rows[0]][: group.length] for group in groups])
+        longest, _ = queue[0]
+        groups = [group for group in queue[: max(1, most // longest)] if group[0]] if longest else queue
+        prefixes = attempt(prefill_prefixes, hooked, [prompts[rows[0]][:length] for length, rows in groups])
         if prefixes is None:
             _check_divisible(hooked, len(groups), longest)
             most = len(groups) // 2 * longest
             continue
         queue = queue[len(groups) :]
         suffixes = [
-            Suffix(row, prompts[row][group.length :] + (following[row] if following else ()), index)
-            for index, group in enumerate(groups)
-            for row in group.rows
+            Suffix(
+                row,
+                ids=prompts[row][length:] + (following[row] if following else ()),
+                prefix=index,
+                num_shared=hooked.num_virtual_tokens + length,
+            )
+            for index, (length, rows) in enumerate(groups)
+            for row in rows
         ]
-        scheduler = BatchScheduler(suffixes, prefixes.lengths, num_new_tokens, budget)
-        while scheduler.waiting:
-            batch = scheduler.next()
+        waiting = pack_rows(suffixes, num_new_tokens, budget)
+        while waiting:
+            batch = waiting[: batch_size(waiting, budget)]
             result = attempt(begin, prefixes, batch)
             if result is None:
                 first = batch[0][0]
-                _check_divisible(hooked, sum(map(len, batch)), prefixes.lengths[first.prefix] + len(first.ids))
-                scheduler.halve(batch)
+                _check_divisible(hooked, sum(map(len, batch)), first.num_shared + len(first.ids))
+                budget = halved(budget, batch)
+                waiting = pack_rows(chain.from_iterable(waiting), num_new_tokens, budget)
             else:
+                waiting = waiting[len(batch) :]
                 yield result
-        budget = scheduler.budget
+
+
+def attempt(work: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result | None:
+    """The result of `work`, None where memory ran out: torch reports neither need nor free memory beforehand.
+
+    The memory is free again by then, since no traceback holds on to it.
+    """
+    try:
+        return work(*args, **kwargs)
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out_of_memory(error):
+            raise
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return None
 
 
 def _check_divisible(hooked: HookedModel, num_rows: int, num_tokens: int) -> None:

@@ -33,7 +33,7 @@ from transformers.models.qwen2.modeling_qwen2 import Qwen2RMSNorm
 from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
 from transformers.utils.import_utils import is_liger_kernel_available
 
-from ia2.models.placement import is_spread
+from ia2.models.hooked_model import is_spread
 
 log = logging.getLogger(__name__)
 

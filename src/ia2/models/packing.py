@@ -1,4 +1,4 @@
-"""Batches of prompts: shared prefixes that are read once, suffixes packed behind them, masks and the token budget.
+"""Batches of prompts: shared prefixes read once, suffixes packed behind them, masks, the token budget, and decoding.
 
 Demonstrations before many queries are most of what a teacher reads. Prompts are grouped by the prefix they share where
 that saves work; the others form one group that shares nothing, and keep their full batches.
@@ -11,17 +11,17 @@ often as it must be. A prompt that shares nothing has a packed row of its own, a
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import Any, cast
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
 
-from ia2.models.architecture import attention_blocks
-from ia2.models.hooked_model import HookedModel
-from ia2.models.placement import device_of
+from ia2.models.hooked_model import ARCHITECTURES, HookedModel, attention_blocks, device_of, rows_of
 from ia2.prompts.tokenization import Ids
 
 # Prefixes
@@ -30,30 +30,23 @@ FEWEST_ROWS = 4
 SHORTEST_PREFIX = 8
 
 
-@dataclass(frozen=True)
-class PrefixGroup:
-    """Rows, by index, whose prompts share their first `length` tokens; each has at least one token after them."""
+def prefix_groups(prompts: Sequence[Ids]) -> list[tuple[int, list[int]]]:
+    """Groups that together hold every prompt once: the length of a shared prefix, and the rows (by index) with it.
 
-    rows: tuple[int, ...]
-    length: int
-
-
-def prefix_groups(prompts: Sequence[Ids]) -> list[PrefixGroup]:
-    """Groups that together hold every prompt once; a shared prefix is at least half of a group's mean prompt.
-
-    The prompts that share nothing are the last group, of length 0.
+    Each prompt has a token after it, and it is at least half of a group's mean prompt. The prompts that share nothing
+    are the last group, of length 0.
     """
     order = sorted(range(len(prompts)), key=lambda row: prompts[row])
     groups, apart, start = [], [], 0
     while start < len(order):
         stop, length = _longest_run(prompts, order, start)
         if stop - start >= FEWEST_ROWS:
-            groups.append(PrefixGroup(tuple(sorted(order[start:stop])), length))
+            groups.append((length, sorted(order[start:stop])))
             start = stop
         else:
             apart.append(order[start])
             start += 1
-    return [*groups, PrefixGroup(tuple(sorted(apart)), 0)] if apart else groups
+    return [*groups, (0, sorted(apart))] if apart else groups
 
 
 def _longest_run(prompts: Sequence[Ids], order: Sequence[int], start: int) -> tuple[int, int]:
@@ -144,75 +137,61 @@ def bytes_per_token(model: PreTrainedModel, num_layers: int) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Suffix:
-    """The rest of a prompt (`row`, by index) after one of several shared prefixes (by index)."""
+    """The rest of a prompt (`row`, by index) after `num_shared` tokens of one of several prefixes (by index)."""
 
     row: int
     ids: Ids
     prefix: int
+    num_shared: int
 
 
 PackedRow = list[Suffix]
 """Suffixes of one prefix."""
 
 
-class BatchScheduler:
-    """Suffixes that wait to be read, in packed rows.
+def pack_rows(suffixes: Iterable[Suffix], num_new_tokens: int, budget: TokenBudget) -> list[PackedRow]:
+    """Packed rows of suffixes that grow by `num_new_tokens` at most, longest first.
 
-    `prefix_lengths` are those of the shared prefixes. A suffix will grow by `num_new_tokens` at most. A batch keeps
-    within the `budget` with its slots, shared ones and padding included, where it has more than one suffix.
+    A prefix's packed rows have equal numbers of suffixes, so that few slots are padding. Where a packed row would have
+    few, each suffix has its own: attention is at its best with one query a row.
     """
-
-    def __init__(
-        self, suffixes: Sequence[Suffix], prefix_lengths: Sequence[int], num_new_tokens: int, budget: TokenBudget
-    ) -> None:
-        self.prefix_lengths = prefix_lengths
-        self.budget = budget
-        self._num_new_tokens = num_new_tokens
-        self.waiting = self._packed(suffixes)
-
-    def _packed(self, suffixes: Sequence[Suffix]) -> list[PackedRow]:
-        """Longest first; a prefix's packed rows have equal numbers of suffixes, so that few slots are padding.
-
-        Where a packed row would have few, each suffix has its own: attention is at its best with one query a row.
-        """
-        packed: list[PackedRow] = []
-        in_order = sorted(suffixes, key=lambda suffix: (suffix.prefix, -len(suffix.ids)))
-        for prefix, alike in groupby(in_order, key=lambda suffix: suffix.prefix):
-            own, length = list(alike), self.prefix_lengths[prefix]
-            for count in range(1, len(own) // FEWEST_ROWS + 1):  # the fewest packed rows that are not too long
-                longest = own[::count]
-                num_tokens = _num_tokens(longest)
-                grown = num_tokens + len(longest) * self._num_new_tokens
-                if grown <= length and self.budget.allows(length + num_tokens, len(longest)):
-                    break
-            else:
-                count = len(own)
-            packed += [own[first::count] for first in range(count)]
-        return packed
-
-    def next(self) -> list[PackedRow]:
-        """Take the next batch."""
-        longest = longest_prefix = num_rows = 0
-        for count, row in enumerate(self.waiting):
-            longest = max(longest, _num_tokens(row))
-            longest_prefix = max(longest_prefix, self.prefix_lengths[row[0].prefix])
-            num_rows += len(row)
-            if count and not self.budget.allows((count + 1) * (longest + longest_prefix), num_rows):
+    packed: list[PackedRow] = []
+    in_order = sorted(suffixes, key=lambda suffix: (suffix.prefix, -len(suffix.ids)))
+    for _, alike in groupby(in_order, key=lambda suffix: suffix.prefix):
+        own = list(alike)
+        for count in range(1, len(own) // FEWEST_ROWS + 1):  # the fewest packed rows that are not too long
+            longest = own[::count]
+            num_tokens, num_shared = num_suffix_tokens(longest), own[0].num_shared
+            fits = num_tokens + len(longest) * num_new_tokens <= num_shared
+            if fits and budget.allows(num_shared + num_tokens, len(longest)):
                 break
         else:
-            count = len(self.waiting)
-        batch, self.waiting = self.waiting[:count], self.waiting[count:]
-        return batch
-
-    def halve(self, batch: Sequence[PackedRow]) -> None:
-        """Take a batch back, and lower the budget to half of its packed rows, or half of a single one's suffixes."""
-        half = batch[: len(batch) // 2] if len(batch) > 1 else [row[: len(row) // 2] for row in batch]
-        longest_prefix = max(self.prefix_lengths[row[0].prefix] for row in half)
-        self.budget = replace(self.budget, tokens=len(half) * (longest_prefix + max(map(_num_tokens, half))))
-        self.waiting = self._packed([suffix for row in [*batch, *self.waiting] for suffix in row])
+            count = len(own)
+        packed += [own[first::count] for first in range(count)]
+    return packed
 
 
-def _num_tokens(row: PackedRow) -> int:
+def batch_size(waiting: Sequence[PackedRow], budget: TokenBudget) -> int:
+    """The number of packed rows of the next batch: at least one, and as many as the budget allows with padding."""
+    longest = longest_prefix = num_rows = 0
+    for count, row in enumerate(waiting):
+        longest = max(longest, num_suffix_tokens(row))
+        longest_prefix = max(longest_prefix, row[0].num_shared)
+        num_rows += len(row)
+        if count and not budget.allows((count + 1) * (longest + longest_prefix), num_rows):
+            return count
+    return len(waiting)
+
+
+def halved(budget: TokenBudget, batch: Sequence[PackedRow]) -> TokenBudget:
+    """The budget of half of a batch's packed rows, or of half of a single one's suffixes."""
+    half = batch[: len(batch) // 2] if len(batch) > 1 else [row[: len(row) // 2] for row in batch]
+    longest_prefix = max(row[0].num_shared for row in half)
+    return replace(budget, tokens=len(half) * (longest_prefix + max(map(num_suffix_tokens, half))))
+
+
+def num_suffix_tokens(row: PackedRow) -> int:
+    """The tokens of a packed row without those of its prefix."""
     return sum(len(suffix.ids) for suffix in row)
 
 
@@ -234,7 +213,8 @@ def attention_masks(hooked: HookedModel, slots: Tensor, queries: Tensor) -> Tens
     Masks are [N, 1, Q, K], bool for sdpa and additive for eager attention; architectures with several kinds of layer
     take one for each kind.
     """
-    config, by_type = hooked.base.config, hooked.architecture.masks == "by_layer_type"
+    config = hooked.base.config
+    by_type = ARCHITECTURES[config.model_type][2] == "a mask for each layer type"
     owners, distance = slots[0, :, None], queries[1, :, :, None] - slots[1, :, None]
     causal = ((owners == queries[0, :, :, None]) | (owners == SHARED)) & (distance >= 0)
     window = getattr(config, "sliding_window", None)
@@ -245,3 +225,116 @@ def attention_masks(hooked: HookedModel, slots: Tensor, queries: Tensor) -> Tens
         for kind, allowed in masks.items():
             masks[kind] = torch.zeros_like(allowed, dtype=dtype).masked_fill(~allowed, torch.finfo(dtype).min)
     return masks if by_type else masks["sliding_attention"]
+
+
+# Decoding
+
+
+def prefill_prefixes(hooked: HookedModel, prefixes: Sequence[Ids]) -> DynamicCache:
+    """A cache with a row for each prefix, after the virtual tokens, padded on the right; one forward pass."""
+    cache = hooked.virtual_cache(len(prefixes)) or DynamicCache()
+    if width := max(map(len, prefixes)):
+        padded = torch.tensor([[*ids, *[0] * (width - len(ids))] for ids in prefixes]).to(hooked.device)
+        hooked.run(input_ids=padded, past_key_values=cache, use_cache=True)
+    return cache
+
+
+@dataclass(frozen=True)
+class StepOutput:
+    """Outputs of one step of decoding for its R active rows, at the positions that predict their next tokens."""
+
+    step: int
+    rows: Sequence[int]  # the prompts, by index
+    hidden_states: Tensor  # [R, D], the decoder's last ones
+    logits: Tensor  # [R, V], in float32
+    activations: Tensor | None  # [L, R, D], in the model's dtype; None where they are not requested
+
+
+class DecodingState:
+    """R active prompts in N packed rows: their cache, its slot layout [2, N, K] (see `attention_masks`), their places.
+
+    A prompt's number is its place in the batch at the start. `packed_row`, `owner` (its number) and `position` (of its
+    next token) have an entry for each active prompt, in the order of the packed rows.
+    """
+
+    def __init__(
+        self, hooked: HookedModel, prefixes: DynamicCache, batch: Sequence[PackedRow], activations: bool = False
+    ) -> None:
+        suffixes = [suffix for packed in batch for suffix in packed]
+        chosen = torch.tensor([packed[0].prefix for packed in batch])
+        shared = torch.tensor([packed[0].num_shared for packed in batch])
+        width = int(shared.max())  # of these rows: the longest prefix may be in another batch
+        self.hooked = hooked
+        self.rows = [suffix.row for suffix in suffixes]
+        self.step = -1
+        self.activations = activations
+        self.cache = rows_of(prefixes, chosen, width)
+        self.packed_row = torch.tensor([number for number, packed in enumerate(batch) for _ in packed])
+        self.owner = torch.arange(len(suffixes))
+        self.position = shared[self.packed_row]
+        self.suffixes = torch.tensor([token for suffix in suffixes for token in suffix.ids])
+        self.lengths = torch.tensor([len(suffix.ids) for suffix in suffixes])
+        self._widths: list[int] = []  # slots that each forward pass has added
+        self._needs_no_masks = len(suffixes) == len(batch) and len(shared.unique()) == 1
+        positions = torch.arange(width).expand(len(batch), -1)
+        owners = torch.where(positions < shared[:, None], SHARED, NOBODY)
+        self.slots = torch.stack([owners, positions]).to(hooked.device)
+
+    def next(self, token: Tensor | None = None) -> StepOutput:
+        """Read the prompts at first, then feed one token [R] a row; outputs are at the last token of each."""
+        tokens, lengths = (self.suffixes, self.lengths) if token is None else (token, torch.ones_like(token))
+        self.step += 1
+        hidden_states, activations = self.forward(tokens, lengths, torch.ones_like(lengths))
+        return StepOutput(self.step, self.rows, hidden_states, self.hooked.logits(hidden_states), activations)
+
+    def forward(self, tokens: Tensor, lengths: Tensor, num_read: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Feed each prompt its next tokens, `lengths` [R] of them, end to end.
+
+        Hidden states and activations are those at the last `num_read` [R] of each, end to end.
+        """
+        packed_row, column, new_slots = self.place(tokens, lengths)
+        self.slots = torch.cat([self.slots, new_slots[:2]], dim=2)
+        inputs: dict[str, Any] = {"input_ids": new_slots[2]}
+        if self._widths or not self._needs_no_masks:
+            masks = attention_masks(self.hooked, self.slots, new_slots)
+            inputs |= {"position_ids": new_slots[1], "attention_mask": masks}
+        self._widths.append(new_slots.shape[2])
+        self.position = self.position + lengths
+        following = lengths.cumsum(0).repeat_interleave(lengths) - torch.arange(len(tokens))
+        read = following <= num_read.repeat_interleave(lengths)
+        at = (places[read].to(self.hooked.device) for places in (packed_row, column))
+        inputs |= {"past_key_values": self.cache, "use_cache": True}
+        return self.hooked.outputs(*at, activations=self.activations, **inputs)
+
+    def place(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Lay out the next tokens [M] of the prompts, `lengths` [R] of each, end to end.
+
+        Returns the packed row and the column [M] of each, and the new slots [3, N, Q]: owner, position and token.
+        """
+        prompt, index = torch.arange(len(self.rows)).repeat_interleave(lengths), torch.arange(len(tokens))
+        packed_row, starts = self.packed_row[prompt], lengths.cumsum(0) - lengths
+        column = index - torch.searchsorted(packed_row, packed_row)
+        position = self.position[prompt] + index - starts[prompt]
+        new_slots = torch.zeros(3, self.slots.shape[1], int(column.max()) + 1, dtype=torch.long)
+        new_slots[0] = NOBODY
+        new_slots[:, packed_row, column] = torch.stack([self.owner[prompt], position, tokens])
+        return packed_row, column, new_slots.to(self.hooked.device)
+
+    def undo(self, num_passes: int) -> None:
+        """Forget the tokens of the last passes, of one a row each."""
+        kept = len(self._widths) - num_passes
+        width = sum(self._widths[kept:])
+        self.step, self._widths, self.position = self.step - num_passes, self._widths[:kept], self.position - num_passes
+        self.slots = self.slots[:, :, : self.slots.shape[2] - width]
+        self.cache.crop(-width)
+
+    def keep(self, active: Tensor) -> None:
+        """Drop the rows that are not `active` [R], and the packed rows that have none left."""
+        indices = active.nonzero().flatten()
+        self.rows = [self.rows[index] for index in indices.tolist()]
+        self.owner, self.position = self.owner[indices], self.position[indices]
+        kept, self.packed_row = self.packed_row[indices].unique(return_inverse=True)
+        if len(kept) < self.slots.shape[1]:
+            self.slots = self.slots[:, kept.to(self.hooked.device)]
+            for layer in cast(list[DynamicLayer], self.cache.layers):
+                layer.batch_select_indices(kept.to(layer.device))

@@ -27,7 +27,7 @@ from transformers import PreTrainedModel
 
 from ia2.config import LARGEST
 from ia2.models.adapters import SingleAdapter, adapter_errors, new_adapter, read_adapter, saved_adapter
-from ia2.models.placement import device_of
+from ia2.models.hooked_model import device_of
 
 Segment = tuple[int, Tensor, Tensor, Tensor]
 """Runs with equally many rows each: the number of their rows, A [R, r, in], B [R, out, r] and scaling [R, 1, 1]."""
@@ -36,8 +36,8 @@ Segment = tuple[int, Tensor, Tensor, Tensor]
 class StackedLora:
     """LoRA adapters of R runs; `weights[run]` [P] is the leaf tensor that the run's optimizer moves.
 
-    Snapshots of a run are copies of that tensor. Norms are taken over `split`, since a single float32 sum over millions
-    of squares is off in the fourth digit.
+    `num_parameters[run]` is the number of its weights without padding. Norms are taken over `split`, since a single
+    float32 sum over millions of squares is off in the fourth digit.
     """
 
     def __init__(self, model: PreTrainedModel, configs: Sequence[LoraConfig], starts: Sequence[int | Path]) -> None:
@@ -60,6 +60,8 @@ class StackedLora:
         if size > LARGEST:
             raise MemoryError(f"an adapter of {size} weights")  # which torch would call a TypeError
         self.weights = [torch.zeros(size, dtype=dtype, device=device, requires_grad=True) for _ in configs]
+        self.parameters = [[weights] for weights in self.weights]
+        self.num_parameters = [sum(map(math.prod, self._shapes(config.r).values())) for config in configs]
         factors = [config.lora_alpha / (config.r**0.5 if config.use_rslora else config.r) for config in configs]
         self._scaling = torch.tensor(factors, dtype=dtype, device=device)
         for run, (config, start) in enumerate(zip(configs, starts, strict=True)):
@@ -89,36 +91,30 @@ class StackedLora:
             drawn[name_b].zero_()
         return drawn
 
-    def parameters(self, run: int) -> list[Tensor]:
-        """The tensors that a run's optimizer moves."""
-        return [self.weights[run]]
-
-    def num_parameters(self, run: int) -> int:
-        """The number of a run's weights, without padding."""
-        return sum(map(math.prod, self._shapes(self.configs[run].r).values()))
-
     def split(self, vectors: Tensor) -> list[Tensor]:
         """Views A [..., r, in] and B [..., out, r] of each module in turn, of weights or gradients [..., P]."""
         parts = vectors.split([math.prod(shape) for shape in self._padded.values()], dim=-1)
         return [part.unflatten(-1, shape) for part, shape in zip(parts, self._padded.values(), strict=True)]
 
-    def _views(self, run: int) -> dict[str, Tensor]:
-        """Views of a run's weights without their padding, under the names of a saved adapter."""
-        padded, shapes = self.split(self.weights[run].detach()), self._shapes(self.configs[run].r)
-        return {name: part[: shape[0], : shape[1]] for part, (name, shape) in zip(padded, shapes.items(), strict=True)}
-
     def state(self, run: int) -> dict[str, Tensor]:
         """A copy of a run's weights, without padding, under the names of a saved adapter."""
-        return {name: view.clone(memory_format=torch.contiguous_format) for name, view in self._views(run).items()}
+        padded, shapes = self.split(self.weights[run].detach()), self._shapes(self.configs[run].r).items()
+        return {
+            name: weight[:height, :width].clone(memory_format=torch.contiguous_format)
+            for weight, (name, (height, width)) in zip(padded, shapes, strict=True)
+        }
 
     def load(self, run: int, state: Mapping[str, Tensor]) -> None:
         """Give a run the weights that `state` returned; ValueError where names or shapes are others."""
-        views = self._views(run)
-        has, wanted = ({(name, *weight.shape) for name, weight in one.items()} for one in (state, views))
+        shapes = self._shapes(self.configs[run].r).items()
+        has, wanted = (
+            {(name, *weight.shape) for name, weight in state.items()},
+            {(name, *size) for name, size in shapes},
+        )
         if has != wanted:
             raise ValueError(f"its weights are not those of this model, for instance {min(has ^ wanted)}")
-        for name, view in views.items():
-            view.copy_(state[name])
+        for weight, (name, (height, width)) in zip(self.split(self.weights[run].detach()), shapes, strict=True):
+            weight[:height, :width] = state[name]
 
     def save(self, run: int, folder: Path, model_id: str) -> None:
         """Write a run as a plain PEFT folder: adapter_config.json and adapter_model.safetensors."""

@@ -59,7 +59,16 @@ class PromptTokenizer:
         blank = self.ids(" a")
         decoded = {text: tokenizer.decode([*self._tokenized(text), *blank]) for text in ("", *_BEFORE)}
         self._decoded_behind = next((text for text, shown in decoded.items() if shown == f"{text} a"), "")
-        self._opening, self._blank, self.turn_end = self._turn_shape() if chat else ("", "", ())
+        # in a chat the text before an answer, the blank that an answer begins with, and the ids that end its turn: the
+        # first added token after a demonstration's answer and what is before it; none without such a token
+        self._opening, self._blank, self.turn_end = "", "", Ids()
+        if chat:
+            opening, between, _ = self._rendered_around(["?", "?"], ["!"])
+            self._opening = opening.rstrip(" ")
+            self._blank = opening[len(self._opening) :]
+            ids, added = self.ids(between), tokenizer.added_tokens_decoder
+            last = next((index for index, token in enumerate(ids) if token in added), -1)
+            self.turn_end = ids[: last + 1]
 
     def _tokenized(self, text: str) -> Ids:
         if text not in self._seen:
@@ -141,17 +150,6 @@ class PromptTokenizer:
             lambda why: f"this model's chat template cannot render a conversation ({why}); leave out --chat_template"
         ):
             return within(TEMPLATE_SECONDS, lambda: str(self.tokenizer.apply_chat_template(turns, tokenize=False)))
-
-    def _turn_shape(self) -> tuple[str, str, Ids]:
-        """The text before an answer, the blank that an answer begins with, and the ids that end its turn.
-
-        These are the first added token after a demonstration's answer and what is before it; none without such a token.
-        """
-        opening, between, _ = self._rendered_around(["?", "?"], ["!"])
-        unblanked = opening.rstrip(" ")
-        ids, added = self.ids(between), self.tokenizer.added_tokens_decoder
-        last = next((index for index, token in enumerate(ids) if token in added), -1)
-        return unblanked, opening[len(unblanked) :], ids[: last + 1]
 
     def answer(self, answer: str, num_generated_tokens: int, stop: StopRule) -> Ids:
         """The ids of a ground-truth response: the whole answer and, for more than one token, its end.

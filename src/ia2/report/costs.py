@@ -12,7 +12,7 @@ from ia2.methods import parse_method
 from ia2.report.results import Record
 from ia2.report.runs import TrainedRun, config_key
 from ia2.store import check_files, description_path, read_object
-from ia2.store.measurements import Examined, Problem, visible
+from ia2.store.measurements import Examined, Problem, finished
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class TargetSet:
 def examine_targets(root: Path) -> Examined[TargetSet]:
     """Every set of targets below `root`, and those of which a file is cut or missing, or the manifest damaged."""
     found, problems = [], []
-    for path in visible((root / "outputs" / "targets").glob("[!.]*/manifest.json")):
+    for path in finished((root / "outputs" / "targets").glob("[!.]*/manifest.json")):
         try:
             manifest = read_object(path)
             check_files(path.parent, manifest.get("files", {}), tensors=False)

@@ -23,7 +23,7 @@ from ia2.errors import UserError
 from ia2.evaluation.calibration import ReliabilityBin
 from ia2.report.quantities import shown_as
 from ia2.report.styles import control_of
-from ia2.store.measurements import Measured, Problem, examine, read_whole
+from ia2.store.measurements import Measurement, Problem, examine, read_whole
 
 SCHEMA = 2
 """Of the records that are written; those of 1, which have no digests, are read too."""
@@ -109,7 +109,7 @@ RANGES = {
 """End of a number's name -> its least and greatest value."""
 
 
-class Record(Measured):
+class Record(Measurement):
     """One evaluation: outputs/evaluations/{base|method}[_uncertainty]/{dataset}/{name}.json."""
 
     kind: Literal["base", "adapter"]

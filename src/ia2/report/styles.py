@@ -10,8 +10,8 @@ shown wrong demonstrations is a control, of a name and look of its own: it is no
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ia2.config import LabelType, TrainConfig
-from ia2.methods import ADAPTERS, VARIANTS, Adapter, parse_method
+from ia2.config import TrainConfig
+from ia2.methods import ADAPTERS, VARIANTS, Adapter, LabelType, parse_method
 
 INK = "#1b1b1f"
 """Text and axes of a figure; on the page it becomes the page's own text colour."""

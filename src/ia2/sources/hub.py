@@ -23,8 +23,8 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from ia2.errors import MachineError
+from ia2.sources.provenance import Table
 from ia2.sources.row_files import FILE_TYPES, iterate_objects
-from ia2.sources.tables import Table
 
 _CONVERSION = "refs/convert/parquet"
 
@@ -113,16 +113,14 @@ def _load_from_hub(source: HubSource, split: str) -> Table:
                 return _load_conversion(source, split, datasets)
             except FileNotFoundError:  # the hub's client has no conversion in its cache either
                 raise error from None
-    return Table(dataset.to_list(), source=f"hub {source} {split}", revision=_commit(source, dataset, datasets))
-
-
-def _commit(source: HubSource, dataset: Any, datasets: Any) -> str:  # noqa: ANN401
-    """The commit that was loaded, by which `datasets` names the cache's folder; its cache heeds no revision: we do."""
-    folders = [Path(file["filename"]).parent.name for file in dataset.cache_files]
-    commit = next((name for name in folders if re.fullmatch("[0-9a-f]{40}", name)), "")
-    if source.revision and source.revision != commit and datasets.config.HF_HUB_OFFLINE:
-        raise ValueError(f"the cache has revision {commit or 'unknown'}, not {source.revision}, which needs the hub")
-    return commit or source.revision or ""
+        # `datasets` names the cache's folder by the commit; a revision that its cache has not is for us to notice
+        folders = [Path(file["filename"]).parent.name for file in dataset.cache_files]
+        commit = next((name for name in folders if re.fullmatch("[0-9a-f]{40}", name)), "")
+        if source.revision and source.revision != commit and datasets.config.HF_HUB_OFFLINE:
+            raise ValueError(
+                f"the cache has revision {commit or 'unknown'}, not {source.revision}, which needs the hub"
+            )
+    return Table(dataset.to_list(), source=f"hub {source} {split}", revision=commit or source.revision or "")
 
 
 def _load_conversion(source: HubSource, split: str, datasets: Any) -> Table:  # noqa: ANN401

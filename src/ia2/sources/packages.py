@@ -1,10 +1,9 @@
 """Packages of the pip index, pinned by version and sha256.
 
-pip checks the hash before it opens a file, and so do we, each time the file is used. A file in the cache is whole: it
-is fetched or unpacked under another name and then renamed.
+pip checks the hash before it opens a file, and so do we, in each process that uses the file and again where it has
+changed. A file in the cache is whole: it is fetched or unpacked under another name and then renamed.
 """
 
-import hashlib
 import os
 import re
 import shutil
@@ -12,8 +11,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -31,10 +29,6 @@ class PackageSource:
     version: str
     filename: str
     sha256: str
-
-    @property
-    def is_wheel(self) -> bool:
-        return self.filename.endswith(".whl")
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
@@ -68,7 +62,11 @@ def extract_member(package: PackageSource, member: str, sha256: str | None = Non
     """One member of the package as a file of the cache; MachineError where it is missing or has another `sha256`."""
 
     def copy(part: Path) -> None:
-        with _member(package, member) as source, part.open("wb") as file:
+        with (
+            _open_package(package) as archive,
+            _open_member(archive, member, package) as source,
+            part.open("wb") as file,
+        ):
             shutil.copyfileobj(source, file, 1 << 20)
 
     target = cache_folder() / "packages" / f"{package.name}-{package.version}" / Path(member).name
@@ -79,7 +77,7 @@ def _cached(target: Path, sha256: str | None, what: str, make: Callable[[Path], 
     """`target`, made under another name and then renamed where it is missing or not of this `sha256`."""
 
     def is_intact() -> bool:
-        return target.is_file() and (sha256 is None or _sha256(target) == sha256)
+        return target.is_file() and sha256 in (None, store.file_digest(target))
 
     if is_intact():
         return target
@@ -88,7 +86,7 @@ def _cached(target: Path, sha256: str | None, what: str, make: Callable[[Path], 
             if not is_intact():
                 with store.atomic_write(target) as part:
                     make(part)
-                    if sha256 is not None and (found := _sha256(part)) != sha256:
+                    if sha256 is not None and (found := store.file_digest(part)) != sha256:
                         raise MachineError(
                             f"{what} is corrupt: expected sha256 {sha256}, found {found}; nothing was kept, try again"
                         )
@@ -98,53 +96,42 @@ def _cached(target: Path, sha256: str | None, what: str, make: Callable[[Path], 
     return target
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def read_members(package: PackageSource, prefix: str = "") -> dict[str, bytes]:
     """Name -> content of the package's members that start with `prefix`, in name order, without unpacking to disk."""
-    path = package_file(package)
-    if package.is_wheel:
-        with zipfile.ZipFile(path) as wheel:
-            names = [n for n in wheel.namelist() if n.startswith(prefix) and not n.endswith("/")]
-            found = {name: wheel.read(name) for name in names}
-    else:
-        with tarfile.open(path) as archive:
-            members = [m for m in archive.getmembers() if m.isfile() and m.name.startswith(prefix)]
-            found = {member.name: _open_member(archive, member).read() for member in members}
+    with _open_package(package) as archive:
+        if isinstance(archive, zipfile.ZipFile):
+            names = [name for name in archive.namelist() if not name.endswith("/")]
+        else:
+            names = [member.name for member in archive.getmembers() if member.isfile()]
+        found = {name: _open_member(archive, name, package).read() for name in sorted(names) if name.startswith(prefix)}
     if not found:
-        raise MachineError(f"{path} holds nothing called {prefix!r}")
-    return dict(sorted(found.items()))
+        raise MachineError(f"{package_file(package)} holds nothing called {prefix!r}")
+    return found
 
 
 def read_nested_member(package: PackageSource, archive: str, member: str) -> bytes:
     """One member of a tar archive that is itself a member of the package; MachineError where either is missing."""
-    with _member(package, archive) as file, tarfile.open(fileobj=file) as inner:
-        if member not in inner.getnames():
-            raise MachineError(f"{archive} of {package} has no member {member!r}")
-        return _open_member(inner, inner.getmember(member)).read()
+    with (
+        _open_package(package) as outer,
+        _open_member(outer, archive, package) as file,
+        tarfile.open(fileobj=file) as inner,
+    ):
+        return _open_member(inner, member, f"{archive} of {package}").read()
 
 
-@contextmanager
-def _member(package: PackageSource, member: str) -> Iterator[IO[bytes]]:
+def _open_package(package: PackageSource) -> zipfile.ZipFile | tarfile.TarFile:
     path = package_file(package)
+    return zipfile.ZipFile(path) if package.filename.endswith(".whl") else tarfile.open(path)
+
+
+def _open_member(archive: zipfile.ZipFile | tarfile.TarFile, member: str, where: object) -> IO[bytes]:
+    """A plain file of an archive; MachineError where there is none of that name."""
     try:
-        if package.is_wheel:
-            with zipfile.ZipFile(path) as wheel, wheel.open(member) as file:
-                yield file
-        else:
-            with tarfile.open(path) as archive:
-                yield _open_member(archive, archive.getmember(member))
+        file = archive.open(member) if isinstance(archive, zipfile.ZipFile) else archive.extractfile(member)
     except KeyError:
-        raise MachineError(f"{path} has no member {member!r}") from None
-
-
-def _open_member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
-    file = archive.extractfile(member)
+        file = None
     if file is None:
-        raise MachineError(f"{archive.name!r}: {member.name!r} is not a plain file")
+        raise MachineError(f"{where} has no member {member!r}")
     return file
 
 
@@ -156,9 +143,10 @@ def _download(package: PackageSource, part: Path, target: Path) -> None:
     try:
         requirement = folder / "requirement.txt"
         requirement.write_text(f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n", encoding="utf-8")
-        kind = ["--only-binary" if package.is_wheel else "--no-binary", package.name]
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--no-deps", "--require-hashes"]
-        result = _run([*command, *kind, "-d", str(folder), "-r", str(requirement)])
+        command += ["--only-binary" if package.filename.endswith(".whl") else "--no-binary", package.name]
+        command += ["-d", str(folder), "-r", str(requirement)]
+        result = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
         by_hand = f"put {package.filename} (sha256 {package.sha256}) into {target.parent}"
         if result.returncode and "No module named pip" in result.stderr:
             raise MachineError(
@@ -166,23 +154,15 @@ def _download(package: PackageSource, part: Path, target: Path) -> None:
                 f"or {by_hand}"
             )
         if result.returncode or not (folder / package.filename).is_file():
+            hashes = re.findall(r"(?:Expected sha256|Got) +(\w+)", result.stderr)
+            errors = re.findall(r"^ERROR: (.*)", result.stderr, re.MULTILINE) or result.stderr.strip().splitlines()
+            reason = errors[-1].strip() if errors else "pip gave no file and no reason"
+            if len(hashes) == 2:
+                reason = f"expected sha256 {hashes[0]}, found {hashes[1]}"
             raise MachineError(
-                f"cannot fetch {package} from the package index: {_pip_reason(result.stderr)}; check the connection, "
-                f"set PIP_INDEX_URL to an index that can be reached, or {by_hand}"
+                f"cannot fetch {package} from the package index: {reason}; check the connection, set PIP_INDEX_URL to "
+                f"an index that can be reached, or {by_hand}"
             )
         (folder / package.filename).replace(part)
     finally:
         store.remove(folder)
-
-
-def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
-
-
-def _pip_reason(stderr: str) -> str:
-    """The reason in pip's output, on one line: both hashes, else its last error."""
-    expected, got = re.search(r"Expected sha256 +(\w+)", stderr), re.search(r"Got +(\w+)", stderr)
-    if expected and got:
-        return f"expected sha256 {expected[1]}, found {got[1]}"
-    lines = [line.removeprefix("ERROR: ") for line in stderr.splitlines() if line.startswith("ERROR: ")]
-    return (lines or stderr.strip().splitlines() or ["pip gave no file and no reason"])[-1].strip()

@@ -85,15 +85,10 @@ def read_part(path: Path, *keys: str) -> dict[str, Any]:
     return part if isinstance(part, dict) else {}
 
 
-def json_text(value: Any) -> str:  # noqa: ANN401
-    """The JSON text of every file: the same bytes for the same value."""
-    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
-
-
 def write_json(path: Path, value: Any) -> None:  # noqa: ANN401
-    """Write a value as JSON, whole or not at all."""
+    """Write a value as JSON, whole or not at all: the same bytes for the same value."""
     with atomic_write(path) as temporary:
-        temporary.write_text(json_text(value), encoding="utf-8")
+        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def write_object(path: Path, content: Mapping[str, Any]) -> None:
@@ -167,11 +162,6 @@ def finish_replacement(path: Path) -> None:
         old.rename(path)
 
 
-def being_replaced(path: Path) -> tuple[int, bool]:
-    """The inode of the folder at `path`, and True while it is being replaced: readers compare before and after."""
-    return (path.stat().st_ino if path.exists() else 0), os.path.lexists(hidden_path(path, "old"))
-
-
 # Names of files, and those beside what is written
 
 
@@ -194,14 +184,9 @@ def temporary_path(path: Path, what: str = "") -> Path:
 
 
 def process_of(temporary: Path) -> int | None:
-    """The process that gave this name by `temporary_path`; None for any other name."""
+    """The process that gave this name by `temporary_path`, never 0; None for any other name."""
     match = re.fullmatch(r"\..+\.(\d{1,9})(-\w+)?\.tmp", temporary.name)
     return int(match[1]) if match else None
-
-
-def is_temporary(path: Path) -> bool:
-    """True for a name that `temporary_path` gave."""
-    return process_of(path) is not None
 
 
 def temporaries(path: Path) -> list[Path]:
@@ -214,27 +199,13 @@ def temporaries(path: Path) -> list[Path]:
 # Files of a folder
 
 
-_FOLDERS = frozenset({"checkpoints", "tracking"})
-"""Entries of folders of ours that are folders themselves."""
-
-
 def unknown_entries(folder: Path, known: Collection[str]) -> list[str]:
     """Names in a folder that are unknown, or of folders where files belong; the folder's own where it is none."""
     if not folder.is_dir():
         return [folder.name]
-    strange = (one for one in folder.iterdir() if one.name not in known or (one.is_dir() and one.name not in _FOLDERS))
-    return sorted(one.name for one in strange if not is_temporary(one))
-
-
-def check_written_here(path: Path, mark: str) -> None:
-    """UserError where there is anything at `path` but an empty file, or one that holds the mark of a file of ia2."""
-    if not os.path.lexists(path):
-        return
-    if not path.is_file():
-        raise UserError(f"{path} is a folder, where a file is to be written; move it away")
-    content = path.read_bytes()
-    if content and mark.encode() not in content:
-        raise UserError(f"{path} was not written by ia2, and is not replaced; move it away")
+    folders = {"checkpoints", "tracking"}  # entries of folders of ours that are folders themselves
+    strange = (one for one in folder.iterdir() if one.name not in known or (one.is_dir() and one.name not in folders))
+    return sorted(one.name for one in strange if not process_of(one))
 
 
 def check_replaceable(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """One process at a time makes an artefact; it first sweeps up what killed ones left."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,16 +9,7 @@ from typing import TypeVar
 from filelock import FileLock, Timeout
 
 from ia2.errors import MachineError, UserError
-from ia2.store.files import (
-    atomic_write,
-    being_replaced,
-    check_written_here,
-    finish_replacement,
-    hidden_path,
-    is_temporary,
-    remove,
-    temporaries,
-)
+from ia2.store.files import atomic_write, finish_replacement, hidden_path, process_of, remove, temporaries
 
 Value = TypeVar("Value")
 
@@ -35,23 +27,32 @@ def file_lock(path: Path, keep: bool = True) -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path, mark: str) -> Iterator[Path]:
-    """`atomic_write`, locked, where a person may have a file too: it replaces only one that holds the mark."""
+    """`atomic_write`, locked, where a person may have a file too: only one that holds the mark is replaced."""
     with file_lock(path, keep=False):
-        check_written_here(path, mark)
+        if os.path.lexists(path) and not path.is_file():
+            raise UserError(f"{path} is a folder, where a file is to be written; move it away")
+        content = path.read_bytes() if path.is_file() else b""
+        if content and mark.encode() not in content:
+            raise UserError(f"{path} was not written by ia2, and is not replaced; move it away")
         with atomic_write(path) as temporary:
             yield temporary
 
 
 def read_steadily(folder: Path, read: Callable[[], Value]) -> Value:
     """The result of `read` on a folder; where another process replaced that meanwhile, on the new one."""
-    before = being_replaced(folder)
+
+    def state() -> tuple[int, bool]:
+        """The folder's inode, and True while it is being replaced."""
+        return (folder.stat().st_ino if folder.exists() else 0), os.path.lexists(hidden_path(folder, "old"))
+
+    before = state()
     try:
         value = read()
     except (UserError, MachineError, OSError):
-        if being_replaced(folder) == before and not before[1]:
+        if state() == before and not before[1]:
             raise
     else:
-        if being_replaced(folder) == before:
+        if state() == before:
             return value
     with file_lock(folder):  # until it is replaced, or what a killed process left of that is mended
         return read()
@@ -74,7 +75,7 @@ def try_lock(path: Path, keep: bool = True, timeout: float = 0) -> Iterator[bool
     try:
         if lock.lock_counter == 1:  # else we are at it ourselves already
             finish_replacement(path)
-            for leftover in [*temporaries(path), *filter(is_temporary, path.glob(".*.tmp"))]:
+            for leftover in [*temporaries(path), *filter(process_of, path.glob(".*.tmp"))]:
                 remove(leftover)
         yield True
     finally:

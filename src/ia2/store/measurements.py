@@ -20,7 +20,7 @@ from ia2.errors import UserError
 from ia2.store import atomic_write, file_digest, read_object, write_object
 
 
-class Measured(BaseModel):
+class Measurement(BaseModel):
     """A measurement: the numbers of a JSON file, and the rows that they come from in the parquet beside it."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
@@ -36,7 +36,7 @@ class Measured(BaseModel):
         """Raise ValueError where the numbers are not those of the rows."""
 
 
-Kind = TypeVar("Kind", bound=Measured)
+Kind = TypeVar("Kind", bound=Measurement)
 Found = TypeVar("Found")
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ def read_whole(path: Path, kind: type[Kind], newest: int, columns: Sequence[str]
 
 def why_stale(
     path: Path,
-    found: Measured | Problem,
+    found: Measurement | Problem,
     digests: Callable[[dict[str, Any]], Mapping[str, object]],
     model_id: str | None = None,
     parts: Callable[[str], Mapping[str, str] | None] = lambda _: None,
@@ -136,7 +136,7 @@ class Examined(Generic[Found]):
 
 def examine(paths: Iterable[Path], kind: type[Kind], newest: int, columns: Sequence[str] = ()) -> Examined[Kind]:
     """`read_whole` of each that is not being written; UserError where one is newer than this."""
-    outcomes = [read_whole(path, kind, newest, columns) for path in visible(paths)]
+    outcomes = [read_whole(path, kind, newest, columns) for path in finished(paths)]
     found = tuple(outcome for outcome in outcomes if isinstance(outcome, kind))
     return Examined(found, tuple(outcome for outcome in outcomes if isinstance(outcome, Problem)))
 
@@ -160,6 +160,6 @@ def read_rows(path: Path, columns: Sequence[str] | None = None) -> pyarrow.Table
         ) from None
 
 
-def visible(paths: Iterable[Path]) -> list[Path]:
+def finished(paths: Iterable[Path]) -> list[Path]:
     """The paths in order, without what is being written."""
     return sorted(path for path in paths if not path.name.startswith("."))

@@ -1,4 +1,4 @@
-"""What is asked: the tasks by name. A new dataset is one small module and one entry here.
+"""The tasks by name. A new dataset is one small module and one entry here.
 
 A name ends in `_hard` or `_remap` for another form of a dataset, and in `_{subset}` for a part of one that has parts.
 """
@@ -78,14 +78,13 @@ def task(name: str) -> Task:
 
         return read_task(Path(name))
     if name.removesuffix("_remap") in TASKS and name.endswith("_remap"):
-        raise UserError(_no_remap(TASKS[name.removesuffix("_remap")]))
+        normal = TASKS[name.removesuffix("_remap")]
+        if not normal.spec.labels:
+            raise UserError(f"{normal.name} answers in free text: it has no labels to remap")
+        raise UserError(
+            f"{normal.name} has {len(normal.spec.labels)} labels, more than there are words to remap them to"
+        )
     near = get_close_matches(name, TASKS, n=3)
     meant = f" (did you mean {' or '.join(near)}?)" if near else ""
     plain = ", ".join(one.name for one in TASKS.values() if one.form == "normal")
     raise UserError(f"unknown dataset {name!r}{meant}; valid: {plain}, most of them with _hard or _remap too")
-
-
-def _no_remap(normal: Task) -> str:
-    if not normal.spec.labels:
-        return f"{normal.name} answers in free text: it has no labels to remap"
-    return f"{normal.name} has {len(normal.spec.labels)} labels, more than there are words to remap them to"

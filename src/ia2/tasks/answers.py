@@ -1,6 +1,6 @@
-"""How a response is read: one reader per kind of answer, and gold and prediction go through the same one.
+"""Parsers of responses: one per kind of answer, and gold and prediction go through the same one.
 
-A reader forgives what is not part of the answer (blanks, letter case where it carries nothing, the thousands comma) and
+A parser forgives what is not part of the answer (blanks, letter case where it carries nothing, the thousands comma) and
 nothing else: what cannot be read is None, counts as wrong, and shows in the parse rate. `same` compares what was read.
 `contains` is the lenient counterpart, with which a report says how much of a gain is format.
 """
@@ -28,7 +28,7 @@ def parse(text: str, spec: TaskSpec) -> str | None:
 
 
 def same(ours: str | None, gold: str | None, spec: TaskSpec) -> bool | None:
-    r"""Whether two parsed answers are one: the same text, or in boxes what means the same (`\frac{1}{2}` and `0.5`).
+    r"""True where two parsed answers are one: the same text, or in boxes what means the same (`\frac{1}{2}` and `0.5`).
 
     An answer of None, which could not be read, is the same as nothing. The verdict is None where it takes too long.
     """
@@ -40,7 +40,7 @@ def same(ours: str | None, gold: str | None, spec: TaskSpec) -> bool | None:
 
 
 def contains(text: str, gold: str) -> bool:
-    """Whether the parsed answer `gold` stands anywhere in `text`, as whole words or number (`2,000` is `2000`)."""
+    """True where the parsed answer `gold` is anywhere in `text`, as whole words or number (`2,000` is `2000`)."""
     wanted, whole = (_THOUSANDS_COMMA.sub("", _folded(part)) for part in (gold, text))
     found = rf"(?<!\w)(?<![0-9][.,]){re.escape(wanted)}(?!\w)(?![.,][0-9])"
     return wanted != "" and re.search(found, whole) is not None
@@ -81,9 +81,9 @@ def _after_marker(text: str, spec: TaskSpec) -> str | None:
 
 
 def _regex(text: str, spec: TaskSpec) -> str | None:
-    """Where the pattern is first found, its first group that took part, or all of it where it has no groups.
+    """The first match of the pattern: its first group that took part, or all of it where it has no groups.
 
-    `^` and `$` stand for the ends of each line; case counts unless the pattern begins with `(?i)`. The pattern is its
+    `^` and `$` are the ends of each line; case counts unless the pattern begins with `(?i)`. The pattern is its
     owner's: one that backtracks without end, such as `(a+)+$`, is not interrupted, though a response is short.
     """
     found = re.search(spec.pattern, text, re.MULTILINE)

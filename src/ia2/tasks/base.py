@@ -1,4 +1,4 @@
-"""What a task is: how a row becomes a question and an answer, and where the rows come from.
+"""Tasks: the rendering of a row as a question and an answer, and the source of the rows.
 
 The part that prompting, parsing and predicting need is a `TaskSpec`, plain data that travels inside every trained
 adapter's run.json. The part that fetches rows is a function beside it, and is needed only to prepare.
@@ -37,23 +37,23 @@ class TaskSpec(BaseModel):
     template: str
     """The prompt with its cue, its columns in braces; no trailing space."""
     answer_template: str
-    """The answer as it is appended to the prompt, with its leading space if it has one."""
+    """The answer as appended to the prompt, with its leading space if it has one."""
     labels: dict[str, str] = {}
     """Answer text -> meaning, for a closed label set; empty for free text."""
     remap: dict[str, str] = {}
-    """The dataset's own label -> the unrelated word that stands for it; empty in other forms than remap."""
+    """The dataset's own label -> the unrelated word in its place; empty in other forms than remap."""
     parser: ParserName
-    """Which reader of `answers.py` turns a response into an answer."""
+    """Parser of `answers.py` that turns a response into an answer."""
     marker: str = "####"
-    """What announces the answer, for the reader `after_marker`."""
+    """Text that announces the answer, for the parser `after_marker`."""
     pattern: str = ""
     """The regular expression whose first group (or whole match) is the answer, for the reader `regex`."""
     num_generated_tokens: int = 1
     """Tokens (T) that an answer needs."""
     instruction: str = ""
-    """What a prompt begins with, for models that follow instructions; none by default."""
+    """Beginning of a prompt, for models that follow instructions; none by default."""
     instruct: Literal["teacher", "both"] = "teacher"
-    """Whose prompts the instruction stands in: the teacher's, or the student's too."""
+    """Prompts that begin with the instruction: the teacher's, or the student's too."""
 
     @model_validator(mode="after")
     def _templates_name_columns(self) -> Self:
@@ -152,7 +152,7 @@ def answer_text(text: str) -> str:
 
 @dataclass(frozen=True)
 class Rows:
-    """What a source gave: rows of both splits, and where they came from (JSON values, for provenance)."""
+    """Rows that a source gave: of both splits, and where they came from (JSON values, for provenance)."""
 
     train: Sequence[Row]
     validation: Sequence[Row]

@@ -1,4 +1,4 @@
-"""What the multiple-choice sets share: the prompt of most of them, and the check that the answer is one of the choices.
+"""Shared parts of the multiple-choice sets: the prompt of most, and the check that the answer is one of the choices.
 
 The answer is the index of the right choice, counted from 0 as the prompt lists them, whatever the source calls it: a
 letter, a number from 1, or the right text. A row whose answer is none of its choices is an error and never a guess.
@@ -12,7 +12,7 @@ from ia2.tasks.forms import Item
 from ia2.tasks.labels import label_of, numbered
 
 QUESTION_TEMPLATE = "Question:{question}\nChoices:\n{choices}\n\nAnswer:"
-"""The empty line before the cue is the published one. It stands in a query, so that it ends no response."""
+"""The empty line before the cue is the published one. It is within a query, so that it ends no response."""
 
 
 def choice_item(fields: Row, choices: Sequence[str], answer: str, most: int) -> Item:

@@ -9,7 +9,7 @@
 (One text, shortened at the dots; row 0 of train, https://huggingface.co/datasets/allenai/cosmos_qa, where the answer
 is 1.) There is no empty line before the cue here.
 
-The trap: `None of the above choices .` stands anywhere among the hub's four answers, here first, where it makes no
+The trap: `None of the above choices .` is anywhere among the hub's four answers, here first, where it makes no
 sense. It is moved last, and the label moves with it.
 """
 

@@ -10,7 +10,7 @@ A dataset's module says what its rows are, as `Item`s; how they are asked in eac
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ia2.sources import HubSource, SourceRow, Table, load_hub_split, split_provenance
+from ia2.sources import HubSource, SourceRow, Table, load_hub_split
 from ia2.tasks.base import Form, ParserName, Row, Rows, Task, TaskSpec, columns_in
 from ia2.tasks.labels import REMAP_WORDS
 
@@ -34,7 +34,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Items:
-    """What a source gave: items of both splits, and where they came from."""
+    """Items that a source gave: of both splits, and where they came from."""
 
     train: Sequence[Item]
     validation: Sequence[Item]
@@ -43,7 +43,7 @@ class Items:
 
 @dataclass(frozen=True)
 class Dataset:
-    """All that the forms of a dataset share. In `template`, `{choices}` stands for the listed choices."""
+    """Shared fields of a dataset's forms. In `template`, `{choices}` is the place of the listed choices."""
 
     name: str
     template: str
@@ -58,20 +58,15 @@ class Dataset:
     parser: ParserName = "choice"
     num_generated_tokens: int = 1
     hard_parser: ParserName = "choice"
-    """How the answer alone is read: the hard form of free text."""
+    """Parser of the answer alone: the hard form of free text."""
     hard_num_generated_tokens: int = 1
     ood_group: str = ""
 
 
 def forms(dataset: Dataset) -> list[Task]:
     """The tasks that a dataset is: normal and hard, and remap where its labels allow it."""
-    remap = [_remap(dataset)] if can_remap(dataset.labels) else []
+    remap = [_remap(dataset)] if 0 < len(dataset.labels) <= len(REMAP_WORDS) else []
     return [_normal(dataset), _hard(dataset), *remap]
-
-
-def can_remap(labels: Mapping[str, str]) -> bool:
-    """Whether there are labels, and not more than words for them."""
-    return 0 < len(labels) <= len(REMAP_WORDS)
 
 
 def _normal(dataset: Dataset) -> Task:
@@ -173,7 +168,8 @@ def from_hub(source: HubSource, convert: Convert, train: str, validation: str) -
 
 def items_of(train: Table, validation: Table, convert: Convert) -> Items:
     """The items of two tables."""
-    provenance = split_provenance(train=train, validation=validation)
+    tables = {"train": train, "validation": validation}
+    provenance = {f"{name}_{key}": value for name, table in tables.items() for key, value in table.provenance.items()}
     return Items(train.converted(convert), validation.converted(convert), provenance)
 
 

@@ -14,7 +14,7 @@ _HUB = HubSource("openai/gsm8k", config="main", offline_task="gsm8ks")
 
 
 def item(row: SourceRow) -> Item:
-    """A question, its worked solution, and what stands after the last `####` of that."""
+    """A question, its worked solution, and the text after the last `####` of that."""
     solution = text_of(row, "answer")
     return Item({"question": text_of(row, "question")}, solution.rpartition("####")[2].strip(), solution=solution)
 

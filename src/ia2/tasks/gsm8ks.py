@@ -16,10 +16,10 @@ gsm8k's validation, of whose 1,319 questions up to 75 therefore have the form of
 The package's own traps: four templates end in `#### 32.0` where the answer is `32`, and are mended; draws that show the
 rounding of floats (`0.6666666666666666 water`), and draws of a question that was drawn before, are left out; template
 24 could answer with a negative number of things, and does not under our seeds. Some solutions round a product to a
-whole number (`0.88*80 = 70`): what the template writes stands.
+whole number (`0.88*80 = 70`): what the template writes is kept.
 
 Only the files named below are run, in a namespace of their own: nothing is installed or importable afterwards, and the
-wheel they come from is checked by sha256 each time it is read.
+wheel they come from is checked by sha256 before it is read.
 """
 
 import re

@@ -4,7 +4,7 @@ The answer is the column with a usual name, else the last one with few different
 others. A guess is never silent: each is a sentence, and what cannot be guessed is an error that says how to name it.
 
 An answer of a word or more begins with a blank, as words do wherever a model has read them: with 16 demonstrations the
-embedded model tells 62 of 100 film reviews right so, and 50 without it; of four news topics 52 and 31 of 100.
+embedded model judges 62 of 100 film reviews right so, and 50 without it; of four news topics 52 and 31 of 100.
 """
 
 import os
@@ -49,13 +49,13 @@ class Guess:
 
 
 @dataclass(frozen=True)
-class Column:
+class SampledColumn:
     """A column's values in the rows that were looked at, without outer blanks and empty lines."""
 
     name: str
     values: tuple[str, ...]
     is_indented: bool = False
-    """Whether a value begins with more than one blank, as code does."""
+    """True where a value begins with more than one blank, as code does."""
 
     @property
     def found(self) -> frozenset[str]:
@@ -78,8 +78,8 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Answers:
-    """How the answers are asked for and read, and why."""
+class AnswerFormat:
+    """Form of the answers: the cue before them, their parser, and the reason."""
 
     parser: ParserName
     cue: str
@@ -88,11 +88,11 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Looked:
-    """What was seen of a file."""
+class SampledFile:
+    """Columns of a file, in a sample of its rows."""
 
     file: Path
-    columns: tuple[Column, ...]
+    columns: tuple[SampledColumn, ...]
     num_rows: int
     nested: tuple[str, ...]
     """Columns that hold more than texts and numbers: none of the question or the answer."""
@@ -136,7 +136,7 @@ def guess_task(
     return Guess(checked_task_file(str(file), described), sentences)
 
 
-def _look_at(file: Path, text_columns: Sequence[str], label_column: str | None) -> Looked:
+def _look_at(file: Path, text_columns: Sequence[str], label_column: str | None) -> SampledFile:
     """A sample of the rows by columns: of all, or of those that were named where both kinds were."""
     if label_column in text_columns:
         raise UserError(f"{file}: the column {label_column!r} cannot be text and answer both; name another")
@@ -170,16 +170,16 @@ def _look_at(file: Path, text_columns: Sequence[str], label_column: str | None) 
             "write a line of names above it, such as text,label; or, if these are the names, give --text_columns and "
             "--label_column"
         )
-    return Looked(file, columns, sample.num_rows, tuple(nested))
+    return SampledFile(file, columns, sample.num_rows, tuple(nested))
 
 
-def _column(name: str, texts: Sequence[str]) -> Column:
+def _column(name: str, texts: Sequence[str]) -> SampledColumn:
     values = tuple(map(paragraph, texts))
-    return Column(name, values, values != tuple(map(answer_text, texts)))
+    return SampledColumn(name, values, values != tuple(map(answer_text, texts)))
 
 
-def _is_a_row(header: Sequence[Column]) -> bool:
-    """Whether each name could be a value of its column, and one surely is: a label, a number, a sentence."""
+def _is_a_row(header: Sequence[SampledColumn]) -> bool:
+    """True where each name could be a value of its column, and one surely is: a label, a number, a sentence."""
     surely = False
     for column in header:
         if values := [value for value in column.values if value]:
@@ -196,7 +196,7 @@ def _is_a_row(header: Sequence[Column]) -> bool:
 # Which columns
 
 
-def _answer_column(looked: Looked, texts: Sequence[str], given: str | None) -> tuple[Column, str]:
+def _answer_column(looked: SampledFile, texts: Sequence[str], given: str | None) -> tuple[SampledColumn, str]:
     """The answer's column, and the sentence that says why."""
     columns = {column.name: column for column in looked.columns if column.name not in texts}
     if given:
@@ -215,7 +215,7 @@ def _answer_column(looked: Looked, texts: Sequence[str], given: str | None) -> t
     raise UserError(f"{looked.file}: none of the columns {there} is clearly the answer; name it with --label_column")
 
 
-def _text_columns(looked: Looked, answer: Column, given: Sequence[str]) -> tuple[list[Column], str]:
+def _text_columns(looked: SampledFile, answer: SampledColumn, given: Sequence[str]) -> tuple[list[SampledColumn], str]:
     """The columns of the question, and the sentence that says why."""
     others = {column.name: column for column in looked.columns if column is not answer}
     nested = f"; not texts: {', '.join(map(repr, looked.nested))}" if looked.nested else ""
@@ -233,7 +233,7 @@ def _text_columns(looked: Looked, answer: Column, given: Sequence[str]) -> tuple
 # How they are asked and read
 
 
-def _answers(looked: Looked, answer: Column) -> Answers:
+def _answers(looked: SampledFile, answer: SampledColumn) -> AnswerFormat:
     """Labels, numbers or free text; UserError where there is one answer only."""
     if len(answer.found) < 2:
         held = ", ".join(map(repr, answer.found)) or "nothing"
@@ -241,7 +241,7 @@ def _answers(looked: Looked, answer: Column) -> Answers:
     counted = f"{answer.name!r} holds {len(answer.found)} different values over {len(answer.values)} rows"
     if answer.is_closed_set:
         labels = tuple(sorted(_all_values(looked, answer)))
-        return Answers("choice", "Label:", f"{counted}: a closed set of labels, read by parser 'choice'", labels)
+        return AnswerFormat("choice", "Label:", f"{counted}: a closed set of labels, read by parser 'choice'", labels)
     final = sorted(value.rpartition("####")[2].strip() for value in answer.found)
     lines = max(value.count("\n") for value in answer.found) + 1
     parser: ParserName = "line" if lines == 1 else "exact"
@@ -252,13 +252,13 @@ def _answers(looked: Looked, answer: Column) -> Answers:
         doubtful = [value for value in final if unit_of(value) is None]
         doubtful = doubtful or (parted if all(map(_THREE_DIGITS.fullmatch, parted)) else [])
         if not doubtful and len(units) == 1:
-            return Answers("number", "Answer:", f"{counted}, all of them numbers: read by parser 'number'")
+            return AnswerFormat("number", "Answer:", f"{counted}, all of them numbers: read by parser 'number'")
         why = f"{doubtful[0]!r} can be read in two ways" if doubtful else f"their units differ ({', '.join(units)})"
         read = (
             f"like numbers, but {why}, so they are compared as text, by parser {parser!r}; where commas part thousands "
             "and points decimals, as in 1,234.50, parser = 'number' reads them"
         )
-    return Answers(parser, "Answer:", f"{counted}: {read}")
+    return AnswerFormat(parser, "Answer:", f"{counted}: {read}")
 
 
 def _nearly_the_same(labels: Sequence[str]) -> list[str]:
@@ -275,7 +275,7 @@ def _nearly_the_same(labels: Sequence[str]) -> list[str]:
     ]
 
 
-def _all_values(looked: Looked, column: Column) -> frozenset[str]:
+def _all_values(looked: SampledFile, column: SampledColumn) -> frozenset[str]:
     """The values in the whole file: a rare label may not be among the rows that were looked at."""
     if looked.is_whole:
         return column.found

@@ -1,4 +1,4 @@
-"""Which of four endings continues a text: HellaSwag of the hub, its own train and validation splits.
+"""The ending, of four, that continues a text: HellaSwag of the hub, its own train and validation splits.
 
     Sentence:Then, the man writes over the snow covering the window of a car, and a woman wearing winter clothes smiles.
     then\\nContinuation:\\n[0], the man adds wax to the windshield and cuts it.\\n[1], a person board a ski lift, while

@@ -11,7 +11,7 @@ than there are words, so that there is no remap form.
 The traps: the hub's validation split has 70 rows, for prompts; train and validation are both cut from its test split.
 That is sorted by subject, and its last 500 rows are engineering alone; the questions are therefore taken in the order
 of the sha256 of their text, as good as random and the same everywhere. Copies (159 in health and law, says the card)
-are neighbours in it, so that they do not stand in both parts. The parts of different names are cut separately: what is
+are neighbours in it, so that they are not in both parts. The parts of different names are cut separately: what is
 validation in one subject can be training in the whole.
 """
 

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 BOUNDS = Bounds()
 NUM_SHOWN = 3
-"""So many rows or values are shown of those that a warning is about."""
+"""Most rows or values that a warning shows."""
 
 
 class _Source(BaseModel):
@@ -102,14 +102,14 @@ def _parts(spec: TaskSpec, source: RowSource, folder: Path) -> tuple[Part, Part 
 
 
 def _file_part(spec: TaskSpec, path: Path, seed: int) -> Part:
-    rows = iterate_rows(path, columns_of(spec))
+    rows = iterate_rows(path, needed_columns(spec))
     sample = sample_rows(usable_rows(rows, spec, str(path)), BOUNDS, seed)
     return _part(path.name, sample, {"source": f"file {path.name}", "sha256": store.file_digest(path)})
 
 
 def _hub_part(spec: TaskSpec, source: HubRows, split: str) -> Part:
     table = load_hub_split(HubSource(source.hub, source.config, revision=source.revision), split)
-    columns = columns_of(spec)
+    columns = needed_columns(spec)
     check_columns(table.source, columns, list(table.rows[0]) if table.rows else [])
     rows = (
         {c: text_of_cell(row.get(c), f"{table.source}, row {number}, column {c!r}") for c in columns}
@@ -138,7 +138,7 @@ def rows_that_ask(spec: TaskSpec, source: RowSource, folder: Path, questions: Co
     return [(where, question) for where, question in asked if question in questions]
 
 
-def columns_of(spec: TaskSpec) -> tuple[str, ...]:
+def needed_columns(spec: TaskSpec) -> tuple[str, ...]:
     """The columns of the question and those of the answer, each once."""
     return tuple(dict.fromkeys((*spec.fields, *spec.answer_fields)))
 
@@ -162,7 +162,7 @@ def usable_rows(rows: Iterable[Row], spec: TaskSpec, where: str) -> Iterator[Num
             first.setdefault(fault, f"row {number}: {shown}")
         if "empty" in faults:
             continue
-        if spec.labels and (label := label_of(row, spec)) not in labelled:
+        if spec.labels and (label := answer_label(row, spec)) not in labelled:
             _check_label(label, spec, f"{where}, row {number}")
             labelled.add(label)
         yield NumberedRow(number, row)
@@ -212,7 +212,7 @@ def _check_label(label: str, spec: TaskSpec, where: str) -> None:
         )
 
 
-def label_of(row: Row, spec: TaskSpec) -> str:
+def answer_label(row: Row, spec: TaskSpec) -> str:
     """The value of the answer's column; empty for free text, whose rows are all of one kind."""
     return paragraph(row[spec.answer_fields[0]]) if spec.labels else ""
 
@@ -224,7 +224,7 @@ def _check_training_rows(spec: TaskSpec, train: Part) -> None:
             f"{train.name} has {train.sample.num_rows} rows; at least {MIN_TRAIN + 1} are needed, {MIN_TRAIN} to "
             "train on and 1 to validate with (some hundreds are better): add rows"
         )
-    found = {label_of(numbered.row, spec) for numbered in rows}
+    found = {answer_label(numbered.row, spec) for numbered in rows}
     if spec.labels and len(found) == 1:
         raise UserError(f"{train.name}: every row has the label {found.pop()!r}; at least two labels are needed")
     if missing := [label for label in spec.labels if label not in found]:
@@ -260,7 +260,7 @@ def _numbers(rows: Sequence[NumberedRow]) -> str:
 def _held_out(spec: TaskSpec, source: RowSource, part: Part) -> Rows:
     rows = part.rows
     asked = [spec.question(row) for row in rows]
-    labels = [label_of(row, spec) for row in rows]
+    labels = [answer_label(row, spec) for row in rows]
     number = source.num_validation or default_num_validation(len(set(asked)), len(spec.labels))
     try:
         held = hold_out_by_label(asked, labels, number, source.seed)
@@ -273,5 +273,5 @@ def _held_out(spec: TaskSpec, source: RowSource, part: Part) -> Rows:
 
 
 def default_num_validation(num_questions: int, num_labels: int = 0) -> int:
-    """How many are held out where nobody says: 30% and at most 500, but one of each label, and never above half."""
+    """Number of rows to hold out by default: 30% and at most 500, but one of each label, and never above half."""
     return max(min(500, num_questions * 3 // 10), min(num_labels, num_questions // 2), 1)

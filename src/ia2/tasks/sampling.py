@@ -1,4 +1,4 @@
-"""Which rows of a person's own data are kept, and which of those are held out for validation.
+"""Samples of a person's own rows, and of those the rows held out for validation.
 
 A file may hold far more rows than any run asks for. What is kept is a uniform sample that does not depend on how much
 was read before: each row draws a number, and those with the smallest numbers stay as long as they fit.
@@ -34,7 +34,7 @@ class NumberedRow:
 
 @dataclass(frozen=True)
 class Bounds:
-    """How much of a source is kept in memory, at most."""
+    """Most of a source that is kept in memory."""
 
     rows: int = 100_000
     characters: int = 100_000_000
@@ -91,7 +91,7 @@ def hold_out_by_label(asked: Sequence[Hashable], labels: Sequence[str], num_vali
 
 
 def validation_shares(counts: Mapping[str, int], num_validation: int) -> dict[str, int]:
-    """How many of each label are held out: one of each first, then in proportion (Sainte-Laguë), never the last one.
+    """Numbers of each label to hold out: one of each first, then in proportion (Sainte-Laguë), never the last one.
 
     >>> validation_shares({"a": 6, "b": 3, "c": 1}, 4)
     {'a': 3, 'b': 1, 'c': 0}

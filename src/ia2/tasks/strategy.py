@@ -12,7 +12,7 @@ strategyreason, the facts first:
 
 The hub's only split is called test, and holds the 2,290 training questions of StrategyQA; the last 500 are held out.
 The trap: a fact may lack its full stop, end in a blank or hold two. The facts are therefore joined by single blanks,
-and are otherwise left as they are.
+and are otherwise unchanged.
 """
 
 from ia2.sources import HubSource, SourceRow, text_of, texts_of

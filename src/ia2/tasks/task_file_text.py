@@ -25,7 +25,7 @@ _AFTER_THE_PLACE = ("num_validation", "seed")
 
 
 def task_file_text(task_file: TaskFile, sentences: Sequence[str] = (), suffix: str = ".toml") -> str:
-    """The text of a task file of that ending; `sentences` stand on top of TOML as comments."""
+    """The text of a task file of that ending; `sentences` are comments on top of TOML."""
     given = task_file.model_dump(exclude_defaults=True)
     given["source"] = dict(sorted(given["source"].items(), key=lambda field: field[0] in _AFTER_THE_PLACE))
     if suffix.lower() == ".json":

@@ -1,7 +1,7 @@
 """A task that a person describes in a file, `tickets.toml` or `tickets.json`, to ask their own rows.
 
     name = "tickets"
-    template = "Text:{text}\\nLabel:"        # the prompt; {text} is a column, and the cue stands last
+    template = "Text:{text}\\nLabel:"        # the prompt; {text} is a column, and the cue is last
     answer = "{label}"                       # what follows the prompt directly
     parser = "choice"                        # how a response is read
     num_generated_tokens = 8                 # tokens that an answer needs (T)
@@ -28,7 +28,7 @@ from ia2.errors import MachineError, UserError, did_you_mean
 from ia2.tasks import TASKS
 from ia2.tasks.answers import parse
 from ia2.tasks.base import ParserName, Rows, Task, TaskSpec, columns_in
-from ia2.tasks.own_rows import FileSource, HubRows, RowSource, columns_of, load_rows
+from ia2.tasks.own_rows import FileSource, HubRows, RowSource, load_rows, needed_columns
 
 TASK_FILE_TYPES = (".toml", ".json")
 
@@ -45,7 +45,7 @@ _EXAMPLES = {
 
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 _LOW_DATA = "-ldr"
-"""What ends the name of the folder of a dataset's low-data training sets."""
+"""Ending of the name of the folder of a dataset's low-data training sets."""
 
 
 def _kind_of_source(value: object) -> str:
@@ -54,12 +54,12 @@ def _kind_of_source(value: object) -> str:
 
 
 class TaskFile(BaseModel):
-    """What a task file says. Its fields, but for `answer` and `source`, are those of `TaskSpec`."""
+    """Content of a task file. Its fields, but for `answer` and `source`, are those of `TaskSpec`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     name: str
-    """What the dataset is called from then on: a folder's name."""
+    """Name of the dataset from then on: a folder's name."""
     template: str
     answer: str
     """The answer as it follows the prompt, with its column in braces."""
@@ -179,7 +179,7 @@ def read_task(path: Path) -> Task:
         source=_name_of(source),
         licence="not stated: a person's own data",
         load=load,
-        example={column: f"<{column}>" for column in columns_of(spec)},
+        example={column: f"<{column}>" for column in needed_columns(spec)},
         size="as the task file says",
     )
 
@@ -191,7 +191,7 @@ def _name_of(source: RowSource) -> str:
 
 
 def read_task_file(path: Path) -> TaskFile:
-    """What a task file says, checked; errors as in `read_task`."""
+    """Content of a task file, checked; errors as in `read_task`."""
     content = _parsed(path)
     if not isinstance(content, dict):
         raise UserError(f"{path}: a task file holds one object, and this one {type(content).__name__}")

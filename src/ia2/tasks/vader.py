@@ -2,11 +2,11 @@
 
     Text:Witty, touching and well paced.\\nLabel:   ->   1        (a row of movies; the answer is `1`, without a space)
 
-A rating of 1 or more is positive, of -1 or less negative, and what lies between is left out. As many of each class are
-drawn, seeded, and 500 are held out, half of each class. The files lie in an archive inside vaderSentiment's source
+A rating of 1 or more is positive, of -1 or less negative, and the rest is left out. As many of each class are
+drawn, seeded, and 500 are held out, half of each class. The files are in an archive inside vaderSentiment's source
 archive; they are UTF-8, in lines that end in `\\r\\n`.
 
-The traps: `&amp;`, `&lt;` and, made twice, `&amp;#38;` stand for characters, and are read as such: no user writes them.
+The traps: `&amp;`, `&lt;` and, made twice, `&amp;#38;` are characters, and read as such: no user writes them.
 Some sentences come twice, and 154 tweets are another one in other letter case or punctuation, written to see what that
 does to a rating: of sentences with the same words one is taken, lest training and validation share them. (Different
 sentences of one review or article they may share.) movies has its sentences from where sst2 has them, so that it is no
@@ -55,7 +55,7 @@ def _item(row: SourceRow) -> Item | None:
 
 
 def _plain(text: str) -> str:
-    """One line, with the characters that entities stand for; some were made twice."""
+    """One line, with characters in place of entities; some were made twice."""
     return " ".join(html.unescape(html.unescape(text)).split())
 
 

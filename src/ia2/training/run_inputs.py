@@ -14,9 +14,8 @@ from typing import Any
 from ia2 import store
 from ia2.config import TrainConfig
 from ia2.methods import Kind, Phase
-from ia2.models.architecture import select_layers
 from ia2.models.generation import GenerationConfig
-from ia2.models.hooked_model import HookedModel
+from ia2.models.hooked_model import HookedModel, select_layers
 from ia2.models.loading import LanguageModel, ModelCache
 from ia2.prompts.prompt import Prompt
 from ia2.prompts.splits import Split, load_split

@@ -27,9 +27,9 @@ from tqdm import tqdm
 from ia2 import store
 from ia2.errors import UserError
 from ia2.methods import Kind
-from ia2.models.decoding_state import StepOutput
 from ia2.models.generation import GenerationConfig, generate, teacher_forced
 from ia2.models.hooked_model import HookedModel
+from ia2.models.packing import StepOutput
 from ia2.prompts.tokenization import Ids, TokenizedExample
 
 log = logging.getLogger(__name__)
@@ -170,12 +170,12 @@ def add_kinds(
     """Targets that hold `kinds` too, by teacher-forcing the stored responses; `folder` as in `collect`."""
     examples = [TokenizedExample(*pair) for pair in zip(prompts, targets.responses, strict=True)]
     with _recording(kinds, folder) as (recording, found):
-        for rows, outputs in teacher_forced(hooked, examples, activations=recording.activations):
+        for rows, hidden_states, activations in teacher_forced(hooked, examples, activations=recording.activations):
             positions = [row for row in rows for _ in examples[row].response]
-            seen = None if outputs.activations is None else outputs.activations.cpu()  # a copy there may not fit
-            recording.keep(positions, seen, outputs.hidden_states, anew=True)
-    activations = found.get("activations", targets.activations)
-    return Targets(targets.responses, activations, found.get("distributions", targets.hidden_states))
+            seen = None if activations is None else activations.cpu()  # a copy there may not fit
+            recording.keep(positions, seen, hidden_states, anew=True)
+    kept = found.get("activations", targets.activations)
+    return Targets(targets.responses, kept, found.get("distributions", targets.hidden_states))
 
 
 # On disk: one safetensors file per kind, the manifest last

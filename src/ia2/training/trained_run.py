@@ -9,8 +9,7 @@ from typing import Any
 from ia2 import store
 from ia2.config import StopRule, TrainConfig, as_stored
 from ia2.errors import UserError
-from ia2.models.loading import LanguageModel
-from ia2.models.model_files import changed_parts
+from ia2.models.loading import LanguageModel, changed_parts
 from ia2.tasks.base import TaskSpec
 
 

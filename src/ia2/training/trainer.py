@@ -276,28 +276,25 @@ def forward_backward(
 def batch_losses(hooked: HookedModel, batch: Batch, losses: Collection[Loss]) -> dict[Loss, Tensor]:
     """Each loss of the examples, unweighted: [B] each, in float32 and differentiable; one forward pass."""
     segments, size = batch.segment_ids, len(batch) + 1  # one for what only fills a shape
-    outputs = hooked.outputs(
-        batch.input_ids,
-        batch.rows,
-        batch.columns,
-        activations="act" in losses,
-        logits=bool({"tok", "tokl"} & {*losses}),
+    hidden_states, activations = hooked.outputs(
+        batch.rows, batch.columns, activations="act" in losses, input_ids=batch.input_ids
     )
+    logits = hooked.logits(hidden_states) if {"tok", "tokl"} & {*losses} else None
     found: dict[Loss, Tensor] = {}
-    if outputs.activations is not None and batch.activations is not None:
+    if activations is not None and batch.activations is not None:
         layers = slice(None) if batch.matching.layers is None else list(batch.matching.layers)
         loss = act_loss_by_layer if batch.matching.act_norm == "layer" else act_loss
-        found["act"] = loss(outputs.activations[layers], batch.activations[layers], segments, size)
-    if outputs.logits is not None and "tok" in losses:
-        found["tok"] = tok_loss(outputs.logits, batch.tokens, segments, size)
-    if outputs.logits is not None and batch.hidden_states is not None:
+        found["act"] = loss(activations[layers], batch.activations[layers], segments, size)
+    if logits is not None and "tok" in losses:
+        found["tok"] = tok_loss(logits, batch.tokens, segments, size)
+    if logits is not None and batch.hidden_states is not None:
         with torch.no_grad():
             teacher = hooked.logits(batch.hidden_states.to(hooked.base.dtype)).log_softmax(dim=-1)
             num_tokens, top_k = teacher.shape[-1], batch.matching.top_k
             if top_k is not None and top_k < num_tokens:
                 top = teacher.topk(top_k, dim=-1)
                 teacher = spread_remainder(top.values, top.indices, num_tokens)
-        found["tokl"] = tokl_loss(outputs.logits, teacher, segments, size)
+        found["tokl"] = tokl_loss(logits, teacher, segments, size)
     return {loss: values[:-1] for loss, values in found.items()}
 
 

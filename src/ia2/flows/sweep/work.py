@@ -33,8 +33,8 @@ from ia2.errors import MachineError
 from ia2.flows.progress import leave_failure
 from ia2.flows.sweep.plan import End, Job, Outcome, Plan, is_finished, new_lines
 from ia2.flows.training import train, train_together
+from ia2.models.generation import attempt
 from ia2.models.loading import ModelCache
-from ia2.models.placement import attempt
 from ia2.training.run_inputs import read_run_inputs
 
 log = logging.getLogger(__name__)

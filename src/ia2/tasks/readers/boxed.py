@@ -36,7 +36,7 @@ def read_boxed(text: str) -> str | None:
 
 
 def last_box(text: str) -> str | None:
-    r"""What stands in the last whole box, as written; None without one.
+    r"""Content of the last whole box, as written; None without one.
 
     A box that is never closed was cut off and is none. `\boxed 5` holds what follows up to a blank or a `$`.
     """

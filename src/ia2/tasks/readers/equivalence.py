@@ -1,4 +1,4 @@
-r"""Whether two LaTeX answers mean the same, as math-verify sees it: `\frac{1}{2}` and `0.5`, `2 \pi r` and `2r\pi`.
+r"""Equivalence of two LaTeX answers, as math-verify sees it: `\frac{1}{2}` and `0.5`, `2 \pi r` and `2r\pi`.
 
 Symbolic algebra may never end, so a worker process is asked, which ends itself after some seconds of CPU time: that is
 right in every thread and leaves the alarm of this process alone. The worker is a script started by its path. A forked
@@ -110,7 +110,7 @@ os.register_at_fork(after_in_child=_VERIFIER.disown)
 
 @lru_cache(maxsize=4096)
 def equivalent(ours: str, gold: str) -> bool | None:
-    """Whether `ours` means what `gold` does, None where that is not decided in time.
+    """True where `ours` means what `gold` does; None where that is not decided in time.
 
     Not symmetric: an interval answers an inequality, not the reverse.
     """

@@ -1,7 +1,7 @@
 r"""The number that a solution ends in, read exactly: `1,000.50`, `-$3`, `50%`, `3 1/2`, `\frac{1}{2}`, `½`.
 
 A number is compared as plain text, so each value has one: a decimal where it ends (`0.5`), else a reduced fraction
-(`10/3`). Nothing is rounded: `0.33` is not `1/3`. What stands around a number is left out, `50%` is 50 and `5 kg` is 5;
+(`10/3`). Nothing is rounded: `0.33` is not `1/3`. Text around a number is left out, `50%` is 50 and `5 kg` is 5;
 what would have to be computed is not: of `2^10` the 2 is read, of `1e5` the 1. Digits parted as in other languages,
 `12,50`, `1.234,56`, `1 234,5` and `1'234`, are not read at all: of a part of them, 50, every price would be right.
 """
@@ -88,7 +88,7 @@ def _plain(text: str) -> str:
 
 
 def unit_of(text: str) -> str | None:
-    """The currency or percent sign, or "", of a text that is one number as it is read here; None for any other text.
+    """The currency or percent sign, or "", of a text that is one number, read as above; None for any other text.
 
     >>> unit_of("-$3"), unit_of("50 %"), unit_of("+1,000.5"), unit_of("12,50"), unit_of("5 kg")
     ('$', '%', '', None, None)

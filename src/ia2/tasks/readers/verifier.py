@@ -16,7 +16,7 @@ from math_verify import LatexExtractionConfig, parse, verify
 
 
 def is_equal(gold: str, ours: str) -> bool:
-    """Whether math-verify takes the LaTeX `ours` for the LaTeX `gold`; False where it understands neither."""
+    """True where math-verify takes the LaTeX `ours` for the LaTeX `gold`; False where it understands neither."""
     read = [
         parse(f"${latex}$", extraction_config=[LatexExtractionConfig()], parsing_timeout=None) for latex in (gold, ours)
     ]

@@ -3,7 +3,7 @@
 import pytest
 
 from ia2.errors import UserError
-from ia2.sources import Table, hold_out, split_provenance
+from ia2.sources import Table, hold_out
 
 INVENTED = [{"text": "a", "n": 1}, {"text": "b ", "n": 2}]
 
@@ -13,7 +13,6 @@ def test_provenance_follows_the_content() -> None:
     assert one.provenance["sha256"] != other.provenance["sha256"]
     assert "revision" not in one.provenance
     assert other.provenance["revision"] == "r"
-    assert split_provenance(train=one, validation=other)["validation_rows"] == "1"
 
 
 def test_texts_are_text_and_name_what_is_missing() -> None:

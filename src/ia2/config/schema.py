@@ -30,6 +30,16 @@ Protocol = Literal["default", "published"]
 HpSelection = Literal["dev_loss", "performance"]
 DemoType = Literal["unique", "fixed", "shuffled"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+LONGEST_PART = 200
+"""Bytes: file systems take 255, of which prefixes, endings and temporary names need some."""
+MEMORY_LIMIT = r"(\d+|cpu)=\d+(\.\d+)?[KMG]i?B"
+"""Form of one value of --max_memory."""
+LARGEST = 2**63 - 1
+"""Largest number of a tensor, a seed and a column of a table."""
+NO_TEXT, CONTROLS = re.compile("[\0\ud800-\udfff]"), re.compile("[\0-\x1f\x7f\ud800-\udfff]")
+"""Characters that no text holds, half of one among them, and that no path should."""
 
 
 def absolute_model_id(model_id: str) -> str:
@@ -39,13 +49,6 @@ def absolute_model_id(model_id: str) -> str:
 
 
 ModelId = Annotated[str, AfterValidator(absolute_model_id)]
-
-
-LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-LONGEST_PART = 200
-"""Bytes: file systems take 255, of which prefixes, endings and temporary names need some."""
 
 
 def is_path_part(text: str, most: int = LONGEST_PART) -> bool:
@@ -65,16 +68,6 @@ def path_part(text: str) -> str:
 
 
 PathPart = Annotated[str, AfterValidator(path_part)]
-
-
-MEMORY_LIMIT = r"(\d+|cpu)=\d+(\.\d+)?[KMG]i?B"
-"""Form of one value of --max_memory."""
-
-
-LARGEST = 2**63 - 1
-"""Largest number of a tensor, a seed and a column of a table."""
-NO_TEXT, CONTROLS = re.compile("[\0\ud800-\udfff]"), re.compile("[\0-\x1f\x7f\ud800-\udfff]")
-"""Characters that no text holds, half of one among them, and that no path should."""
 
 
 class Config(BaseModel):

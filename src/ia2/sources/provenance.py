@@ -12,6 +12,7 @@ from ia2.errors import UserError
 from ia2.sources.row_files import iterate_rows
 
 SourceRow = Mapping[str, Any]
+Texts = list[dict[str, str]]
 T = TypeVar("T")
 
 
@@ -75,14 +76,6 @@ def _not_there(row: SourceRow, column: str, needed: str) -> str:
     value = row.get(column)
     have = f"holds {type(value).__name__}" if column in row else f"is missing (there: {', '.join(row)})"
     return f"the column {column!r} {have}; {needed} is needed"
-
-
-def split_provenance(**tables: Table) -> dict[str, str]:
-    """The provenance of several tables in one record, each under its name."""
-    return {f"{split}_{key}": value for split, table in tables.items() for key, value in table.provenance.items()}
-
-
-Texts = list[dict[str, str]]
 
 
 def hold_out(rows: Texts, num_validation: int) -> tuple[Texts, Texts]:
