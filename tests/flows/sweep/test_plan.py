@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ia2.config import SweepConfig, TrainConfig
-from ia2.flows.sweep.plan import Job, Outcome, Plan
+from ia2.flows.sweep.plan import Job, Outcome, Plan, measured_costs
 from ia2.flows.sweep.work import AGAIN
 from ia2.flows.training import stack_key
 
@@ -61,25 +61,18 @@ def test_sequential_first_begins_second_phases_as_soon_as_it_can() -> None:
 
 
 def test_what_needs_a_failed_job_is_skipped_and_the_rest_goes_on() -> None:
-    plan = plan_of(*JOBS, job("third", "a2t", needs=("second",)), max_failures=2)
+    plan = plan_of(*JOBS, job("third", "a2t", needs=("second",)), job("last", seconds=0.5), max_failures=2)
     told: list[str] = []
     plan.watch = lambda outcome: told.append(outcome.key)
-    for key in ("targets", "long", "short"):
-        assert begin(plan) == [key]
-        plan.report(Outcome(key, "failed" if key == "short" else "done", reason="made up"))
+    for key, end in (("targets", "there"), ("long", "done"), ("short", "failed"), ("last", "done")):
+        assert begin(plan) == [key], "one has failed, and two are skipped"
+        plan.report(Outcome(key, end, reason="made up"))
     assert not plan.left
-    assert told == ["targets", "long", "short", "second", "third"]
+    assert told == ["targets", "long", "short", "second", "third", "last"]
     assert [(one.key, one.reason) for one in plan.outcomes.values() if one.status == "skipped"] == [
         ("second", "it needs short, which failed"),
         ("third", "it needs second, which was skipped"),
     ]
-
-
-def test_what_another_sweep_did_is_as_good_as_done() -> None:
-    plan = plan_of(*JOBS)
-    for key in ("targets", "long"):
-        plan.report(Outcome(key, "there"))
-    assert done_in_order(plan) == ["short", "second"]
 
 
 def test_enough_failures_stop_new_jobs_but_not_running_ones() -> None:
@@ -196,33 +189,34 @@ def test_runs_that_lost_their_worker_together_are_tried_each_alone(tmp_path: Pat
     assert [begin(other) for _ in range(4)] == [["a"], ["b"], ["c"], ["d"]]
 
 
-@pytest.mark.parametrize(
-    ("method", "changes", "together"),
-    [
-        ("act", {"lr": 0.5, "run_idx": 3, "lora_r": 2, "lora_alpha": 16}, True),
-        ("tna", {"ce_loss_weight": 0.5}, True),
-        ("tna", {"ce_loss_weight": 0.0}, True),  # whose gradient of the other loss is zero
-        ("tna", {"ce_loss_weight": 1.0}, True),
-        ("act", {"ce_loss_weight": 0.0}, True),  # which means nothing to act
-        ("act", {"dataset": "sst2"}, False),
-        ("act", {"num_train_examples": 8}, False),
-        ("act", {"lora_type": "qko"}, False),
-        ("act", {"model_id": "other"}, False),
-        ("act", {"batch_size": 2}, False),
-        ("act", {"stop": "eos"}, False),
-        ("act", {"layers": "::2"}, False),
-        ("act", {"micro_batch_size": 1}, False),
-    ],
-)
-def test_runs_go_together_that_differ_in_what_an_adapter_may(
-    method: str, changes: dict[str, Any], together: bool
-) -> None:
-    keys = [stack_key(TrainConfig(training_method=method, **given)) for given in ({}, changes)]
-    assert None not in keys
-    assert (keys[0] == keys[1]) == together
+def test_runs_go_together_that_differ_in_what_an_adapter_may() -> None:
+    def go_together(method: str, **changes: Any) -> bool:
+        keys = {stack_key(TrainConfig(training_method=method, **given)) for given in ({}, changes)}
+        assert None not in keys
+        return len(keys) == 1
+
+    assert go_together("act", lr=0.5, run_idx=3, lora_r=2, lora_alpha=16, ce_loss_weight=0.0)
+    assert all(go_together("tna", ce_loss_weight=weight) for weight in (0.0, 0.5, 1.0)), "even where a gradient is zero"
+    others = {"dataset": "sst2", "num_train_examples": 8, "lora_type": "qko", "model_id": "other", "batch_size": 2}
+    others |= {"stop": "eos", "layers": "::2", "micro_batch_size": 1}
+    assert [field for field, value in others.items() if go_together("act", **{field: value})] == []
 
 
 @pytest.mark.parametrize("method", ["ia3-act", "prompt-act", "prefix-act"])
 def test_other_adapters_are_trained_alone(method: str) -> None:
     assert stack_key(TrainConfig(training_method=method)) is None
     assert stack_key(TrainConfig(training_method="act", continue_training="same")) is None
+
+
+@pytest.mark.parametrize("content", ['{"seconds": 4', "{}", "null"])
+def test_a_damaged_file_is_left_out_and_told(content: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name, statistics in (("whole", '{"seconds": 4.0}'), ("damaged", content)):
+        folder = tmp_path / "outputs" / "act" / "capitals" / name
+        folder.mkdir(parents=True)
+        for file in ("adapter_config.json", "adapter_model.safetensors", "run.json"):
+            (folder / file).write_text("{}")
+        (folder / "final_loss_statistics.json").write_text(statistics)
+    costs = measured_costs(tmp_path)
+    assert costs.keys() == {"act"}
+    assert costs["act"][0] == 4.0
+    assert "damaged/final_loss_statistics.json has no seconds" in caplog.text

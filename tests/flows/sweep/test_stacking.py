@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny_sweeps
 import torch
-from tiny_runs import assert_whole, leftovers, write_dataset
+from tiny_runs import assert_whole, leftovers
 
 from ia2 import store
 from ia2.cli import main
@@ -22,23 +23,9 @@ from ia2.models.loading import ModelCache
 
 
 def grid(root: Path, model: Path, **changes: Any) -> SweepConfig:
-    """act and a2t of two runs and three learning rates, of which one is worthless."""
-    fields: dict[str, Any] = {
-        "root": root,
-        "model_id": str(model),
-        "training_methods": ("act",),
-        "include_sequential": True,
-        "datasets": ("made_up",),
-        "num_train_examples": (4,),
-        "num_generated_tokens": (2,),
-        "lrs": (1e-2, 3e-3),
-        "run_indices": (0, 1),
-        "num_train_epochs": 2,
-        **changes,
-    }
-    if not store.pool_path(root, "made_up").exists():
-        write_dataset(root, "made_up", [f"q{i}" for i in range(30)])
-    return SweepConfig(**fields)
+    """act and a2t of two runs and two learning rates."""
+    fields = {"training_methods": ("act",), "lrs": (1e-2, 3e-3), "num_train_epochs": 2, **changes}
+    return tiny_sweeps.grid(root, model, **fields)
 
 
 def losses(root: Path) -> dict[str, float]:
@@ -112,12 +99,13 @@ def test_a_worthless_run_fails_alone_and_leaves_its_log(
 
 
 def test_what_stands_is_not_trained_again_and_its_mates_are(
-    alone: dict[str, float], tmp_path: Path, tiny_model_folder: Path
+    alone: dict[str, float], tmp_path: Path, tiny_model_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = grid(tmp_path, tiny_model_folder, stack=4)
     sweep(config.model_copy(update={"lrs": (1e-2,), "include_sequential": False}))
     before = {folder: folder.stat().st_ino for folder in store.run_folders(tmp_path)}
     sweep(config)
+    assert "8 runs: 2 are there, 6 are left" in capsys.readouterr().out
     assert {folder: folder.stat().st_ino for folder in before} == before
     assert losses(tmp_path) == pytest.approx(alone, rel=1e-4)
 

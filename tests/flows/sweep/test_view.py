@@ -13,9 +13,10 @@ from rich.console import Console
 from terminal import Screen, Terminal
 from tiny_sweeps import ENDLESS, grid, jobs_of, weights, words
 
+from ia2.config import SweepConfig, TrainConfig
 from ia2.flows.progress import duration
-from ia2.flows.sweep.plan import Job, Outcome, Plan
-from ia2.flows.sweep.view import names, view
+from ia2.flows.sweep.plan import Claim, Job, Outcome, Plan
+from ia2.flows.sweep.view import names, seconds_left, view
 
 ONE_OR_TWO = [1, pytest.param(2, marks=pytest.mark.slow)]
 
@@ -108,6 +109,44 @@ def test_outcomes_in_words() -> None:
     assert str(Outcome("a", "there", 0.01)) == "there: a"
     assert str(Outcome("a", "failed", 0.06, "why")) == "failed in 0.1 s: a: why"
     assert str(Outcome("a", "skipped", reason="it needs b, which failed")) == "skipped: a: it needs b, which failed"
+
+
+# How long yet
+
+
+def measured(*planned: tuple[str, str, float | None], num_workers: int = 1) -> Plan:
+    jobs = [Job(key, TrainConfig(training_method=method), seconds=seconds) for key, method, seconds in planned]
+    return Plan(Path(), jobs, SweepConfig(training_methods=("tok",), max_parallel=num_workers))
+
+
+def test_workers_share_what_is_left() -> None:
+    assert seconds_left(measured(("a", "act", None), ("b", "tok", None)), 0.0) is None, "nothing is known"
+    for num_workers, expected in ((1, 60.0), (2, 30.0), (3, 30.0)):  # no sooner than the longest
+        jobs = ("a", "act", 10.0), ("b", "act", 20.0), ("c", "tok", 30.0)
+        assert seconds_left(measured(*jobs, num_workers=num_workers), 0.0) == expected
+
+
+def test_what_was_measured_here_counts_more_than_the_plan() -> None:
+    """act took 4 and 6 s instead of 10, so that `c` should take 5; nothing is known of tok: 5, 5, 5 on average."""
+    plan = measured(("a", "act", 10.0), ("b", "act", 10.0), ("c", "act", 10.0), ("d", "tok", None))
+    plan.report(Outcome("a", "done", seconds=4.0))
+    plan.report(Outcome("b", "done", seconds=6.0))
+    assert seconds_left(plan, 0.0) == 10.0
+    plan.running["c"] = Claim("0.0", 100.0)
+    assert seconds_left(plan, 102.0) == pytest.approx(3.0 + 5.0)
+    assert seconds_left(plan, 150.0) == 5.0, "it takes longer than it should, and no one knows how long"
+
+
+def test_what_others_did_or_failed_is_no_measure() -> None:
+    plan = measured(("a", "act", 10.0), ("b", "act", 10.0), ("c", "act", 10.0))
+    plan.report(Outcome("a", "there", seconds=0.0))
+    plan.report(Outcome("b", "failed", seconds=1.0))
+    assert seconds_left(plan, 0.0) == 10.0
+    plan.report(Outcome("c", "skipped"))
+    assert seconds_left(plan, 0.0) == 0.0
+
+
+# In a terminal
 
 
 @pytest.mark.parametrize("num_workers", ONE_OR_TWO)

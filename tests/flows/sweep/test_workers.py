@@ -1,7 +1,6 @@
 """Workers on this machine: what becomes of one that dies, and of what it prints."""
 
 import os
-import signal
 from pathlib import Path
 
 import pytest
@@ -80,22 +79,3 @@ def test_where_no_worker_can_start_that_is_said(
     assert starts.read_text() == "x" * (1 + MOST_RESTARTS)
     assert weights(tmp_path) == {}
     assert not list((tmp_path / "outputs" / "sweeps").iterdir())
-
-
-def test_a_worker_that_is_killed_before_it_is_up_is_started_again(
-    tmp_path: Path, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    starts = tmp_path / "starts"
-    plant(
-        tmp_path / "planted",
-        monkeypatch,
-        "sitecustomize",
-        "import os",
-        f"with open({str(starts)!r}, 'a') as stream:",
-        "    stream.write('x')",
-        f"if os.path.getsize({str(starts)!r}) <= {MOST_RESTARTS}:",
-        f"    os.kill(os.getpid(), {int(signal.SIGKILL)})",
-    )
-    sweep(grid(tmp_path, tiny_model_folder, **GOLD, run_indices=(0,), run_timeout=100.0))
-    assert starts.read_text() == "x" * (1 + MOST_RESTARTS)
-    assert len(weights(tmp_path)) == 1

@@ -190,7 +190,7 @@ def jobs_of(root: Path, configs: Sequence[TrainConfig]) -> tuple[list[Job], list
             if one is not None:
                 wanted[str(store.run_folder(root, one).relative_to(root / "outputs"))] = one
     finished = [key for key, config in wanted.items() if is_finished(root, config)]
-    costs, targets, runs = _measured_costs(root), dict[str, Job](), list[Job]()
+    costs, targets, runs = measured_costs(root), dict[str, Job](), list[Job]()
     for key, config in wanted.items():
         if key in finished:
             continue
@@ -215,7 +215,7 @@ def is_finished(root: Path, config: TrainConfig) -> bool:
         return False
 
 
-def _measured_costs(root: Path) -> dict[str, tuple[float, int]]:
+def measured_costs(root: Path) -> dict[str, tuple[float, int]]:
     """Mean seconds and bytes of finished work below a root, by its kind; damaged files are reported and left out."""
     files = [(path, "targets") for path in (root / "outputs" / "targets").glob("*/manifest.json")]
     folders = store.run_folders(root)
