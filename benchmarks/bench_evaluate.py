@@ -24,7 +24,7 @@ from prompts import Ids, after_fresh, after_one_list, source
 from results import Result, side
 from running import Bench, evenly, main
 
-from ia2.evaluation.calibration import FirstTokenScores
+from ia2.evaluation.metrics import ScoredAnswers
 from ia2.evaluation.scoring import ScoreRecorder
 from ia2.models.generation import GenerationConfig, generate
 from ia2.models.hooked_model import HookedModel
@@ -86,14 +86,14 @@ class EvaluateRow:
         )
 
 
-def _ours(hooked: HookedModel, prompts: Sequence[Ids], gold: Sequence[int], how: GenerationConfig) -> FirstTokenScores:
+def _ours(hooked: HookedModel, prompts: Sequence[Ids], gold: Sequence[int], how: GenerationConfig) -> ScoredAnswers:
     recorder = ScoreRecorder(gold)
     generate(hooked, prompts, how, recorder.record)
-    return recorder.first
+    return recorder.answers
 
 
 def _compared(
-    bench: Bench, prompts: Sequence[Ids], rows: Sequence[int], ours: FirstTokenScores, others: Sequence[plain.Score]
+    bench: Bench, prompts: Sequence[Ids], rows: Sequence[int], ours: ScoredAnswers, others: Sequence[plain.Score]
 ) -> list[Comparison]:
     if bench.exact:
         comparison = bench.comparison()
@@ -111,14 +111,14 @@ def _compared(
 
 
 def _compare_tokens(
-    comparison: Comparison, rows: Sequence[int], ours: FirstTokenScores, others: Sequence[plain.Score]
+    comparison: Comparison, rows: Sequence[int], ours: ScoredAnswers, others: Sequence[plain.Score]
 ) -> None:
     for row, other in zip(rows, others, strict=True):
         comparison.token(int(ours.token[row]), other.logits)
 
 
 def _compare_numbers(
-    comparison: Comparison, rows: Sequence[int], ours: FirstTokenScores, others: Sequence[plain.Score]
+    comparison: Comparison, rows: Sequence[int], ours: ScoredAnswers, others: Sequence[plain.Score]
 ) -> None:
     """Log-probabilities: of the predicted token and of the gold answer's first."""
     logs = [math.log(one.confidence) for one in others]

@@ -33,7 +33,7 @@ from ia2.models.stacked_lora import trainable_adapters
 from ia2.prompts.prompt import seeded
 from ia2.training.dataset import from_targets
 from ia2.training.targets import Targets, collect
-from ia2.training.trainer import History, TrainingRun, train
+from ia2.training.trainer import History, TrainingRun, train_in_lockstep
 
 BATCH_SIZE, DEV_EVAL_STEPS, SEED, LEARNING_RATE = 4, 2, 0, 1e-3
 
@@ -149,7 +149,9 @@ def _ours(row: TrainRow, bench: Bench, queries: Sequence[Ids], targets: Targets)
     course = Course(bench.device, row.num_steps)
     with trainable_adapters(bench.ours, [peft_config(bench.ours, config)], [SEED]) as adapters:
         (phase,) = VARIANTS[row.loss].phases
-        (run,) = train([TrainingRun(config, phase, *datasets, adapters.parameters[0], note=course.see)], adapters)
+        (run,) = train_in_lockstep(
+            [TrainingRun(config, phase, *datasets, adapters.parameters[0], note=course.see)], adapters
+        )
         run.finish()
     return course
 

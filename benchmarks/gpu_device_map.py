@@ -31,10 +31,10 @@ from ia2.models.generation import GenerationConfig
 from ia2.models.hooked_model import HookedModel
 from ia2.models.loading import load_model
 from ia2.models.stacked_lora import trainable_adapters
-from ia2.prompts.tokenization import Ids
+from ia2.prompts.prompt import Ids
 from ia2.training.dataset import from_targets
 from ia2.training.targets import Targets, collect
-from ia2.training.trainer import History, TrainingRun, train
+from ia2.training.trainer import History, TrainingRun, train_in_lockstep
 
 TOLERANCES: dict[Dtype, float] = {"float32": 1e-5, "bfloat16": 2e-2}
 NUM_EXAMPLES, DEMONSTRATIONS, QUERY, NUM_TOKENS = 6, 400, 50, 16
@@ -140,7 +140,9 @@ def three_steps(model: torch.nn.Module, queries: list[Ids], targets: Targets) ->
     lessons, history = from_targets(queries, targets), list[History]()
     with trainable_adapters(model, [peft_config(model, config)], [0]) as adapters:
         datasets = lessons.part(0, 4), lessons.part(4, 6)
-        (run,) = train([TrainingRun(config, ACT, *datasets, adapters.parameters[0], note=history.append)], adapters)
+        (run,) = train_in_lockstep(
+            [TrainingRun(config, ACT, *datasets, adapters.parameters[0], note=history.append)], adapters
+        )
         if run.error is not None:
             raise run.error
     noted = ("train_loss", "dev_loss", "gradient_norm", "weight_norm")

@@ -18,10 +18,10 @@ from ia2.models.adapters import peft_config
 from ia2.models.generation import GenerationConfig
 from ia2.models.hooked_model import HookedModel
 from ia2.models.stacked_lora import trainable_adapters
-from ia2.prompts.tokenization import Ids
+from ia2.prompts.prompt import Ids
 from ia2.training.dataset import from_targets
 from ia2.training.targets import Targets, collect
-from ia2.training.trainer import History, TrainingRun, train
+from ia2.training.trainer import History, TrainingRun, train_in_lockstep
 
 LIMIT = 40e9
 NUM_EXAMPLES, DEMONSTRATIONS, QUERY = 6, 800, 100
@@ -72,7 +72,7 @@ def take_steps(model: torch.nn.Module, name: str, queries: list[Ids], targets: T
             started = time.perf_counter()
             datasets = dataset.part(0, 4), dataset.part(4, 6)
             run = TrainingRun(config, phase, *datasets, adapters.parameters[0], note=history.append)
-            (ended,) = train([run], adapters)
+            (ended,) = train_in_lockstep([run], adapters)
             if ended.error is not None:
                 raise ended.error
             output = ended.finish()

@@ -25,7 +25,7 @@ from ia2.tasks import task
 from ia2.tasks.base import Example
 from ia2.training.dataset import from_targets
 from ia2.training.targets import collect
-from ia2.training.trainer import TrainingRun, train
+from ia2.training.trainer import TrainingRun, train_in_lockstep
 
 
 def main(model_id: str, num_examples: int = 8, num_epochs: int = 20) -> dict[str, float]:
@@ -61,7 +61,7 @@ def main(model_id: str, num_examples: int = 8, num_epochs: int = 20) -> dict[str
     config = TrainConfig(training_method="act", model_id=model_id, lr=1e-3, num_train_epochs=num_epochs)
     with trainable_adapters(lm.model, [peft_config(lm.model, config)], [config.run_idx]) as adapters:
         run = TrainingRun(config, ACT, train_dataset, eval_dataset, adapters.parameters[0])
-        for ended in train([run], adapters):
+        for ended in train_in_lockstep([run], adapters):
             print(ended.finish())
         with TemporaryDirectory() as folder:
             adapters.save(0, Path(folder), model_id)  # an ordinary PEFT folder

@@ -2,8 +2,9 @@
 
 from ia2.prompts.prompt import prompt_text
 from ia2.prompts.splits import load_split
-from ia2.tasks import DATASETS, TASKS, task
+from ia2.tasks import task
 from ia2.tasks.answers import parse
 from ia2.tasks.pool import load_pool
+from ia2.tasks.registry import DATASETS, TASKS
 
 __all__ = ["DATASETS", "TASKS", "load_pool", "load_split", "parse", "prompt_text", "task"]

@@ -22,14 +22,6 @@ from typing import Any
 from deeds import DEEDS, count_deeds
 from undrawn import draw_nothing
 
-import ia2.commands.merge
-import ia2.flows.evaluation
-import ia2.flows.fitting
-import ia2.flows.prediction
-import ia2.flows.reparsing
-import ia2.flows.similarity
-import ia2.flows.sweep.sweep
-import ia2.flows.training  # noqa: F401
 from ia2 import cli
 
 

@@ -11,7 +11,7 @@ from tiny import WINDOW, tiny_model, tiny_tokenizer
 from ia2.models.generation import GenerationConfig, Stopper, generate
 from ia2.models.hooked_model import HookedModel
 from ia2.models.packing import SHORTEST_PREFIX
-from ia2.prompts.tokenization import Ids
+from ia2.prompts.prompt import Ids
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 LENGTHS = (1, 3, WINDOW - 1, WINDOW, WINDOW + 1, 13, 24)

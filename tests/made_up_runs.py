@@ -8,8 +8,8 @@ from described import describe
 from tiny_runs import training, write_dataset
 
 from ia2 import store
+from ia2.commands.train import train
 from ia2.config import TrainConfig
-from ia2.flows.training import train
 
 CHANGES: dict[str, dict[str, Any]] = {
     "act": {},

@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 from tiny_runs import evaluation, training
 
+from ia2.commands.selection import select_runs
+from ia2.commands.train import train
 from ia2.config import EvaluateConfig
-from ia2.flows.selection import select_runs
-from ia2.flows.training import train
 from ia2.methods import parse_method
 from ia2.models.loading import ModelCache
 

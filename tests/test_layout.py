@@ -87,11 +87,6 @@ def test_measures_and_losses_import_nothing_of_ours() -> None:
         assert {parts for parts in ours(file) if parts[:1] != ("evaluation",) or parts[1] not in PURE} == set(), file
 
 
-def test_commands_never_import_each_other() -> None:
-    for file in files_of("commands"):
-        assert not [parts for parts in ours(file) if parts[0] == "commands"], file
-
-
 @pytest.mark.parametrize("folder", ["config", "tasks", "report", "methods", "errors", "store"])
 def test_no_torch_is_named_where_there_should_be_none(folder: str) -> None:
     heavy = {"torch", "transformers", "peft", "safetensors", "accelerate"}

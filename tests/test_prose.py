@@ -32,8 +32,8 @@ OPENINGS = {"what", "which", "whether", "how", "where", "who", "whose", "why"}
 PHRASES = re.compile(r"\b(stands?|lies|so many|comes? to|(is|are) told|tells?|as it is|as they are)\b", re.IGNORECASE)
 """Words of no meaning of their own."""
 NAMES_OF_TWO_THINGS: dict[str, str] = {
-    "train": "the loop over runs, and the command that reads their inputs and writes their folders",
-    "collect": "targets from a teacher, and the command that does so for a split",
+    "similarity": "the analysis of models and responses, and the command that selects runs for it",
+    "subspace": "the analysis of two updates, and the command that selects runs for it",
 }
 """Public names that are allowed to stand for two things, and the reason why."""
 

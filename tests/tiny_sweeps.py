@@ -8,11 +8,11 @@ from typing import Any
 from tiny_runs import write_dataset
 
 from ia2 import store
+from ia2.commands.sweep.grid import expand
+from ia2.commands.sweep.schedule import Job
+from ia2.commands.sweep.schedule import jobs_of as planned
+from ia2.commands.train import resolve
 from ia2.config import SweepConfig
-from ia2.flows.sweep.grid import expand
-from ia2.flows.sweep.plan import Job
-from ia2.flows.sweep.plan import jobs_of as planned
-from ia2.flows.training import resolve
 
 ENDLESS: dict[str, Any] = {
     "training_methods": ("tok",),

@@ -1,16 +1,21 @@
-"""Failures of two kinds, each reported in one line.
+"""Failures of two kinds, each reported in one line, and of many things together.
 
 Neither is a ValueError: pydantic and tyro wrap those in boxes of their own, and the message has to arrive as written.
 The command line exits with 2 for what the user can mend and with 1 for what the machine did.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import islice
+from pathlib import Path
 from threading import Thread
 from traceback import walk_tb
 from typing import TypeVar
+
+log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
@@ -35,6 +40,17 @@ def ran_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, not imported for it
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in OUT_OF_MEMORY)
+
+
+@contextmanager
+def memory_errors(device: str) -> Iterator[None]:
+    """Turn a lack of memory into a MachineError that names the device."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out_of_memory(error):
+            raise
+        raise MachineError(f"out of memory on the device {device!r}; use another --device") from None
 
 
 @contextmanager
@@ -93,3 +109,41 @@ def did_you_mean(given: str, valid: Iterable[str]) -> str:
     folded = {word.casefold(): word for word in islice(valid, 10_000)}
     near = get_close_matches(given.casefold(), folded, n=1)
     return f" (did you mean {folded[near[0]]!r}?)" if near else ""
+
+
+# One of many things goes wrong: it stops no other, is reported at the end, and the command then fails
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A thing that could not be made, and the reason."""
+
+    what: Path
+    error: UserError | MachineError
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.error}"
+
+
+def said_once(failures: Iterable[tuple[str, str]]) -> list[str]:
+    """A line for each reason: the first of what failed for it, and how many more did."""
+    of_reason: dict[str, list[str]] = {}
+    for what, reason in failures:
+        of_reason.setdefault(reason, []).append(what)
+    more = {reason: f" and {len(of_it) - 1} more" if len(of_it) > 1 else "" for reason, of_it in of_reason.items()}
+    return [f"{of_it[0]}{more[reason]}: {reason}" for reason, of_it in of_reason.items()]
+
+
+def raise_failures(failures: Sequence[Failure], num_asked: int, told: str = "") -> None:
+    """Log a line for each reason, and raise MachineError of all; `told` is its beginning (default: about records).
+
+    Where nothing else was made and one failure is all that results, that is the error.
+    """
+    if not failures:
+        return
+    if len(failures) == num_asked and len({str(failure.error) for failure in failures}) == 1:
+        raise failures[0].error
+    for line in said_once((str(failure.what), str(failure.error)) for failure in failures):
+        log.error("%s", line)
+    told = told or f"{len(failures)} of {num_asked} records could not be made"
+    raise MachineError(f"{told}, the others stand; {failures[0]}")

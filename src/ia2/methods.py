@@ -17,6 +17,7 @@ Loss = Literal["tok", "tokl", "act"]
 Kind = Literal["tokens", "activations", "distributions"]
 
 ADAPTERS: tuple[Adapter, ...] = get_args(Adapter)
+LABEL_WORDS: dict[LabelType, str] = {"ground_truth": "the dataset's answers", "icl_outputs": "the teacher's responses"}
 LORA_LETTERS = "qkvogud"
 
 BASE: Final = "base"

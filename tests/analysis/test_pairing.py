@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ia2.analysis.pairing import name_beside, pairs, relation_of, together
+from ia2.analysis.pairing import name_beside, pairs, together
 from ia2.config import TrainConfig
 from ia2.tasks import task
 from ia2.training.trained_run import TrainedRun
@@ -44,8 +44,8 @@ GOLD: dict[str, Any] = {"label_type": "ground_truth"}
     ],
 )
 def test_relation(one: TrainedRun, other: TrainedRun, relation: str | None) -> None:
-    assert relation_of(one, other) == relation
-    assert relation_of(other, one) == relation
+    for both in ([one, other], [other, one]):
+        assert [pair.relation for pair in pairs(both)] == ([relation] if relation else [])
 
 
 def test_each_pair_stands_once_the_method_that_comes_first_in_front() -> None:

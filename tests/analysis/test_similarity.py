@@ -27,7 +27,7 @@ from ia2.analysis.similarity import (
 from ia2.errors import UserError
 from ia2.methods import ADAPTERS, Adapter
 from ia2.models.hooked_model import HookedModel
-from ia2.prompts.tokenization import Ids, TokenizedExample
+from ia2.prompts.prompt import Ids, TokenizedExample
 from ia2.store import write_json
 from ia2.store.measurements import tell
 

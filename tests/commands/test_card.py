@@ -12,10 +12,10 @@ from tiny_runs import assert_whole, evaluation, leftovers, training, write_datas
 
 from ia2 import store
 from ia2.cli import main
+from ia2.commands.evaluate import evaluate
 from ia2.commands.predict import predict
+from ia2.commands.train import train
 from ia2.config import ModelConfig
-from ia2.flows.evaluation import evaluate
-from ia2.flows.training import train
 from ia2.models.loading import ModelCache
 from ia2.report.cards import NOT_MEASURED, part_of
 from ia2.training.trained_run import read_trained_run
@@ -118,7 +118,7 @@ def test_a_card_that_a_stopped_command_left_behind_is_mended(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("ia2.flows.evaluation.refresh_card", stop)
+        patched.setattr("ia2.commands.evaluate.refresh_card", stop)
         with pytest.raises(KeyboardInterrupt):
             measured(root, tiny_model_folder, models)
     assert part(root) == NOT_MEASURED

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from tiny_runs import files_of, write_dataset
 
 from ia2 import store
-from ia2.commands.create import create
-from ia2.commands.prepare import prepare, render_pool
+from ia2.commands.data_files import create, prepare, render_pool
 from ia2.errors import UserError
 from ia2.prompts.splits import SplitSpec, load_split
 from ia2.tasks import task

@@ -14,6 +14,7 @@ import torch
 from tiny_runs import evaluation, files_of
 
 from ia2 import store
+from ia2.commands.evaluate import evaluate
 from ia2.config import ModelConfig
 from ia2.errors import UserError
 from ia2.evaluation.calibration import (
@@ -21,7 +22,6 @@ from ia2.evaluation.calibration import (
     expected_ece_if_calibrated,
     reliability_bins,
 )
-from ia2.flows.evaluation import evaluate
 from ia2.models.loading import LanguageModel, ModelCache
 
 TEXTS = tuple(f"{word} {number}" for number in range(3) for word in ("win a prize", "lunch", "zzz", "see you at 5"))

@@ -11,12 +11,12 @@ import pytest
 from tiny_runs import training, write_dataset
 
 from ia2 import store
-from ia2.commands.create import create
+from ia2.commands.data_files import create
 from ia2.commands.evaluate import EvaluationJob, evaluate_run, is_recorded, record_path, write_record
+from ia2.commands.train import train
 from ia2.config import ModelConfig
 from ia2.errors import UserError
 from ia2.evaluation.evaluation_set import EvaluationSpec
-from ia2.flows.training import train
 from ia2.models.loading import ModelCache
 from ia2.prompts.splits import SplitSpec
 from ia2.training.trained_run import TrainedRun, read_trained_run
@@ -114,7 +114,7 @@ def test_what_is_counted_by_label_follows_from_the_examples(
 ) -> None:
     """The tiny model says no label by itself, so its texts are made up: right, the other label, and none."""
     texts = ["spam", "ham", "ham", "", "SPAM", "eggs", "spam", "spam", "spam", "ham", "ham", "ham"]
-    monkeypatch.setattr("ia2.prompts.tokenization.PromptTokenizer.text", lambda _self, _ids: texts.pop(0))
+    monkeypatch.setattr("ia2.prompts.prompt.PromptTokenizer.text", lambda _self, _ids: texts.pop(0))
     record = made(root, models, asked(tiny_model_folder), (False,))
     # gold spam at 0 2 4 6 8 10: spam ham SPAM spam spam ham; gold ham at 1 3 5 7 9 11: ham - eggs spam ham ham
     assert record["labels"] == ["spam", "ham"]
@@ -135,7 +135,7 @@ def test_agreement_follows_from_the_examples(
     root: Path, tiny_model_folder: Path, models: ModelCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = ["spam"] * 12 + ["spam"] * 3 + ["ham"] * 9  # without: right at 0 2 4 ...; with: 0 2, then 3 5 7 9 11
-    monkeypatch.setattr("ia2.prompts.tokenization.PromptTokenizer.text", lambda _self, _ids: said.pop(0))
+    monkeypatch.setattr("ia2.prompts.prompt.PromptTokenizer.text", lambda _self, _ids: said.pop(0))
     record = made(root, models, asked(tiny_model_folder))
     assert record["agreement"] == {"both": 2, "only_with": 5, "only_without": 4, "neither": 1}
     assert record["metrics"]["accuracy_delta"] == pytest.approx(100 / 12)

@@ -9,20 +9,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from described import describe
 from tiny import save_tiny_model
 from tiny_runs import assert_whole, evaluation, files_of, leftovers, training, write_dataset
 
 from ia2 import store
-from ia2.commands.evaluate import write_record
+from ia2.commands.data_files import create_all
+from ia2.commands.evaluate import evaluate, write_record
+from ia2.commands.records import readable_records
+from ia2.commands.train import train
 from ia2.config import CreateConfig, PlotConfig
 from ia2.errors import UserError
-from ia2.flows.data import create_all
-from ia2.flows.evaluation import evaluate
 from ia2.flows.plotting import plot
-from ia2.flows.records import readable_records
-from ia2.flows.selection import select_runs
-from ia2.flows.training import train
 from ia2.models.generation import GenerationConfig
 from ia2.models.loading import ModelCache
 from ia2.report.selection import select
@@ -152,13 +149,6 @@ def test_what_is_there_is_not_made_again(root: Path, tiny_model_folder: Path, mo
     assert {path: path.stat().st_mtime_ns for path in paths} == before
 
 
-def test_the_model_is_loaded_once_for_all(root: Path, tiny_model_folder: Path) -> None:
-    fresh = ModelCache()
-    train(training(root, tiny_model_folder, lr=0.02), fresh)
-    assert len(evaluate(evaluation(root, tiny_model_folder), fresh)) == 3
-    assert fresh.num_loaded == 1
-
-
 def test_no_two_questions_share_a_record(root: Path, tiny_model_folder: Path, models: ModelCache) -> None:
     questions: Sequence[dict[str, Any]] = (
         {},
@@ -285,77 +275,6 @@ def test_an_adapter_of_other_weights_is_refused(root: Path, tiny_model_folder: P
     assert not list((root / "outputs" / "evaluations").rglob("*.json"))
 
 
-# Fields are compared, never prefixes of names
-
-
-@pytest.fixture
-def prefixes(tmp_path: Path, tiny_model_folder: Path, models: ModelCache) -> Path:
-    """Runs on two datasets of which one's name begins the other's (both made up)."""
-    for name in ("gsm8k", "gsm8ks"):
-        write_dataset(tmp_path, name, [f"{name} {i}" for i in range(20)])
-        train(training(tmp_path, tiny_model_folder, dataset=name), models)
-    return tmp_path
-
-
-def test_a_dataset_never_selects_another_that_begins_like_it(
-    prefixes: Path, tiny_model_folder: Path, models: ModelCache
-) -> None:
-    def datasets(*names: str) -> list[str]:
-        runs = select_runs(prefixes, evaluation(prefixes, tiny_model_folder, trained_datasets=names))
-        return [run.config.dataset for run in runs]
-
-    assert datasets("gsm8k") == ["gsm8k"]
-    assert datasets("gsm8ks") == ["gsm8ks"]
-    assert datasets() == ["gsm8k", "gsm8ks"]
-    paths = evaluate(evaluation(prefixes, tiny_model_folder, trained_datasets=("gsm8k",)), models)
-    assert {read(path)[0]["eval"]["eval_dataset"] for path in paths} == {"gsm8k"}
-    assert not list((prefixes / "outputs" / "evaluations").rglob("*gsm8ks*"))
-
-
-def test_a_model_never_selects_another_that_begins_like_it(root: Path, tiny_model_folder: Path) -> None:
-    longer = shutil.copytree(tiny_model_folder, root.parent / f"{tiny_model_folder.name}-instruct")
-    train(training(root, longer), ModelCache())
-    for model in (tiny_model_folder, longer):
-        (run,) = select_runs(root, evaluation(root, model))
-        assert run.config.model_id == str(model)
-
-
-@pytest.mark.parametrize(
-    ("filters", "chosen"),
-    [
-        ({"model_types": ("act",)}, {"act"}),
-        ({"model_types": ("tok", "base")}, {"tok gt", "tok"}),
-        ({"label_types": ("ground_truth",)}, {"act", "tok gt", "lr"}),
-        ({"label_types": ("icl_outputs",)}, {"act", "tok", "lr"}),
-        ({"lrs": (0.02,)}, {"lr"}),
-        ({"run_indices": (1,)}, set()),
-        ({"num_examples": (4,)}, {"act", "tok", "tok gt", "lr"}),
-        ({"num_examples": (40,)}, set()),
-        ({"lora_types": ("q",)}, set()),
-    ],
-    ids=lambda value: str(value) if isinstance(value, dict) else "-".join(sorted(value)),
-)
-def test_filters(root: Path, tiny_model_folder: Path, filters: dict[str, Any], chosen: set[str]) -> None:
-    runs = {
-        "tok": training(root, tiny_model_folder, training_method="tok"),
-        "tok gt": training(root, tiny_model_folder, training_method="tok", label_type="ground_truth"),
-        "lr": training(root, tiny_model_folder, training_method="act", lr=0.02),
-        "act": training(root, tiny_model_folder),
-    }
-    (there,) = store.run_folders(root)
-    for config in runs.values():
-        folder = store.run_folder(root, config)
-        if folder != there:
-            shutil.copytree(there, folder)
-            described = store.read_json(folder / "run.json")
-            describe(folder, {**described, "config": config.relevant_fields()})
-    found = {run.folder for run in select_runs(root, evaluation(root, tiny_model_folder, **filters))}
-    expected = chosen - {"act", "lr"} if filters.get("model_types") == ("tok", "base") else chosen
-    if filters == {"model_types": ("act",)}:
-        expected = {"act", "lr"}
-    assert found == {store.run_folder(root, runs[name]) for name in expected}
-
-
 # What is refused
 
 
@@ -363,8 +282,6 @@ def test_filters(root: Path, tiny_model_folder: Path, filters: dict[str, Any], c
     ("asked", "says"),
     [
         ({"model_types": ("sft",)}, "unknown method 'sft'"),
-        ({"model_types": ("tok",)}, r"no trained run below .*outputs matches --model_types tok; .*: act"),
-        ({"eval_datasets": ("capital",)}, "unknown dataset 'capital'"),
         (
             {"num_examples": (25,), "run_indices": (0,), "trained_datasets": ("capitals",)},
             "num_train_examples=25: .*pool of 30",

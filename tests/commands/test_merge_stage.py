@@ -13,9 +13,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from ia2 import cli
 from ia2.commands.merge import merge_adapter
+from ia2.commands.train import train
 from ia2.config import MergeConfig
 from ia2.errors import UserError
-from ia2.flows.training import train
 from ia2.models.loading import ModelCache
 
 IDS = torch.randint(3, 320, (6, 40), generator=torch.Generator().manual_seed(5))

@@ -15,11 +15,10 @@ from tiny import save_tiny_model
 from tiny_runs import files_of, leftovers, training
 
 from ia2.cli import main
-from ia2.commands.predict import Prediction
+from ia2.commands.predict import Prediction, predict_from
+from ia2.commands.train import train
 from ia2.config import ModelConfig, PredictConfig
 from ia2.errors import UserError
-from ia2.flows.prediction import predict_from
-from ia2.flows.training import train
 from ia2.models.loading import ModelCache, load_model
 
 

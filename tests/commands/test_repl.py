@@ -7,7 +7,7 @@ import pytest
 from tiny_runs import training
 
 from ia2 import cli
-from ia2.flows.training import train
+from ia2.commands.train import train
 from ia2.models.loading import ModelCache
 
 

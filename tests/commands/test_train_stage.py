@@ -16,11 +16,10 @@ from tiny_runs import RUN_FILES, assert_whole, files_of, leftovers, training, wr
 from transformers import AutoModelForCausalLM, pipeline
 
 from ia2 import store
-from ia2.commands.train import train_run, train_runs
+from ia2.commands.data_files import create_all
+from ia2.commands.train import first_phase, resolve, train, train_runs
 from ia2.config import CreateConfig, ModelConfig, TrainConfig
 from ia2.errors import UserError
-from ia2.flows.data import create_all
-from ia2.flows.training import first_phase, resolve, train
 from ia2.models.loading import ModelCache, load_model
 from ia2.training.dataset import from_targets
 from ia2.training.targets import load_targets
@@ -217,34 +216,18 @@ def test_what_tna_is_chosen_by_does_not_depend_on_its_weight(
 # Two phases
 
 
-def test_a_second_phase_starts_from_the_first_run(tmp_path: Path, tiny_model_folder: Path, models: ModelCache) -> None:
-    folder = run_in(tmp_path, tiny_model_folder, models, training_method="a2t", label_type="ground_truth")
-    act = tmp_path / "outputs" / "act" / "capitals" / f"{tiny_model_folder.name}_qkv_8_8_3_4_0.01_0+num_train_epochs=2"
-    assert weights(act) == weights(run_in(tmp_path / "alone", tiny_model_folder, models))
-    described = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    assert described["starts_from"] == store.file_digest(act / "adapter_model.safetensors")
-    steps = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
-    assert {entry["phase"] for entry in steps} == {"tok"}
-    assert weights(folder) != weights(act)
-
-
 def test_the_second_phase_begins_where_the_first_ended(
     tmp_path: Path, tiny_model_folder: Path, models: ModelCache
 ) -> None:
-    """At a rate too small to move a float32 weight, what comes out is what went in."""
-    config = resolve(training(tmp_path, tiny_model_folder, training_method="a2t"))
-    first = first_phase(config)
+    """At a rate too small to move a float32 weight, what comes out is what went in: here a run of another rate."""
+    start = run_in(tmp_path, tiny_model_folder, models)
+    still = resolve(training(tmp_path, tiny_model_folder, training_method="a2t", lr=1e-30))
+    first = first_phase(still)
     assert first is not None
-    start = train_run(tmp_path, first, models)
-    still = config.model_copy(update={"lr": 1e-30})
-    assert weights(train_run(tmp_path, still, models, start)) == weights(start)
-
-
-@pytest.mark.parametrize(("method", "first"), [("a2t", "act"), ("t2a", "tok"), ("ia3-a2t", "ia3-act"), ("act", None)])
-def test_first_phases(tmp_path: Path, tiny_model_folder: Path, method: str, first: str | None) -> None:
-    config = training(tmp_path, tiny_model_folder, training_method=method)
-    phase = first_phase(config)
-    assert (phase and phase.training_method) == first
+    shutil.copytree(start, store.run_folder(tmp_path, first))
+    (folder,) = train_runs([still], models)
+    assert isinstance(folder, Path)
+    assert weights(folder) == weights(start)
 
 
 # What is not reused
@@ -344,9 +327,9 @@ def test_targets_are_the_bare_models_also_where_a_second_phase_needs_them_first(
 # Several runs in the same passes
 
 
-def stack(root: Path, model: Path) -> list[tuple[TrainConfig, None]]:
+def stack(root: Path, model: Path) -> list[TrainConfig]:
     changes: list[dict[str, Any]] = [{"run_idx": 0}, {"run_idx": 1, "lr": 3e-2}, {"run_idx": 0, "lora_r": 2}]
-    return [(resolve(training(root, model, **one)), None) for one in changes]
+    return [resolve(training(root, model, **one)) for one in changes]
 
 
 def summary(folder: Path) -> dict[str, Any]:
@@ -356,10 +339,10 @@ def summary(folder: Path) -> dict[str, Any]:
 def test_runs_trained_together_are_those_trained_alone(
     tmp_path: Path, tiny_model_folder: Path, models: ModelCache
 ) -> None:
-    together = train_runs(tmp_path / "one", stack(tmp_path / "one", tiny_model_folder), models)
-    for (config, _), folder in zip(stack(tmp_path / "other", tiny_model_folder), together, strict=True):
+    together = train_runs(stack(tmp_path / "one", tiny_model_folder), models)
+    for config, folder in zip(stack(tmp_path / "other", tiny_model_folder), together, strict=True):
         assert isinstance(folder, Path)
-        alone = train_run(tmp_path / "other", config, models)
+        alone = train(config, models)
         assert folder.name == alone.name
         assert {file.name for file in folder.iterdir()} == {file.name for file in alone.iterdir()} == RUN_FILES
         assert (folder / "adapter_config.json").read_text() == (alone / "adapter_config.json").read_text()
@@ -382,20 +365,20 @@ def test_of_runs_trained_together_only_those_are_trained_that_are_not_there(
     tmp_path: Path, tiny_model_folder: Path, models: ModelCache
 ) -> None:
     runs = stack(tmp_path, tiny_model_folder)
-    known = train_run(tmp_path, runs[1][0], models)
+    known = train(runs[1], models)
     before = files_of(known)
-    outcomes = train_runs(tmp_path, runs, models)
+    outcomes = train_runs(runs, models)
     assert outcomes[1] == known
     assert files_of(known) == before
-    assert [store.run_folder(tmp_path, config) for config, _ in runs] == outcomes
+    assert [store.run_folder(tmp_path, config) for config in runs] == outcomes
 
 
 def test_a_run_that_fails_leaves_nothing_and_takes_no_other_along(
     tmp_path: Path, tiny_model_folder: Path, models: ModelCache
 ) -> None:
     good, _, other = stack(tmp_path, tiny_model_folder)
-    bad = good[0].model_copy(update={"lr": 1e30})
-    outcomes = train_runs(tmp_path, [good, (bad, None), other], models)
+    bad = good.model_copy(update={"lr": 1e30})
+    outcomes = train_runs([good, bad, other], models)
     assert isinstance(outcomes[1], UserError)
     assert "lower --lr" in str(outcomes[1])
     assert not store.run_folder(tmp_path, bad).exists()

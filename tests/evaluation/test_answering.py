@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from tiny import PREFIXING, TokenizerKind, tiny_model, tiny_tokenizer
 
 from ia2.evaluation import scoring
 from ia2.evaluation.evaluation_set import EvaluationSet, EvaluationSpec, grade
-from ia2.evaluation.scoring import Answers, ScoreRecorder, answer, answer_table
+from ia2.evaluation.metrics import ScoredAnswers
+from ia2.evaluation.scoring import ScoreRecorder, answer, answer_table
 from ia2.models.hooked_model import HookedModel
 from ia2.models.loading import LanguageModel
 from ia2.models.packing import StepOutput
@@ -30,30 +32,31 @@ def lm() -> LanguageModel:
 def questions(labels: Sequence[str] = ("0", "1")) -> EvaluationSet:
     queries = [Example(i, f"Text:{'very ' * i}good\nLabel:", str(i % 2)) for i in range(7)]
     spec = SPEC if labels else SPEC.model_copy(update={"labels": {}, "parser": "line"})
-    gold = tuple(i % 2 for i in range(7)) if labels else ()
-    return EvaluationSet("mood", spec, tuple(Prompt((), query) for query in queries), tuple(labels), gold)
+    return EvaluationSet("mood", spec, tuple(Prompt((), query) for query in queries))
 
 
-def said(lm: LanguageModel, asked: EvaluationSet, every_token: bool, token_budget: int = 2048) -> Answers:
+def said(lm: LanguageModel, asked: EvaluationSet, every_token: bool, token_budget: int = 2048) -> ScoredAnswers:
     spec = EvaluationSpec("mood", "mood", 0, 4, 0, 4, "tiny", uncertainty_analysis=every_token)
     return answer(HookedModel(lm.model), lm, asked, spec, token_budget)
+
+
+def table_of(asked: EvaluationSet, answers: ScoredAnswers) -> pd.DataFrame:
+    golds = [query.answer for query in asked.queries]
+    return answer_table(asked, grade(asked.spec, golds, answers.responses), answers)
 
 
 def test_scoring_every_token_changes_nothing_of_the_first(lm: LanguageModel) -> None:
     asked = questions()
     first, every = (said(lm, asked, every_token) for every_token in (False, True))
-    assert first.responses == every.responses
-    for name, values in vars(first.first).items():
-        np.testing.assert_array_equal(values, getattr(every.first, name))
-    np.testing.assert_array_equal(first.labels.log_probabilities, every.labels.log_probabilities)
-    assert first.every_token is None
+    assert (first.token_sums, first.top_texts) == (None, ())
+    for name, values in vars(first).items():
+        if name not in ("token_sums", "top_texts", "row_seconds", "seconds"):
+            np.testing.assert_array_equal(values, getattr(every, name))
 
 
 def test_batched_equals_one_by_one(lm: LanguageModel) -> None:
     asked = questions()
-    tables = [
-        answer_table(asked, grade(asked, one.responses), one) for one in (said(lm, asked, True, b) for b in (2048, 1))
-    ]
+    tables = [table_of(asked, said(lm, asked, True, budget)) for budget in (2048, 1)]
     batched, alone = (table.drop(columns="seconds").to_dict("list") for table in tables)
     for column, values in batched.items():
         if isinstance(values[0], float | np.ndarray):
@@ -64,15 +67,14 @@ def test_batched_equals_one_by_one(lm: LanguageModel) -> None:
 
 def test_the_most_probable_tokens_are_texts_in_their_order(lm: LanguageModel) -> None:
     answers = said(lm, questions(), True)
-    texts = [lm.tokenizer.decode([token]) for token in answers.first.top_tokens[0]]
+    texts = [lm.tokenizer.decode([token]) for token in answers.top_tokens[0]]
     assert answers.top_texts[0] == texts
     assert len(texts) == 10
 
 
 def test_label_probabilities_are_those_of_the_vocabulary(lm: LanguageModel) -> None:
     asked = questions()
-    answers = said(lm, asked, True)
-    table = answer_table(asked, grade(asked, answers.responses), answers)
+    table = table_of(asked, said(lm, asked, True))
     prompt_tokenizer = lm.prompt_tokenizer()
     for prompt, found in zip(asked.prompts, table.label_probabilities, strict=True):
         with torch.no_grad():
@@ -87,10 +89,10 @@ def test_first_token_scores_are_of_the_answer_where_every_text_begins_with_a_bla
     lm, labels = LanguageModel(tiny_model("phi3"), tiny_tokenizer(kind=kind), "tiny", "a revision"), ("Label", "Output")
     queries = [Example(i, f"Text:a {word} :", labels[i % 2]) for i, word in enumerate(("film", "town", "Spain"))]
     spec = SPEC.model_copy(update={"labels": dict.fromkeys(labels, "")})
-    asked = EvaluationSet("mood", spec, tuple(Prompt((), query) for query in queries), labels, (0, 1, 0))
+    asked = EvaluationSet("mood", spec, tuple(Prompt((), query) for query in queries))
     answers = said(lm, asked, False)
-    assert answers.labels.rule == "first_token"
-    for query, found in zip(queries, answers.first.gold_log_probability, strict=True):
+    assert answers.label_rule == "first_token"
+    for query, found in zip(queries, answers.gold_log_probability, strict=True):
         whole = lm.tokenizer(query.question + query.answer, return_offsets_mapping=True)
         at = next(place for place, (start, _) in enumerate(whole.offset_mapping) if start == len(query.question))
         with torch.no_grad():
@@ -100,8 +102,7 @@ def test_first_token_scores_are_of_the_answer_where_every_text_begins_with_a_bla
 
 def test_free_text_has_no_label_probabilities(lm: LanguageModel) -> None:
     free = questions(labels=())
-    answers = said(lm, free, True)
-    assert "label_probabilities" not in answer_table(free, grade(free, answers.responses), answers)
+    assert "label_probabilities" not in table_of(free, said(lm, free, True))
 
 
 def test_the_time_of_a_batch_is_shared_among_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +122,7 @@ def test_the_time_of_a_batch_is_shared_among_its_rows(monkeypatch: pytest.Monkey
     recorder.end_batch()
     shows(0, 3)
     recorder.end_batch()
-    assert recorder.row_seconds.tolist() == [3.0, 3.0, 3.0, 1.0]
+    assert recorder.answers.row_seconds.tolist() == [3.0, 3.0, 3.0, 1.0]
 
 
 def test_every_response_has_its_time(lm: LanguageModel) -> None:

@@ -1,5 +1,6 @@
 """Evaluation sets, read from a store, and the grades of responses to them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 from tiny_runs import write_dataset
 
 from ia2 import store
-from ia2.commands.create import create
+from ia2.commands.data_files import create
 from ia2.errors import UserError
 from ia2.evaluation.evaluation_set import (
     EvaluationSet,
@@ -16,6 +17,7 @@ from ia2.evaluation.evaluation_set import (
     read_evaluation_set,
     with_demonstrations,
 )
+from ia2.evaluation.metrics import Grades
 from ia2.prompts.splits import SplitSpec
 
 INVENTED = [("a fine film", "1"), ("a dull film", "0"), ("good", "1"), ("bad", "0"), ("long", "0"), ("kind", "1")]
@@ -46,15 +48,13 @@ def questions(tmp_path: Path) -> EvaluationSet:
     return read_evaluation_set(tmp_path, "mood", None)
 
 
-def test_queries_come_alone_with_their_labels(questions: EvaluationSet) -> None:
+def graded(asked: EvaluationSet, responses: Sequence[str]) -> Grades:
+    return grade(asked.spec, [query.answer for query in asked.queries[: len(responses)]], responses)
+
+
+def test_queries_come_alone(questions: EvaluationSet) -> None:
+    assert [prompt.query.question for prompt in questions.prompts] == [f"Text:{text}\nLabel:" for text, _ in INVENTED]
     assert not any(prompt.demonstrations for prompt in questions.prompts)
-    assert questions.labels == ("0", "1")
-    assert questions.gold_labels == (1, 0, 1, 0, 0, 1)
-
-
-def test_labels_stand_as_the_answers_do(tmp_path: Path) -> None:
-    write_labels(tmp_path, NAMED, mark=" ")
-    assert read_evaluation_set(tmp_path, "mood", 2).labels == (" 0", " 1")
 
 
 @pytest.mark.parametrize("pool", ["train", "remaining"])
@@ -65,7 +65,6 @@ def test_wrong_labels_change_the_answers_of_the_demonstrations_alone(
     wrong = with_demonstrations(tmp_path, questions, spec(icl_pool=pool, control="wrong_labels"))
     assert sum(len(prompt.demonstrations) for prompt in right.prompts) > 5
     assert wrong.queries == right.queries == questions.queries
-    assert wrong.gold_labels == right.gold_labels
     for one, other in zip(right.prompts, wrong.prompts, strict=True):
         assert [demo.question for demo in one.demonstrations] == [demo.question for demo in other.demonstrations]
         pairs = zip(one.demonstrations, other.demonstrations, strict=True)
@@ -73,25 +72,26 @@ def test_wrong_labels_change_the_answers_of_the_demonstrations_alone(
 
 
 def test_responses_are_graded_by_label_and_what_is_none_apart(questions: EvaluationSet) -> None:
-    grades = grade(questions, ["1", " 1.", "", "0", "either 0 or 1", "maybe"])
+    grades = graded(questions, ["1", " 1.", "", "0", "either 0 or 1", "maybe"])
     assert grades.parsed == ["1", "1", None, "0", None, None]
     assert grades.correct == [True, False, False, True, False, False]
     assert grades.anywhere == [True, False, False, True, True, False]
-    assert grades.labels == [1, 1, -1, 0, -1, -1]
+    assert grades.gold_labels == [1, 0, 1, 0, 0, 1]
+    assert grades.given_labels == [1, 1, -1, 0, -1, -1]
 
 
 def test_a_readable_response_can_be_no_label(tmp_path: Path) -> None:
     write_labels(tmp_path, NAMED, mark=" ")
-    grades = grade(read_evaluation_set(tmp_path, "mood", 3), [" 1", " 2", " 0\nand more"])
+    grades = graded(read_evaluation_set(tmp_path, "mood", 3), [" 1", " 2", " 0\nand more"])
     assert grades.parsed == ["1", "2", "0"]
-    assert grades.labels == [1, -1, 0]
+    assert grades.gold_labels == [1, 0, 1]
+    assert grades.given_labels == [1, -1, 0]
 
 
 def test_free_text_has_no_labels(tmp_path: Path) -> None:
     write_dataset(tmp_path, "words", [str(i) for i in range(6)])
-    free = read_evaluation_set(tmp_path, "words", None)
-    assert (free.labels, free.gold_labels) == ((), ())
-    assert grade(free, ["3", "4", ""]).labels == []
+    grades = graded(read_evaluation_set(tmp_path, "words", None), ["3", "4", ""])
+    assert (grades.gold_labels, grades.given_labels) == ([], [])
 
 
 @pytest.mark.parametrize(("num", "says"), [(3, r"mood/train/3_0\.json does not exist"), (1, "at least 2 training")])

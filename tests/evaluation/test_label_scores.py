@@ -11,12 +11,13 @@ from oracles import Model, full_forward
 from tiny import SHAPES, WINDOW, tiny_model, tiny_tokenizer
 
 from ia2.errors import UserError
-from ia2.evaluation.calibration import FirstTokenScores, Floats
+from ia2.evaluation.calibration import Floats
+from ia2.evaluation.metrics import ScoredAnswers
 from ia2.evaluation.scoring import ScoreRecorder, score_labels, sequence_log_probabilities
 from ia2.methods import Adapter
 from ia2.models.hooked_model import HookedModel
 from ia2.models.packing import StepOutput
-from ia2.prompts.tokenization import Ids, PromptTokenizer
+from ia2.prompts.prompt import Ids, PromptTokenizer
 
 LABELS: list[Ids] = [(40, 7), (40, 41, 7), (40,), (55, 3, 40, 41, 90), (40, 41, 7)]
 """One begins others, one is a single token, two are equal."""
@@ -103,12 +104,12 @@ def test_a_label_that_begins_another_is_told_apart() -> None:
     assert set(found.argmax(axis=1)) == {0, 1}
 
 
-def first_tokens(labels: Sequence[Ids], num_prompts: int) -> FirstTokenScores:
+def first_tokens(labels: Sequence[Ids], num_prompts: int) -> ScoredAnswers:
     """What decoding has seen of a made-up distribution."""
     recorder = ScoreRecorder([0] * num_prompts, [label[0] for label in labels])
     logits = torch.randn(num_prompts, 328, generator=torch.Generator().manual_seed(0))
     recorder.record(StepOutput(0, range(num_prompts), torch.zeros(num_prompts, 1), logits, None))
-    return recorder.first
+    return recorder.answers
 
 
 @pytest.mark.parametrize(
@@ -120,14 +121,14 @@ def first_tokens(labels: Sequence[Ids], num_prompts: int) -> FirstTokenScores:
     ],
 )
 def test_one_rule_for_all_labels_of_a_task(labels: list[Ids], rule: str) -> None:
-    prompts, first = PROMPTS["nothing shared"], first_tokens(labels, 5)
-    hooked = HookedModel(tiny_model("llama"))
-    found = score_labels(hooked, prompts, labels, first, 2048)
-    assert found.rule == rule
+    prompts, answers = PROMPTS["nothing shared"], first_tokens(labels, 5)
+    of_first = answers.label_log_probabilities.copy()
+    score_labels(HookedModel(tiny_model("llama")), prompts, labels, answers, 2048)
+    assert answers.label_rule == rule
     if rule == "first_token":
-        np.testing.assert_array_equal(found.log_probabilities, first.label_log_probabilities)
+        np.testing.assert_array_equal(answers.label_log_probabilities, of_first)
     else:
-        assert_close(found.log_probabilities, brute_force(tiny_model("llama"), prompts, labels))
+        assert_close(answers.label_log_probabilities, brute_force(tiny_model("llama"), prompts, labels))
 
 
 def test_a_label_that_does_not_fit_the_context_is_refused() -> None:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ia2.evaluation.calibration import FirstTokenScores, ResponseScores, expected_ece_if_calibrated
+from ia2.evaluation.calibration import expected_ece_if_calibrated
 from ia2.evaluation.metrics import (
-    Labels,
-    ScoredExamples,
+    Grades,
+    ScoredAnswers,
     accuracy,
     agreement,
     auroc,
@@ -149,23 +149,9 @@ def test_bad_indices_are_refused(gold: list, given_labels: list) -> None:
         lambda: confusion(gold, given_labels, "ab"),
         lambda: recalls(gold, given_labels, "ab"),
         lambda: class_metrics(gold, given_labels, 2),
-        lambda: Labels(np.zeros((len(gold), 2)), gold, given_labels),
     ):
         with pytest.raises(ValueError, match="want"):
             refusing()
-
-
-@pytest.mark.parametrize("logs", [np.zeros((2, 2)), np.array([[np.nan, 0.0]]), np.full((1, 2), -np.inf)])
-@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
-def test_bad_log_probabilities_are_refused(logs: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="log_probabilities: want"):
-        Labels(logs, [0], [0])
-
-
-def test_the_label_is_the_most_probable_one_whatever_mass_the_labels_hold() -> None:
-    labels = Labels(np.log([[0.001, 0.002], [0.9, 0.05], [1e-12, 1e-9]]), [1, 1, 1], [0, 0, 0])
-    assert labels.correct.tolist() == [True, False, True]
-    assert labels.shares[0] == pytest.approx([1 / 3, 2 / 3])
 
 
 # Of a condition
@@ -182,7 +168,7 @@ OF_LABELS = {
 }
 UNCERTAIN = {"entropy", "uncertainty", "top1_accuracy", "top5_accuracy", "top10_accuracy", "auroc"}
 
-FIRST = FirstTokenScores(
+FREE = ScoredAnswers(
     token=np.array([7, 8, 0, 0]),
     gold=np.array([7, 8, 9, 9]),
     gold_rank=np.array([0, 0, 1, 5]),
@@ -190,38 +176,46 @@ FIRST = FirstTokenScores(
     gold_log_probability=np.log([0.9, 0.8, 0.3, 0.02]),
     sum_of_squares=np.array([0.82, 0.66, 0.3, 0.4]),
     entropy=np.array([0.3, 0.5, 1.2, 1.0]),
-    label_log_probabilities=np.zeros((4, 0)),
     top_tokens=np.zeros((4, 10), dtype=np.int64),
     top_probabilities=np.tile([[0.9], [0.8], [0.4], [0.6]], 10) / 8,  # sums 1.125, 1, 0.5, 0.75
+    label_log_probabilities=np.zeros((4, 0)),
 )
 """Four made-up first tokens; the third one's gold token is the second most probable, the last one's the sixth."""
-SAID = ResponseScores(np.array([1, 2, 2, 3]), np.array([-1.0, -2.0, -3.0, -6.0]), np.array([0.1, 0.2, 0.3, 0.4]))
-LABELS = Labels(np.log([[0.4, 0.1], [0.1, 0.3], [0.2, 0.2], [0.01, 0.03]]), gold=[0, 1, 1, 0], given=[0, 1, -1, 1])
-FREE = ScoredExamples([True, True, False, False], [True] * 3 + [False], ["a", "b", None, "c"], FIRST, None, None)
-CLOSED = replace(FREE, labels=LABELS)
+CLOSED = replace(FREE, label_log_probabilities=np.log([[0.4, 0.1], [0.1, 0.3], [0.2, 0.2], [0.01, 0.03]]))
+SAID = replace(FREE, token_sums=np.array([[1, 2, 2, 3], [-1.0, -2.0, -3.0, -6.0], [0.1, 0.4, 0.6, 1.2]]))
+OF_FREE = Grades(["a", "b", None, "c"], [True, True, False, False], [True, True, True, False], [], [])
+OF_CLOSED = replace(OF_FREE, gold_labels=[0, 1, 1, 0], given_labels=[0, 1, -1, 1])
 
 
 def test_metrics_without_uncertainty() -> None:
-    assert condition_metrics(FREE, False).keys() == PLAIN | {"anywhere_accuracy"}
-    assert condition_metrics(CLOSED, False).keys() == PLAIN | OF_LABELS
+    assert condition_metrics(OF_FREE, FREE).keys() == PLAIN | {"anywhere_accuracy"}
+    assert condition_metrics(OF_CLOSED, CLOSED).keys() == PLAIN | OF_LABELS
 
 
 def test_uncertainty_adds_metrics_and_changes_none() -> None:
     more = {"label_entropy", "label_uncertainty"}
-    for scored, added in ((FREE, UNCERTAIN), (CLOSED, UNCERTAIN | more)):
-        plain, full = condition_metrics(scored, False), condition_metrics(scored, True)
+    for grades, answers, added in ((OF_FREE, FREE, UNCERTAIN), (OF_CLOSED, CLOSED, UNCERTAIN | more)):
+        plain, full = condition_metrics(grades, answers), condition_metrics(grades, answers, True)
         assert full.keys() == plain.keys() | added
         assert {name: full[name] for name in plain} == plain
-    said = condition_metrics(replace(FREE, responses=SAID), True)
+    said = condition_metrics(OF_FREE, SAID, True, num_generated_tokens=3)
     assert said["response_log_prob"] == -3.0
     assert said["response_entropy"] == pytest.approx(0.25)
-    assert "response_entropy" not in condition_metrics(replace(FREE, responses=SAID), False)
+    assert "response_entropy" not in condition_metrics(OF_FREE, SAID, False, num_generated_tokens=3)
+    assert "response_entropy" not in condition_metrics(OF_FREE, SAID, True, num_generated_tokens=1)
+
+
+@pytest.mark.parametrize("logs", [np.zeros((2, 2)), np.full((4, 2), np.nan), np.full((4, 2), -np.inf)])
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_bad_log_probabilities_are_refused(logs: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="log_probabilities: want"):
+        condition_metrics(OF_CLOSED, replace(FREE, label_log_probabilities=logs))
 
 
 def test_values_by_hand() -> None:
-    numbers = condition_metrics(CLOSED, True)
+    numbers = condition_metrics(OF_CLOSED, CLOSED, True)
     assert (numbers["accuracy"], numbers["parse_rate"]) == (50.0, 0.75)
-    assert condition_metrics(FREE, False)["anywhere_accuracy"] == 75.0
+    assert condition_metrics(OF_FREE, FREE)["anywhere_accuracy"] == 75.0
     assert [numbers[f"top{k}_accuracy"] for k in (1, 5, 10)] == [50.0, 75.0, 100.0]
     assert numbers["top1_accuracy"] == numbers["first_token_accuracy"]
     assert numbers["nll"] == pytest.approx(-np.log([0.9, 0.8, 0.3, 0.02]).mean())
@@ -246,7 +240,8 @@ def test_a_perfect_classifier_has_no_label_error() -> None:
     """Trap 14: a softmax of probabilities would leave .73 of the mass, and an error of .27, to a perfect one."""
     logs = np.full((4, 2), -1e9)
     logs[np.arange(4), [0, 1] * 2] = -3.0  # sure among the labels, whatever they have of the vocabulary
-    numbers = condition_metrics(replace(CLOSED, labels=Labels(logs, [0, 1] * 2, [0, 1] * 2)), True)
+    grades = replace(OF_CLOSED, gold_labels=[0, 1] * 2, given_labels=[0, 1] * 2)
+    numbers = condition_metrics(grades, replace(FREE, label_log_probabilities=logs), True)
     assert numbers["label_ece_equal_count"] == numbers["label_ece_equal_width"] == 0.0
     assert numbers["label_accuracy"] == 100.0
     assert numbers["label_entropy"] == numbers["label_uncertainty"] == 0.0
@@ -254,22 +249,23 @@ def test_a_perfect_classifier_has_no_label_error() -> None:
 
 @pytest.mark.parametrize("token", [9, 1])
 def test_a_number_that_the_examples_do_not_define_is_absent(token: int) -> None:
-    alike = replace(FIRST, token=np.full(4, token), gold=np.full(4, 9))
-    numbers = condition_metrics(replace(FREE, first=alike), True)
+    alike = replace(FREE, token=np.full(4, token), gold=np.full(4, 9))
+    numbers = condition_metrics(OF_FREE, alike, True)
     assert "auroc" not in numbers
     assert not [name for name, value in numbers.items() if math.isnan(value)]
 
 
 def test_two_conditions_and_one() -> None:
-    other = replace(CLOSED, correct=[True, False, True, False])
-    both = record_metrics({"without_icl": other, "with_icl": replace(CLOSED, correct=[True] * 4)}, ["n", "y"], True)
+    without, all_right = (replace(OF_CLOSED, correct=correct) for correct in ([True, False] * 2, [True] * 4))
+    conditions = {"without_icl": (without, CLOSED), "with_icl": (all_right, CLOSED)}
+    both = record_metrics(conditions, ["n", "y"], uncertainty=True, num_generated_tokens=1)
     assert both["metrics"]["accuracy_delta"] == 50.0
     assert both["agreement"] == {"both": 2, "only_with": 2, "only_without": 0, "neither": 0}
     assert both["recall"].keys() == both["confusion"].keys() == both["ece_floor"].keys() == {"with_icl", "without_icl"}
     assert both["confusion"]["with_icl"]["no_label"] == {"n": 0, "y": 1}
-    assert both["ece_floor"]["with_icl"] == expected_ece_if_calibrated(FIRST.confidence)
+    assert both["ece_floor"]["with_icl"] == expected_ece_if_calibrated(FREE.confidence)
     assert both["label_ece_floor"]["with_icl"] == expected_ece_if_calibrated(np.array([0.8, 0.75, 0.5, 0.75]))
     assert sum(one["count"] for one in both["reliability"]["with_icl"]) == 4
-    alone = record_metrics({"with_icl": FREE}, [], False)
+    alone = record_metrics({"with_icl": (OF_FREE, FREE)}, [], uncertainty=False, num_generated_tokens=1)
     assert "accuracy_delta" not in alone["metrics"]
     assert [alone[field] for field in ("agreement", "labels", "recall", "confusion")] == [None] * 4

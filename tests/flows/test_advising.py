@@ -10,9 +10,9 @@ from tiny_runs import evaluation, files_of, training
 
 from ia2 import store
 from ia2.cli import main
+from ia2.commands.evaluate import evaluate
 from ia2.errors import UserError
 from ia2.flows.advising import advise
-from ia2.flows.evaluation import evaluate
 from ia2.report.results import Training
 
 SMALL = {"num_eval_examples": 20, "num_generated_tokens_eval": 1, "advise": True}

@@ -18,11 +18,11 @@ from undrawn import draw_nothing
 
 from ia2 import store
 from ia2.cli import main
+from ia2.commands.evaluate import evaluate
+from ia2.commands.similarity import similarity
+from ia2.commands.train import train
 from ia2.config import SimilarityConfig
 from ia2.errors import MachineError, UserError
-from ia2.flows.evaluation import evaluate
-from ia2.flows.similarity import similarity
-from ia2.flows.training import train
 from ia2.models.loading import changed_parts, parts_of
 
 

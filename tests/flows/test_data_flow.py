@@ -10,11 +10,10 @@ from tiny import tiny_tokenizer
 from tiny_runs import training, write_dataset
 
 from ia2 import store
-from ia2.commands.prepare import add_token_lengths
+from ia2.commands.data_files import add_token_lengths, create_all, prepare_all
+from ia2.commands.train import resolve, train
 from ia2.config import CreateConfig, PrepareConfig
 from ia2.errors import UserError
-from ia2.flows.data import create_all, prepare_all
-from ia2.flows.training import resolve, train
 from ia2.models import loading
 from ia2.models.loading import ModelCache
 from ia2.prompts.splits import load_split

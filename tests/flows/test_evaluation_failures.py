@@ -15,9 +15,9 @@ from ten_runs import NUM_RECORDS, Answers, Ten, assert_same_answers, rows_of
 from tiny_runs import assert_whole, files_of, leftovers, results
 
 from ia2 import cli, store
+from ia2.commands import evaluate as flow
+from ia2.commands.evaluate import evaluate
 from ia2.errors import MachineError, UserError
-from ia2.flows import evaluation as flow
-from ia2.flows.evaluation import evaluate
 from ia2.models.loading import ModelCache
 
 
@@ -117,7 +117,7 @@ def test_a_base_that_is_gone_stops_no_other(here: Ten, monkeypatch: pytest.Monke
     assert [path.stem.startswith("tiny-llama") for path in here.records] == [True]
 
 
-@pytest.mark.parametrize("where", ["ia2.models.loading.load_model", "ia2.flows.evaluation.evaluate_run"])
+@pytest.mark.parametrize("where", ["ia2.models.loading.load_model", "ia2.commands.evaluate.evaluate_run"])
 def test_memory_that_runs_out_elsewhere_is_told(here: Ten, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")

@@ -1,6 +1,7 @@
 """Many adapters on one base are each as if alone, whatever the batches and their order."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ from ten_runs import KINDS, NUM_RECORDS, NUM_RUNS, Answers, Ten, assert_same_ans
 from tiny import save_tiny_model
 from tiny_runs import assert_whole, evaluation, training
 
-from ia2.flows import evaluation as flow
-from ia2.flows.evaluation import evaluate
-from ia2.flows.training import train
+from ia2.commands.evaluate import Plan, evaluate, plan
+from ia2.commands.train import train
+from ia2.config import EvaluateConfig
 from ia2.models.loading import ModelCache
 from ia2.models.packing import DecodingState
 
@@ -61,8 +62,11 @@ def test_many_adapters_together_are_as_each_in_a_process_of_its_own(
 def test_batches_and_order_change_nothing(
     here: Ten, together: Answers, token_budget: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make = flow._Maker.make
-    monkeypatch.setattr(flow._Maker, "make", lambda maker, jobs: make(maker, jobs[::-1]))
+    def turned(root: Path, config: EvaluateConfig) -> Plan:
+        planned = plan(root, config)
+        return replace(planned, jobs=planned.jobs[::-1])
+
+    monkeypatch.setattr("ia2.commands.evaluate.plan", turned)
     assert_same_answers(rows_of(evaluate(here.config(token_budget=token_budget), ModelCache())), together)
 
 

@@ -12,11 +12,10 @@ from made_up_runs import configs
 from tiny_runs import files_of
 
 from ia2 import cli, store
+from ia2.commands.evaluate import Plan, describe, evaluate, plan
+from ia2.commands.selection import select
 from ia2.config import DEFAULT_MODEL_ID, EvaluateConfig
 from ia2.errors import UserError
-from ia2.flows.evaluation import evaluate
-from ia2.flows.evaluation_plan import Plan, plan
-from ia2.flows.selection import select
 
 
 @pytest.fixture(autouse=True)
@@ -141,7 +140,7 @@ def test_a_run_that_does_not_say_what_it_is(root: Path) -> None:
     config = EvaluateConfig(root=root, model_types=("act", "tok"), trained_datasets=("capitals",))
     planned = plan(root, config)
     assert set(planned.unreadable) == {folder}
-    assert f"cannot be read: {folder}" in planned.text
+    assert f"cannot be read: {folder}" in describe(planned)
     assert {job.trained.config.training_method for job in planned.jobs if job.trained} == {"act"}
     with pytest.raises(UserError, match=f"training_method .*; one cannot be read: {re.escape(str(folder))}"):
         plan(root, config.model_copy(update={"model_types": ("tok",)}))
@@ -152,9 +151,8 @@ def test_a_run_that_does_not_say_what_it_is(root: Path) -> None:
 def test_what_is_done_is_said(made_up: Path) -> None:
     planned = plan(made_up, EvaluateConfig(root=made_up, model_types=("act",), trained_datasets=("towns",)))
     done = dataclasses.replace(planned, jobs=tuple(dataclasses.replace(job, done=True) for job in planned.jobs))
-    assert done.text.splitlines()[0] == "1 record asked for, 1 done, 0 to make"
-    assert done.missing == []
-    assert ": 1 record, 1 done; N 4, lr 0.01, run 0" in done.text
+    assert describe(done).splitlines()[0] == "1 record asked for, 1 done, 0 to make"
+    assert ": 1 record, 1 done; N 4, lr 0.01, run 0" in describe(done)
 
 
 # The readme's commands

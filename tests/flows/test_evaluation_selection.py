@@ -7,10 +7,10 @@ import pytest
 from made_up_runs import CHANGES, configs
 
 from ia2 import store
+from ia2.commands.evaluate import plan
+from ia2.commands.selection import FILTERS, select_runs
 from ia2.config import EvaluateConfig, TrainConfig
 from ia2.errors import UserError
-from ia2.flows.evaluation_plan import plan
-from ia2.flows.selection import FILTERS, select_runs
 
 
 @pytest.fixture(autouse=True)

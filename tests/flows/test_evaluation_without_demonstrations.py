@@ -6,9 +6,9 @@ import pytest
 from tiny_runs import evaluation, training
 
 from ia2 import store
+from ia2.commands.evaluate import evaluate
+from ia2.commands.train import train
 from ia2.errors import UserError
-from ia2.flows.evaluation import evaluate
-from ia2.flows.training import train
 from ia2.models.loading import ModelCache
 
 

@@ -12,6 +12,7 @@ from tiny_runs import training, write_dataset
 
 from ia2 import store
 from ia2.cli import main, parse_arguments
+from ia2.commands.train import train
 from ia2.config import CleanConfig, Config, EvaluateConfig, PlotAllConfig, RunConfig, SweepConfig, TrainConfig
 from ia2.errors import MachineError, UserError
 from ia2.flows import experiments
@@ -19,7 +20,6 @@ from ia2.flows.cleaning import clean
 from ia2.flows.commands import COMMANDS, SUBCOMMANDS, name_of, run
 from ia2.flows.experiments import configs_of, run_experiment
 from ia2.flows.status import in_words, size
-from ia2.flows.training import train
 from ia2.models.loading import ModelCache
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -331,6 +331,6 @@ def test_memory_that_runs_out_in_any_command_is_told(
     def fail(_: TrainConfig) -> None:
         raise error
 
-    monkeypatch.setattr("ia2.flows.training.train", fail)
+    monkeypatch.setattr("ia2.commands.train.train", fail)
     with pytest.raises(told, match="--micro_batch_size 1" if told is MachineError else "a mistake of ours"):
         run(TrainConfig(training_method="act"))

@@ -18,15 +18,15 @@ from tiny_runs import evaluation, training
 from undrawn import draw_nothing
 
 from ia2 import store
+from ia2.commands.evaluate import evaluate
+from ia2.commands.predict import predict_from
+from ia2.commands.similarity import similarity
+from ia2.commands.subspace import subspace
+from ia2.commands.train import train
 from ia2.config import PredictConfig, ReportConfig, ResultsConfig, SimilarityConfig, SubspaceConfig
 from ia2.errors import MachineError, UserError
-from ia2.flows.evaluation import evaluate
-from ia2.flows.prediction import predict_from
 from ia2.flows.reporting import write_report
 from ia2.flows.results import gather
-from ia2.flows.similarity import similarity
-from ia2.flows.subspace import subspace
-from ia2.flows.training import train
 from ia2.models.loading import ModelCache
 
 ACT = "outputs/act/capitals/[!.]*"

@@ -8,12 +8,12 @@ import pytest
 from layouts import assert_readable
 from matplotlib.figure import Figure
 
+from ia2.commands.evaluate import evaluate
+from ia2.commands.similarity import similarity
+from ia2.commands.subspace import subspace
+from ia2.commands.train import train
 from ia2.config import EvaluateConfig, PlotAllConfig, PlotConfig, SimilarityConfig, SubspaceConfig, TrainConfig
-from ia2.flows.evaluation import evaluate
 from ia2.flows.plotting import plot, plot_all
-from ia2.flows.similarity import similarity
-from ia2.flows.subspace import subspace
-from ia2.flows.training import train
 from ia2.models.loading import ModelCache
 from ia2.report.example_scores import SCORES, read_examples
 from ia2.report.results import PASSES, read_results

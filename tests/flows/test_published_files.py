@@ -8,7 +8,7 @@ import pytest
 from tiny_runs import training
 
 from ia2 import store
-from ia2.flows.training import resolve, train
+from ia2.commands.train import resolve, train
 from ia2.models.loading import ModelCache
 from ia2.prompts.splits import load_split
 from ia2.tasks.pool import load_pool

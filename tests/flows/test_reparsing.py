@@ -13,12 +13,11 @@ import pytest
 from tiny_runs import counted, evaluation, files_of, leftovers
 
 from ia2 import store
-from ia2.commands.reparse import original_of
+from ia2.commands.evaluate import evaluate
+from ia2.commands.reparse import original_of, reparse
 from ia2.config import ReparseConfig
 from ia2.errors import UserError
 from ia2.evaluation.metrics import accuracy
-from ia2.flows.evaluation import evaluate
-from ia2.flows.reparsing import reparse
 from ia2.models.loading import ModelCache
 from ia2.report.results import read_results
 

@@ -22,15 +22,15 @@ from torch import Tensor, nn
 from ia2 import store
 from ia2.analysis import similarity as stage
 from ia2.analysis.similarity import Similarity, examine_similarities
+from ia2.commands.similarity import similarity
+from ia2.commands.train import train
 from ia2.config import SimilarityConfig
 from ia2.errors import MachineError, UserError
-from ia2.flows.similarity import similarity
-from ia2.flows.training import train
 from ia2.methods import METHODS
 from ia2.models.generation import generate
 from ia2.models.hooked_model import HookedModel
 from ia2.models.loading import ModelCache
-from ia2.prompts.tokenization import Ids, TokenizedExample
+from ia2.prompts.prompt import Ids, TokenizedExample
 
 KINDS = ("act", "tok", "ia3-act", "prompt-act", "prefix-act")
 ENDS = {EOS, *range(60, 320, 7)}

@@ -8,13 +8,13 @@ import pytest
 from tiny_runs import evaluation, files_of, leftovers, results, training
 from undrawn import draw_nothing
 
+from ia2.commands.evaluate import evaluate
 from ia2.commands.merge import MERGED, merge_adapter
+from ia2.commands.predict import predict_from
+from ia2.commands.train import train
 from ia2.config import DemoConfig, Dtype, FitConfig, MergeConfig, ModelConfig, PredictConfig
 from ia2.flows.demo import demo
-from ia2.flows.evaluation import evaluate
 from ia2.flows.fitting import fit_from
-from ia2.flows.prediction import predict_from
-from ia2.flows.training import train
 from ia2.models import loading
 from ia2.models.loading import LanguageModel, ModelCache, load_model
 from ia2.report.cards import CARD

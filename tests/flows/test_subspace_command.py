@@ -12,10 +12,10 @@ from tiny_runs import leftovers, training
 
 from ia2 import store
 from ia2.analysis.subspace import PAIR_COLUMNS, ROW_COLUMNS, examine_overlaps
+from ia2.commands.subspace import subspace
+from ia2.commands.train import train
 from ia2.config import SubspaceConfig
 from ia2.errors import MachineError, UserError
-from ia2.flows.subspace import subspace
-from ia2.flows.training import train
 from ia2.models.loading import ModelCache
 
 

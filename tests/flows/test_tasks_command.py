@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from ia2.cli import main
-from ia2.tasks import TASKS, task
+from ia2.tasks import task
+from ia2.tasks.registry import TASKS
 
 ROWS = "id,text,label\n" + "".join(f"{i},sentence {i},{'good' if i % 2 else 'bad'}\n" for i in range(20))
 

@@ -1,6 +1,6 @@
 """Four made-up examples on tiny models that can learn them: what every method is trained on here.
 
-Through the whole command (`flows.training.train`), in one store for each shape, so that targets are collected and first
+Through the whole command (`commands.train.train`), in one store for each shape, so that targets are collected and first
 phases trained once for all the methods that share them.
 """
 
@@ -14,8 +14,8 @@ from tiny import tiny_model, tiny_tokenizer
 from tiny_runs import write_dataset
 from transformers import PreTrainedModel
 
+from ia2.commands.train import resolve, train
 from ia2.config import TrainConfig
-from ia2.flows.training import resolve, train
 from ia2.methods import ACT, TOK, TOKL, Adapter, Variant, parse_method
 from ia2.models.loading import LanguageModel, ModelCache
 from ia2.training.dataset import DistillationDataset

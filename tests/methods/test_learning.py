@@ -18,7 +18,7 @@ from school import LR, NUM_EXAMPLES, NUM_STEPS, NUM_TOKENS, SHAPES, School, hist
 from ia2.methods import METHODS, VARIANTS, Adapter, Loss, Variant
 from ia2.models.adapters import new_adapter, peft_config, saved_adapter
 from ia2.models.hooked_model import HookedModel
-from ia2.prompts.tokenization import TokenizedExample
+from ia2.prompts.prompt import TokenizedExample
 from ia2.training.dataset import DistillationDataset, collate
 
 SchoolOf = Callable[[str], School]

@@ -11,13 +11,13 @@ from tiny_runs import write_dataset
 from torch import Tensor
 
 from ia2 import store
-from ia2.flows.training import resolve
+from ia2.commands.train import resolve
 from ia2.methods import ACT, TOK
 from ia2.models.generation import GenerationConfig, generate
 from ia2.models.hooked_model import HookedModel
 from ia2.models.packing import DecodingState, StepOutput
+from ia2.prompts.prompt import Ids
 from ia2.prompts.splits import LowDataSplitSpec, draw_low_data_split
-from ia2.prompts.tokenization import Ids
 from ia2.tasks.base import Example
 from ia2.training.run_inputs import RunInputs, read_run_inputs
 from ia2.training.targets import collect
@@ -59,7 +59,7 @@ def test_every_variant_trains(school: School, method: str, label_type: str) -> N
     trained = read_trained_run(folder)
     assert trained.config.low_data_sizes == (N, M, K)
     gold = label_type == "ground_truth" and method not in ("act",)
-    assert trained.labels_used == {"train": N, "dev": 0}
+    assert trained.config.labels_used(trained.description["num_dev_used"]) == {"train": N, "dev": 0}
     on_labelled = gold and history(folder)[0]["phase"] == "tok"
     steps = [entry for entry in history(folder) if "train_loss" in entry]
     # batches of 4: the N labelled are one a pass, the M x K rows are five

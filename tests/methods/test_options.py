@@ -9,13 +9,13 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 from school import School, history, outspoken_model
-from tiny_runs import files_of, leftovers, training
+from tiny_runs import files_of, leftovers
 
 from ia2 import cli, store
+from ia2.commands.evaluate import evaluate
+from ia2.commands.train import train
 from ia2.config import EvaluateConfig, TrainConfig
 from ia2.errors import UserError
-from ia2.flows.evaluation import evaluate
-from ia2.flows.training import train
 from ia2.methods import METHODS
 from ia2.models.hooked_model import select_layers
 from ia2.models.loading import ModelCache
@@ -99,25 +99,6 @@ def test_checkpoints_are_adapters_of_their_step(school: School, method: str) -> 
     assert not any("checkpoints" in str(path) for path in store.run_folders(school.root))
 
 
-def test_no_checkpoints_unasked(school: School) -> None:
-    assert not (school.train("tok", **STEPS) / "checkpoints").exists()
-
-
-def test_keep_last_saves_the_last_step_and_keep_best_the_best(tmp_path: Path, tiny_model_folder: Path) -> None:
-    """At a rate at which dev loss has its best before the end."""
-    models, fields = ModelCache(), {"lr": 0.3, "num_train_epochs": 8, "patience": 99}
-    best = train(training(tmp_path, tiny_model_folder, **fields), models)
-    last = train(training(tmp_path, tiny_model_folder, **fields, keep="last"), models)
-    for folder in (best, last):
-        told = json.loads((folder / "final_loss_statistics.json").read_text(encoding="utf-8"))
-        assert told["best_step"] < told["num_steps"] == 8
-    assert weights(best) != weights(last)
-    assert (
-        last.name == best.name.replace("+num_train_epochs=8", "+num_train_epochs=8+patience=99")
-        or "keep=last" in last.name
-    )
-
-
 # Going on
 
 
@@ -131,6 +112,13 @@ def test_training_goes_on_from_a_folder(school: School) -> None:
     for folder in (still, moved):
         assert json.loads((folder / "run.json").read_text(encoding="utf-8"))["starts_from"] == digest
     assert history(moved)[0]["train_loss"] != history(school.train("tok", num_train_epochs=2))[0]["train_loss"]
+
+
+def test_a_run_that_fails_in_the_first_of_two_phases_has_no_second(school: School) -> None:
+    first = school.train("act", **STEPS)
+    with pytest.raises(UserError, match="lower --lr"):
+        school.train("a2t", **STEPS, lr=1e30, continue_training=str(first))
+    assert leftovers(school.root) == []
 
 
 @pytest.mark.parametrize(
@@ -208,15 +196,11 @@ def test_what_is_matched_enters_the_loss_and_the_name(school: School, changes: d
     folder = school.train("act", num_train_epochs=1, **changes)
     ((key, value),) = changes.items()
     assert f"+{key}={value}" in folder.name
-    target = school.everything().activations
-    assert target is not None
-    lessons = school.datasets("act")[0]
     whole, some = history(school.train("act", num_train_epochs=1))[0], history(folder)[0]
     assert some["train_loss"] != pytest.approx(whole["train_loss"], rel=1e-3)
     if key == "layers":
         other = history(school.train("act", num_train_epochs=1, layers="0" if value == "1" else "1"))[0]
         assert some["train_loss"] + other["train_loss"] == pytest.approx(whole["train_loss"], rel=1e-5)
-    assert lessons.matching.layers is None
 
 
 def test_layers_beyond_the_model_are_refused_before_training(school: School) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from losses_of import example_losses, mean_loss
+from losses_of import example_losses
 from safetensors.torch import load_file
 from school import School, history
 
@@ -115,11 +115,3 @@ def test_tna_at_its_ends_is_act_and_tok(school: School, weight: float, same: str
         ours, theirs = (load_file(run / "adapter_model.safetensors") for run in (folder, school.train(same, **STEPS)))
         for name, weights_of in ours.items():
             torch.testing.assert_close(weights_of, theirs[name], rtol=0, atol=2e-3)
-
-
-def test_the_loss_of_an_untrained_student_is_its_dev_loss(school: School) -> None:
-    """A loss is also a metric: the first training loss is what evaluating says of the same examples."""
-    train_dataset, _ = school.datasets("act")
-    first = history(school.train("act", **STEPS))[0]["train_loss"]
-    loss = mean_loss(school.lm.model, train_dataset, ["act"], token_budget=64)["act"]
-    assert loss == pytest.approx(first, rel=1e-5)

@@ -45,12 +45,6 @@ def always_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DecodingState, "next", prefilled)
 
 
-@pytest.mark.parametrize("prompts", PROMPTS | PACKED)
-@pytest.mark.parametrize("shape", SHAPES)
-def test_equals_one_by_one(shape: str, prompts: str) -> None:
-    assert_decodes(shape, "sdpa", prompts, GenerationConfig(NUM_TOKENS, None), plainly(shape, prompts))
-
-
 @pytest.mark.parametrize(
     ("shape", "attention", "prompts"),
     [*product(SHAPES, ["sdpa"], [*PROMPTS, *PACKED]), *product(["gemma3_text", "mistral"], ["eager"], PACKED)],

@@ -4,6 +4,7 @@ from itertools import product
 
 import pytest
 import torch
+from adapting import random_adapter
 from decoded import (
     LENGTHS,
     NUM_TOKENS,
@@ -16,23 +17,14 @@ from decoded import (
     stop_at,
 )
 from oracles import Witness, assert_same, plain_greedy
-from tiny import SHAPES, tiny_model, tiny_tokenizer
+from tiny import SHAPES, WINDOW, tiny_model, tiny_tokenizer
 
 from ia2.errors import UserError
+from ia2.methods import Adapter
 from ia2.models.generation import GenerationConfig, Stopper, generate
 from ia2.models.hooked_model import HookedModel
-from ia2.prompts.prompt import Prompt
-from ia2.prompts.tokenization import PromptTokenizer
+from ia2.prompts.prompt import Ids, Prompt, PromptTokenizer
 from ia2.tasks.base import Example
-
-
-@pytest.mark.parametrize("num_tokens", [1, NUM_TOKENS])
-@pytest.mark.parametrize("prompts", PROMPTS)
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
-@pytest.mark.parametrize("shape", SHAPES)
-def test_equals_one_by_one(shape: str, attention: str, prompts: str, num_tokens: int) -> None:
-    expected = [response.first(num_tokens) for response in plainly(shape, prompts)]
-    assert_decodes(shape, attention, prompts, GenerationConfig(num_tokens, None), expected)
 
 
 @pytest.mark.parametrize(
@@ -48,6 +40,33 @@ def test_equals_one_by_one_when_rows_end_at_different_steps(shape: str, attentio
     expected = [response.until(ends) for response in plainly(shape, prompts)]
     assert len({len(response.tokens) for response in expected}) >= 3
     assert_decodes(shape, attention, prompts, GenerationConfig(NUM_TOKENS, stop_at(ends)), expected)
+
+
+BEGINNING = tuple(range(100, 110))
+BEHIND_VIRTUAL_TOKENS: dict[str, list[Ids]] = {
+    "nothing shared": [(17,), (60, 61, 62), tuple(range(40, 40 + WINDOW + 7))],
+    "a shared beginning": [(*BEGINNING, 5), (*BEGINNING, 6, 7, 8, 9), (*BEGINNING, *range(20, 29))],
+    "a packed row": [(*range(100, 160), 5), *((*range(100, 160), *range(20, end)) for end in (24, 28, 23, 21))],
+}
+
+
+@pytest.mark.parametrize("prompts", BEHIND_VIRTUAL_TOKENS)
+@pytest.mark.parametrize(
+    ("shape", "adapter"),
+    [
+        *product(["llama", "qwen3", "gpt2", "mistral", "gemma3_text"], ["prompt", "prefix"]),
+        *product(["qwen2"], ["lora", "ia3"]),
+    ],
+)
+def test_equals_pefts_own_forward_of_one_growing_prompt(shape: str, adapter: Adapter, prompts: str) -> None:
+    model, witness = tiny_model(shape), Witness()
+    with random_adapter(model, adapter) as adapted:
+        expected = [plain_greedy(adapted, prompt, 8) for prompt in BEHIND_VIRTUAL_TOKENS[prompts]]
+        ends = {expected[0].tokens[2], expected[1].tokens[5]}
+        hooked, how = HookedModel(adapted), GenerationConfig(8, stop_at(ends))
+        responses = generate(hooked, BEHIND_VIRTUAL_TOKENS[prompts], how, witness.see, activations=True)
+    for row, right in enumerate(expected):
+        assert_same(witness.plain(row, responses[row]), right.until(ends))
 
 
 @pytest.mark.parametrize("token_budget", [1, 30, 60])

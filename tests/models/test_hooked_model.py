@@ -16,7 +16,7 @@ from ia2.errors import UserError
 from ia2.methods import Adapter
 from ia2.models.generation import check_context
 from ia2.models.hooked_model import HookedModel, attention_blocks, record_attention
-from ia2.prompts.tokenization import TokenizedExample
+from ia2.prompts.prompt import TokenizedExample
 from ia2.training.dataset import collate
 
 EXAMPLES = [
@@ -177,17 +177,10 @@ def hooks_of(model: nn.Module) -> int:
     return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
 
 
-def test_hooks_are_gone_afterwards() -> None:
-    model = tiny_model("llama")
-    with record_attention(attention_blocks(model), ROWS, COLUMNS):
-        assert hooks_of(model) == model.config.num_hidden_layers
-    assert hooks_of(model) == 0
-
-
-def test_hooks_are_gone_after_an_exception() -> None:
+def test_hooks_are_gone_afterwards_whatever_happens() -> None:
     model = tiny_model("llama")
     with pytest.raises(ZeroDivisionError), record_attention(attention_blocks(model), ROWS, COLUMNS):
-        raise ZeroDivisionError
+        _ = 1 / (hooks_of(model) - model.config.num_hidden_layers)  # one hook a layer
     assert hooks_of(model) == 0
 
 
@@ -201,10 +194,3 @@ def test_only_the_positions_asked_for_are_kept_and_not_the_whole_output() -> Non
         blocks(torch.randn(1, 1000, 3))
     kept = torch.stack(recorded)
     assert kept.untyped_storage().nbytes() == 2 * 3 * 4
-
-
-def test_an_architecture_that_is_not_listed_is_refused_and_told_what_was_found() -> None:
-    model = tiny_model("llama")
-    model.config.model_type = "novelty"
-    with pytest.raises(UserError, match=r"'novelty' is not supported; known: llama, .*LlamaAttention"):
-        attention_blocks(model)

@@ -23,8 +23,7 @@ from ia2.methods import Adapter
 from ia2.models import loading
 from ia2.models.adapters import saved_adapter
 from ia2.models.loading import load_model, load_tokenizer, parts_on_disk
-from ia2.prompts import tokenization
-from ia2.prompts.prompt import Prompt
+from ia2.prompts.prompt import Prompt, PromptTokenizer
 from ia2.tasks.base import Example
 
 Build = Callable[[Path], object]
@@ -162,6 +161,7 @@ HOSTILE: dict[str, Build] = {
     ),
     "an adapter": written("adapter_config.json", json.dumps({"base_model_name_or_path": "nobody/base"})),
     "a tokenizer of another shape": written("tokenizer.json", '{"model": {"type": "nonsense"}}'),
+    "a tokenizer that is cut": cut("tokenizer.json", 500),
     "a tokenizer that is a list": written("tokenizer.json", "[]"),
     "a tokenizer configuration that is a list": written("tokenizer_config.json", "[]"),
     "a special token that is a number": configured("tokenizer_config.json", eos_token=5),
@@ -185,7 +185,7 @@ def test_a_hostile_folder_is_refused_in_one_line(name: str, tmp_path: Path) -> N
 def test_a_gguf_file_that_is_cut_or_no_file_is_refused(size: int, tmp_path: Path) -> None:
     header = struct.pack("<4sIQQ", b"GGUF", 3, 2**60, 2**60) + struct.pack("<Q", 2**40) + b"general.name" * 100
     (tmp_path / "cut.gguf").write_bytes(header[:size])
-    assert "cut.gguf" in assert_told(lambda: load(tmp_path / "cut.gguf"))
+    assert "cut.gguf: not a GGUF file" in assert_told(lambda: load(tmp_path / "cut.gguf"))
     os.mkfifo(tmp_path / "pipe.gguf")
     assert "pipe.gguf" in assert_told(lambda: load(tmp_path / "pipe.gguf"))
 
@@ -340,13 +340,13 @@ TEMPLATES = {
 def test_a_hostile_chat_template_is_refused_in_one_line(
     name: str, in_a_thread: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tokenization, "TEMPLATE_SECONDS", 0.5)
+    monkeypatch.setattr("ia2.prompts.prompt.TEMPLATE_SECONDS", 0.5)
     tokenizer = tiny_tokenizer()
     tokenizer.chat_template = TEMPLATES[name]
     prompt = Prompt((), Example(0, "Input: France\nOutput:", " Paris"))
 
     def render() -> object:
-        return tokenization.PromptTokenizer(tokenizer, chat=True).prompt(prompt)
+        return PromptTokenizer(tokenizer, chat=True).prompt(prompt)
 
     with ThreadPoolExecutor(1) as pool:
         message = assert_told(pool.submit(render).result if in_a_thread else render)

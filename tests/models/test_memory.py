@@ -16,7 +16,7 @@ from ia2.models import generation
 from ia2.models.generation import GenerationConfig, generate
 from ia2.models.hooked_model import HookedModel
 from ia2.models.packing import DecodingState, Suffix, TokenBudget, batch_size, pack_rows, prefill_prefixes
-from ia2.prompts.tokenization import Ids
+from ia2.prompts.prompt import Ids
 from ia2.training.targets import collect
 
 ERRORS: dict[str, Callable[[], BaseException]] = {

@@ -27,7 +27,7 @@ from ia2.models.packing import (
     prefill_prefixes,
     prefix_groups,
 )
-from ia2.prompts.tokenization import Ids
+from ia2.prompts.prompt import Ids
 
 # Prefixes
 
@@ -130,14 +130,6 @@ def test_what_suffixes_will_grow_by_counts() -> None:
 def test_few_suffixes_have_rows_of_their_own() -> None:
     assert rows(packed([90], [[2, 2, 2]])) == [[0], [1], [2]]
     assert rows(packed([26], [[10, 8, 7, 7, 5, 5, 1, 1]])) == [[row] for row in range(8)]
-
-
-def test_what_shares_nothing_is_an_ordinary_row() -> None:
-    assert rows(packed([0], [[9, 5, 5, 1]])) == [[0], [1], [2], [3]]
-
-
-def test_suffixes_of_two_prefixes_never_share_a_packed_row() -> None:
-    assert rows(packed([30, 30], [[1] * 6, [1] * 5])) == [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10]]
 
 
 def test_a_batch_keeps_within_the_budget_with_its_padding() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from accelerate import dispatch_model
-from adapting import ADAPTERS, config_of, random_adapter, trainable_parameters
+from adapting import ADAPTERS, random_adapter, trainable_parameters
 from oracles import Witness, assert_close, assert_same, plain_greedy
 from tiny import SHAPES, WINDOW, save_tiny_model, tiny_model
 from torch import nn
@@ -20,12 +20,10 @@ from transformers import PreTrainedModel
 from ia2.config import ModelConfig
 from ia2.errors import UserError
 from ia2.methods import Adapter
-from ia2.models.adapters import peft_config
 from ia2.models.generation import GenerationConfig, generate
 from ia2.models.hooked_model import HookedModel, Model, device_of
 from ia2.models.loading import load_model
-from ia2.models.stacked_lora import StackedLora
-from ia2.prompts.tokenization import Ids, TokenizedExample
+from ia2.prompts.prompt import Ids, TokenizedExample
 from ia2.training.dataset import collate
 from ia2.training.targets import add_kinds, collect
 
@@ -104,25 +102,6 @@ def test_an_adapter_leaves_nothing_behind(folders: dict[str, Path], adapter: Ada
     assert not any(weight.requires_grad for weight in model.parameters())
     ids = torch.tensor([PROMPTS[2]])
     assert torch.equal(model(ids).logits, tiny_model("llama")(ids).logits)
-
-
-def test_stacked_runs_too(folders: dict[str, Path]) -> None:
-    seen = []
-    for model in (spread(folders["llama"], IN_PART), tiny_model("llama")):
-        configs = [peft_config(model, config_of("lora")) for _ in range(2)]
-        student = StackedLora(model, configs, [3, 4])  # type: ignore[arg-type]
-        shaken = {name: weight + 0.1 for name, weight in student.state(1).items()}
-        student.load(1, shaken)
-        hooked, batch = HookedModel(model), collate(EXAMPLES)
-        with student.rows({0: 3, 1: 4}):
-            states, _ = hooked.outputs(batch.rows, batch.columns, activations=False, input_ids=batch.input_ids)
-        hooked.logits(states).square().mean().backward()
-        seen.append([weights.grad for weights in student.weights])
-    for gradient, expected in zip(*seen, strict=True):
-        assert gradient is not None
-        assert expected is not None
-        assert expected.abs().max() > 0
-        torch.testing.assert_close(gradient, expected, atol=1e-6, rtol=1e-5)
 
 
 def sources(model: PreTrainedModel) -> list[Any]:

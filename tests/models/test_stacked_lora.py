@@ -12,7 +12,6 @@ from peft import LoraConfig, PeftModel, get_peft_model_state_dict, set_peft_mode
 from safetensors.torch import load_file, save_file
 from tiny import SHAPES, save_tiny_model, tiny_model
 from torch import Tensor
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import PreTrainedModel
 
@@ -153,16 +152,6 @@ def test_under_a_bfloat16_base_runs_are_as_exact_as_with_peft() -> None:
         assert 0 < ours[kind] < 2 * distance
 
 
-def test_the_losses_of_parts_of_a_batch_add_up() -> None:
-    model: Any = tiny_model("llama").double()
-    whole, parts, ids = stack_of(model), stack_of(model), ids_of(8)
-    together(model, whole, {1: 4, 3: 4}, ids)
-    for chosen in (slice(0, 2), slice(2, 4)):
-        together(model, parts, {1: 2, 3: 2}, torch.cat([half[chosen] for half in ids.split(4)]))
-    for run in (1, 3):
-        assert_near(gradient(parts, run), gradient(whole, run), 1e-12)
-
-
 # Training
 
 
@@ -224,25 +213,6 @@ def test_one_run_moves_as_with_peft_bit_for_bit() -> None:
         together(model, lora, {0: 3}, ids_of(3))
         optimizer.step()
     assert_bits(lora.state(0), expected)
-
-
-def test_norms_and_clipping_are_of_one_run() -> None:
-    model = tiny_model("llama")
-    lora = stack_of(model)
-    together(model, lora, dict.fromkeys(range(4), 2), ids_of(8))
-    before = [gradient(lora, run) for run in range(4)]
-    before = [{name: part.clone() for name, part in one.items()} for one in before]
-    found = lora.weights[1].grad
-    assert found is not None
-    norm = get_total_norm(lora.split(found))
-    exact = sum(part.double().square().sum() for part in before[1].values())
-    assert float(norm) == pytest.approx(float(exact) ** 0.5, rel=1e-6)
-    clip_grads_with_norm_([lora.weights[1]], float(norm) / 3, norm)
-    assert_near(gradient(lora, 1), {name: part / 3 for name, part in before[1].items()}, 1e-5)
-    for run in (0, 2, 3):
-        assert_bits(gradient(lora, run), before[run])
-    weight_norm = sum(weight.double().square().sum() for weight in lora.state(2).values())
-    assert float(get_total_norm(lora.split(lora.weights[2]))) == pytest.approx(float(weight_norm) ** 0.5, rel=1e-6)
 
 
 def test_a_snapshot_of_one_run_comes_back_and_leaves_the_others() -> None:

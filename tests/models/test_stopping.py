@@ -79,13 +79,6 @@ def stopper_of(blank_line: BlankLine, kind: TokenizerKind = "bytes") -> Stopper:
     return Stopper(tiny_tokenizer(blank_line, kind=kind), "separator", [EOS])
 
 
-def test_a_blank_line_of_one_token_and_of_two() -> None:
-    one, two = (tiny_tokenizer(kind)("\n\n", add_special_tokens=False).input_ids for kind in ("one", "two"))  # type: ignore[arg-type]
-    assert (len(one), len(two)) == (1, 2)
-    assert end_of(stopper_of("one"), one) == 1
-    assert end_of(stopper_of("two"), two) == 2
-
-
 @pytest.mark.parametrize(
     ("words", "end"),
     [

@@ -9,8 +9,7 @@ from transformers import PreTrainedTokenizerFast
 from ia2.config import ModelConfig
 from ia2.errors import UserError
 from ia2.models.loading import load_model
-from ia2.prompts.prompt import Prompt, prompt_text
-from ia2.prompts.tokenization import Ids, PromptTokenizer
+from ia2.prompts.prompt import Ids, Prompt, PromptTokenizer, prompt_text
 from ia2.tasks.base import Example, TaskSpec
 
 CHATML = (

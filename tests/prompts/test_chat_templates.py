@@ -14,8 +14,7 @@ from transformers import PreTrainedTokenizerFast
 
 from ia2.errors import UserError
 from ia2.models.loading import LanguageModel
-from ia2.prompts.prompt import Prompt
-from ia2.prompts.tokenization import PromptTokenizer
+from ia2.prompts.prompt import Prompt, PromptTokenizer
 from ia2.tasks.base import Example
 
 FRANCE, SPAIN = Example(0, "France?", " Paris"), Example(1, "Spain?", " Madrid")

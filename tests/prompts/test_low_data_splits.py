@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from tiny_runs import training, write_dataset
 
 from ia2 import store
+from ia2.commands.data_files import create_all
+from ia2.commands.train import resolve
 from ia2.config import CreateConfig
 from ia2.errors import UserError
-from ia2.flows.data import create_all
-from ia2.flows.training import resolve
 from ia2.prompts.splits import (
     LowDataSplitSpec,
     SplitSpec,

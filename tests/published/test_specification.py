@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from specification import FILE, WORKFLOWS, read_specification
 
-from ia2.tasks import TASKS
+from ia2.tasks.registry import TASKS
 
 SPECIFICATION = json.loads(FILE.read_text(encoding="utf-8"))
 TEXTS = [

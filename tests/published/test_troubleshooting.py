@@ -9,8 +9,8 @@ from specification import FILE
 from tiny_runs import evaluation, training
 
 from ia2 import cli
-from ia2.flows.evaluation import evaluate
-from ia2.flows.training import train
+from ia2.commands.evaluate import evaluate
+from ia2.commands.train import train
 from ia2.models.loading import ModelCache
 
 SITUATIONS: list[str] = json.loads(FILE.read_text(encoding="utf-8"))["troubleshooting"]

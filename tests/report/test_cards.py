@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 import yaml
 
+from ia2.commands.card import measured_part
 from ia2.config import TrainConfig
-from ia2.report.cards import NOT_MEASURED, Subject, measured_part, model_card, part_of, with_part
+from ia2.report.cards import NOT_MEASURED, model_card, part_of, with_part
 
 TASK = {"name": "capitals", "template": "Input: {country}\nOutput:", "answer_template": " {capital}", "parser": "line"}
 OUTCOME = {"best_dev_loss": 0.5, "best_step": 12, "num_steps": 18, "trainable_parameters": 645120}
@@ -19,10 +20,11 @@ def card(base: str = "Qwen/Qwen3-4B-Base", source: str = "hub stanfordnlp/sst2 t
         "config": TrainConfig(**given).relevant_fields(),
         "base": {"model_id": base, "revision": "0" * 40, "dtype": "bfloat16"},
         "task": TASK,
+        "num_dev_used": 50,
         "data": {"source": source, "licence": "CC0"},
         "versions": {"ia2": "0.1.0", "peft": "0.21.2"},
     }
-    return model_card(Subject(description, OUTCOME, {"train": 100, "dev": 50}))
+    return model_card(description, OUTCOME)
 
 
 def header(text: str) -> dict[str, Any]:

@@ -10,9 +10,9 @@ import pytest
 from described import describe
 from made_up import MadeUpStore, config, rewrite, settings
 
+from ia2.commands.train import first_phase
 from ia2.config import TrainConfig
 from ia2.errors import UserError
-from ia2.flows.training import first_phase
 from ia2.methods import METHODS
 from ia2.report.costs import seconds_to_train, training_seconds
 from ia2.report.example_scores import SCORES, interval_of

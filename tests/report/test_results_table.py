@@ -7,9 +7,9 @@ import pytest
 from made_up import MadeUpStore, config, settings
 
 from ia2 import cli
+from ia2.commands.reparse import reparse
 from ia2.config import ReparseConfig, ReportConfig, ResultsConfig, TablesConfig
 from ia2.errors import MachineError, UserError
-from ia2.flows.reparsing import reparse
 from ia2.flows.reporting import write_report
 from ia2.flows.results import gather
 from ia2.flows.tables import tables

@@ -16,10 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ia2.errors import MachineError
-from ia2.evaluation.evaluation_set import EvaluationSet, grade
-from ia2.prompts.prompt import Prompt
+from ia2.evaluation.evaluation_set import grade
 from ia2.tasks.answers import last_box, parse, same
-from ia2.tasks.base import Example, TaskSpec
+from ia2.tasks.base import TaskSpec
 from ia2.tasks.readers import equivalence
 from ia2.tasks.readers.equivalence import Verifier
 
@@ -221,8 +220,7 @@ def test_a_busy_machine_changes_no_verdict() -> None:
 def test_undecided_answers_are_not_right_and_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     verdicts = {"1": None, "2": True, "3": False}
     monkeypatch.setattr("ia2.tasks.answers.equivalent", lambda ours, _gold: verdicts[ours])
-    queries = tuple(Prompt((), Example(i, "?", r"\boxed{x}")) for i in range(4))
-    marks = grade(EvaluationSet("t", SPEC, queries, (), ()), [rf"\boxed{{{ours}}}" for ours in ("1", "2", "3", "x")])
+    marks = grade(SPEC, [r"\boxed{x}"] * 4, [rf"\boxed{{{ours}}}" for ours in ("1", "2", "3", "x")])
     assert marks.correct == [False, True, False, True]
     assert marks.num_undecided == 1
 

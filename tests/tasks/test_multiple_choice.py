@@ -7,8 +7,9 @@ from hub_layout import write_file, write_repository
 
 from ia2.errors import UserError
 from ia2.sources import HubError
-from ia2.tasks import DATASETS, task
+from ia2.tasks import task
 from ia2.tasks.base import Rows
+from ia2.tasks.registry import DATASETS
 
 # The row that https://huggingface.co/datasets/allenai/qasc shows.
 QASC_ROW = {

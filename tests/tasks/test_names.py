@@ -5,8 +5,9 @@ from typing import Literal
 import pytest
 
 from ia2.errors import UserError
-from ia2.tasks import TASKS, dataset_name, task
-from ia2.tasks.names import PARTS
+from ia2.tasks import task
+from ia2.tasks.names import PARTS, dataset_name
+from ia2.tasks.registry import TASKS
 
 Prompt = Literal["normal", "hard"]
 Labels = Literal["normal", "remap"]

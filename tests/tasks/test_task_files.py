@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ia2.errors import UserError
-from ia2.tasks import TASKS, task
+from ia2.tasks import task
 from ia2.tasks.own_rows import FileSource, HubRows
+from ia2.tasks.registry import TASKS
 from ia2.tasks.task_file_text import task_file_text
 from ia2.tasks.task_files import TaskFile, read_task, read_task_file
 

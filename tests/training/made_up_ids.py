@@ -2,7 +2,7 @@
 
 from random import Random
 
-from ia2.prompts.tokenization import Ids
+from ia2.prompts.prompt import Ids
 
 
 def made_up_ids(seed: str, *lengths: int) -> list[Ids]:

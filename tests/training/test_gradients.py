@@ -10,6 +10,7 @@ from random import Random
 
 import pytest
 import torch
+from losses_of import weighted
 from made_up_ids import made_up_ids
 from tiny import tiny_model
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ from ia2.models.hooked_model import HookedModel
 from ia2.models.stacked_lora import StackedLora
 from ia2.training.dataset import DistillationDataset, from_targets, gather
 from ia2.training.targets import Targets, add_kinds
-from ia2.training.trainer import TrainingRun, forward_backward, train, weighted
+from ia2.training.trainer import TrainingRun, forward_backward, train_in_lockstep
 
 ALPHA, RANK, LR = 8, 4, 1e-3
 QUERIES = made_up_ids("queries", 4, 9, 6, 3, 5)
@@ -124,12 +125,11 @@ def shaken_student() -> StackedLora:
 
 
 def gradients_of(
-    student: StackedLora, dataset: DistillationDataset, weights: Mapping[Loss, float]
+    student: StackedLora, dataset: DistillationDataset, weights: Mapping[Loss, float], config: TrainConfig = CONFIG
 ) -> tuple[float, dict[str, Tensor]]:
     """The weighted mean loss of the five examples, and its gradient by the oracle's names."""
-    batch = gather({0: dataset}, {0: range(5)}, weights)
-    coefficients = {loss: torch.full((5,), weight / 5) for loss, weight in weights.items()}
-    losses = forward_backward(HookedModel(student.model), student, batch, weights, coefficients)
+    batch = gather({0: dataset}, {0: range(5)}, weights, {0: {loss: weight / 5 for loss, weight in weights.items()}})
+    losses = forward_backward(HookedModel(student.model), student, config, batch, weights)
     found = student.weights[0].grad
     assert found is not None
     names = map(_plain, student.state(0))
@@ -137,14 +137,18 @@ def gradients_of(
 
 
 def trained(
-    student: StackedLora, dataset: DistillationDataset, weights: Mapping[Loss, float], num_epochs: int
+    student: StackedLora,
+    dataset: DistillationDataset,
+    weights: Mapping[Loss, float],
+    num_epochs: int,
+    config: TrainConfig = CONFIG,
 ) -> tuple[int, Weights]:
     """The number of steps, and the weights after them by the oracle's names."""
-    config = CONFIG.model_copy(update={"num_train_epochs": num_epochs})
+    config = config.model_copy(update={"num_train_epochs": num_epochs})
     phase = Phase("act", lambda _: weights)
     run = TrainingRun(config, phase, dataset, dataset.part(5, 5), student.parameters[0])
-    (ended,) = train([run], student)
-    return ended.finish().num_steps, {_plain(name): weight for name, weight in student.state(0).items()}
+    (ended,) = train_in_lockstep([run], student)
+    return ended.finish()["num_steps"], {_plain(name): weight for name, weight in student.state(0).items()}
 
 
 def distance(ours: Tensor, oracle: Tensor) -> float:

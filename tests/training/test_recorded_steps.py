@@ -16,7 +16,7 @@ from ia2.models.adapters import peft_config
 from ia2.models.hooked_model import HookedModel, Model
 from ia2.models.stacked_lora import StackedLora
 from ia2.training import trainer
-from ia2.training.trainer import TrainingRun, train
+from ia2.training.trainer import TrainingRun, train_in_lockstep
 
 METHODS = ("act", "tok", "tna")
 
@@ -50,11 +50,12 @@ class Recorder:
         assert pool is None
         yield
         call, outputs, weights = self.last, self.outputs, self.last[1].weights
-        gradients = [None if call[-1] is None else one.grad for one in weights]
+        learns = call[3].coefficients is not None
+        gradients = [one.grad if learns else None for one in weights]
 
         def replay() -> None:
             self.num_replayed += 1
-            if call[-1] is not None:
+            if learns:
                 for one in weights:
                     one.grad = None
             for loss, values in self.compute(*call).items():
@@ -86,7 +87,8 @@ def test_recorded_steps_of_stacked_runs_are_plain_ones(monkeypatch: pytest.Monke
 def test_recorded_steps_on_a_gpu_are_plain_ones(method: str) -> None:
     def losses_of(micro_batch_size: int | None) -> list[float]:
         model: Any = tiny_model("llama").to("cuda")  # type: ignore[arg-type]
-        configs: list[TrainConfig] = [settings(method, num_train_epochs=6, run_idx=place) for place in range(2)]
+        changes = {"num_train_epochs": 6, "micro_batch_size": micro_batch_size}
+        configs: list[TrainConfig] = [settings(method, **changes, run_idx=place) for place in range(2)]
         adapters: list[Any] = [peft_config(model, config) for config in configs]
         student, history = StackedLora(model, adapters, [0, 1]), list[float]()
         training = [
@@ -100,7 +102,7 @@ def test_recorded_steps_on_a_gpu_are_plain_ones(method: str) -> None:
             )
             for place, config in enumerate(configs)
         ]
-        for ended in train(training, student, micro_batch_size):
+        for ended in train_in_lockstep(training, student):
             ended.finish()
         return history
 

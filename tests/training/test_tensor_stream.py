@@ -53,9 +53,8 @@ def test_what_is_forgotten_does_not_count(tmp_path: Path) -> None:
     with writing(tmp_path) as writer:
         writer.append([0, 1], torch.tensor([[1.0], [2.0]]))
         writer.append([0, 1], torch.tensor([[3.0], [4.0]]))
-        writer.forget([1, 7])
-        writer.append([1], torch.tensor([[5.0]]))
-        assert written(writer, tmp_path).tolist() == [[1.0], [3.0], [5.0]]
+        writer.append([1, 7, 1], torch.tensor([[5.0], [6.0], [7.0]]), anew=True)
+        assert written(writer, tmp_path).tolist() == [[1.0], [3.0], [5.0], [7.0], [6.0]]
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 5, 8])
@@ -114,8 +113,8 @@ class Gauge:
         self.most = 0
         append, pread = TensorStreamWriter.append, os.pread
 
-        def appending(writer: TensorStreamWriter, rows: list[int], records: Tensor) -> None:
-            append(writer, rows, records)
+        def appending(writer: TensorStreamWriter, rows: list[int], records: Tensor, anew: bool) -> None:
+            append(writer, rows, records, anew)
             self.look()
 
         def reading_back(*arguments: int) -> bytes:

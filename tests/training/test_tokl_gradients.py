@@ -3,6 +3,7 @@
 import pytest
 import torch
 from test_gradients import (
+    CONFIG,
     LR,
     PROMPTED,
     QUERIES,
@@ -17,21 +18,22 @@ from test_gradients import (
 from tiny import tiny_model
 from torch import Tensor
 
+from ia2.config import TrainConfig
 from ia2.models.hooked_model import HookedModel
-from ia2.training.dataset import DistillationDataset, Matching, from_targets
+from ia2.training.dataset import DistillationDataset, from_targets
 from ia2.training.targets import Targets, add_kinds
 
-TOP_K = [None, 5]
+TOP_K = ["all", 5]
 
 
-def distributions(top_k: int | None) -> list[Tensor]:
+def distributions(top_k: int | str) -> list[Tensor]:
     """The plain teacher's probabilities in float64, for each example [G, V]; beyond the top k all tokens are alike."""
     model, found = tiny_model("llama").double(), []
     for prompt, response in zip(PROMPTED, RESPONSES, strict=True):
         with torch.no_grad():
             logits = model(torch.tensor([prompt + response])).logits[0, len(prompt) - 1 : -1]
         probabilities = logits.exp() / logits.exp().sum(-1, keepdim=True)
-        if top_k is not None:
+        if isinstance(top_k, int):
             for row in probabilities:
                 least = row.sort(descending=True).values[top_k - 1]
                 rest = row < least
@@ -49,17 +51,21 @@ def divergence(oracle: Oracle, index: int, teacher: Tensor) -> Tensor:
     return (teacher * (teacher.log() - student)).sum() / len(response)
 
 
-def lessons(top_k: int | None) -> DistillationDataset:
+def matched(top_k: int | str) -> TrainConfig:
+    return CONFIG.model_copy(update={"tokl_top_k": top_k})
+
+
+def lessons() -> DistillationDataset:
     teacher = HookedModel(tiny_model("llama"))
     targets = add_kinds(teacher, PROMPTED, Targets(RESPONSES), {"distributions"})
-    return from_targets(QUERIES, targets, Matching(top_k=top_k))
+    return from_targets(QUERIES, targets)
 
 
 @pytest.mark.parametrize("top_k", TOP_K)
-def test_gradients_are_those_of_float64(top_k: int | None) -> None:
+def test_gradients_are_those_of_float64(top_k: int | str) -> None:
     student = shaken_student()
     oracle = Oracle(student.state(0))
-    loss, gradients = gradients_of(student, lessons(top_k), {"tokl": 1.0})
+    loss, gradients = gradients_of(student, lessons(), {"tokl": 1.0}, matched(top_k))
     teachers = distributions(top_k)
     expected = torch.stack([divergence(oracle, index, teachers[index]) for index in range(5)]).mean()
     expected.backward()
@@ -72,11 +78,11 @@ def test_gradients_are_those_of_float64(top_k: int | None) -> None:
 
 
 @pytest.mark.parametrize("top_k", TOP_K)
-def test_three_adam_steps_are_those_of_float64(top_k: int | None) -> None:
+def test_three_adam_steps_are_those_of_float64(top_k: int | str) -> None:
     student = shaken_student()
     oracle = Oracle(student.state(0))
     start = {name: weight.detach().clone() for name, weight in oracle.weights.items()}
-    _, ours = trained(student, lessons(top_k), {"tokl": 1.0}, num_epochs=1)
+    _, ours = trained(student, lessons(), {"tokl": 1.0}, num_epochs=1, config=matched(top_k))
     teachers = distributions(top_k)
     first, second = ({name: torch.zeros_like(weight) for name, weight in start.items()} for _ in range(2))
     for step, batch in enumerate(batches(1), 1):

@@ -57,7 +57,7 @@ def test_responses_end_as_they_were_read_in_training(tmp_path: Path, stop: str, 
 )
 def test_labels_used(tmp_path: Path, fields: dict[str, Any], labels: dict[str, int]) -> None:
     trained = read_trained_run(written(tmp_path, described(num_train_examples=12, **fields)))
-    assert trained.labels_used == labels
+    assert trained.config.labels_used(trained.description["num_dev_used"]) == labels
 
 
 def without(*keys: str) -> Callable[[dict[str, Any]], object]:

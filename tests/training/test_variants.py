@@ -26,13 +26,6 @@ def test_kinds(variant: str) -> None:
     assert found == NEEDED[variant]
 
 
-@pytest.mark.parametrize("variant", NEEDED)
-def test_ground_truth_enters_only_where_nothing_of_the_teacher_is_matched(variant: str) -> None:
-    for phase in VARIANTS[variant].phases:
-        assert phase.uses_ground_truth("ground_truth") == (phase.losses == {"tok"})
-        assert not phase.uses_ground_truth("icl_outputs")
-
-
 def test_weights() -> None:
     weights = {variant: [dict(phase.weights(0.25)) for phase in row.phases] for variant, row in VARIANTS.items()}
     assert weights == {

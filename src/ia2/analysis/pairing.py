@@ -33,17 +33,16 @@ class Pair:
 
 
 def pairs(runs: Sequence[TrainedRun]) -> list[Pair]:
-    """Every pair of them that can be compared."""
+    """Every two of them, of the same base model, whose difference is their method or their run alone."""
     order = list(METHODS)
     runs = sorted(runs, key=lambda run: (order.index(run.config.training_method), run.config.run_idx))
-    return [Pair(*both, relation) for both in combinations(runs, 2) if (relation := relation_of(*both))]
-
-
-def relation_of(one: TrainedRun, other: TrainedRun) -> Relation | None:
-    """Difference of two runs of the same base model, where it is their method or their run alone."""
-    first, second = _fields(one), _fields(other)
-    differing = {name for name in first.keys() & second.keys() if first[name] != second[name]}
-    return "methods" if differing == {"training_method"} else "runs" if differing == {"run_idx"} else None
+    relations: dict[str, Relation] = {"training_method": "methods", "run_idx": "runs"}
+    found = []
+    for (one, first), (other, second) in combinations(((run, _fields(run)) for run in runs), 2):
+        differing = [name for name in first.keys() & second.keys() if first[name] != second[name]]
+        if len(differing) == 1 and differing[0] in relations:
+            found.append(Pair(one, other, relations[differing[0]]))
+    return found
 
 
 def _fields(run: TrainedRun) -> dict[str, Any]:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:  # reports read the records below and never import torch: a fu
 
     from ia2.models.hooked_model import HookedModel
     from ia2.models.loading import LanguageModel
-    from ia2.prompts.tokenization import TokenizedExample
+    from ia2.prompts.prompt import TokenizedExample
     from ia2.training.trained_run import TrainedRun
 
 log = logging.getLogger(__name__)
@@ -207,19 +207,6 @@ class Comparison:
         data = data_digests(root, self.asked)
         return {"adapter_sha256": digests[0], "reference_adapter_sha256": digests[1], **data}
 
-    def description(self, root: Path) -> dict[str, Any]:
-        """The part of its record that is known before anything is computed."""
-        student, reference = self.models
-        runs = [dict(one.trained.description["config"]) if one.trained else None for one in self.models]
-        return {
-            **{"schema": SCHEMA, "method": student.name, "reference": reference.name},
-            "trained_dataset": self.trained_dataset,
-            **self.asked.response_fields,
-            **{"run": runs[0], "reference_run": runs[1]},
-            "shows_demonstrations": student.name in (TEACHER, OTHER_DEMONSTRATIONS),
-            **self.rests_on(root),
-        }
-
     def reason_to_make(self, root: Path, revision: str) -> str | None:
         """MISSING, or the reason why its record is to be made again, as `why_stale`; None where it is current.
 
@@ -228,7 +215,7 @@ class Comparison:
         from ia2.models.loading import parts_on_disk
 
         def digests(content: Mapping[str, Any]) -> dict[str, str | None]:
-            folder = responses_folder(root, content["responses"])
+            folder = root / "outputs" / "responses" / path_part(content["responses"])
             with store.file_lock(folder):  # responses that are gone follow from the rest
                 kept = {"responses_sha256": store.file_digest(folder / TOKENS)} if (folder / TOKENS).exists() else {}
             return {**self.rests_on(root), "base_revision": revision, **kept}
@@ -294,18 +281,13 @@ class SharedPrompts:
         yield slice(start, len(self.lengths))
 
 
-def responses_folder(root: Path, digest: str) -> Path:
-    """Folder of the responses of that digest, with the files of a folder of targets."""
-    return root / "outputs" / "responses" / path_part(digest)
-
-
 def read_shared_prompts(
     root: Path, asked: EvaluationSpec, names: set[str], lm: LanguageModel, token_budget: int | None
 ) -> SharedPrompts:
     """Prompts of the models of these names, and responses of the teacher, which are decoded once and kept."""
     from ia2.models.generation import GenerationConfig
     from ia2.models.hooked_model import HookedModel
-    from ia2.prompts.tokenization import TokenizedExample
+    from ia2.prompts.prompt import TokenizedExample
     from ia2.training.targets import load_or_collect
 
     bare = read_evaluation_set(root, asked.eval_dataset, asked.num_eval_examples)
@@ -324,16 +306,18 @@ def read_shared_prompts(
     identity |= {"icl_max_demos": asked.num_shown, "model_id": store.short_model_name(asked.model_id)}
     identity |= {"model_revision": lm.revision, "base": {"parts": lm.parts}, "dtype": lm.dtype}
     identity |= data_digests(root, asked)
-    folder = responses_folder(root, store.value_digest(identity))
-
-    def generation() -> GenerationConfig:  # of no use where the responses exist, and a stopper reads all tokens' texts
-        stopper = lm.stopper(asked.stop, asked.chat_template)
-        return GenerationConfig(asked.num_generated_tokens_eval, stopper, token_budget)
-
+    folder = root / "outputs" / "responses" / store.value_digest(identity)
     with store.file_lock(folder):  # so that the digest is of what was read
-        teacher = HookedModel(lm.model)
         responses = load_or_collect(
-            folder, identity, {"tokens"}, hooked=teacher, prompts=prompts[TEACHER], how=generation
+            folder,
+            identity,
+            {"tokens"},
+            hooked=HookedModel(lm.model),
+            prompts=prompts[TEACHER],
+            # Of no use where the responses exist, and a stopper reads the texts of all tokens
+            how=lambda: GenerationConfig(
+                asked.num_generated_tokens_eval, lm.stopper(asked.stop, asked.chat_template), token_budget
+            ),
         ).responses
         provenance = {"responses": folder.name, "responses_sha256": store.file_digest(folder / TOKENS)}
     examples = {
@@ -458,12 +442,25 @@ def compare(
         with ExitStack() as tables:
             writers = [tables.enter_context(pq.ParquetWriter(file, ROWS)) for file in files]
             for number, part, found in pairwise_cosines(lm, shared, comparisons, token_budget):
-                writers[number].write_table(_table(shared.idx[part], shared.lengths[part], found))
-                means[number].append(mean_cosines(found, shared.lengths[part]))
+                lengths = shared.lengths[part]
+                tokens = np.concatenate([np.arange(length) for length in lengths])
+                columns = {
+                    "idx": np.repeat(np.repeat(shared.idx[part], lengths), len(found)),
+                    "layer": np.tile(np.arange(len(found)), len(tokens)),
+                    "token": np.repeat(tokens, len(found)),
+                    "cosine": found.T.ravel(),
+                }
+                writers[number].write_table(pa.table(columns, schema=ROWS))
+                means[number].append(mean_cosines(found, lengths))
         for comparison, of_examples, file in zip(comparisons, means, files, strict=True):
-            path = comparison.path(root)
+            path, (student, reference) = comparison.path(root), comparison.models
+            runs = [one.trained.description["config"] if one.trained else None for one in comparison.models]
             content = {
-                **comparison.description(root),
+                **{"schema": SCHEMA, "method": student.name, "reference": reference.name},
+                **{"trained_dataset": comparison.trained_dataset, **asked.response_fields},
+                **{"run": runs[0], "reference_run": runs[1]},
+                "shows_demonstrations": student.name in (TEACHER, OTHER_DEMONSTRATIONS),
+                **comparison.rests_on(root),
                 **{"num_examples": len(shared.idx), "num_tokens": sum(shared.lengths)},
                 **summary(np.concatenate(of_examples)),
                 **shared.provenance,
@@ -471,15 +468,3 @@ def compare(
             }
             with store.file_lock(path.with_suffix("")):
                 write_measured(path, content, "rows_sha256", file.replace)
-
-
-def _table(idx: Sequence[int], lengths: Sequence[int], found: npt.NDArray[np.float32]) -> pa.Table:
-    """The rows of the cosines [L, M] of n examples with responses of `lengths` tokens, M together."""
-    num_layers, tokens = len(found), np.concatenate([np.arange(length) for length in lengths])
-    columns = {
-        "idx": np.repeat(np.repeat(idx, lengths), num_layers),
-        "layer": np.tile(np.arange(num_layers), len(tokens)),
-        "token": np.repeat(tokens, num_layers),
-        "cosine": found.T.ravel(),
-    }
-    return pa.table(columns, schema=ROWS)

@@ -22,7 +22,7 @@ from ia2.errors import UserError
 from ia2.models.adapters import saved_adapter
 from ia2.models.kernels import unpack_linears
 from ia2.models.loading import LanguageModel, load_model
-from ia2.report.cards import CARD, model_card, part_of, read_subject
+from ia2.report.cards import CARD, model_card, part_of
 from ia2.training.trained_run import TrainedRun, read_trained_run
 
 MERGED = "merge.json"
@@ -115,7 +115,8 @@ def _merge(trained: TrainedRun, model: ModelConfig, out: Path, made_of: dict[str
         # The adapter's card, about the merged model, with what was measured of the adapter
         own = trained.folder / CARD
         measured = part_of(own.read_text(encoding="utf-8")) if own.exists() else None
-        card = model_card(read_subject(trained.folder, trained.labels_used, str(report)), measured or "Nothing.")
+        result = store.read_object(trained.folder / "final_loss_statistics.json")
+        card = model_card(trained.description, result, measured or "Nothing.", str(report))
         (temporary / CARD).write_text(card, encoding="utf-8")
     return report
 

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from ia2.config.schema import Config, DemoType, LearningRate, ModelConfig, Protocol, StopRule, path_part
 from ia2.errors import UserError
-from ia2.methods import LORA_LETTERS, METHODS, VARIANTS, LabelType, Method, parse_method
+from ia2.methods import LABEL_WORDS, LORA_LETTERS, METHODS, VARIANTS, LabelType, Method, parse_method
 
 
 class PrepareConfig(Config):
@@ -208,6 +208,17 @@ class TrainConfig(TrainingOptions):
     def num_labels(self) -> int:
         """Number of labelled examples, which are the demonstrations: N."""
         return self.num_labelled_samples if self.ldr_mode else self.num_train_examples
+
+    @property
+    def method_in_words(self) -> str:
+        """The words of the method's variant, and the labels where it can have either."""
+        labels = f" (labels: {LABEL_WORDS[self.label_type]})" if "label_type" in self.method.fields else ""
+        return VARIANTS[self.method.variant].words + labels
+
+    def labels_used(self, num_dev: int) -> dict[str, int]:
+        """Gold labels that go in: the N of the demonstrations, and the dev labels where a phase is judged by them."""
+        labelled = any(phase.uses_ground_truth(self.label_type) for phase in self.method.phases)
+        return {"train": self.num_labels, "dev": num_dev if labelled else 0}
 
     @model_validator(mode="after")
     def _combination(self) -> "TrainConfig":

@@ -22,52 +22,6 @@ ROUNDING = 1e-5  # a float32 softmax may leave 0..1 by this much; anything furth
 
 
 @dataclass(frozen=True)
-class FirstTokenScores:
-    """Distributions over the first answer token of n examples; natural logarithms throughout.
-
-    token, gold: ids of the predicted token and of the gold answer's first. gold_rank: number of tokens before the gold
-    one, 0 where it is the predicted one; of equally probable tokens the one of lower id comes first, as in argmax.
-    confidence: probability of the predicted token under the full softmax. sum_of_squares: of all probabilities, for the
-    Brier score. label_log_probabilities: of each label's first token [n, K]. top_tokens, top_probabilities: the ten
-    most probable tokens and their probabilities, in that order [n, 10]; -1 and 0 where the vocabulary is smaller.
-    """
-
-    token: Integers
-    gold: Integers
-    gold_rank: Integers
-    confidence: Floats
-    gold_log_probability: Floats
-    sum_of_squares: Floats
-    entropy: Floats
-    label_log_probabilities: Floats
-    top_tokens: Integers
-    top_probabilities: Floats
-
-    @property
-    def correct(self) -> npt.NDArray[np.bool_]:
-        """Outcome that confidence is about: the predicted token is the gold answer's first."""
-        return np.asarray(self.token == self.gold)
-
-    @property
-    def top_confidence(self) -> Floats:
-        """Confidence renormalised over the ten most probable tokens (published ECE), never below `confidence`."""
-        return np.asarray(self.confidence / self.top_probabilities.sum(axis=1))
-
-
-@dataclass(frozen=True)
-class ResponseScores:
-    """Distributions over all G tokens of n responses, the one that ends a response being the last; in nats.
-
-    log_probability: of the response, summed over its tokens. entropy: mean over the G tokens of the entropy of the
-    distribution that each was taken from.
-    """
-
-    num_tokens: Integers
-    log_probability: Floats
-    entropy: Floats
-
-
-@dataclass(frozen=True)
 class ReliabilityBin:
     """One bin of a reliability diagram: mean `confidence` and `accuracy` (both 0 to 1) of `count` examples.
 
@@ -98,13 +52,13 @@ def reliability_bins(
     sure, right = sure[order], right[order]
     bins = _assign(sure, num_bins, binning)
     edges = np.linspace(0.0, 1.0, num_bins + 1)
-    records = []
+    found = []
     for k in np.unique(bins):
-        inside = bins == k
-        low, high = (edges[k], edges[k + 1]) if binning == "equal_width" else (sure[inside][0], sure[inside][-1])
-        mean, hits = float(sure[inside].mean()), float(right[inside].mean())
-        records.append(ReliabilityBin(float(low), float(high), mean, hits, int(inside.sum())))
-    return records
+        inside = sure[bins == k]
+        low, high = (edges[k], edges[k + 1]) if binning == "equal_width" else (inside[0], inside[-1])
+        hits = float(right[bins == k].mean())
+        found.append(ReliabilityBin(float(low), float(high), float(inside.mean()), hits, inside.size))
+    return found
 
 
 def expected_calibration_error(

@@ -14,6 +14,7 @@ from typing import Any
 from ia2 import store
 from ia2.config import Control, StopRule
 from ia2.errors import UserError
+from ia2.evaluation.metrics import Grades
 from ia2.prompts.prompt import Prompt, prompts_after_fresh_draws, prompts_after_shared, with_wrong_answers
 from ia2.prompts.splits import load_split
 from ia2.tasks.answers import contains, parse, same
@@ -29,17 +30,11 @@ NO_LABEL = -1
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """n prompts with queries of one dataset.
-
-    `labels` are those of a closed set as they follow a cue, in the form of the gold answers, and `gold_labels` the
-    index of the right one for each query; both are empty for free text.
-    """
+    """Prompts with n queries of one dataset."""
 
     dataset: str
     spec: TaskSpec
     prompts: tuple[Prompt, ...]
-    labels: tuple[str, ...]
-    gold_labels: tuple[int, ...]
 
     @property
     def queries(self) -> list[Example]:
@@ -122,9 +117,7 @@ def read_evaluation_set(root: Path, dataset: str, most: int | None) -> Evaluatio
     if unknown := [query.answer for query in queries if labels and query.answer not in labels]:
         valid = ", ".join(map(repr, labels))
         raise UserError(f"dataset {dataset!r}: the answer {unknown[0]!r} is none of its labels {valid}")
-    gold_labels = tuple(labels.index(query.answer) for query in queries) if labels else ()
-    prompts = tuple(Prompt((), query).instructed(pool.spec) for query in queries)
-    return EvaluationSet(dataset, pool.spec, prompts, labels, gold_labels)
+    return EvaluationSet(dataset, pool.spec, tuple(Prompt((), query).instructed(pool.spec) for query in queries))
 
 
 def label_answers(spec: TaskSpec) -> tuple[str, ...]:
@@ -146,15 +139,16 @@ def with_demonstrations(
             f"{spec.num_train_examples}: evaluate it without demonstrations, or take those of a larger N"
         )
     source, path, shared = load_pool(root, spec.icl_source_dataset), spec.split_path(root), spec.icl_pool == "train"
-    split = load_split(path, source.train)
+    split, size = load_split(path, source.train), spec.num_shown
     rest = [source.train[index] for index in split.remaining]
-    size = min(spec.num_shown, len(split.train_examples if shared else rest)) if others else spec.num_shown
-    if others and (len(rest) < size or not size):
-        raise UserError(
-            f"{len(rest)} examples of {spec.icl_source_dataset!r} are neither training nor dev examples, {size or 1} "
-            "are needed to show other demonstrations; prepare more, or lower --icl_max_demos"
-        )
-    if not shared and not rest:
+    if others:
+        size = min(size, len(split.train_examples if shared else rest))
+        if len(rest) < size or not size:
+            raise UserError(
+                f"{len(rest)} examples of {spec.icl_source_dataset!r} are neither training nor dev examples, "
+                f"{size or 1} are needed to show other demonstrations; prepare more, or lower --icl_max_demos"
+            )
+    elif not shared and not rest:
         raise UserError(
             f"icl_pool=remaining: {path} leaves no examples to draw from; prepare more, or take icl_pool=train"
         )
@@ -168,41 +162,26 @@ def with_demonstrations(
         lists = {prompt.demonstrations for prompt in prompts}
         wrong = {demos: with_wrong_answers(demos, labels, spec.run_idx) for demos in lists}
         prompts = [dataclasses.replace(prompt, demonstrations=wrong[prompt.demonstrations]) for prompt in prompts]
-    instructed = tuple(prompt.instructed(questions.spec) for prompt in prompts)
-    return dataclasses.replace(questions, prompts=instructed)
+    return dataclasses.replace(questions, prompts=tuple(prompt.instructed(questions.spec) for prompt in prompts))
 
 
-@dataclass(frozen=True)
-class Grades:
-    """Grades of n responses; `labels` are indices of the labels given, NO_LABEL for none, and empty for free text.
+def grade(spec: TaskSpec, answers: Sequence[str], responses: Sequence[str]) -> Grades:
+    """Parse each response and compare it with the gold one of `answers`; one that cannot be parsed is wrong.
 
-    `anywhere` is the lenient counterpart of `correct`: the response holds the gold answer somewhere.
-    `num_undecided` answers could not be compared in time; they are not correct.
+    A response that is right is of the gold label, even where it is written in another way.
     """
-
-    parsed: list[str | None]
-    correct: list[bool]
-    anywhere: list[bool]
-    labels: list[int]
-    num_undecided: int = 0
-
-
-def grade(questions: EvaluationSet, responses: Sequence[str]) -> Grades:
-    """Parse the response to each query and compare it with the gold answer; one that cannot be parsed is wrong."""
-    spec = questions.spec
-    golds = [parse(query.answer, spec) for query in questions.queries]
-    parsed = [parse(response, spec) for response in responses]
+    golds, parsed = ([parse(text, spec) for text in texts] for texts in (answers, responses))
     verdicts = [same(ours, gold, spec) for ours, gold in zip(parsed, golds, strict=True)]
     correct = [verdict is True for verdict in verdicts]
     anywhere = [
         right or (gold is not None and contains(text, gold))
         for right, text, gold in zip(correct, responses, golds, strict=True)
     ]
-    labels = [
-        gold if right else label
-        for label, right, gold in zip(given_labels(spec, parsed), correct, questions.gold_labels, strict=False)
-    ]
-    return Grades(parsed, correct, anywhere, labels, verdicts.count(None))
+    labels = label_answers(spec)
+    gold_labels = [labels.index(answer) for answer in answers] if labels and {*answers} <= {*labels} else []
+    given = zip(given_labels(spec, parsed), gold_labels, correct, strict=False)
+    given_or_right = [gold if right else label for label, gold, right in given]
+    return Grades(parsed, correct, anywhere, gold_labels, given_or_right, verdicts.count(None))
 
 
 def given_labels(spec: TaskSpec, parsed: Sequence[str | None]) -> list[int]:

@@ -8,9 +8,8 @@ ValueError.
 
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +17,8 @@ from scipy.special import log_softmax
 from sklearn.metrics import confusion_matrix, f1_score, recall_score, roc_auc_score
 
 from ia2.evaluation.calibration import (
-    FirstTokenScores,
     Floats,
     Integers,
-    ResponseScores,
     brier,
     entropy,
     expected_calibration_error,
@@ -138,126 +135,176 @@ def _indices(gold: npt.ArrayLike, given: npt.ArrayLike, num_labels: int) -> tupl
     return right, said
 
 
-@dataclass(frozen=True)
-class Labels:
-    """K labels of a closed set and n examples: natural log-probabilities [n, K], which may be cut from those of a
-    vocabulary, and the indices [n] of the gold labels and of the given ones (-1 for a response that is none)."""
-
-    log_probabilities: Floats
-    gold: Sequence[int]
-    given: Sequence[int]
-
-    def __post_init__(self) -> None:
-        num, num_labels = self.log_probabilities.shape
-        _indices(self.gold, self.given, num_labels)
-        if num != len(self.gold) or not np.isfinite(self.shares).all():
-            raise ValueError(f"log_probabilities: want [{len(self.gold)}, K], some of each row finite, got [{num}, K]")
-
-    @cached_property
-    def log_shares(self) -> Floats:
-        """Logarithms of the labels' probabilities [n, K] divided by their sum: never a softmax of probabilities."""
-        return np.asarray(log_softmax(self.log_probabilities, axis=1))
-
-    @property
-    def shares(self) -> Floats:
-        """The labels' probabilities [n, K] divided by their sum, p_k / sum_j p_j."""
-        return np.asarray(np.exp(self.log_shares))
-
-    @property
-    def confidence(self) -> Floats:
-        """The share of the most probable label [n]."""
-        return np.asarray(self.shares.max(axis=1))
-
-    @property
-    def correct(self) -> Booleans:
-        """Outcome [n]: the most probable label, the first of equal ones, is the gold one, whatever the response is."""
-        return np.asarray(self.log_shares.argmax(axis=1) == np.asarray(self.gold))
-
-
 # All metrics
 
 
 @dataclass(frozen=True)
-class ScoredExamples:
-    """n examples answered under one condition; `labels` is None for free text, `responses` where only one token was
-    generated or scored."""
+class Grades:
+    """Grades of n responses.
 
-    correct: Sequence[bool]
-    anywhere: Sequence[bool]
-    parsed: Sequence[str | None]
-    first: FirstTokenScores
-    labels: Labels | None
-    responses: ResponseScores | None
+    anywhere: the lenient counterpart of `correct`, true where the response holds the gold answer somewhere.
+    gold_labels, given_labels: indices of the labels of a closed set, -1 for a response that is none; empty for free
+    text. num_undecided: answers that could not be compared in time; they are not correct.
+    """
+
+    parsed: list[str | None]
+    correct: list[bool]
+    anywhere: list[bool]
+    gold_labels: list[int]
+    given_labels: list[int]
+    num_undecided: int = 0
 
 
-def condition_metrics(scored: ScoredExamples, uncertainty: bool) -> Numbers:
+@dataclass
+class ScoredAnswers:
+    """n answers of a model under one condition, and their scores by its distributions; natural logarithms throughout.
+
+    token, gold: ids of the predicted first token and of the gold answer's first. gold_rank: number of tokens before the
+    gold one, 0 where it is the predicted one; of equally probable tokens the one of lower id comes first, as in argmax.
+    confidence: probability of the predicted token under the full softmax. sum_of_squares: of all probabilities, for the
+    Brier score. top_tokens, top_probabilities: the ten most probable tokens and their probabilities, in that order
+    [n, 10]; -1 and 0 where the vocabulary is smaller; top_texts as far as these were decoded.
+
+    label_log_probabilities: of each of K labels [n, K], by its first token or by all and the end (`label_rule`); they
+    may be cut from those of a vocabulary. K is 0 for free text.
+
+    token_sums: sums [3, n] over all G tokens of a response, the one that ends it being the last, of 1, log-probability
+    and entropy of the distribution that each was taken from; None where only the first token is scored.
+
+    row_seconds: those of the batch that a response was decoded in, divided by its rows, since rows of one batch have no
+    time of their own; the beginning that batches share is in the first of them.
+    """
+
+    token: Integers
+    gold: Integers
+    gold_rank: Integers
+    confidence: Floats
+    gold_log_probability: Floats
+    sum_of_squares: Floats
+    entropy: Floats
+    top_tokens: Integers
+    top_probabilities: Floats
+    label_log_probabilities: Floats
+    label_rule: Literal["first_token", "full_sequence"] | None = None
+    token_sums: Floats | None = None
+    responses: Sequence[str] = ()
+    top_texts: Sequence[Sequence[str]] = ()
+    row_seconds: Floats = field(default_factory=lambda: np.zeros(0))
+    seconds: float = 0.0
+
+    @property
+    def first_correct(self) -> Booleans:
+        """Outcome that confidence is about: the predicted token is the gold answer's first."""
+        return np.asarray(self.token == self.gold)
+
+    @property
+    def top_confidence(self) -> Floats:
+        """Confidence renormalised over the ten most probable tokens (published ECE), never below `confidence`."""
+        return np.asarray(self.confidence / self.top_probabilities.sum(axis=1))
+
+    @property
+    def log_shares(self) -> Floats:
+        """Logarithms of the labels' probabilities [n, K] divided by their sum: never a softmax of probabilities."""
+        if not self.label_log_probabilities.size:
+            return self.label_log_probabilities
+        found = np.asarray(log_softmax(self.label_log_probabilities, axis=1))
+        if len(found) != len(self.gold) or not np.isfinite(np.exp(found)).all():
+            raise ValueError(f"label_log_probabilities: want [{len(self.gold)}, K], some of each row finite")
+        return found
+
+
+def _label_outcomes(answers: ScoredAnswers, gold_labels: Sequence[int]) -> tuple[Floats, Booleans]:
+    """Share of the most probable label [n], and the outcome [n]: that label is the gold one, whatever the response is.
+
+    Of equally probable labels the first one counts.
+    """
+    shares = answers.log_shares
+    return np.exp(shares).max(axis=1), shares.argmax(axis=1) == np.asarray(gold_labels)
+
+
+def condition_metrics(
+    grades: Grades, answers: ScoredAnswers, uncertainty: bool = False, num_generated_tokens: int = 1
+) -> Numbers:
     """Metrics of one condition; with `uncertainty` those of uncertainty too, the others being the same numbers."""
-    first, labels = scored.first, scored.labels
+    sure, right = answers.confidence, answers.first_correct
     numbers = {
-        "accuracy": accuracy(scored.correct),
-        "parse_rate": parse_rate(scored.parsed),
-        "first_token_accuracy": accuracy(first.correct),
-        "nll": nll(first.gold_log_probability),
-        "brier": brier(np.exp(first.gold_log_probability), first.sum_of_squares),
-        "ece_equal_count": expected_calibration_error(first.confidence, first.correct),
-        "ece_equal_width": expected_calibration_error(first.confidence, first.correct, binning="equal_width"),
-        "ece_published": expected_calibration_error(first.top_confidence, first.correct),
+        "accuracy": accuracy(grades.correct),
+        "parse_rate": parse_rate(grades.parsed),
+        "first_token_accuracy": accuracy(right),
+        "nll": nll(answers.gold_log_probability),
+        "brier": brier(np.exp(answers.gold_log_probability), answers.sum_of_squares),
+        "ece_equal_count": expected_calibration_error(sure, right),
+        "ece_equal_width": expected_calibration_error(sure, right, binning="equal_width"),
+        "ece_published": expected_calibration_error(answers.top_confidence, right),
     }
-    if labels is None:
-        numbers["anywhere_accuracy"] = accuracy(scored.anywhere)
-    else:
-        sure, right = labels.confidence, labels.correct
-        numbers |= class_metrics(labels.gold, labels.given, labels.log_probabilities.shape[1])
+    if grades.gold_labels:
+        shares, gold = answers.log_shares, grades.gold_labels
+        sure, right = _label_outcomes(answers, gold)
+        numbers |= class_metrics(gold, grades.given_labels, shares.shape[1])
         numbers |= {
             "label_accuracy": accuracy(right),
-            "label_nll": nll(labels.log_shares[np.arange(right.size), list(labels.gold)]),
+            "label_nll": nll(shares[np.arange(len(gold)), gold]),
             "label_ece_equal_count": expected_calibration_error(sure, right),
             "label_ece_equal_width": expected_calibration_error(sure, right, binning="equal_width"),
         }
-    return numbers | (_uncertainty_metrics(scored) if uncertainty else {})
+    else:
+        numbers["anywhere_accuracy"] = accuracy(grades.anywhere)
+    return numbers | (_uncertainty_metrics(answers, num_generated_tokens) if uncertainty else {})
 
 
-def _uncertainty_metrics(scored: ScoredExamples) -> Numbers:
-    """Means over examples, each of which weighs the same however long its response is."""
-    first, labels, responses = scored.first, scored.labels, scored.responses
-    numbers = {f"top{k}_accuracy": top_k_accuracy(first.gold_rank, k) for k in (1, 5, 10)}
-    numbers |= {"entropy": float(first.entropy.mean()), "uncertainty": float(1 - first.confidence.mean())}
-    if (area := auroc(first.confidence, first.correct)) is not None:
+def _uncertainty_metrics(answers: ScoredAnswers, num_generated_tokens: int) -> Numbers:
+    """Means over examples, each of which weighs the same however long its response is.
+
+    Where one token was generated, the first token's numbers are those of the response.
+    """
+    numbers = {f"top{k}_accuracy": top_k_accuracy(answers.gold_rank, k) for k in (1, 5, 10)}
+    numbers |= {"entropy": float(answers.entropy.mean()), "uncertainty": float(1 - answers.confidence.mean())}
+    if (area := auroc(answers.confidence, answers.first_correct)) is not None:
         numbers["auroc"] = area
-    if labels is not None:
-        numbers["label_entropy"] = float(entropy(labels.shares).mean())
-        numbers["label_uncertainty"] = float(1 - labels.confidence.mean())
-    if responses is not None:
-        numbers["response_log_prob"] = float(responses.log_probability.mean())
-        numbers["response_entropy"] = float(responses.entropy.mean())
+    if (shares := np.exp(answers.log_shares)).size:
+        numbers["label_entropy"] = float(entropy(shares).mean())
+        numbers["label_uncertainty"] = float(1 - shares.max(axis=1).mean())
+    if answers.token_sums is not None and num_generated_tokens > 1:
+        num_tokens, log_probability, total_entropy = answers.token_sums
+        numbers["response_log_prob"] = float(log_probability.mean())
+        numbers["response_entropy"] = float((total_entropy / num_tokens).mean())
     return numbers
 
 
-def record_metrics(scored: Mapping[str, ScoredExamples], labels: Sequence[str], uncertainty: bool) -> dict[str, Any]:
+def record_metrics(
+    conditions: Mapping[str, tuple[Grades, ScoredAnswers]],
+    labels: Sequence[str],
+    uncertainty: bool,
+    num_generated_tokens: int,
+) -> dict[str, Any]:
     """The numbers of a record, from its conditions by name; docs/artifacts.md defines the fields.
 
     `labels` are the names of the labels in the order of their indices, none for free text. Conditions hold the same
     examples in one order. A field that only two conditions define is null where there is one.
     """
-    labelled = {name: one.labels for name, one in scored.items() if one.labels}
-    metrics = {name: condition_metrics(one, uncertainty) for name, one in scored.items()}
+    metrics = {name: condition_metrics(*one, uncertainty, num_generated_tokens) for name, one in conditions.items()}
     numbers = {f"{name}_{key}": value for name, one in metrics.items() for key, value in one.items()}
+    grades = {name: one for name, (one, _) in conditions.items()}
     both = None
-    if len(scored) == len(CONDITIONS):
+    if len(conditions) == len(CONDITIONS):
         numbers["accuracy_delta"] = numbers["with_icl_accuracy"] - numbers["without_icl_accuracy"]
-        both = agreement(scored["with_icl"].correct, scored["without_icl"].correct)
+        both = agreement(grades["with_icl"].correct, grades["without_icl"].correct)
+    labelled = grades if labels else {}
+    first = {name: (one.confidence, one.first_correct) for name, (_, one) in conditions.items()}
+    of_labels = {name: _label_outcomes(conditions[name][1], one.gold_labels) for name, one in labelled.items()}
 
-    def bins(sure: FirstTokenScores | Labels) -> list[dict[str, float]]:
-        return [asdict(one_bin) for one_bin in reliability_bins(sure.confidence, sure.correct)]
+    def bins(outcomes: Mapping[str, tuple[Floats, Booleans]]) -> dict[str, list[dict[str, float]]]:
+        return {name: [asdict(one_bin) for one_bin in reliability_bins(*one)] for name, one in outcomes.items()}
 
     return {
         "metrics": numbers,
         "agreement": both,
         "labels": list(labels) or None,
-        "recall": {name: recalls(one.gold, one.given, labels) for name, one in labelled.items()} or None,
-        "confusion": {name: confusion(one.gold, one.given, labels) for name, one in labelled.items()} or None,
-        "reliability": {name: bins(one.first) for name, one in scored.items()},
-        "ece_floor": {name: expected_ece_if_calibrated(one.first.confidence) for name, one in scored.items()},
-        "label_reliability": {name: bins(one) for name, one in labelled.items()} or None,
-        "label_ece_floor": {name: expected_ece_if_calibrated(one.confidence) for name, one in labelled.items()} or None,
+        "recall": {name: recalls(one.gold_labels, one.given_labels, labels) for name, one in labelled.items()} or None,
+        "confusion": {name: confusion(one.gold_labels, one.given_labels, labels) for name, one in labelled.items()}
+        or None,
+        "reliability": bins(first),
+        "ece_floor": {name: expected_ece_if_calibrated(sure) for name, (sure, _) in first.items()},
+        "label_reliability": bins(of_labels) or None,
+        "label_ece_floor": {name: expected_ece_if_calibrated(sure) for name, (sure, _) in of_labels.items()} or None,
     }

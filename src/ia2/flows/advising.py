@@ -9,12 +9,12 @@ import logging
 from pathlib import Path
 
 from ia2 import store
+from ia2.commands.data_files import name_of
+from ia2.commands.evaluate import evaluate
+from ia2.commands.records import readable_records
+from ia2.commands.selection import select_runs
 from ia2.config import EvaluateConfig, HpSelection
 from ia2.errors import UserError
-from ia2.flows.data import name_of
-from ia2.flows.evaluation import evaluate
-from ia2.flows.records import readable_records
-from ia2.flows.selection import select_runs
 from ia2.models.loading import ModelCache
 from ia2.report.advice import Advice, advice, advice_text
 from ia2.report.results import Record

@@ -12,11 +12,11 @@ from pathlib import Path
 import pandas as pd
 
 from ia2 import store
+from ia2.commands.evaluate import evaluate
+from ia2.commands.train import resolve, train
 from ia2.config import DeviceConfig, EvaluateConfig, HpSelection, Protocol, ReportConfig, TrainConfig
 from ia2.errors import MachineError
-from ia2.flows.evaluation import evaluate
 from ia2.flows.reporting import page_data, write_page
-from ia2.flows.training import resolve, train
 from ia2.methods import LabelType
 from ia2.models.loading import ModelCache
 from ia2.report.advice import Advice, advice

@@ -25,9 +25,8 @@ import numpy as np
 import pandas as pd
 
 from ia2 import store
-from ia2.commands.create import create
+from ia2.commands.data_files import create, leave_out, prepare
 from ia2.commands.predict import Prediction, only_field, predict
-from ia2.commands.prepare import leave_out, prepare
 from ia2.config import DeviceConfig, FitConfig, ModelConfig
 from ia2.errors import UserError
 from ia2.flows.comparison import Comparison, Shown, choices, compare, planned_runs, show
@@ -37,13 +36,13 @@ from ia2.prompts.prompt import Prompt, prompts_after_shared
 from ia2.prompts.splits import SplitSpec, draw_split
 from ia2.report.advice import advice_text
 from ia2.sources import stem_and_type, text_of_cell
-from ia2.tasks import task
+from ia2.tasks import TASK_FILE_TYPES, task
 from ia2.tasks.base import Row, TaskSpec
 from ia2.tasks.guessing import Guess, guess_task
 from ia2.tasks.own_rows import rows_that_ask
 from ia2.tasks.pool import Pool, load_pool
 from ia2.tasks.task_file_text import task_file_text
-from ia2.tasks.task_files import TASK_FILE_TYPES, read_task_file
+from ia2.tasks.task_files import read_task_file
 from ia2.training.trained_run import TrainedRun, read_trained_run
 
 log = logging.getLogger(__name__)

@@ -12,9 +12,9 @@ from typing import Any
 from ia2 import store
 from ia2.analysis.similarity import Similarity, examine_similarities
 from ia2.analysis.subspace import Overlap, examine_overlaps
+from ia2.commands.records import accepted, fields_of, fields_of_run, passes, passing
 from ia2.config import RecordFilter, TrainConfig
 from ia2.errors import UserError
-from ia2.flows.records import accepted, fields_of, fields_of_run, passes, passing
 from ia2.report.material import Place
 from ia2.report.results import Record, Settings
 from ia2.store.measurements import Examined, Problem, tell

@@ -12,6 +12,7 @@ from typing import Any, get_args
 from matplotlib import rc_context
 
 from ia2 import store
+from ia2.commands.records import fail_for, fields_of, passes, readable_records
 from ia2.config import PlotAllConfig, PlotConfig, PlotType, RecordFilter, path_part
 from ia2.errors import UserError
 from ia2.flows.places import (
@@ -25,7 +26,6 @@ from ia2.flows.places import (
     tail,
     updates,
 )
-from ia2.flows.records import fail_for, fields_of, passes, readable_records
 from ia2.report.analysis_drawings import overlap_drawings
 from ia2.report.drawings import DRAWERS, metric_drawings
 from ia2.report.material import Drawing, Material, Place

@@ -7,10 +7,10 @@ from typing import Any
 from ia2 import store
 from ia2.analysis.similarity import Similarity, examine_similarities
 from ia2.analysis.subspace import examine_overlaps
+from ia2.commands.records import FILTERS, accepted, fail_for, fields_of_run, passes, passing, readable_records
 from ia2.config import ReportConfig, TrainConfig
 from ia2.errors import UserError
 from ia2.flows.places import fields_of_similarity
-from ia2.flows.records import FILTERS, accepted, fail_for, fields_of_run, passes, passing, readable_records
 from ia2.report.costs import examine_targets, stage_costs
 from ia2.report.page import MARK, render_page
 from ia2.report.results import Record, Results

@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 
 from ia2 import store
+from ia2.commands.records import fail_for, passing, readable_records
 from ia2.config import ResultsConfig
-from ia2.flows.records import fail_for, passing, readable_records
 from ia2.report.costs import training_seconds
 from ia2.report.results import tidy
 from ia2.report.runs import examine_runs

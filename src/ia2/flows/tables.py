@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ia2 import store
+from ia2.commands.records import fail_for, fields_of, passes, readable_records
 from ia2.config import TablesConfig
 from ia2.errors import UserError
-from ia2.flows.records import fail_for, fields_of, passes, readable_records
 from ia2.report.grids import Grid
 from ia2.report.latex import latex_table
 from ia2.report.layout import grids

@@ -36,8 +36,7 @@ from ia2.models.packing import (
     prefill_prefixes,
     prefix_groups,
 )
-from ia2.prompts.prompt import SEPARATOR
-from ia2.prompts.tokenization import Ids, PromptTokenizer, TokenizedExample
+from ia2.prompts.prompt import SEPARATOR, Ids, PromptTokenizer, TokenizedExample
 
 log = logging.getLogger(__name__)
 

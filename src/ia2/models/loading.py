@@ -45,7 +45,7 @@ from ia2.errors import UserError, did_you_mean, library_errors
 from ia2.models.generation import Stopper
 from ia2.models.hooked_model import ARCHITECTURES, attention_blocks, is_spread
 from ia2.models.kernels import fuse_kernels, pack_linears
-from ia2.prompts.tokenization import PromptTokenizer
+from ia2.prompts.prompt import PromptTokenizer
 from ia2.sources import PackageSource, cache_folder, extract_member, file_digests, forget_digests, hub_resolves
 
 log = logging.getLogger(__name__)
@@ -128,7 +128,10 @@ class LanguageModel:
 
 @dataclass(eq=False)
 class ModelCache:
-    """Base models in memory: loads on demand and keeps the last one, so that a command over many runs loads once."""
+    """Base models in memory: loads on demand and keeps the last one, so that a command over many runs loads once.
+
+    `num_loaded` counts the loads.
+    """
 
     num_loaded: int = 0
     _kept: tuple[ModelConfig, LanguageModel] | None = None

@@ -22,7 +22,7 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from ia2.models.hooked_model import ARCHITECTURES, HookedModel, attention_blocks, device_of, rows_of
-from ia2.prompts.tokenization import Ids
+from ia2.prompts.prompt import Ids
 
 # Prefixes
 
@@ -254,7 +254,8 @@ class DecodingState:
     """R active prompts in N packed rows: their cache, its slot layout [2, N, K] (see `attention_masks`), their places.
 
     A prompt's number is its place in the batch at the start. `packed_row`, `owner` (its number) and `position` (of its
-    next token) have an entry for each active prompt, in the order of the packed rows.
+    next token) have an entry for each active prompt, in the order of the packed rows. `suffixes` are the ids after the
+    prefixes, end to end, of `lengths` [R].
     """
 
     def __init__(

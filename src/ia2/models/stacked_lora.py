@@ -36,8 +36,7 @@ Segment = tuple[int, Tensor, Tensor, Tensor]
 class StackedLora:
     """LoRA adapters of R runs; `weights[run]` [P] is the leaf tensor that the run's optimizer moves.
 
-    `num_parameters[run]` is the number of its weights without padding. Norms are taken over `split`, since a single
-    float32 sum over millions of squares is off in the fourth digit.
+    `num_parameters[run]` is the number of its weights without padding.
     """
 
     def __init__(self, model: PreTrainedModel, configs: Sequence[LoraConfig], starts: Sequence[int | Path]) -> None:

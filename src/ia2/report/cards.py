@@ -7,19 +7,13 @@ same run has the same card.
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ia2.config import EMBEDDED_MODEL, TrainConfig
 from ia2.methods import Adapter
-from ia2.report.example_scores import interval_of
-from ia2.report.quantities import shown_as
-from ia2.report.results import PASSES, Record
-from ia2.report.styles import in_words
 from ia2.report.templates import render_text
-from ia2.store import read_description, read_object
 from ia2.tasks.base import TaskSpec
 
 CARD = "README.md"
@@ -39,26 +33,13 @@ SAID_ELSEWHERE = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Subject:
-    """What a card is about: the content of run.json and of final_loss_statistics.json, the gold labels that went
-    in, and, for a merged model, what merging changed."""
+def model_card(
+    description: Mapping[str, Any], outcome: Mapping[str, Any], measured: str = NOT_MEASURED, merging: str = ""
+) -> str:
+    """The whole card of a run, given the content of its run.json and final_loss_statistics.json.
 
-    description: Mapping[str, Any]
-    outcome: Mapping[str, Any]
-    labels_used: Mapping[str, int]
-    merging: str = ""
-
-
-def read_subject(folder: Path, labels_used: Mapping[str, int], merging: str = "") -> Subject:
-    """The run in `folder`."""
-    description = read_description(folder, tensors=False)
-    return Subject(description, read_object(folder / "final_loss_statistics.json"), labels_used, merging)
-
-
-def model_card(subject: Subject, measured: str = NOT_MEASURED) -> str:
-    """The whole card; `measured` is the part about evaluations."""
-    description = subject.description
+    `measured` is the part about evaluations; `merging` reports, for a merged model, the change that merging made.
+    """
     data = {"source": "", "licence": "", **description.get("data", {})}  # a run may be older than they are
     config = TrainConfig.model_validate(description["config"])
     return render_text(
@@ -67,17 +48,17 @@ def model_card(subject: Subject, measured: str = NOT_MEASURED) -> str:
         base=_base(description["base"]),
         tags=["ia2", "in-context-learning", config.method.adapter, config.method.variant],
         adapter=ADAPTERS[config.method.adapter],
-        method=in_words(config),
+        method=config.method_in_words,
         has_teacher=any(phase.kinds(config.label_type) for phase in config.method.phases),
         fields=", ".join(f"{key} {value}" for key, value in _settings(config).items()),
         data={**data, "id": _dataset_id(config.dataset, data["source"] or "")},
-        labels_used=subject.labels_used,
-        outcome=subject.outcome,
-        merging=subject.merging,
+        labels_used=config.labels_used(description["num_dev_used"]),
+        outcome=outcome,
+        merging=merging,
         versions=", ".join(f"{name} {version}" for name, version in description["versions"].items()),
-        measured=measured if subject.merging else _between_marks(measured),
+        measured=measured if merging else _between_marks(measured),
         prompt=_prompt(TaskSpec.model_validate(description["task"])),
-        command=_without_place(config.command("train"), config.model_id),
+        command=without_place(config.command("train"), config.model_id),
     )
 
 
@@ -93,7 +74,7 @@ def _base(told: Mapping[str, Any]) -> dict[str, Any]:
     return {**told, "name": name, "local": local, "hub_id": hub_id, "embedded": embedded, "packed": packed}
 
 
-def _without_place(command: str, model_id: str) -> str:
+def without_place(command: str, model_id: str) -> str:
     """The command with a local base model's name for its path, which is nobody else's."""
     path = Path(model_id)
     return command.replace(shlex.quote(model_id), shlex.quote(path.name)) if path.is_absolute() else command
@@ -122,79 +103,6 @@ def _prompt(spec: TaskSpec) -> dict[str, Any]:
     for field in spec.fields:
         template = template.replace(f"{{{field}}}", f"{{{field.replace('.', '_')}}}")
     return {"template": escaped + template, "row": {field.replace(".", "_"): "..." for field in spec.fields}}
-
-
-# What was measured
-
-
-def measured_part(records: Sequence[Record]) -> str:
-    """Accuracy, calibration and likelihood of each evaluation, with the intervals that one run allows.
-
-    What two records say alike, as those with and without uncertainty do, stands once.
-    """
-    lines = list(dict.fromkeys(line for record in records for line in _lines(record)))
-    if not lines:
-        return NOT_MEASURED
-    heading = "| evaluation set | demonstrations | T | examples | accuracy % [95%] | ECE (floor) | NLL [95%] |"
-    commands = dict.fromkeys(_without_place(record.command, record.settings.model_id) for record in records)
-    return "\n".join(
-        [
-            heading,
-            "|---|---|---|---|---|---|---|",
-            *lines,
-            "",
-            "Accuracy: exact match of the answer that is read from the response. ECE: of the label among all labels",
-            "(of the first token of free text), 15 bins of equal count; the floor is what a calibrated model shows",
-            "on as many examples. NLL: of the gold label (of the gold first token of free text), in nats. Intervals:",
-            "95%, over examples (bootstrap, and with fewer than 5 right or wrong answers Clopper and Pearson's where",
-            "that is wider), of this one run. Made by",
-            "",
-            "```",
-            *commands,
-            "```",
-        ]
-    )
-
-
-def _lines(record: Record) -> list[str]:
-    """A line for each pass."""
-    passes = [(with_icl, name) for with_icl, name in PASSES.items() if f"{name}_accuracy" in record.metrics]
-    return [_line(record, with_icl, name) for with_icl, name in passes]
-
-
-def _line(record: Record, with_icl: bool, name: str) -> str:
-    asked, metrics = record.settings, record.measured()
-    ece, floor, nll = (f"{name}_{shown_as(metric, metrics)}" for metric in ("ece_equal_count", "ece_floor", "nll"))
-    cells = [
-        asked.eval_dataset + _unusual(record),
-        f"{asked.num_shown} from {asked.icl_source_dataset}" if with_icl else "none",
-        asked.num_generated_tokens_eval,
-        record.num_examples,
-        _with_interval(record, with_icl, f"{name}_accuracy", ".1f"),
-        f"{metrics[ece]:.3f}" + (f" ({metrics[floor]:.3f})" if floor in metrics else ""),
-        _with_interval(record, with_icl, nll, ".3f"),
-    ]
-    return f"| {' | '.join(map(str, cells))} |"
-
-
-def _with_interval(record: Record, with_icl: bool, key: str, form: str) -> str:
-    if key not in record.metrics:
-        return "–"  # a record that is older than the metric
-    value = record.metrics[key]
-    metric = key.removeprefix(f"{PASSES[with_icl]}_")
-    interval = interval_of(metric, [str(record.path)], with_icl, [value])
-    low, high = (format(end, form) for end in (interval.low, interval.high))
-    return f"{value:{form}} [{low}, {high}]"
-
-
-USUAL = {"icl_pool": "train", "stop": "separator", "control": "none", "reader": ""}
-
-
-def _unusual(record: Record) -> str:
-    """The settings of an evaluation that are not the usual ones, in brackets."""
-    asked = record.settings.model_dump(mode="json")
-    told = [f"{key} {asked[key]}" for key, usual in USUAL.items() if asked.get(key, usual) != usual]
-    return f" ({', '.join(told)})" if told else ""
 
 
 # The part of a card

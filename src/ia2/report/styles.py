@@ -10,8 +10,7 @@ shown wrong demonstrations is a control, of a name and look of its own: it is no
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ia2.config import TrainConfig
-from ia2.methods import ADAPTERS, VARIANTS, Adapter, LabelType, parse_method
+from ia2.methods import ADAPTERS, VARIANTS, Adapter, parse_method
 
 INK = "#1b1b1f"
 """Text and axes of a figure; on the page it becomes the page's own text colour."""
@@ -26,8 +25,6 @@ ADAPTER_NAMES: dict[Adapter, str] = {
     "prefix": "Prefix tuning",
 }
 """What an adapter is called where it stands alone."""
-
-LABEL_WORDS: dict[LabelType, str] = {"ground_truth": "the dataset's answers", "icl_outputs": "the teacher's responses"}
 
 LineStyle = Literal["-", "--", ":", "-.", "none"]
 Fill = Literal["full", "none", "top", "left"]
@@ -71,12 +68,6 @@ STYLES = {
         for order, (name, row) in enumerate(VARIANTS.items(), start=2)
     },
 }
-
-
-def in_words(run: TrainConfig) -> str:
-    """What a run's method does, and with which labels where it can have either."""
-    labels = f" (labels: {LABEL_WORDS[run.label_type]})" if "label_type" in run.relevant_fields() else ""
-    return VARIANTS[run.method.variant].words + labels
 
 
 def control_of(field: object) -> str:

@@ -25,12 +25,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from ia2.errors import MachineError, UserError, did_you_mean
-from ia2.tasks import TASKS
+from ia2.tasks import TASK_FILE_TYPES
 from ia2.tasks.answers import parse
 from ia2.tasks.base import ParserName, Rows, Task, TaskSpec, columns_in
 from ia2.tasks.own_rows import FileSource, HubRows, RowSource, load_rows, needed_columns
-
-TASK_FILE_TYPES = (".toml", ".json")
 
 _EXAMPLES = {
     "name": 'name = "tickets"',
@@ -96,6 +94,8 @@ def _check_name(given: TaskFile) -> None:
             f"name = {given.name!r} has to be a folder's name: up to 60 letters, digits, '-', '_' and '.', a letter or "
             f"digit first, not ending in {_LOW_DATA}"
         )
+    from ia2.tasks.registry import TASKS  # noqa: PLC0415 - more than a hundred tasks, read for this question alone
+
     if given.name.casefold() in {name.casefold() for name in TASKS}:
         raise ValueError(f"name = {given.name!r} is a built-in dataset's; choose another, such as my_{given.name}")
 

@@ -8,25 +8,15 @@ from collections.abc import Collection, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from itertools import accumulate, repeat
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad as padded
 
 from ia2.methods import Loss
-from ia2.prompts.tokenization import Ids, TokenizedExample
+from ia2.prompts.prompt import Ids, TokenizedExample
 from ia2.training.targets import Targets
-
-
-@dataclass(frozen=True)
-class Matching:
-    """Options of matching the teacher: its k most probable tokens (None: all), some layers (None: all), and the
-    division of each layer's error by the mean square of its target."""
-
-    top_k: int | None = None
-    layers: tuple[int, ...] | None = None
-    act_norm: Literal["none", "layer"] = "none"
 
 
 @dataclass(frozen=True)
@@ -36,33 +26,28 @@ class DistillationDataset:
     examples: tuple[TokenizedExample, ...]
     activations: Tensor | None = None  # [M, L, D]
     hidden_states: Tensor | None = None  # [M, D]
-    matching: Matching = Matching()
 
     def __len__(self) -> int:
         return len(self.examples)
 
     def part(self, start: int, stop: int) -> "DistillationDataset":
         """The examples start ... stop - 1 and their targets."""
-        positions = slice(self._starts[start], self._starts[stop])
+        positions = slice(self.starts[start], self.starts[stop])
         activations, hidden_states = (
             None if one is None else one[positions] for one in (self.activations, self.hidden_states)
         )
-        return DistillationDataset(self.examples[start:stop], activations, hidden_states, self.matching)
-
-    def positions(self, indices: Sequence[int]) -> Tensor:
-        """Indices, among all [M], of the answer positions of some examples."""
-        return torch.cat([torch.arange(self._starts[index], self._starts[index + 1]) for index in indices])
+        return DistillationDataset(self.examples[start:stop], activations, hidden_states)
 
     @cached_property
-    def _starts(self) -> list[int]:
-        """The first position of each example, and the end of the last one's."""
+    def starts(self) -> list[int]:
+        """The first answer position, among all [M], of each example, and the end of the last one's."""
         return [0, *accumulate(len(example.response) for example in self.examples)]
 
 
-def from_targets(prompts: Sequence[Ids], targets: Targets, matching: Matching = Matching()) -> DistillationDataset:
+def from_targets(prompts: Sequence[Ids], targets: Targets) -> DistillationDataset:
     """The dataset of these prompts and of a teacher's responses, or of any others."""
     examples = tuple(TokenizedExample(*pair) for pair in zip(prompts, targets.responses, strict=True))
-    return DistillationDataset(examples, targets.activations, targets.hidden_states, matching)
+    return DistillationDataset(examples, targets.activations, targets.hidden_states)
 
 
 @dataclass(frozen=True)
@@ -80,7 +65,7 @@ class Batch:
     segment_ids: Tensor  # [M]
     activations: Tensor | None = None  # [L, M, D], to be matched
     hidden_states: Tensor | None = None  # [M, D], to be matched
-    matching: Matching = Matching()
+    coefficients: Tensor | None = None  # [losses, B]; the gradient is that of the sum of losses times these
     counts: Mapping[int, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -139,30 +124,31 @@ def collate(examples: Sequence[TokenizedExample], pad: int = 0) -> Batch:
 
 
 def gather(
-    datasets: Mapping[int, DistillationDataset], indices: Mapping[int, Sequence[int]], losses: Collection[Loss]
+    datasets: Mapping[int, DistillationDataset],
+    indices: Mapping[int, Sequence[int]],
+    losses: Collection[Loss],
+    weights: Mapping[int, Mapping[Loss, float]] | None = None,
 ) -> Batch:
     """The batch of some examples of each run, one run after the other, with the targets that `losses` need.
 
-    All runs match in the same way, so that one computation serves them.
+    `weights` are those of each run's losses, where a gradient is wanted.
     """
-    (matching,) = {datasets[run].matching for run in indices}
+    tensors = {}
+    for loss, name in (("act", "activations"), ("tokl", "hidden_states")):
+        if loss in losses:
+            parts = []
+            for run, own in indices.items():
+                values, starts = getattr(datasets[run], name), datasets[run].starts
+                assert values is not None, "a phase needs a kind that was not collected"
+                parts.append(values[torch.cat([torch.arange(starts[index], starts[index + 1]) for index in own])])
+            tensors[name] = torch.cat(parts)
+    if "act" in losses:
+        tensors["activations"] = tensors["activations"].transpose(0, 1)
+    if weights is not None:
+        rows = [weights[run] for run, own in indices.items() for _ in own]
+        tensors["coefficients"] = torch.tensor([[row.get(loss, 0.0) for row in rows] for loss in losses])
     batch = collate([datasets[run].examples[index] for run, own in indices.items() for index in own])
-
-    def targets(kind: Literal["activations", "hidden_states"]) -> Tensor:
-        parts = []
-        for run, own in indices.items():
-            values: Tensor | None = getattr(datasets[run], kind)
-            assert values is not None, "a phase needs a kind that was not collected"
-            parts.append(values[datasets[run].positions(own)])
-        return torch.cat(parts)
-
-    return replace(
-        batch,
-        activations=targets("activations").transpose(0, 1) if "act" in losses else None,
-        hidden_states=targets("hidden_states") if "tokl" in losses else None,
-        matching=matching,
-        counts={run: len(own) for run, own in indices.items()},
-    )
+    return replace(batch, **tensors, counts={run: len(own) for run, own in indices.items()})
 
 
 def budget_batches(sequences: Mapping[int, Sequence[Sized]], token_budget: int) -> Iterator[dict[int, list[int]]]:

@@ -7,7 +7,6 @@ padding is left out of every loss. Long batches are bound by arithmetic and gain
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -22,9 +21,10 @@ STEP_OF_TOKENS, STEP_OF_POSITIONS = 64, 16
 WORTH = 2
 """A shape is recorded when it comes for the second time."""
 
-Coefficients = Mapping[Loss, Tensor]
-Compute = Callable[[Batch, Collection[Loss], Coefficients | None], dict[Loss, Tensor]]
-"""`trainer.forward_backward` of a model: losses [B] each and, with coefficients [B], gradients."""
+Compute = Callable[[Batch, Collection[Loss]], dict[Loss, Tensor]]
+"""`trainer.forward_backward` of a model: losses [B] each and, of a batch with coefficients, gradients."""
+Recorded = tuple[torch.cuda.CUDAGraph, list[Tensor], Mapping[Loss, Tensor], list[tuple[Tensor, Tensor]]]
+"""A graph, the tensors that it reads, the losses that it writes, and parameters with the gradients that it writes."""
 
 
 class CudaGraphs:
@@ -35,53 +35,38 @@ class CudaGraphs:
         self.device = device
         self.parameters = parameters
         self._seen: Counter[object] = Counter()
-        self._recorded: dict[object, _Recorded] = {}
+        self._recorded: dict[object, Recorded] = {}
         self._pool = torch.cuda.graph_pool_handle()
 
-    def __call__(
-        self, batch: Batch, losses: Collection[Loss], coefficients: Coefficients | None = None
-    ) -> dict[Loss, Tensor]:
+    def __call__(self, batch: Batch, losses: Collection[Loss]) -> dict[Loss, Tensor]:
         if batch.input_ids.numel() > MOST_TOKENS:
-            return self.compute(batch, losses, coefficients)
+            return self.compute(batch, losses)
         num_rows, num_tokens, num_positions = batch.shape
         if num_positions > num_rows:
             num_positions = -(-num_positions // STEP_OF_POSITIONS) * STEP_OF_POSITIONS
         batch = batch.pad_to(-(-num_tokens // STEP_OF_TOKENS) * STEP_OF_TOKENS, num_positions)
-        key = (batch.shape, tuple(batch.counts.items()), batch.matching, tuple(losses), coefficients is None)
+        key = (batch.shape, tuple(batch.counts.items()), tuple(losses), batch.coefficients is None)
         self._seen[key] += 1
         if self._seen[key] < WORTH:
-            return self.compute(batch, losses, coefficients)
+            return self.compute(batch, losses)
         if key not in self._recorded:
-            self._recorded[key] = self._record(batch, losses, coefficients)
-        return self._recorded[key].replay(batch, coefficients)
+            self._recorded[key] = self._record(batch, losses)
+        graph, inputs, found, gradients = self._recorded[key]
+        for own, given in zip(inputs, batch.tensors.values(), strict=True):
+            own.copy_(given)
+        graph.replay()
+        for parameter, gradient in gradients:
+            parameter.grad = gradient
+        return {loss: values.clone() for loss, values in found.items()}
 
-    def _record(self, batch: Batch, losses: Collection[Loss], coefficients: Coefficients | None) -> "_Recorded":
+    def _record(self, batch: Batch, losses: Collection[Loss]) -> Recorded:
         """Record the kernels of one computation, on copies of its inputs on the device."""
         batch = batch.to(self.device)
-        given = None if coefficients is None else {loss: one.to(self.device) for loss, one in coefficients.items()}
-        learning = () if coefficients is None else self.parameters
+        learning = () if batch.coefficients is None else self.parameters
         for parameter in learning:
             parameter.grad = None  # the recorded backward pass makes gradients of its own
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._pool):
-            found = self.compute(batch, losses, given)
+            found = self.compute(batch, losses)
         gradients = [(one, one.grad) for one in learning if one.grad is not None]
-        return _Recorded(graph, [*batch.tensors.values(), *(given or {}).values()], found, gradients)
-
-
-@dataclass(frozen=True)
-class _Recorded:
-    """A graph, the tensors that it reads, and those that it writes."""
-
-    graph: torch.cuda.CUDAGraph
-    inputs: list[Tensor]
-    losses: Mapping[Loss, Tensor]
-    gradients: list[tuple[Tensor, Tensor]]
-
-    def replay(self, batch: Batch, coefficients: Coefficients | None) -> dict[Loss, Tensor]:
-        for own, given in zip(self.inputs, [*batch.tensors.values(), *(coefficients or {}).values()], strict=True):
-            own.copy_(given)
-        self.graph.replay()
-        for parameter, gradient in self.gradients:
-            parameter.grad = gradient
-        return {loss: values.clone() for loss, values in self.losses.items()}
+        return graph, [*batch.tensors.values()], found, gradients

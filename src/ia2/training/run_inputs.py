@@ -6,7 +6,6 @@ The teacher's targets are collected here when they are first needed, once for al
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,12 +16,11 @@ from ia2.methods import Kind, Phase
 from ia2.models.generation import GenerationConfig
 from ia2.models.hooked_model import HookedModel, select_layers
 from ia2.models.loading import LanguageModel, ModelCache
-from ia2.prompts.prompt import Prompt
+from ia2.prompts.prompt import Prompt, PromptTokenizer
 from ia2.prompts.splits import Split, load_split
-from ia2.prompts.tokenization import Ids, PromptTokenizer
 from ia2.tasks.base import Example, TaskSpec
 from ia2.tasks.pool import load_pool
-from ia2.training.dataset import DistillationDataset, Matching, from_targets
+from ia2.training.dataset import DistillationDataset, from_targets
 from ia2.training.targets import Targets, load_or_collect
 
 log = logging.getLogger(__name__)
@@ -32,35 +30,22 @@ TARGETS_FORMAT = 2
 
 @dataclass(frozen=True)
 class RunInputs:
-    """A run's configuration (T resolved), base model, task and split."""
+    """A run's configuration, its T (`num_tokens`), base model, task and split, and the place of its targets.
+
+    `prompts` are the training rows, then the dev rows, as the teacher sees them. `targets_identity` is all that the
+    targets depend on: equal identities, equal targets.
+    """
 
     root: Path
     config: TrainConfig
+    num_tokens: int
     lm: LanguageModel
+    prompt_tokenizer: PromptTokenizer
     spec: TaskSpec
     split: Split
-
-    @property
-    def prompts(self) -> list[Prompt]:
-        """Training rows, then dev rows, as the teacher sees them."""
-        return [prompt.instructed(self.spec) for prompt in (*self.split.train, *self.split.dev)]
-
-    @property
-    def prompt_tokenizer(self) -> PromptTokenizer:
-        return self.lm.prompt_tokenizer(self.config.chat_template)
-
-    @cached_property
-    def split_digest(self) -> str:
-        return store.file_digest(store.split_file(self.root, self.config))
-
-    @property
-    def num_tokens(self) -> int:
-        assert self.config.num_generated_tokens is not None, "T is resolved before a run is trained"
-        return self.config.num_generated_tokens
-
-    def student_prompts(self, queries: Sequence[Example]) -> list[Ids]:
-        """Prompts of the student: the questions alone."""
-        return [self.prompt_tokenizer.prompt(Prompt((), query).instructed(self.spec)) for query in queries]
+    prompts: list[Prompt]
+    targets_identity: dict[str, Any]
+    targets_folder: Path
 
     def datasets(self, phase: Phase) -> tuple[DistillationDataset, DistillationDataset]:
         """The train and dev examples of a phase.
@@ -69,61 +54,42 @@ class RunInputs:
         phase on the N labelled examples is judged by the teacher's answers to those queries, so that no further label
         enters.
         """
-        num_train, queries = len(self.split.train), [prompt.query for prompt in self.prompts]
+        num_train, labelled = len(self.split.train), self.split.labelled
+        queries = [prompt.query for prompt in self.prompts]
         gold = phase.uses_ground_truth(self.config.label_type)
-        if gold and not self.split.labelled:
-            examples = self._labelled(queries)
+        if gold and not labelled:
+            examples = self.student_dataset(queries, self.answers(queries))
         else:
             kinds = frozenset[Kind]({"tokens"}) if gold else phase.kinds(self.config.label_type)
-            matching = Matching(
-                top_k=None if self.config.tokl_top_k == "all" else self.config.tokl_top_k,
-                layers=select_layers(self.config.layers, self.lm.model.config.num_hidden_layers),
-                act_norm=self.config.act_norm,
-            )
-            examples = from_targets(self.student_prompts(queries), self.targets(kinds), matching)
+            examples = self.student_dataset(queries, self.targets(kinds))
         dev = examples.part(num_train, len(examples))
-        if gold and self.split.labelled:
-            return self._labelled(self.split.labelled), dev
+        if gold and labelled:
+            return self.student_dataset(labelled, self.answers(labelled)), dev
         return examples.part(0, num_train), dev
 
-    def _labelled(self, examples: Sequence[Example]) -> DistillationDataset:
-        """Examples whose responses are the dataset's own answers."""
-        config = self.config
-        answers = [self.prompt_tokenizer.answer(one.answer, self.num_tokens, config.stop) for one in examples]
+    def student_dataset(self, queries: Sequence[Example], targets: Targets) -> DistillationDataset:
+        """Targets after the prompts of the student: the questions alone."""
+        prompts = (Prompt((), query).instructed(self.spec) for query in queries)
+        return from_targets([self.prompt_tokenizer.prompt(prompt) for prompt in prompts], targets)
+
+    def answers(self, examples: Sequence[Example]) -> Targets:
+        """Targets that are the dataset's own answers."""
+        answers = [self.prompt_tokenizer.answer(one.answer, self.num_tokens, self.config.stop) for one in examples]
         longest = max(map(len, answers))
         if longest > self.num_tokens:
             log.info("the longest answer has %d tokens, T is %d; it is trained whole", longest, self.num_tokens)
-        return from_targets(self.student_prompts(examples), Targets(tuple(answers)))
-
-    # The teacher's targets
-
-    @property
-    def targets_folder(self) -> Path:
-        return store.targets_folder(self.root, store.value_digest(self._targets_identity))
-
-    @property
-    def _targets_identity(self) -> dict[str, Any]:
-        """All that the targets depend on: equal identities, equal targets."""
-        config, lm = self.config, self.lm
-        return {
-            "format": TARGETS_FORMAT,
-            "model_id": store.short_model_name(config.model_id),
-            "model_revision": lm.revision,
-            "base": {"parts": lm.parts},
-            "split_sha256": self.split_digest,
-            "num_generated_tokens": self.num_tokens,
-            "stop": config.stop,
-            "dtype": lm.dtype,
-            "chat_template": config.chat_template,
-            "instruction": self.spec.instruction,
-        }
+        return Targets(tuple(answers))
 
     def targets(self, kinds: Collection[Kind]) -> Targets:
-        """The teacher's targets, read from the store or collected into it."""
-        prompts = [self.prompt_tokenizer.prompt(prompt) for prompt in self.prompts]
-        hooked = HookedModel(self.lm.model)
-        place = self.targets_folder, self._targets_identity
-        return load_or_collect(*place, kinds, hooked=hooked, prompts=prompts, how=self._generation)
+        """The teacher's targets for training rows, then dev rows, read from the store or collected into it."""
+        return load_or_collect(
+            self.targets_folder,
+            self.targets_identity,
+            kinds,
+            hooked=HookedModel(self.lm.model),
+            prompts=[self.prompt_tokenizer.prompt(prompt) for prompt in self.prompts],
+            how=self._generation,
+        )
 
     def _generation(self) -> GenerationConfig:
         """Options of the teacher's decoding. Answers longer than T tokens are no mistake: they are trained on."""
@@ -136,7 +102,32 @@ class RunInputs:
 
 
 def read_run_inputs(root: Path, config: TrainConfig, models: ModelCache) -> RunInputs:
-    """Read a run's task and split, and load its base model if it is not loaded."""
-    pool = load_pool(root, config.dataset)
-    split = load_split(store.split_file(root, config), pool.train)
-    return RunInputs(root, config, models.load(config), pool.spec, split)
+    """Read the task and split of a run (T resolved), and load its base model if it is not loaded."""
+    assert config.num_generated_tokens is not None
+    pool, split_file = load_pool(root, config.dataset), store.split_file(root, config)
+    split, lm = load_split(split_file, pool.train), models.load(config)
+    select_layers(config.layers, lm.model.config.num_hidden_layers)  # UserError now, before anything is collected
+    identity = {
+        "format": TARGETS_FORMAT,
+        "model_id": store.short_model_name(config.model_id),
+        "model_revision": lm.revision,
+        "base": {"parts": lm.parts},
+        "split_sha256": store.file_digest(split_file),
+        "num_generated_tokens": config.num_generated_tokens,
+        "stop": config.stop,
+        "dtype": lm.dtype,
+        "chat_template": config.chat_template,
+        "instruction": pool.spec.instruction,
+    }
+    return RunInputs(
+        root=root,
+        config=config,
+        num_tokens=config.num_generated_tokens,
+        lm=lm,
+        prompt_tokenizer=lm.prompt_tokenizer(config.chat_template),
+        spec=pool.spec,
+        split=split,
+        prompts=[prompt.instructed(pool.spec) for prompt in (*split.train, *split.dev)],
+        targets_identity=identity,
+        targets_folder=store.targets_folder(root, store.value_digest(identity)),
+    )

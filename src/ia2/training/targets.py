@@ -19,8 +19,8 @@ from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
@@ -29,8 +29,7 @@ from ia2.errors import UserError
 from ia2.methods import Kind
 from ia2.models.generation import GenerationConfig, generate, teacher_forced
 from ia2.models.hooked_model import HookedModel
-from ia2.models.packing import StepOutput
-from ia2.prompts.tokenization import Ids, TokenizedExample
+from ia2.prompts.prompt import Ids, TokenizedExample
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +59,8 @@ class Targets:
 
 # Collecting
 
+Keep = Callable[[Sequence[int], Tensor | None, Tensor, bool], None]
+
 
 class TensorStreamWriter:
     """Records of one shape, appended to the rows that they belong to and written in the order of rows at the end.
@@ -75,18 +76,19 @@ class TensorStreamWriter:
         self._num_records = 0
         self._dtype, self._shape = torch.float32, torch.Size()
 
-    def append(self, rows: Sequence[int], records: Tensor) -> None:
-        """Add to each row, in turn, one of the records [R, ...]; a row may come several times."""
+    def append(self, rows: Sequence[int], records: Tensor, anew: bool = False) -> None:
+        """Add to each row, in turn, one of the records [R, ...]; a row may come several times.
+
+        A batch may be begun again: with `anew` what these rows have is forgotten.
+        """
+        if anew:
+            for row in rows:
+                self._places.pop(row, None)
         self._dtype, self._shape = records.dtype, records.shape[1:]
         self.file.write(records.contiguous().cpu().view(torch.uint8).numpy().data)
         for row in rows:
             self._places.setdefault(row, array("q")).append(self._num_records)
             self._num_records += 1
-
-    def forget(self, rows: Sequence[int]) -> None:
-        """Let nothing that was appended to these rows count."""
-        for row in rows:
-            self._places.pop(row, None)
 
     def write(self, path: Path, name: str) -> None:
         """Write one tensor [M, ...] of that name: the records of the rows in their order, as a safetensors file."""
@@ -103,45 +105,31 @@ class TensorStreamWriter:
                 stream.write(os.pread(self.file.fileno(), size, place * size))
 
 
-class _Recording:
-    """An observer of decoding that keeps activations and hidden states on the disk."""
-
-    def __init__(self, writers: Mapping[Kind, TensorStreamWriter]) -> None:
-        self.writers = writers
-        self.activations = "activations" in writers
-
-    def see(self, seen: StepOutput) -> None:
-        self.keep(seen.rows, seen.activations, seen.hidden_states, anew=not seen.step)
-
-    def keep(self, rows: Sequence[int], activations: Tensor | None, hidden_states: Tensor, anew: bool) -> None:
-        """Add to each row what was seen at its next position: activations [L, R, D], hidden states [R, D].
-
-        A batch may be begun again: with `anew` what these rows have is forgotten.
-        """
-        for kind, writer in self.writers.items():
-            if anew:
-                writer.forget(rows)
-            if kind == "distributions":
-                writer.append(rows, hidden_states)
-            elif activations is not None:
-                writer.append(rows, activations.transpose(0, 1))
-
-
 @contextmanager
-def _recording(kinds: Collection[Kind], folder: Path | None) -> Iterator[tuple[_Recording, dict[str, Tensor]]]:
-    """Record `kinds`; at the end each has its file in `folder`, and is in the dictionary, memory-mapped."""
+def _recording(kinds: Collection[Kind], folder: Path | None) -> Iterator[tuple[Keep, dict[str, Tensor]]]:
+    """Record `kinds`; at the end each has its file in `folder`, and is in the dictionary, memory-mapped.
+
+    Yields the function that adds to each row what was seen at its next position: activations [L, R, D], hidden
+    states [R, D].
+    """
     with ExitStack() as stack:
         place = folder or Path(stack.enter_context(TemporaryDirectory()))
-        writers: dict[Kind, TensorStreamWriter] = {
-            kind: TensorStreamWriter(place) for kind in sorted(kinds) if kind != "tokens"
-        }
+        writers = {kind: TensorStreamWriter(place) for kind in sorted(kinds) if kind != "tokens"}
         for writer in writers.values():
             stack.enter_context(writer.file)
+
+        def keep(rows: Sequence[int], activations: Tensor | None, hidden_states: Tensor, anew: bool) -> None:
+            for kind, writer in writers.items():
+                if kind == "distributions":
+                    writer.append(rows, hidden_states, anew)
+                elif activations is not None:
+                    writer.append(rows, activations.transpose(0, 1), anew)
+
         found: dict[str, Tensor] = {}
-        yield _Recording(writers), found
+        yield keep, found
         for kind, writer in writers.items():
-            writer.write(_file(place, kind), kind)
-            found |= _mapped(place, kind)
+            writer.write(place / f"{kind}.safetensors", kind)
+            found |= load_file(place / f"{kind}.safetensors")
 
 
 def collect(  # noqa: PLR0913 - what is generated, what is recorded of it, and who watches
@@ -158,9 +146,15 @@ def collect(  # noqa: PLR0913 - what is generated, what is recorded of it, and w
     Memory holds one step of it: the rest is in `folder`, in the files that `register` lets count (None: in files
     that vanish with the targets).
     """
-    with _recording(kinds, folder) as (recording, found):
-        watch, activations = recording.see, recording.activations
-        responses = generate(hooked, prompts, how, watch, activations=activations, progress=progress)
+    with _recording(kinds, folder) as (keep, found):
+        responses = generate(
+            hooked,
+            prompts,
+            how,
+            lambda seen: keep(seen.rows, seen.activations, seen.hidden_states, seen.step == 0),
+            activations="activations" in kinds,
+            progress=progress,
+        )
     return Targets(tuple(responses), found.get("activations"), found.get("distributions"))
 
 
@@ -169,11 +163,11 @@ def add_kinds(
 ) -> Targets:
     """Targets that hold `kinds` too, by teacher-forcing the stored responses; `folder` as in `collect`."""
     examples = [TokenizedExample(*pair) for pair in zip(prompts, targets.responses, strict=True)]
-    with _recording(kinds, folder) as (recording, found):
-        for rows, hidden_states, activations in teacher_forced(hooked, examples, activations=recording.activations):
+    with _recording(kinds, folder) as (keep, found):
+        for rows, hidden_states, activations in teacher_forced(hooked, examples, activations="activations" in kinds):
             positions = [row for row in rows for _ in examples[row].response]
             seen = None if activations is None else activations.cpu()  # a copy there may not fit
-            recording.keep(positions, seen, hidden_states, anew=True)
+            keep(positions, seen, hidden_states, True)
     kept = found.get("activations", targets.activations)
     return Targets(targets.responses, kept, found.get("distributions", targets.hidden_states))
 
@@ -182,6 +176,7 @@ def add_kinds(
 
 FILES = frozenset({"manifest.json", "tokens.safetensors", "activations.safetensors", "distributions.safetensors"})
 """All that a folder of targets may hold."""
+DAMAGED = "{}: damaged targets ({}); delete the folder to have them collected again"
 
 
 def load_or_collect(  # noqa: PLR0913 - what targets depend on, and what they are collected with
@@ -225,9 +220,9 @@ def register(folder: Path, targets: Targets, provenance: Mapping[str, Any]) -> N
     if "tokens" not in known:
         lengths = torch.tensor([len(response) for response in targets.responses])
         flat = torch.tensor([token for response in targets.responses for token in response])
-        with store.atomic_write(_file(folder, "tokens")) as temporary:
+        with store.atomic_write(folder / "tokens.safetensors") as temporary:
             save_file({"tokens": flat, "lengths": lengths}, temporary)
-    new = [_file(folder, kind).name for kind in sorted(targets.kinds - known)]
+    new = [f"{kind}.safetensors" for kind in sorted(targets.kinds - known)]
     files = (_manifest(folder)["files"] if known else {}) | store.list_files(folder, new)
     kinds = sorted(known | targets.kinds)
     store.write_object(folder / "manifest.json", {**provenance, "kinds": kinds, "files": files})
@@ -242,16 +237,16 @@ def load_targets(folder: Path, kinds: Collection[Kind]) -> Targets | None:
     if not manifest["kinds"]:
         return None
     present = {"tokens", *kinds} & {*manifest["kinds"]}
-    names = {_file(folder, kind).name for kind in present}
-    store.check_files(folder, {name: file for name, file in manifest["files"].items() if name in names})
+    files = [f"{kind}.safetensors" for kind in sorted(present)]
+    store.check_files(folder, {name: file for name, file in manifest["files"].items() if name in files})
     try:
-        tokens = _mapped(folder, "tokens")
-        responses = tuple(tuple(part.tolist()) for part in tokens["tokens"].split(tokens["lengths"].tolist()))
-        more = {kind: _mapped(folder, kind)[kind] for kind in present - {"tokens"}}
+        found = {name: tensor for file in files for name, tensor in load_file(folder / file).items()}
+        responses = tuple(tuple(part.tolist()) for part in found["tokens"].split(found["lengths"].tolist()))
+        more = {kind: found[kind] for kind in present - {"tokens"}}
     except (OSError, KeyError, RuntimeError, SafetensorError) as error:
-        raise _damaged(folder, error) from None
-    if any(len(tensor) != len(tokens["tokens"]) for tensor in more.values()):
-        raise _damaged(folder, "its files differ in length")
+        raise UserError(DAMAGED.format(folder, error)) from None
+    if any(len(tensor) != len(found["tokens"]) for tensor in more.values()):
+        raise UserError(DAMAGED.format(folder, "its files differ in length"))
     return Targets(responses, more.get("activations"), more.get("distributions"))
 
 
@@ -268,18 +263,5 @@ def _manifest(folder: Path) -> dict[str, Any]:
     path = folder / "manifest.json"
     manifest = store.read_object(path, has_digest=True) if path.exists() else {"kinds": []}
     if not isinstance(manifest.get("kinds"), list):
-        raise _damaged(folder, "its manifest lists no kinds")
+        raise UserError(DAMAGED.format(folder, "its manifest lists no kinds"))
     return manifest
-
-
-def _damaged(folder: Path, error: object) -> UserError:
-    return UserError(f"{folder}: damaged targets ({error}); delete the folder to have them collected again")
-
-
-def _file(folder: Path, kind: str) -> Path:
-    return folder / f"{kind}.safetensors"
-
-
-def _mapped(folder: Path, kind: str) -> dict[str, Tensor]:
-    with safe_open(_file(folder, kind), framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping

@@ -8,22 +8,18 @@ from typing import Any, Literal
 from ia2.errors import UserError
 from ia2.training.trainer import History
 
-Tracker = Literal["none", "tensorboard", "wandb"]
+Tracker = Literal["tensorboard", "wandb"]
 
 
 @contextmanager
 def tracking(tracker: Tracker, name: str, folder: Path, config: dict[str, Any]) -> Iterator[Callable[[History], None]]:
-    """Yields what sends one entry of a run's history; TensorBoard's files go to `folder`.
+    """Yield a function that sends one entry of a run's history; TensorBoard's files go to `folder`.
 
-    UserError where the tracker is not installed. The finished tracker is closed however the block ends.
+    The tracker, which `check_tracker` has found installed, is closed however the block ends.
     """
-    if tracker == "none":
-        yield lambda entry: None
-        return
     from accelerate import PartialState  # noqa: PLC0415
     from accelerate.tracking import TensorBoardTracker, WandBTracker  # noqa: PLC0415 - only where asked for
 
-    check_tracker(tracker)
     PartialState()  # without it the trackers' own log messages raise
     made: Any = WandBTracker("ia2", name=name) if tracker == "wandb" else TensorBoardTracker(name, logging_dir=folder)
     made.start()
@@ -41,8 +37,6 @@ def tracking(tracker: Tracker, name: str, folder: Path, config: dict[str, Any]) 
 
 def check_tracker(tracker: Tracker) -> None:
     """UserError where the tracker is not installed: before the work, not at its end."""
-    if tracker == "none":
-        return
     from accelerate.utils import is_tensorboard_available, is_wandb_available  # noqa: PLC0415 - only where asked for
 
     available = is_wandb_available() if tracker == "wandb" else is_tensorboard_available()

@@ -39,16 +39,6 @@ class TrainedRun:
     def dtype(self) -> str:
         return str(self.description["base"]["dtype"])
 
-    @property
-    def labels_used(self) -> dict[str, int]:
-        """Gold labels that went in: the N of the demonstrations, and the dev labels where a phase is judged by them."""
-        phases = self.config.method.phases
-        labelled = any(phase.uses_ground_truth(self.config.label_type) for phase in phases)
-        return {
-            "train": self.config.num_labels,
-            "dev": int(self.description["num_dev_used"]) if labelled else 0,
-        }
-
     def check_base(self, lm: LanguageModel) -> None:
         """UserError where `lm` is not the base model that the adapter was trained on."""
         base = self.description["base"]

@@ -1,8 +1,8 @@
 """Training of many runs in lockstep: Adam, dev loss, early stopping, and the weights of the lowest dev loss.
 
-A step of a few short rows is mostly overhead, which runs on the same frozen base can share: `train` computes the rows
-of all active runs in the same passes, while each run has its own adapter, optimizer, order of examples and stopping.
-Everything random comes from a run's seed. Seconds of a pass are shared equally by its runs.
+A step of a few short rows is mostly overhead, which runs on the same frozen base can share: rows of all active runs are
+computed in the same passes, while each run has its own adapter, optimizer, order of examples and stopping. Everything
+random comes from a run's seed. Seconds of a pass are shared equally by its runs.
 """
 
 import math
@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ from ia2.config import TrainConfig
 from ia2.errors import UserError
 from ia2.methods import Loss, Phase
 from ia2.models.adapters import SingleAdapter
-from ia2.models.hooked_model import HookedModel
+from ia2.models.hooked_model import HookedModel, select_layers
 from ia2.models.stacked_lora import StackedLora
 from ia2.prompts.prompt import seeded
 from ia2.training.dataset import Batch, DistillationDataset, budget_batches, gather
@@ -31,23 +31,6 @@ from ia2.training.recorded_steps import Compute, CudaGraphs
 History = dict[str, float | int | str]
 DEV_TOKENS = 4096
 """Padded tokens of a batch of dev examples."""
-
-
-@dataclass(frozen=True)
-class TrainOutput:
-    """The result of a phase. Dev losses are None where there are no dev examples.
-
-    `dev_losses` are the phase's losses one by one and unweighted, for the weights that are left in the student.
-    """
-
-    best_step: int
-    num_steps: int
-    best_dev_loss: float | None
-    final_dev_loss: float | None
-    dev_losses: Mapping[Loss, float] | None
-    final_train_loss: float
-    stopped_by: Literal["patience", "epochs"]
-    seconds: float
 
 
 @dataclass
@@ -67,9 +50,10 @@ class TrainingRun:
     note: Callable[[History], object] = dict
 
     error: UserError | None = None
-    step: int = 0
-    train_loss: float = math.nan
+    num_steps: int = 0
+    final_train_loss: float = math.nan
     seconds: float = 0.0
+    # None where there are no dev examples; the losses one by one, unweighted, of the weights that are to be saved
     best_step: int = 0
     best_dev_loss: float | None = None
     final_dev_loss: float | None = None
@@ -93,22 +77,19 @@ class TrainingRun:
             self.batches += [order[start : start + config.batch_size] for start in starts]
 
     @property
-    def awaits_evaluation(self) -> bool:
-        """True before the first step, every `dev_eval_steps` steps and at the end of each epoch."""
-        due = self.step % self.config.dev_eval_steps == 0 or self.step % self.steps_per_epoch == 0
-        return due and len(self.eval_dataset) > 0 and self.error is None
-
-    @property
-    def out_of_patience(self) -> bool:
-        return self.evaluations_since_best >= self.config.patience
-
-    @property
-    def ended(self) -> bool:
-        return self.error is not None or self.out_of_patience or self.step == len(self.batches)
+    def stopped_by(self) -> str | None:
+        """The reason to stop; None where another step is due."""
+        if self.error is not None:
+            return "error"
+        if self.evaluations_since_best >= self.config.patience:
+            return "patience"
+        return "epochs" if self.num_steps == len(self.batches) else None
 
     def update(self, losses: Mapping[Loss, Tensor]) -> None:
         """Take a step of the optimizer, given the losses of the step's examples and their gradient."""
-        config, step, loss = self.config, self.step + 1, float(weighted(losses, self.trained).mean())
+        config, step = self.config, self.num_steps + 1
+        weighted = torch.stack([self.trained[name] * values for name, values in losses.items()]).sum(dim=0)
+        loss = float(weighted.mean())
         if not self.check("training", loss, step):
             return
         self.entry = {"step": step, "epoch": -(-step // self.steps_per_epoch), "train_loss": loss}
@@ -119,20 +100,20 @@ class TrainingRun:
             if config.gradient_clip_val is not None:
                 clip_grads_with_norm_(self.parameters, config.gradient_clip_val, torch.tensor(norm))
         self.optimizer.step()
-        self.step, self.train_loss = step, loss
+        self.num_steps, self.final_train_loss = step, loss
         if config.log_weight_norms:
             self.entry["weight_norm"] = total_norm([one.detach() for one in self.parameters])
 
     def judge(self, losses: Mapping[Loss, float]) -> None:
         """Take note of an evaluation, and keep a copy of the weights where it is the best."""
         loss = sum(weight * losses[name] for name, weight in self.trained.items())
-        if not self.check("dev", loss, self.step):
+        if not self.check("dev", loss, self.num_steps):
             return
         self.entry["dev_loss"] = self.final_dev_loss = loss
         improved = self.best_dev_loss is None or loss < self.best_dev_loss
         self.evaluations_since_best = 0 if improved else self.evaluations_since_best + 1
         if improved:
-            self.best_step, self.best_dev_loss = self.step, loss
+            self.best_step, self.best_dev_loss = self.num_steps, loss
             self.best_weights = [parameter.detach().clone() for parameter in self.parameters]
         if improved or self.config.keep == "last":
             self.dev_losses = losses
@@ -144,54 +125,61 @@ class TrainingRun:
         return self.error is None
 
     @torch.no_grad()
-    def finish(self) -> TrainOutput:
-        """Leave in the adapter the weights that are to be saved, and return the result.
+    def finish(self) -> dict[str, Any]:
+        """Leave in the adapter the weights that are to be saved, and return the phase's result, to be stored.
 
         Each epoch ends in an evaluation, so the last weights have a dev loss too.
         """
-        judged = self.best_dev_loss is not None
-        if judged and self.config.keep == "best" and self.best_step != self.step:
+        if self.best_dev_loss is None:
+            self.best_step = self.num_steps
+        elif self.config.keep == "best" and self.best_step != self.num_steps:
             for parameter, weights in zip(self.parameters, self.best_weights, strict=True):
                 parameter.copy_(weights)
-        return TrainOutput(
-            best_step=self.best_step if judged else self.step,
-            num_steps=self.step,
-            best_dev_loss=self.best_dev_loss,
-            final_dev_loss=self.final_dev_loss,
-            dev_losses=self.dev_losses,
-            final_train_loss=self.train_loss,
-            stopped_by="patience" if self.out_of_patience else "epochs",
-            seconds=round(self.seconds, 3),
-        )
+        names = ("best_step", "num_steps", "best_dev_loss", "final_dev_loss", "dev_losses", "final_train_loss")
+        return {name: getattr(self, name) for name in (*names, "stopped_by")} | {"seconds": round(self.seconds, 3)}
 
 
-def train(
-    runs: Sequence[TrainingRun], adapters: StackedLora | SingleAdapter, micro_batch_size: int | None = None
-) -> Iterator[TrainingRun]:
+def train_in_lockstep(runs: Sequence[TrainingRun], adapters: StackedLora | SingleAdapter) -> Iterator[TrainingRun]:
     """Train runs in the same passes, and yield each when it has ended: to `finish`, or with its `error`.
 
-    All start from the same frozen base, and match in the same way. `micro_batch_size` is the number of a run's examples
-    in a pass (None: the whole batch of a step), which changes memory and speed only. On a GPU, shapes that come again
-    are replayed as CUDA graphs.
+    All start from the same frozen base, and match in the same way. The `micro_batch_size` of their config is the number
+    of a run's examples in a pass (None: the whole batch of a step), which changes memory and speed only. On a GPU,
+    shapes that come again are replayed as CUDA graphs.
     """
-    hooked = HookedModel(adapters.model)
-    compute: Compute = partial(forward_backward, hooked, adapters)
-    if hooked.on_one_gpu and micro_batch_size is None:
+    hooked, config = HookedModel(adapters.model), runs[0].config
+    assert len({(run.config.layers, run.config.act_norm, run.config.tokl_top_k) for run in runs}) == 1, "match alike"
+    compute: Compute = partial(forward_backward, hooked, adapters, config)
+    if hooked.on_one_gpu and config.micro_batch_size is None:
         compute = CudaGraphs(compute, hooked.device, [parameter for run in runs for parameter in run.parameters])
     active = list(runs)
     while active:
-        judged = [run for run in active if run.awaits_evaluation]
-        with shared_time(judged):
-            losses = list(dict.fromkeys(loss for run in judged for loss in run.losses))
-            found = mean_losses({run.adapter: run.eval_dataset for run in judged}, losses, compute)
-            for run in judged:
-                run.judge({loss: found[run.adapter][loss] for loss in run.losses})
+        measure_dev_losses(active, compute)
         for run in active:
             if run.error is None and len(run.entry) > 2:  # before the first step there may be nothing to note
-                run.note({**run.entry, "seconds": round(run.seconds, 3)} if run.step else run.entry)
-        yield from (run for run in active if run.ended)
-        if active := [run for run in active if not run.ended]:
-            train_step(active, compute, micro_batch_size)
+                run.note({**run.entry, "seconds": round(run.seconds, 3)} if run.num_steps else run.entry)
+        yield from (run for run in active if run.stopped_by is not None)
+        if active := [run for run in active if run.stopped_by is None]:
+            train_step(active, compute, config.micro_batch_size)
+
+
+def measure_dev_losses(runs: Sequence[TrainingRun], compute: Compute) -> None:
+    """Measure the dev losses of runs that are due: before step 1, every `dev_eval_steps` and at an epoch's end.
+
+    Each example weighs the same whatever the batches.
+    """
+    due = {
+        run.adapter: run
+        for run in runs
+        if (run.num_steps % run.config.dev_eval_steps == 0 or run.num_steps % run.steps_per_epoch == 0)
+        and len(run.eval_dataset) > 0
+        and run.error is None
+    }
+    datasets = {adapter: run.eval_dataset for adapter, run in due.items()}
+    losses = list(dict.fromkeys(loss for run in due.values() for loss in run.losses))
+    with shared_time([*due.values()]):
+        parts = budget_batches({adapter: dataset.examples for adapter, dataset in datasets.items()}, DEV_TOKENS)
+        for adapter, found in losses_in_parts(datasets, parts, losses, compute).items():
+            due[adapter].judge({loss: float(found[loss].mean()) for loss in due[adapter].losses})
 
 
 def train_step(runs: Sequence[TrainingRun], compute: Compute, micro_batch_size: int | None) -> None:
@@ -199,7 +187,7 @@ def train_step(runs: Sequence[TrainingRun], compute: Compute, micro_batch_size: 
     with shared_time(runs):
         for run in runs:
             run.optimizer.zero_grad(set_to_none=True)
-        indices = {run.adapter: run.batches[run.step] for run in runs}
+        indices = {run.adapter: run.batches[run.num_steps] for run in runs}
         longest = max(map(len, indices.values()))
         size = micro_batch_size or longest
         found = losses_in_parts(
@@ -217,18 +205,6 @@ def train_step(runs: Sequence[TrainingRun], compute: Compute, micro_batch_size: 
             run.update({loss: values for loss, values in found[run.adapter].items() if loss in run.trained})
 
 
-def mean_losses(
-    datasets: Mapping[int, DistillationDataset],
-    losses: Collection[Loss],
-    compute: Compute,
-    token_budget: int = DEV_TOKENS,
-) -> dict[int, dict[Loss, float]]:
-    """The mean of each loss over each run's examples, each weighing the same whatever the batches."""
-    parts = budget_batches({run: own.examples for run, own in datasets.items()}, token_budget)
-    found = losses_in_parts(datasets, parts, losses, compute)
-    return {run: {loss: float(values.mean()) for loss, values in own.items()} for run, own in found.items()}
-
-
 def losses_in_parts(
     datasets: Mapping[int, DistillationDataset],
     parts: Iterable[Mapping[int, Sequence[int]]],
@@ -242,12 +218,8 @@ def losses_in_parts(
     """
     found: dict[int, list[dict[Loss, Tensor]]] = {run: [] for run in datasets}
     for indices in parts:
-        batch, coefficients = gather(datasets, indices, losses), None
-        if weights is not None:
-            owners = [run for run, own in indices.items() for _ in own]
-            coefficients = {loss: torch.tensor([weights[run].get(loss, 0.0) for run in owners]) for loss in losses}
-        computed = compute(batch, losses, coefficients)
-        split = {loss: values.split([*batch.counts.values()]) for loss, values in computed.items()}
+        batch = gather(datasets, indices, losses, weights)
+        split = {loss: values.split([*batch.counts.values()]) for loss, values in compute(batch, losses).items()}
         for place, run in enumerate(batch.counts):
             found[run].append({loss: own[place] for loss, own in split.items()})
     return {run: {loss: torch.cat([part[loss] for part in own]) for loss in own[0]} for run, own in found.items()}
@@ -256,25 +228,30 @@ def losses_in_parts(
 def forward_backward(
     hooked: HookedModel,
     adapters: StackedLora | SingleAdapter,
+    config: TrainConfig,
     batch: Batch,
     losses: Collection[Loss],
-    coefficients: Mapping[Loss, Tensor] | None,
 ) -> dict[Loss, Tensor]:
     """The losses [B] of a batch, unweighted and detached.
 
-    With `coefficients` [B], the gradient of the sum of all losses times theirs is added to the parameters' `grad`.
+    With coefficients, the gradient of the sum of all losses times theirs is added to the parameters' `grad`.
     """
-    device = hooked.device
-    with torch.set_grad_enabled(coefficients is not None), adapters.rows(batch.counts):
-        found = batch_losses(hooked, batch.to(device), losses)
-        if coefficients is not None:
-            sums = [(coefficients[loss].to(device) * values).sum() for loss, values in found.items()]
-            torch.stack(sums).sum().backward()
+    batch = batch.to(hooked.device)
+    with torch.set_grad_enabled(batch.coefficients is not None), adapters.rows(batch.counts):
+        found = batch_losses(hooked, config, batch, losses)
+        if batch.coefficients is not None:
+            coefficients = dict(zip(losses, batch.coefficients, strict=True))
+            torch.stack([(coefficients[loss] * values).sum() for loss, values in found.items()]).sum().backward()
     return {loss: values.detach() for loss, values in found.items()}
 
 
-def batch_losses(hooked: HookedModel, batch: Batch, losses: Collection[Loss]) -> dict[Loss, Tensor]:
-    """Each loss of the examples, unweighted: [B] each, in float32 and differentiable; one forward pass."""
+def batch_losses(
+    hooked: HookedModel, config: TrainConfig, batch: Batch, losses: Collection[Loss]
+) -> dict[Loss, Tensor]:
+    """Each loss of the examples, unweighted: [B] each, in float32 and differentiable; one forward pass.
+
+    The config says how the teacher is matched: `layers`, `act_norm` and `tokl_top_k`.
+    """
     segments, size = batch.segment_ids, len(batch) + 1  # one for what only fills a shape
     hidden_states, activations = hooked.outputs(
         batch.rows, batch.columns, activations="act" in losses, input_ids=batch.input_ids
@@ -282,25 +259,21 @@ def batch_losses(hooked: HookedModel, batch: Batch, losses: Collection[Loss]) ->
     logits = hooked.logits(hidden_states) if {"tok", "tokl"} & {*losses} else None
     found: dict[Loss, Tensor] = {}
     if activations is not None and batch.activations is not None:
-        layers = slice(None) if batch.matching.layers is None else list(batch.matching.layers)
-        loss = act_loss_by_layer if batch.matching.act_norm == "layer" else act_loss
+        chosen = select_layers(config.layers, len(activations))
+        layers = slice(None) if chosen is None else list(chosen)
+        loss = act_loss_by_layer if config.act_norm == "layer" else act_loss
         found["act"] = loss(activations[layers], batch.activations[layers], segments, size)
     if logits is not None and "tok" in losses:
         found["tok"] = tok_loss(logits, batch.tokens, segments, size)
     if logits is not None and batch.hidden_states is not None:
         with torch.no_grad():
             teacher = hooked.logits(batch.hidden_states.to(hooked.base.dtype)).log_softmax(dim=-1)
-            num_tokens, top_k = teacher.shape[-1], batch.matching.top_k
-            if top_k is not None and top_k < num_tokens:
-                top = teacher.topk(top_k, dim=-1)
+            num_tokens = teacher.shape[-1]
+            if config.tokl_top_k != "all" and config.tokl_top_k < num_tokens:
+                top = teacher.topk(config.tokl_top_k, dim=-1)
                 teacher = spread_remainder(top.values, top.indices, num_tokens)
         found["tokl"] = tokl_loss(logits, teacher, segments, size)
     return {loss: values[:-1] for loss, values in found.items()}
-
-
-def weighted(losses: Mapping[Loss, Tensor], weights: Mapping[Loss, float]) -> Tensor:
-    """The phase's loss of each example [B]."""
-    return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum(dim=0)
 
 
 def total_norm(tensors: Sequence[Tensor]) -> float:

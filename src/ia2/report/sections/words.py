@@ -10,7 +10,7 @@ from ia2.report.cases import cases
 from ia2.report.findings import findings
 from ia2.report.results import Record
 from ia2.report.sections.base import PageData, Section
-from ia2.report.styles import in_words, style_of
+from ia2.report.styles import style_of
 from ia2.report.teacher import THRESHOLDS
 from ia2.report.templates import render
 from ia2.report.trials import trials
@@ -101,5 +101,5 @@ def problems(data: PageData) -> Section | None:
 
 def _methods(records: Sequence[Record]) -> list[tuple[str, str]]:
     """Each training method, and what it does in words, in the order of the methods' table."""
-    runs = {(record.run.training_method, in_words(record.run)) for record in records if record.run}
+    runs = {(record.run.training_method, record.run.method_in_words) for record in records if record.run}
     return sorted(runs, key=lambda pair: (style_of(pair[0]).order, pair[1]))

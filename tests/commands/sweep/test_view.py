@@ -13,17 +13,17 @@ from rich.console import Console
 from terminal import Screen, Terminal
 from tiny_sweeps import ENDLESS, grid, jobs_of, weights, words
 
+from ia2.commands.progress import duration
+from ia2.commands.sweep.schedule import Claim, Job, Outcome, Schedule
+from ia2.commands.sweep.view import seconds_left, short_names, view
 from ia2.config import SweepConfig, TrainConfig
-from ia2.flows.progress import duration
-from ia2.flows.sweep.plan import Claim, Job, Outcome, Plan
-from ia2.flows.sweep.view import names, seconds_left, view
 
 ONE_OR_TWO = [1, pytest.param(2, marks=pytest.mark.slow)]
 
 
-def shown(plan: Plan, width: int = 100) -> list[str]:
+def shown(schedule: Schedule, width: int = 100) -> list[str]:
     console = Console(file=StringIO(), width=width)
-    console.print(view(plan, names(plan.jobs)))
+    console.print(view(schedule, short_names(schedule.jobs)))
     return [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
 
 
@@ -34,33 +34,33 @@ def write_history(root: Path, key: str, *entries: dict[str, object]) -> None:
     (folder / "history.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
 
 
-def begin(plan: Plan, worker: int = 0) -> list[Job]:
+def begin(schedule: Schedule, worker: int = 0) -> list[Job]:
     """The jobs that a worker takes next, as its journal says."""
-    jobs = plan.next()
-    assert plan.journal is not None
+    jobs = schedule.next()
+    assert schedule.journal is not None
     event = {"begin": [job.key for job in jobs], "at": time.time(), "printed": 0}
-    with plan.journal.with_name(f"{worker}.0.jsonl").open("a") as stream:
+    with schedule.journal.with_name(f"{worker}.0.jsonl").open("a") as stream:
         stream.write(f"{json.dumps(event)}\n")
-    plan.read()
+    schedule.read()
     return jobs
 
 
 def test_the_view_has_a_line_for_every_worker(tmp_path: Path, tiny_model_folder: Path) -> None:
     """2 sets of targets, then act and tok of two runs; worker by worker, as they begin and end."""
     config = grid(tmp_path, tiny_model_folder, include_sequential=False, num_train_epochs=3, max_parallel=2)
-    plan = Plan(tmp_path, jobs_of(config), config, journal=tmp_path / "main.jsonl")
-    assert shown(plan)[0].endswith("0 of 4 runs done, 4 left")
-    assert shown(plan)[1:] == ["waiting", "waiting"]
+    schedule = Schedule(tmp_path, jobs_of(config), config, journal=tmp_path / "main.jsonl")
+    assert shown(schedule)[0].endswith("0 of 4 runs done, 4 left")
+    assert shown(schedule)[1:] == ["waiting", "waiting"]
 
-    (targets,), (other,) = begin(plan), begin(plan, 1)
-    assert [re.split(r"\s{2,}", line)[:2] for line in shown(plan)[1:]] == [
+    (targets,), (other,) = begin(schedule), begin(schedule, 1)
+    assert [re.split(r"\s{2,}", line)[:2] for line in shown(schedule)[1:]] == [
         [targets.key, "collecting"],
         [other.key, "collecting"],
     ]
-    plan.report(Outcome(targets.key, "done", seconds=100.0))
-    (run,) = begin(plan)
-    assert re.fullmatch(r"act made_up run_idx=\d +starting +0 s", shown(plan)[1])
-    assert shown(plan)[2].startswith(other.key), "it keeps its place"
+    schedule.report(Outcome(targets.key, "done", seconds=100.0))
+    (run,) = begin(schedule)
+    assert re.fullmatch(r"act made_up run_idx=\d +starting +0 s", shown(schedule)[1])
+    assert shown(schedule)[2].startswith(other.key), "it keeps its place"
     write_history(
         tmp_path,
         run.key,
@@ -68,21 +68,21 @@ def test_the_view_has_a_line_for_every_worker(tmp_path: Path, tiny_model_folder:
         {"phase": "act", "step": 1, "train_loss": 0.123456, "dev_loss": 2.5},
         {"phase": "act", "step": 2, "train_loss": 0.00123456},
     )
-    assert re.fullmatch(r"act made_up run_idx=\d +act 2/3 +train 0.001235  dev 2.5 +0 s", shown(plan)[1])
+    assert re.fullmatch(r"act made_up run_idx=\d +act 2/3 +train 0.001235  dev 2.5 +0 s", shown(schedule)[1])
 
-    plan.report(Outcome(run.key, "failed", seconds=3.0))
-    plan.report(Outcome(other.key, "done", seconds=100.0))
-    head = shown(plan)[0]
+    schedule.report(Outcome(run.key, "failed", seconds=3.0))
+    schedule.report(Outcome(other.key, "done", seconds=100.0))
+    head = shown(schedule)[0]
     assert "0 of 4 runs done, 1 failed, 3 left, about 2 min 30 s to go" in head, "300 s for two workers"
-    assert all(len(line) <= 60 for line in shown(plan, width=60))
+    assert all(len(line) <= 60 for line in shown(schedule, width=60))
 
 
 def test_runs_in_the_same_passes_have_a_line_each(tmp_path: Path, tiny_model_folder: Path) -> None:
     gold = {"training_methods": ("tok",), "label_types": ("ground_truth",), "include_sequential": False}
     config = grid(tmp_path, tiny_model_folder, **gold, lrs=(1e-2, 1e-3, 1e-4), run_indices=(0,), stack=2)
-    plan = Plan(tmp_path, jobs_of(config), config, journal=tmp_path / "main.jsonl")
-    begin(plan)
-    assert [re.split(r"\s{2,}", line)[:2] for line in shown(plan)[1:]] == [
+    schedule = Schedule(tmp_path, jobs_of(config), config, journal=tmp_path / "main.jsonl")
+    begin(schedule)
+    assert [re.split(r"\s{2,}", line)[:2] for line in shown(schedule)[1:]] == [
         ["tok made_up lr=0.01", "starting"],
         ["tok made_up lr=0.001", "starting"],
     ]
@@ -90,7 +90,9 @@ def test_runs_in_the_same_passes_have_a_line_each(tmp_path: Path, tiny_model_fol
 
 def test_a_run_is_named_by_what_differs(tmp_path: Path, tiny_model_folder: Path) -> None:
     config = grid(tmp_path, tiny_model_folder, lrs=(1e-3, 1e-2), training_methods=("act", "ia3-act"), lora_rs=(4, 8))
-    found = set(names(jobs_of(config.model_copy(update={"run_indices": (0,), "include_sequential": False}))).values())
+    found = set(
+        short_names(jobs_of(config.model_copy(update={"run_indices": (0,), "include_sequential": False}))).values()
+    )
     assert found == {
         *(f"act made_up lora_r={rank} lr={lr}" for lr in (0.001, 0.01) for rank in (4, 8)),
         *(f"ia3-act made_up lr={lr}" for lr in (0.001, 0.01)),
@@ -114,9 +116,9 @@ def test_outcomes_in_words() -> None:
 # How long yet
 
 
-def measured(*planned: tuple[str, str, float | None], num_workers: int = 1) -> Plan:
+def measured(*planned: tuple[str, str, float | None], num_workers: int = 1) -> Schedule:
     jobs = [Job(key, TrainConfig(training_method=method), seconds=seconds) for key, method, seconds in planned]
-    return Plan(Path(), jobs, SweepConfig(training_methods=("tok",), max_parallel=num_workers))
+    return Schedule(Path(), jobs, SweepConfig(training_methods=("tok",), max_parallel=num_workers))
 
 
 def test_workers_share_what_is_left() -> None:
@@ -128,22 +130,22 @@ def test_workers_share_what_is_left() -> None:
 
 def test_what_was_measured_here_counts_more_than_the_plan() -> None:
     """act took 4 and 6 s instead of 10, so that `c` should take 5; nothing is known of tok: 5, 5, 5 on average."""
-    plan = measured(("a", "act", 10.0), ("b", "act", 10.0), ("c", "act", 10.0), ("d", "tok", None))
-    plan.report(Outcome("a", "done", seconds=4.0))
-    plan.report(Outcome("b", "done", seconds=6.0))
-    assert seconds_left(plan, 0.0) == 10.0
-    plan.running["c"] = Claim("0.0", 100.0)
-    assert seconds_left(plan, 102.0) == pytest.approx(3.0 + 5.0)
-    assert seconds_left(plan, 150.0) == 5.0, "it takes longer than it should, and no one knows how long"
+    schedule = measured(("a", "act", 10.0), ("b", "act", 10.0), ("c", "act", 10.0), ("d", "tok", None))
+    schedule.report(Outcome("a", "done", seconds=4.0))
+    schedule.report(Outcome("b", "done", seconds=6.0))
+    assert seconds_left(schedule, 0.0) == 10.0
+    schedule.running["c"] = Claim("0.0", 100.0)
+    assert seconds_left(schedule, 102.0) == pytest.approx(3.0 + 5.0)
+    assert seconds_left(schedule, 150.0) == 5.0, "it takes longer than it should, and no one knows how long"
 
 
 def test_what_others_did_or_failed_is_no_measure() -> None:
-    plan = measured(("a", "act", 10.0), ("b", "act", 10.0), ("c", "act", 10.0))
-    plan.report(Outcome("a", "there", seconds=0.0))
-    plan.report(Outcome("b", "failed", seconds=1.0))
-    assert seconds_left(plan, 0.0) == 10.0
-    plan.report(Outcome("c", "skipped"))
-    assert seconds_left(plan, 0.0) == 0.0
+    schedule = measured(("a", "act", 10.0), ("b", "act", 10.0), ("c", "act", 10.0))
+    schedule.report(Outcome("a", "there", seconds=0.0))
+    schedule.report(Outcome("b", "failed", seconds=1.0))
+    assert seconds_left(schedule, 0.0) == 10.0
+    schedule.report(Outcome("c", "skipped"))
+    assert seconds_left(schedule, 0.0) == 0.0
 
 
 # In a terminal

@@ -20,12 +20,9 @@ from statistics import mean
 from typing import Any, Literal
 
 from ia2 import store
-from ia2.commands.collect import kinds_of
-from ia2.commands.train import is_trained
+from ia2.commands.train import first_phase, is_trained, kinds_of, stack_key, start_of
 from ia2.config import SweepConfig, TrainConfig
 from ia2.errors import UserError
-from ia2.flows.status import size
-from ia2.flows.training import first_phase, stack_key
 from ia2.methods import Kind
 
 log = logging.getLogger(__name__)
@@ -73,7 +70,7 @@ class Claim:
 
 
 @dataclass
-class Plan:
+class Schedule:
     """Jobs below a root, their outcomes, and those under way; `watch` is called for each outcome."""
 
     root: Path
@@ -208,9 +205,8 @@ def jobs_of(root: Path, configs: Sequence[TrainConfig]) -> tuple[list[Job], list
 
 def is_finished(root: Path, config: TrainConfig) -> bool:
     """True for a run in the store; where something else is in its place, the run is tried, and fails for that."""
-    first = first_phase(config)
     try:
-        return not config.retrain and is_trained(root, config, None if first is None else store.run_folder(root, first))
+        return not config.retrain and is_trained(root, config, start_of(root, config))
     except (UserError, OSError):
         return False
 
@@ -223,7 +219,8 @@ def measured_costs(root: Path) -> dict[str, tuple[float, int]]:
     costs = defaultdict[str, list[tuple[float, int]]](list)
     for file, kind in files:
         try:
-            costs[kind].append((float(store.read_object(file)["seconds"]), size([file.parent])))
+            size = sum(one.stat().st_size for one in file.parent.rglob("*") if one.is_file())
+            costs[kind].append((float(store.read_object(file)["seconds"]), size))
         except (UserError, KeyError, TypeError, ValueError) as error:
             log.warning("%s has no seconds (%s), and is left out of the estimate", file, error)
     means = {kind: [mean(values) for values in zip(*each, strict=True)] for kind, each in costs.items() if each}

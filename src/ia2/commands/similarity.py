@@ -14,16 +14,14 @@ from pathlib import Path
 
 from ia2 import store
 from ia2.analysis.pairing import together
-from ia2.analysis.similarity import MISSING, SCHEMA, Comparison, Similarity, compare, comparisons_with
+from ia2.analysis.similarity import MISSING, SCHEMA, Similarity, compare, comparisons_with
+from ia2.commands.data_files import ensure_data
+from ia2.commands.selection import by_name, select_some
 from ia2.config import ModelConfig, SimilarityConfig
-from ia2.errors import MachineError, UserError
+from ia2.errors import Failure, MachineError, UserError, memory_errors, raise_failures
 from ia2.evaluation.evaluation_set import EvaluationSpec
-from ia2.flows.data import ensure_data
-from ia2.flows.evaluation_plan import by_name
-from ia2.flows.failures import Failure, raise_failures, telling_memory
-from ia2.flows.selection import select_some
 from ia2.models.adapters import saved_adapter
-from ia2.models.loading import LanguageModel, ModelCache
+from ia2.models.loading import ModelCache
 from ia2.report.analysis_tables import similarity_table
 from ia2.store.measurements import read_whole
 from ia2.training.trained_run import TrainedRun
@@ -92,7 +90,10 @@ def _teachers(config: SimilarityConfig, runs: Sequence[TrainedRun]) -> dict[Eval
 def _compare_with(
     root: Path, config: SimilarityConfig, models: ModelCache, asked: EvaluationSpec, runs: Sequence[TrainedRun]
 ) -> tuple[list[Path], dict[str, UserError | MachineError]]:
-    """Make what is missing beside one teacher; returns the paths of all, and why some runs could not be compared."""
+    """Make what is missing beside one teacher; returns the paths of all, and the errors of runs that have none.
+
+    A run has none whose adapter belongs to another base model or cannot be loaded; errors are by the keys of models.
+    """
     wanted = comparisons_with(root, asked, runs)
     revision = str(runs[0].description["base"]["revision"])
     reasons = [one.reason_to_make(root, revision) for one in wanted]
@@ -102,24 +103,17 @@ def _compare_with(
     missing = [one for one, reason in zip(wanted, reasons, strict=True) if reason]
     if not missing:
         return [one.path(root) for one in wanted], {}
-    with telling_memory(config.device):
+    with memory_errors(config.device):
         lm = models.load(ModelConfig(model_id=asked.model_id, torch_dtype=config.torch_dtype, **config.placement()))
-        failing = _failing(missing, lm)
+        failing: dict[str, UserError | MachineError] = {}
+        for key, run in {model.key: model.trained for one in missing for model in one.models if model.trained}.items():
+            try:
+                run.check_base(lm)
+                with saved_adapter(lm.model, run.folder):
+                    pass
+            except UserError as error:
+                failing[key] = error
         usable = [one for one in wanted if not failing.keys() & {model.key for model in one.models}]
         if left := [one for one in missing if one in usable]:
             compare(root, left, lm, config.token_budget, config.command("similarity"))
     return [one.path(root) for one in usable], failing
-
-
-def _failing(comparisons: Sequence[Comparison], lm: LanguageModel) -> dict[str, UserError | MachineError]:
-    """Runs whose adapters belong to another base model or cannot be loaded, by the keys of their models."""
-    errors: dict[str, UserError | MachineError] = {}
-    runs = {model.key: model.trained for one in comparisons for model in one.models if model.trained}
-    for key, run in runs.items():
-        try:
-            run.check_base(lm)
-            with saved_adapter(lm.model, run.folder):
-                pass
-        except UserError as error:
-            errors[key] = error
-    return errors

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ia2.errors import MachineError, UserError
-from ia2.flows.failures import Failure, raise_failures, said_once
+from ia2.errors import Failure, MachineError, UserError, raise_failures, said_once
 
 
 def test_a_reason_is_said_once_with_the_first_and_the_number_of_others() -> None:

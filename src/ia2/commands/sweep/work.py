@@ -4,9 +4,9 @@
 makes, for as long as a process is at it. So workers of one sweep, of another, and other commands do nothing twice, and
 the system releases the claim of a process that dies.
 
-Workers are the same command, started again (`serve`). They share a folder, the session, with the jobs and a journal and
-log of each. The sweep that started them reads the journals, passes on what they print, and starts another for each that
-dies, whose jobs are tried once more (`supervise`).
+Workers are the same command, started again (`run_worker`). They share a folder, the session, with the jobs and of each
+a journal and a log. The sweep that started them reads these, and starts another for each that dies, whose jobs are
+tried once more (`supervise`).
 """
 
 import faulthandler
@@ -27,12 +27,11 @@ import torch
 from pydantic import TypeAdapter
 
 from ia2 import store
-from ia2.commands.collect import collect
+from ia2.commands.progress import leave_failure
+from ia2.commands.sweep.schedule import End, Job, Outcome, Schedule, is_finished, new_lines
+from ia2.commands.train import collect_targets, train, train_runs
 from ia2.config import SweepConfig, TrainConfig
 from ia2.errors import MachineError
-from ia2.flows.progress import leave_failure
-from ia2.flows.sweep.plan import End, Job, Outcome, Plan, is_finished, new_lines
-from ia2.flows.training import train, train_together
 from ia2.models.generation import attempt
 from ia2.models.loading import ModelCache
 from ia2.training.run_inputs import read_run_inputs
@@ -47,22 +46,22 @@ given up that dies more often in a row without ending a job."""
 JOBS = TypeAdapter(list[Job])
 
 
-def work(plan: Plan, models: ModelCache, is_wanted: Callable[[], bool] = lambda: True) -> None:
+def work(schedule: Schedule, models: ModelCache, is_wanted: Callable[[], bool] = lambda: True) -> None:
     """Do jobs until none is begun any more."""
-    while not plan.is_over and is_wanted():
-        if jobs := plan.next():
-            do(plan, jobs, models)
+    while not schedule.is_over and is_wanted():
+        if jobs := schedule.next():
+            do(schedule, jobs, models)
         else:
             time.sleep(PAUSE)
 
 
-def do(plan: Plan, jobs: Sequence[Job], models: ModelCache) -> None:
+def do(schedule: Schedule, jobs: Sequence[Job], models: ModelCache) -> None:
     """Claim jobs and do those that nobody else has, in the same passes if possible, else each alone.
 
     An exception becomes a failed outcome and takes no other job along; an assertion, a mistake of ours, is raised too.
     With --run_timeout a worker ends in the midst of jobs that take longer, and writes where it was beside its journal.
     """
-    lines, started, mistakes, limit = io.StringIO(), time.perf_counter(), list[object](), plan.config.run_timeout
+    lines, started, mistakes, limit = io.StringIO(), time.perf_counter(), list[object](), schedule.config.run_timeout
     logger, handler = logging.getLogger("ia2"), logging.StreamHandler(lines)
 
     def settle(job: Job, made: object, share: int = 1) -> None:
@@ -71,23 +70,23 @@ def do(plan: Plan, jobs: Sequence[Job], models: ModelCache) -> None:
             reason = f"{type(made).__name__}: {' '.join(str(made).split())}"
             if not job.kinds:
                 text = lines.getvalue() + "".join(traceback.format_exception(made))
-                leave_failure(store.run_folder(plan.root, job.config), text)
+                leave_failure(store.run_folder(schedule.root, job.config), text)
         status: End = "failed" if reason else "done" if made else "there"
-        plan.report(Outcome(job.key, status, seconds, reason, models.num_loaded))
+        schedule.report(Outcome(job.key, status, seconds, reason, models.num_loaded))
         mistakes.append(made)
 
     with ExitStack() as claims:
         logger.addHandler(handler)
         claims.callback(logger.removeHandler, handler)
-        if limit is not None and plan.journal is not None:
-            trace = claims.enter_context(plan.journal.with_suffix(".trace").open("w"))
+        if limit is not None and schedule.journal is not None:
+            trace = claims.enter_context(schedule.journal.with_suffix(".trace").open("w"))
             faulthandler.dump_traceback_later(limit * len(jobs), exit=True, file=trace)
             claims.callback(faulthandler.cancel_dump_traceback_later)
-        claimed = _claimed(plan, jobs, models, claims)
+        claimed = _claimed(schedule, jobs, models, claims)
         left = [job for job, ours in claimed if ours is True]
         together = dict(zip(left, _together([job.config for job in left], models), strict=False))
         for job, ours in claimed:
-            arguments = (collect, plan.root, job.config, job.kinds) if job.kinds else (_train, job.config)
+            arguments = (collect_targets, schedule.root, job.config, job.kinds) if job.kinds else (_train, job.config)
             made = ours if ours is not True else together[job] if job in together else _tried(*arguments, models)
             settle(job, made, len(together) or 1)
             started = started if together else time.perf_counter()
@@ -96,7 +95,9 @@ def do(plan: Plan, jobs: Sequence[Job], models: ModelCache) -> None:
             raise mistake
 
 
-def _claimed(plan: Plan, jobs: Sequence[Job], models: ModelCache, claims: ExitStack) -> list[tuple[Job, object]]:
+def _claimed(
+    schedule: Schedule, jobs: Sequence[Job], models: ModelCache, claims: ExitStack
+) -> list[tuple[Job, object]]:
     """Lock the folders that jobs make until `claims` is closed, and begin those that are ours to do: they have True.
 
     A finished run has None, and a job that cannot be locked the error; one that a process has locked is postponed. All
@@ -104,21 +105,21 @@ def _claimed(plan: Plan, jobs: Sequence[Job], models: ModelCache, claims: ExitSt
     """
 
     def claim(job: Job) -> bool:
-        inputs = read_run_inputs(plan.root, job.config, models) if job.kinds else None
-        folder = store.run_folder(plan.root, job.config) if inputs is None else inputs.targets_folder
+        inputs = read_run_inputs(schedule.root, job.config, models) if job.kinds else None
+        folder = store.run_folder(schedule.root, job.config) if inputs is None else inputs.targets_folder
         return claims.enter_context(store.try_lock(folder))
 
     locked, claimed = [(job, _tried(claim, job)) for job in sorted(jobs, key=lambda job: job.key)], []
-    plan.read()
+    schedule.read()
     for job, ours in locked:
         if ours is False:
-            plan.postponed[job.key] = time.time() + AGAIN
-        elif job.key not in plan.outcomes:
-            is_there = ours is True and not job.kinds and is_finished(plan.root, job.config)
+            schedule.postponed[job.key] = time.time() + AGAIN
+        elif job.key not in schedule.outcomes:
+            is_there = ours is True and not job.kinds and is_finished(schedule.root, job.config)
             claimed.append((job, None if is_there else ours))
     if begun := [job.key for job, ours in claimed if ours is True]:
         printed = os.fstat(2).st_size  # of a worker's log
-        plan.report({"begin": begun, "at": time.time(), "printed": printed})
+        schedule.report({"begin": begun, "at": time.time(), "printed": printed})
     return claimed
 
 
@@ -135,7 +136,7 @@ def _together(configs: Sequence[TrainConfig], models: ModelCache) -> Sequence[Pa
     if len(configs) < 2:
         return []
     try:
-        made = attempt(train_together, configs, models)
+        made = attempt(train_runs, configs, models)
     except AssertionError as error:  # which training each alone would hide
         return [error] * len(configs)
     except Exception as error:  # whatever it is: one that fails alone too then fails for itself
@@ -160,7 +161,7 @@ def _train(config: TrainConfig, models: ModelCache) -> Path:
 # Workers
 
 
-def serve(config: SweepConfig, journal: Path, environment: dict[str, str] | None = None) -> None:
+def run_worker(config: SweepConfig, journal: Path, environment: dict[str, str] | None = None) -> None:
     """Be the worker of a journal: work on the jobs of its session until none is begun any more or the sweep is gone."""
     os.environ.update(environment or {})
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
@@ -168,35 +169,35 @@ def serve(config: SweepConfig, journal: Path, environment: dict[str, str] | None
     folder, root = journal.parent, journal.parents[3]
     if not (folder / "jobs.json").exists():
         raise MachineError(f"{folder} is no session here: every node has to see the same --root")
-    plan = Plan(root, JOBS.validate_json((folder / "jobs.json").read_bytes()), config, journal=journal)
-    plan.report({"up": True})
-    work(plan, ModelCache(), partial(store.is_locked, folder.with_name(folder.name[1:].rsplit(".", 2)[0])))
-    plan.report({"lost": journal.stem})
+    schedule = Schedule(root, JOBS.validate_json((folder / "jobs.json").read_bytes()), config, journal=journal)
+    schedule.report({"up": True})
+    work(schedule, ModelCache(), partial(store.is_locked, folder.with_name(folder.name[1:].rsplit(".", 2)[0])))
+    schedule.report({"lost": journal.stem})
 
 
-def supervise(plan: Plan, start: Callable[[Path], Any], claim: Path) -> None:
+def supervise(schedule: Schedule, start: Callable[[Path], Any], claim: Path) -> None:
     """Keep workers, which `start` makes for journals, at the jobs until none is begun any more.
 
     They share a folder beside the path `claim`, which is locked meanwhile. MachineError where no worker stays alive.
     """
     folder, offsets = store.temporary_path(claim, "workers"), dict[Path, int]()
-    workers, deaths, new = dict[str, Any](), Counter[str](), [f"{slot}.0" for slot in range(plan.num_workers)]
+    workers, deaths, new = dict[str, Any](), Counter[str](), [f"{slot}.0" for slot in range(schedule.num_workers)]
     with ExitStack() as ending:
         ending.enter_context(store.file_lock(claim, keep=False))
         ending.callback(store.remove, folder)
         folder.mkdir()
-        (folder / "jobs.json").write_bytes(JOBS.dump_json(list(plan.jobs)))
-        plan.journal = folder / "main.jsonl"
-        ending.callback(setattr, plan, "journal", None)
-        while not plan.is_over or workers.keys() & plan.workers.keys():
-            for name in [] if plan.is_over else new:
+        (folder / "jobs.json").write_bytes(JOBS.dump_json(list(schedule.jobs)))
+        schedule.journal = folder / "main.jsonl"
+        ending.callback(setattr, schedule, "journal", None)
+        while not schedule.is_over or workers.keys() & schedule.workers.keys():
+            for name in [] if schedule.is_over else new:
                 (folder / f"{name}.log").touch()
                 workers[name] = start(folder / f"{name}.jsonl")
                 ending.callback(workers[name].wait)
                 ending.callback(workers[name].kill)
             time.sleep(PAUSE)
             ended, new = {name: end for name, one in workers.items() if (end := one.poll()) is not None}, []
-            plan.read()
+            schedule.read()
             for line in (line for file in sorted(folder.glob("*.log")) for line in new_lines(file, offsets)):
                 if text := line.rstrip("\n").rpartition("\r")[2].strip():
                     print(text, file=sys.stderr, flush=True)
@@ -204,30 +205,30 @@ def supervise(plan: Plan, start: Callable[[Path], Any], claim: Path) -> None:
                 del workers[name]
                 words = f"exit code {end}" if isinstance(end, int) else end
                 slot, _, number = name.partition(".")
-                deaths[slot] = 1 if plan.workers.get(name) else deaths[slot] + 1
-                if _bury(plan, name, words):
+                deaths[slot] = 1 if schedule.workers.get(name) else deaths[slot] + 1
+                if _bury(schedule, name, words):
                     deaths[slot] = 0
                 if deaths[slot] <= MOST_RESTARTS:
                     new.append(f"{slot}.{int(number) + 1}")
-                elif not workers and not new and not plan.is_over:
+                elif not workers and not new and not schedule.is_over:
                     printed = (folder / f"{name}.log").read_text(errors="replace").strip() or "it printed nothing"
                     raise MachineError(f"no worker stays alive ({words}): {printed.splitlines()[-1]}")
 
 
-def _bury(plan: Plan, name: str, end: str) -> bool:
+def _bury(schedule: Schedule, name: str, end: str) -> bool:
     """Release the jobs of a dead worker; True where one has failed, for it took too long or lost too many workers."""
-    assert plan.journal is not None
-    printed, trace = (plan.journal.with_name(f"{name}.{ending}") for ending in ("log", "trace"))
+    assert schedule.journal is not None
+    printed, trace = (schedule.journal.with_name(f"{name}.{ending}") for ending in ("log", "trace"))
     where, failed = trace.read_text() if trace.exists() else "", False
-    most = MOST_TRIES if plan.config.ray_address is None else MOST_LOSSES
-    for job in plan.jobs:
-        claim, tries = plan.running.get(job.key), plan.tries[job.key]
+    most = MOST_TRIES if schedule.config.ray_address is None else MOST_LOSSES
+    for job in schedule.jobs:
+        claim, tries = schedule.running.get(job.key), schedule.tries[job.key]
         if claim is not None and claim.worker == name and claim.together == 1 and (where or tries >= most):
-            limit = f"it took longer than run_timeout={plan.config.run_timeout:g} s" if where else ""
+            limit = f"it took longer than run_timeout={schedule.config.run_timeout:g} s" if where else ""
             reason, failed = limit or f"its worker died {tries} times (last {end})", True
             if not job.kinds:
                 words = printed.read_bytes()[claim.printed :].decode(errors="replace")
-                leave_failure(store.run_folder(plan.root, job.config), f"{words}{where}{reason}\n")
-            plan.report(Outcome(job.key, "failed", round(time.time() - claim.since, 3), reason))
-    plan.report({"lost": name})
+                leave_failure(store.run_folder(schedule.root, job.config), f"{words}{where}{reason}\n")
+            schedule.report(Outcome(job.key, "failed", round(time.time() - claim.since, 3), reason))
+    schedule.report({"lost": name})
     return failed

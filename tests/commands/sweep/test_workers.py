@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from tiny_sweeps import grid, summaries, weights
 
+from ia2.commands.sweep.sweep import sweep
+from ia2.commands.sweep.work import MOST_RESTARTS
 from ia2.errors import MachineError
-from ia2.flows.sweep.sweep import sweep
-from ia2.flows.sweep.work import MOST_RESTARTS
 
 GOLD = {"training_methods": ("tok",), "label_types": ("ground_truth",), "include_sequential": False}
 
@@ -36,7 +36,7 @@ def test_a_job_that_ends_its_worker_twice_has_failed_and_the_others_are_done(
         monkeypatch,
         "sitecustomize",
         "import os, sys",
-        "from ia2.flows.sweep import work",
+        "from ia2.commands.sweep import work",
         "def die(configs, *_, plain, **__):",
         "    for config in configs if isinstance(configs, list) else [configs]:",
         "        if config.run_idx == 1:",
@@ -45,7 +45,7 @@ def test_a_job_that_ends_its_worker_twice_has_failed_and_the_others_are_done(
         "    return plain(configs, *_, **__)",
         "from functools import partial",
         "work.train = partial(die, plain=work.train)",
-        "work.train_together = partial(die, plain=work.train_together)",
+        "work.train_runs = partial(die, plain=work.train_runs)",
     )
     config = grid(tmp_path, tiny_model_folder, **GOLD, max_parallel=2, stack=stack)
     with pytest.raises(MachineError, match="1 of 2 jobs failed"):

@@ -23,7 +23,6 @@ import torch
 
 from ia2.config import SweepConfig
 from ia2.errors import UserError
-from ia2.flows.commands import name_of
 
 JOURNAL, GROUP = "IA2_SWEEP_JOURNAL", "WANDB_RUN_GROUP"
 """In the environment of a worker: its journal, and the group that wandb shows its runs in."""
@@ -37,7 +36,7 @@ def start_local(config: SweepConfig, number: int, journal: Path) -> "subprocess.
     What it prints is for a log beside its journal, whose name begins with the place of the worker among them.
     """
     gpus = visible(config.gpus)
-    command = [sys.executable, "-P", "-m", "ia2.cli", *shlex.split(config.command(name_of(config), in_full=True))[1:]]
+    command = [sys.executable, "-P", "-m", "ia2.cli", *shlex.split(config.command("sweep", in_full=True))[1:]]
     threads = str(max(1, (os.cpu_count() or 1) // number))
     environment = {**os.environ, JOURNAL: str(journal), "PYTHONUNBUFFERED": "1"}
     environment |= {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
@@ -95,9 +94,9 @@ class RayWorker:
 
 
 def start_on_ray(
-    config: SweepConfig, number: int, serve: Callable[[SweepConfig, Path, dict[str, str]], None]
+    config: SweepConfig, number: int, run: Callable[[SweepConfig, Path, dict[str, str]], None]
 ) -> Callable[[Path], RayWorker]:
-    """Connect to a cluster, and return the start of one of a number of workers, which do `serve` for a journal.
+    """Connect to a cluster, and return the start of one of a number of workers, which `run` for a journal.
 
     Each asks for one core and, unless --device is cpu, for its share of the GPUs. UserError where Ray is not installed,
     there is no cluster, or it lacks what is requested.
@@ -115,7 +114,7 @@ def start_on_ray(
     except (OSError, ValueError) as error:
         raise UserError(f"--ray_address {address}: {' '.join(str(error).split())}") from error
     num_gpus = gpu_share(config.device, int(ray.cluster_resources().get("GPU", 0)), number)
-    task = ray.remote(num_cpus=1, num_gpus=num_gpus, max_retries=0, max_calls=1)(serve)
+    task = ray.remote(num_cpus=1, num_gpus=num_gpus, max_retries=0, max_calls=1)(run)
     environment = {"OMP_NUM_THREADS": "1", **({GROUP: os.environ[GROUP]} if GROUP in os.environ else {})}
     return lambda journal: RayWorker(ray, task.remote(config, journal, environment), journal)
 

@@ -9,18 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ia2.commands.sweep.schedule import Job, Outcome, Schedule, measured_costs
+from ia2.commands.sweep.work import AGAIN
+from ia2.commands.train import stack_key
 from ia2.config import SweepConfig, TrainConfig
-from ia2.flows.sweep.plan import Job, Outcome, Plan, measured_costs
-from ia2.flows.sweep.work import AGAIN
-from ia2.flows.training import stack_key
 
 
 def job(key: str, method: str = "act", needs: tuple[str, ...] = (), seconds: float | None = None, **fields: Any) -> Job:
     return Job(key, TrainConfig(training_method=method, **fields), needs=needs, seconds=seconds)
 
 
-def plan_of(*jobs: Job, journal: Path | None = None, **options: Any) -> Plan:
-    return Plan(Path(), jobs, SweepConfig(training_methods=("act",), **options), journal=journal)
+def plan_of(*jobs: Job, journal: Path | None = None, **options: Any) -> Schedule:
+    return Schedule(Path(), jobs, SweepConfig(training_methods=("act",), **options), journal=journal)
 
 
 TARGETS = Job("targets", TrainConfig(training_method="act"), kinds=frozenset({"tokens"}))
@@ -32,20 +32,20 @@ JOBS = (
 )
 
 
-def begin(plan: Plan) -> list[str]:
+def begin(schedule: Schedule) -> list[str]:
     """The keys of the jobs that are next, begun."""
-    keys = [job.key for job in plan.next()]
-    plan.report({"begin": keys, "at": time.time(), "printed": 0})
+    keys = [job.key for job in schedule.next()]
+    schedule.report({"begin": keys, "at": time.time(), "printed": 0})
     return keys
 
 
-def done_in_order(plan: Plan) -> list[str]:
+def done_in_order(schedule: Schedule) -> list[str]:
     order = []
-    while keys := begin(plan):
+    while keys := begin(schedule):
         order += keys
         for key in keys:
-            plan.report(Outcome(key, "done"))
-    assert not plan.left
+            schedule.report(Outcome(key, "done"))
+    assert not schedule.left
     return order
 
 
@@ -61,42 +61,42 @@ def test_sequential_first_begins_second_phases_as_soon_as_it_can() -> None:
 
 
 def test_what_needs_a_failed_job_is_skipped_and_the_rest_goes_on() -> None:
-    plan = plan_of(*JOBS, job("third", "a2t", needs=("second",)), job("last", seconds=0.5), max_failures=2)
+    schedule = plan_of(*JOBS, job("third", "a2t", needs=("second",)), job("last", seconds=0.5), max_failures=2)
     told: list[str] = []
-    plan.watch = lambda outcome: told.append(outcome.key)
+    schedule.watch = lambda outcome: told.append(outcome.key)
     for key, end in (("targets", "there"), ("long", "done"), ("short", "failed"), ("last", "done")):
-        assert begin(plan) == [key], "one has failed, and two are skipped"
-        plan.report(Outcome(key, end, reason="made up"))
-    assert not plan.left
+        assert begin(schedule) == [key], "one has failed, and two are skipped"
+        schedule.report(Outcome(key, end, reason="made up"))
+    assert not schedule.left
     assert told == ["targets", "long", "short", "second", "third", "last"]
-    assert [(one.key, one.reason) for one in plan.outcomes.values() if one.status == "skipped"] == [
+    assert [(one.key, one.reason) for one in schedule.outcomes.values() if one.status == "skipped"] == [
         ("second", "it needs short, which failed"),
         ("third", "it needs second, which was skipped"),
     ]
 
 
 def test_enough_failures_stop_new_jobs_but_not_running_ones() -> None:
-    plan = plan_of(*map(job, "abcd"), max_failures=1)
-    (first,), (second,) = begin(plan), begin(plan)
-    plan.report(Outcome(first, "failed"))
-    assert plan.next() == []
-    plan.report(Outcome(second, "done"))
-    assert plan.is_over
-    assert [job.key for job in plan.left] == ["c", "d"]
+    schedule = plan_of(*map(job, "abcd"), max_failures=1)
+    (first,), (second,) = begin(schedule), begin(schedule)
+    schedule.report(Outcome(first, "failed"))
+    assert schedule.next() == []
+    schedule.report(Outcome(second, "done"))
+    assert schedule.is_over
+    assert [job.key for job in schedule.left] == ["c", "d"]
 
 
 def test_failures_of_data_files_count() -> None:
     config = SweepConfig(training_methods=("act",), max_failures=1)
-    assert Plan(Path(), [job("a")], config, {"missing": Outcome("missing", "failed")}).next() == []
+    assert Schedule(Path(), [job("a")], config, {"missing": Outcome("missing", "failed")}).next() == []
 
 
 def test_a_job_that_another_process_has_is_tried_again_later_and_after_the_others() -> None:
-    plan = plan_of(job("a", seconds=9.0), job("b"), job("c"))
-    plan.postponed["a"] = time.time() + AGAIN
-    assert begin(plan) == ["b"]
+    schedule = plan_of(job("a", seconds=9.0), job("b"), job("c"))
+    schedule.postponed["a"] = time.time() + AGAIN
+    assert begin(schedule) == ["b"]
     before = time.time()
-    plan.report(Outcome("c", "there"))
-    while not (keys := begin(plan)):
+    schedule.report(Outcome("c", "there"))
+    while not (keys := begin(schedule)):
         time.sleep(0.01)
     assert keys == ["a"]
     assert time.time() - before >= AGAIN - 0.1, "or workers without other work would ask for it without end"
@@ -108,13 +108,13 @@ def test_every_job_is_begun_once_after_what_it_needs(num_jobs: int, num_workers:
         job(str(index), needs=tuple(str(other) for other in range(index) if random.random() < 0.3))
         for index in range(num_jobs)
     ]
-    plan, running, begun = plan_of(*jobs), list[str](), list[str]()
-    while plan.left:
-        while len(running) < num_workers and (keys := begin(plan)):
-            assert all(plan.outcomes[need].status == "done" for need in jobs[int(keys[0])].needs)
+    schedule, running, begun = plan_of(*jobs), list[str](), list[str]()
+    while schedule.left:
+        while len(running) < num_workers and (keys := begin(schedule)):
+            assert all(schedule.outcomes[need].status == "done" for need in jobs[int(keys[0])].needs)
             running += keys
             begun += keys
-        plan.report(Outcome(running.pop(random.randrange(len(running))), "done"))
+        schedule.report(Outcome(running.pop(random.randrange(len(running))), "done"))
     assert sorted(begun, key=int) == [one.key for one in jobs]
 
 
@@ -150,14 +150,14 @@ def test_a_job_that_lost_its_worker_waits_again(tmp_path: Path, number: int) -> 
 
 
 def test_half_a_line_is_read_when_it_is_whole(tmp_path: Path) -> None:
-    plan = plan_of(job("a"), journal=tmp_path / "main.jsonl")
+    schedule = plan_of(job("a"), journal=tmp_path / "main.jsonl")
     with (tmp_path / "0.0.jsonl").open("w") as stream:
         for part in ('{"begin": ["a"], "at":', ' 1, "printed": 0}\n{"e', 'nd": {"key": "a", "status": "done"}}\n'):
             stream.write(part)
             stream.flush()
-            plan.read()
-    assert plan.tries == {"a": 1}
-    assert not plan.left
+            schedule.read()
+    assert schedule.tries == {"a": 1}
+    assert not schedule.left
 
 
 # Runs in the same passes
@@ -165,10 +165,10 @@ def test_half_a_line_is_read_when_it_is_whole(tmp_path: Path) -> None:
 
 def test_a_job_takes_those_with_it_that_are_ready_and_alike() -> None:
     jobs = [job("a"), job("b", lr=1.0), job("c", "tok"), job("d", needs=("c",)), job("e", run_idx=1), job("f", lr=2.0)]
-    plan = plan_of(*jobs, stack=3)
-    assert [begin(plan) for _ in range(4)] == [["a", "b", "e"], ["c"], ["f"], []]
-    plan.report(Outcome("c", "done"))
-    assert begin(plan) == ["d"]
+    schedule = plan_of(*jobs, stack=3)
+    assert [begin(schedule) for _ in range(4)] == [["a", "b", "e"], ["c"], ["f"], []]
+    schedule.report(Outcome("c", "done"))
+    assert begin(schedule) == ["d"]
 
 
 def test_workers_share_what_could_go_together() -> None:

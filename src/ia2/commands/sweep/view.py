@@ -1,6 +1,6 @@
 """A sweep as a person watches it: a line for every job that ended, and, on a terminal, a view redrawn below them.
 
-The view reads the plan and the history that a run's worker writes anyway, so that it costs the work nothing.
+The view reads the schedule and the history that a run's worker writes anyway, so that it costs the work nothing.
 """
 
 import io
@@ -20,24 +20,24 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ia2.flows.progress import duration, most_steps, progress_of
-from ia2.flows.sweep.plan import Job, Outcome, Plan
+from ia2.commands.progress import duration, most_steps, progress_of
+from ia2.commands.sweep.schedule import Job, Outcome, Schedule
 
 
 @contextmanager
-def watching(plan: Plan) -> Iterator[None]:
+def watching(schedule: Schedule) -> Iterator[None]:
     """Print a line for each job that ends meanwhile, above a view where stdout is a terminal."""
     console = Console(file=sys.stdout)
     is_plain = not sys.stdout.isatty() or console.is_dumb_terminal
 
     def print_line(outcome: Outcome) -> None:
-        line = f"[{len(plan.jobs) - len(plan.left)}/{len(plan.jobs)}] {outcome}"
+        line = f"[{len(schedule.jobs) - len(schedule.left)}/{len(schedule.jobs)}] {outcome}"
         if is_plain:
             print(line, flush=True)
         else:
             console.print(Text(line), soft_wrap=True)
 
-    plan.watch = print_line
+    schedule.watch = print_line
     if is_plain:
         yield
         return
@@ -49,32 +49,34 @@ def watching(plan: Plan) -> Iterator[None]:
                 restored.callback(handler.setStream, handler.setStream(above))
         with redirect_stdout(above), redirect_stderr(above):
             live = partial(Live, redirect_stdout=False, redirect_stderr=False, transient=True, refresh_per_second=2)
-            restored.enter_context(live(get_renderable=partial(view, plan, names(plan.jobs)), console=console))
+            restored.enter_context(
+                live(get_renderable=partial(view, schedule, short_names(schedule.jobs)), console=console)
+            )
             console.show_cursor(True)  # it would stay hidden if we were killed
             yield
 
 
-def view(plan: Plan, shown: Mapping[str, str]) -> Group:
+def view(schedule: Schedule, shown: Mapping[str, str]) -> Group:
     """Progress of a sweep at this time, and a line for each worker, or for each run of it by the name that is shown."""
-    running = plan.running.copy()
-    runs = [job.key for job in plan.jobs if not job.kinds]
-    ends = Counter(plan.outcomes[key].status for key in runs if key in plan.outcomes)
-    left, seconds = len(runs) - ends.total(), seconds_left(plan, time.time())
+    running = schedule.running.copy()
+    runs = [job.key for job in schedule.jobs if not job.kinds]
+    ends = Counter(schedule.outcomes[key].status for key in runs if key in schedule.outcomes)
+    left, seconds = len(runs) - ends.total(), seconds_left(schedule, time.time())
     words = [f"{ends['done'] + ends['there']} of {len(runs)} runs done"]
     words += [f"{ends[end]} {end}" for end in ("failed", "skipped") if ends[end]] + [f"{left} left"] * bool(left)
     words += [f"about {duration(seconds)} to go"] if seconds is not None and left else []
     head, lines = Table.grid(padding=(0, 2)), Table.grid(padding=(0, 2), expand=True)
     head.add_row(ProgressBar(total=max(1, len(runs)), completed=len(runs) - left, width=20), ", ".join(words))
     lines.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
-    for slot in range(plan.num_workers):
-        jobs = [job for job in plan.jobs if job.key in running and running[job.key].worker.startswith(f"{slot}.")]
+    for slot in range(schedule.num_workers):
+        jobs = [job for job in schedule.jobs if job.key in running and running[job.key].worker.startswith(f"{slot}.")]
         for job in jobs:
-            progress = None if job.kinds else progress_of(plan.root / "outputs" / job.key)
+            progress = None if job.kinds else progress_of(schedule.root / "outputs" / job.key)
             step, losses = "collecting" if job.kinds else "starting", ""
             if progress is not None:
                 known = {"train": progress.train_loss, "dev": progress.dev_loss}
                 losses = "  ".join(f"{name} {loss:.4g}" for name, loss in known.items() if loss is not None)
-                step = f"{progress.phase} {progress.step}/{most_steps(plan.root, job.config, progress.phase)}"
+                step = f"{progress.phase} {progress.step}/{most_steps(schedule.root, job.config, progress.phase)}"
             taken = duration(time.time() - running[job.key].since)
             lines.add_row(
                 Text(shown.get(job.key, job.key)), *(Text(cell, no_wrap=True) for cell in (step, losses, taken))
@@ -84,27 +86,27 @@ def view(plan: Plan, shown: Mapping[str, str]) -> Group:
     return Group(head, lines)
 
 
-def seconds_left(plan: Plan, now: float) -> float | None:
+def seconds_left(schedule: Schedule, now: float) -> float | None:
     """Seconds that are left of a sweep at a time, its workers sharing the work; None where nothing is known.
 
     A job should take what such jobs took in this sweep on average, else its estimate, else the mean of all others.
     """
     measured, kind = defaultdict[str, list[float]](list), dict[str, str]()
-    for job in plan.jobs:
+    for job in schedule.jobs:
         kind[job.key] = "targets" if job.kinds else job.config.training_method
-        if job.key in plan.outcomes and plan.outcomes[job.key].status == "done":
-            measured[kind[job.key]].append(plan.outcomes[job.key].seconds)
+        if job.key in schedule.outcomes and schedule.outcomes[job.key].status == "done":
+            measured[kind[job.key]].append(schedule.outcomes[job.key].seconds)
     means = {kind: mean(seconds) for kind, seconds in measured.items()}
-    expected = {job.key: means.get(kind[job.key], job.seconds) for job in plan.jobs}
+    expected = {job.key: means.get(kind[job.key], job.seconds) for job in schedule.jobs}
     known = [seconds for seconds in expected.values() if seconds is not None]
-    running, left = plan.running.copy(), [0.0]
-    for job in plan.left if known else ():
+    running, left = schedule.running.copy(), [0.0]
+    for job in schedule.left if known else ():
         seconds, been = expected[job.key], now - running[job.key].since if job.key in running else 0.0
         left.append(max(0.0, (mean(known) if seconds is None else seconds) - been))
-    return max([sum(left) / plan.num_workers, *left]) if known else None
+    return max([sum(left) / schedule.num_workers, *left]) if known else None
 
 
-def names(jobs: Sequence[Job]) -> dict[str, str]:
+def short_names(jobs: Sequence[Job]) -> dict[str, str]:
     """Each run by its method, its dataset and what differs between these runs, in one short line."""
     given = {job.key: job.config.relevant_fields() for job in jobs if not job.kinds}
     values = defaultdict[str, set[str]](set)

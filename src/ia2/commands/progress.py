@@ -27,7 +27,7 @@ class Progress:
 
 
 def progress_in(folder: Path) -> Progress | None:
-    """What the history in a temporary folder says; None where there is none yet, or no more."""
+    """Progress by the history in a temporary folder; None where there is none yet, or no more."""
     history = folder / "history.jsonl"
     try:
         with history.open("rb") as stream:
@@ -47,7 +47,7 @@ def progress_in(folder: Path) -> Progress | None:
 
 
 def progress_of(run: Path) -> Progress | None:
-    """How far the run is that will stand at `run`; None where nothing is known yet."""
+    """Progress of the run that is being made at `run`; None where nothing is known yet."""
     found = [one for folder in store.temporaries(run) if (one := progress_in(folder)) is not None]
     return min(found, key=lambda one: one.age) if found else None
 

@@ -12,15 +12,15 @@ from tiny_runs import leftovers
 from tiny_sweeps import ends, grid, jobs_of, summaries, weights, words
 
 from ia2 import store
+from ia2.commands.data_files import create_all
+from ia2.commands.processes import GROUP, start_local, visible
+from ia2.commands.sweep import work
+from ia2.commands.sweep.grid import expand
+from ia2.commands.sweep.schedule import Job, Outcome, Schedule
+from ia2.commands.sweep.sweep import sweep
+from ia2.commands.train import train
 from ia2.config import CreateConfig, SweepConfig, TrainConfig
 from ia2.errors import MachineError, UserError
-from ia2.flows.data import create_all
-from ia2.flows.processes import GROUP, start_local, visible
-from ia2.flows.sweep import work
-from ia2.flows.sweep.grid import expand
-from ia2.flows.sweep.plan import Job, Outcome, Plan
-from ia2.flows.sweep.sweep import sweep
-from ia2.flows.training import train
 from ia2.models.loading import ModelCache
 
 ALL: dict[str, Any] = {"training_methods": ("tok", "act", "tna", "tokl")}
@@ -171,7 +171,7 @@ def test_gpus_are_counted_among_those_that_are_seen(monkeypatch: pytest.MonkeyPa
         visible((1, 2))
     config = SweepConfig(training_methods=("tok",), gpus=(0, 1))
     jobs = [Job(key, TrainConfig(training_method="tok")) for key in "abc"]
-    assert Plan(Path(), jobs, config).num_workers == 2, "at least a worker for each"
+    assert Schedule(Path(), jobs, config).num_workers == 2, "at least a worker for each"
 
 
 @pytest.mark.parametrize(
@@ -193,9 +193,9 @@ def test_the_runs_of_a_sweep_are_a_group_for_wandb(
     """One sweep after another in the same process, as `ia2 run` has them; and a person's own group."""
     groups: list[str | None] = []
 
-    def noted(plan: Plan, jobs: Sequence[Job], _models: ModelCache) -> None:
+    def noted(schedule: Schedule, jobs: Sequence[Job], _models: ModelCache) -> None:
         groups.append(os.environ.get(GROUP))
-        plan.report(Outcome(jobs[0].key, "done"))
+        schedule.report(Outcome(jobs[0].key, "done"))
 
     monkeypatch.setattr(work, "do", noted)
     monkeypatch.delenv(GROUP, raising=False)

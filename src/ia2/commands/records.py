@@ -1,7 +1,7 @@
-"""Which records a command is about: its filters compare whole fields, never names of files.
+"""Records that a command is about: its filters compare whole fields, never names of files.
 
-A record to which a field means nothing, as a label type to `act`, passes whatever is asked of it. A filter that leaves
-nothing is named, with the values that there were before it.
+A record to which a field means nothing, as a label type to `act`, passes every filter by it. A filter that leaves
+nothing is named, with the values before it.
 """
 
 import logging
@@ -25,7 +25,7 @@ FILTERS = (
 
 
 def readable_records(root: Path, may_be_none: bool = False) -> tuple[list[Record], tuple[Problem, ...]]:
-    """The records below `root`, and those that cannot be read, each of which is told.
+    """The records below `root`, and those that cannot be read, each of which is reported.
 
     UserError where there is none, unless there may be.
     """
@@ -44,7 +44,7 @@ def fail_for(problems: Sequence[Problem]) -> None:
 
 
 def fields_of(record: Record) -> dict[str, Any]:
-    """What filters compare of a record, by the flag; what means nothing to it is absent."""
+    """Values of a record that filters compare, by the flag; one that means nothing to it is absent."""
     settings = record.settings
     return {
         "model_types": record.method,
@@ -60,7 +60,7 @@ def fields_of(record: Record) -> dict[str, Any]:
 
 
 def fields_of_run(run: TrainConfig | None) -> dict[str, Any]:
-    """The same of what only a trained model has."""
+    """Those values that only a trained model has."""
     if run is None:
         return {}
     label_type = run.relevant_fields().get("label_type")
@@ -74,7 +74,7 @@ def accepted(config: Filter, name: str) -> tuple[Any, ...]:
 
 
 def passes(fields: Mapping[str, Any], config: Filter, names: Sequence[str] = FILTERS) -> bool:
-    """Whether something with these fields passes the filters of these names."""
+    """True where something with these fields passes the filters of these names."""
     asked = ((accepted(config, name), name) for name in names if name in fields)
     return all(fields[name] in values for values, name in asked if values)
 

@@ -11,12 +11,12 @@ from commands import Commands
 from tiny_runs import leftovers
 from tiny_sweeps import ENDLESS, grid, jobs_of, summaries, weights, words
 
+from ia2.commands.processes import gpu_share, start_on_ray
+from ia2.commands.sweep.schedule import Outcome, Schedule
+from ia2.commands.sweep.sweep import execute, sweep
+from ia2.commands.sweep.work import run_worker
 from ia2.config import SweepConfig
 from ia2.errors import MachineError, UserError
-from ia2.flows.processes import gpu_share, start_on_ray
-from ia2.flows.sweep.plan import Outcome, Plan
-from ia2.flows.sweep.sweep import execute, sweep
-from ia2.flows.sweep.work import serve
 
 ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'ia2[ray]'")
 on_a_cluster = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::Warning")]  # ray's own, of many kinds
@@ -36,12 +36,12 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     made.shutdown()
 
 
-def sweep_of(config: SweepConfig, watch: Callable[[Outcome], object]) -> Plan:
+def sweep_of(config: SweepConfig, watch: Callable[[Outcome], object]) -> Schedule:
     """The jobs of a sweep done by a cluster, each outcome being watched."""
     assert config.root is not None
-    plan = Plan(config.root, jobs_of(config), config, watch=watch)
-    execute(plan, config.root / "outputs" / "sweeps" / "made_up.json")
-    return plan
+    schedule = Schedule(config.root, jobs_of(config), config, watch=watch)
+    execute(schedule, config.root / "outputs" / "sweeps" / "made_up.json")
+    return schedule
 
 
 class TestOnACluster:
@@ -57,8 +57,8 @@ class TestOnACluster:
             if len(ended) == 6:
                 cluster.remove_node(cluster.second, allow_graceful=False)
 
-        plan = sweep_of(grid(tmp_path / "ray", tiny_model_folder, **changes, **on_ray), lose_a_node)
-        assert {outcome.status for outcome in plan.outcomes.values()} == {"done"}, plan.outcomes
+        schedule = sweep_of(grid(tmp_path / "ray", tiny_model_folder, **changes, **on_ray), lose_a_node)
+        assert {outcome.status for outcome in schedule.outcomes.values()} == {"done"}, schedule.outcomes
         assert set(Counter(ended).values()) == {1}
         assert leftovers(tmp_path) == []
         sweep(grid(tmp_path / "alone", tiny_model_folder, **changes))
@@ -74,15 +74,19 @@ class TestOnACluster:
             free.append((available.get("CPU", 0.0), available.get("GPU", 0.0)))
 
         config = grid(tmp_path, tiny_model_folder, include_sequential=False)
-        plan = Plan(tmp_path, jobs_of(config), config.model_copy(update=on_ray), watch=note)  # the jobs are the CPU's
-        execute(plan, tmp_path / "outputs" / "sweeps" / "made_up.json")
+        schedule = Schedule(
+            tmp_path, jobs_of(config), config.model_copy(update=on_ray), watch=note
+        )  # the jobs are the CPU's
+        execute(schedule, tmp_path / "outputs" / "sweeps" / "made_up.json")
         assert (1.0, 0.5) in free
         assert len(weights(tmp_path)) == 4
 
     def test_a_run_that_hangs_is_given_up(self, cluster: Any, tmp_path: Path, tiny_model_folder: Path) -> None:  # noqa: ANN401
         on_ray = {"ray_address": cluster.address, "max_parallel": 2, "device": "cpu", "run_timeout": 20.0}
-        plan = sweep_of(grid(tmp_path, tiny_model_folder, **ENDLESS, **on_ray), lambda _outcome: None)
-        assert [outcome.reason for outcome in plan.outcomes.values()] == ["it took longer than run_timeout=20 s"] * 2
+        schedule = sweep_of(grid(tmp_path, tiny_model_folder, **ENDLESS, **on_ray), lambda _outcome: None)
+        assert [outcome.reason for outcome in schedule.outcomes.values()] == [
+            "it took longer than run_timeout=20 s"
+        ] * 2
         logs = [log.read_text() for log in tmp_path.rglob("failure.log")]
         assert len(logs) == 2
         assert all("training/trainer.py" in log for log in logs), "where it was"
@@ -146,4 +150,4 @@ def test_gpus_that_a_cluster_cannot_give() -> None:
 def test_no_cluster_is_a_clear_error() -> None:
     config = SweepConfig(training_methods=("tok",), ray_address="127.0.0.1:1")
     with pytest.raises(UserError, match=r"--ray_address 127\.0\.0\.1:1: "):
-        start_on_ray(config, 1, serve)
+        start_on_ray(config, 1, run_worker)

@@ -10,15 +10,14 @@ from functools import partial
 from pathlib import Path
 
 from ia2 import store
+from ia2.commands.processes import GROUP, JOURNAL, start_local, start_on_ray, stopping
+from ia2.commands.sweep.grid import expand, left_out
+from ia2.commands.sweep.schedule import Job, Outcome, Schedule, jobs_of
+from ia2.commands.sweep.view import watching
+from ia2.commands.sweep.work import run_worker, supervise, work
+from ia2.commands.train import resolve
 from ia2.config import SweepConfig
-from ia2.errors import MachineError, UserError
-from ia2.flows.failures import said_once
-from ia2.flows.processes import GROUP, JOURNAL, start_local, start_on_ray, stopping
-from ia2.flows.sweep.grid import expand, left_out
-from ia2.flows.sweep.plan import Job, Outcome, Plan, jobs_of
-from ia2.flows.sweep.view import watching
-from ia2.flows.sweep.work import serve, supervise, work
-from ia2.flows.training import resolve
+from ia2.errors import MachineError, UserError, said_once
 from ia2.models.loading import ModelCache
 from ia2.training.tracking import check_tracker
 
@@ -29,13 +28,13 @@ def sweep(config: SweepConfig, models: ModelCache | None = None) -> list[Outcome
     MachineError at the end where any failed, KeyboardInterrupt where Ctrl-C stopped it; either way after the summary.
     """
     if JOURNAL in os.environ:  # this is a worker: the same command, started again by a sweep
-        serve(config, Path(os.environ[JOURNAL]))
+        run_worker(config, Path(os.environ[JOURNAL]))
         return []
     root, started = store.resolve_root(config).resolve(), datetime.now().astimezone()
-    plan, finished = _planned(config.model_copy(update={"root": root}), root)
-    print("\n".join([*_described(plan.jobs, finished, in_full=config.dry_run), *left_out(config)]))
-    print("".join(f"  {line}\n" for line in _reasons(plan)), end="")
-    if plan.jobs and config.ray_address is None:
+    schedule, finished = _planned(config.model_copy(update={"root": root}), root)
+    print("\n".join([*_described(schedule.jobs, finished, in_full=config.dry_run), *left_out(config)]))
+    print("".join(f"  {line}\n" for line in _reasons(schedule)), end="")
+    if schedule.jobs and config.ray_address is None and config.tracker != "none":
         check_tracker(config.tracker)
     if config.dry_run:
         return []
@@ -44,26 +43,26 @@ def sweep(config: SweepConfig, models: ModelCache | None = None) -> list[Outcome
     summary = root / "outputs" / "sweeps" / f"{digest}_{started:%Y%m%d-%H%M%S}_{os.getpid()}.json"
     os.environ.setdefault(GROUP, f"sweep-{digest}")  # unless a person has named another
     try:
-        with watching(plan), stopping(partial(plan.report, {"stop": True})):
-            execute(plan, summary, models)
+        with watching(schedule), stopping(partial(schedule.report, {"stop": True})):
+            execute(schedule, summary, models)
     except KeyboardInterrupt:
-        plan.interrupted = True
+        schedule.interrupted = True
     finally:
         if group is None:
             del os.environ[GROUP]
-    _summarize(summary, plan, finished, started)
-    if plan.interrupted:
+    _summarize(summary, schedule, finished, started)
+    if schedule.interrupted:
         raise KeyboardInterrupt
-    if failed := sum(outcome.status == "failed" for outcome in plan.outcomes.values()):
-        stopped = ", and --max_failures stopped the rest" if plan.left else ""
+    if failed := sum(outcome.status == "failed" for outcome in schedule.outcomes.values()):
+        stopped = ", and --max_failures stopped the rest" if schedule.left else ""
         raise MachineError(
-            f"{failed} of {len(plan.outcomes)} jobs failed{stopped} (failure.log in a run's folder has the "
+            f"{failed} of {len(schedule.outcomes)} jobs failed{stopped} (failure.log in a run's folder has the "
             "traceback); the same command goes on with what is left"
         )
-    return list(plan.outcomes.values())
+    return list(schedule.outcomes.values())
 
 
-def _planned(config: SweepConfig, root: Path) -> tuple[Plan, list[str]]:
+def _planned(config: SweepConfig, root: Path) -> tuple[Schedule, list[str]]:
     """The jobs that are left, with a failure for each run whose data files cannot be made, and the finished runs."""
     configs, failed = [], list[Outcome]()
     for one in expand(config):
@@ -73,7 +72,7 @@ def _planned(config: SweepConfig, root: Path) -> tuple[Plan, list[str]]:
             what = f"{one.training_method} on {one.dataset}, N={one.num_labels}, run {one.run_idx}, lr={one.lr:g}"
             failed.append(Outcome(what, "failed", reason=str(error)))
     jobs, finished = jobs_of(root, configs)
-    return Plan(root, jobs, config, {outcome.key: outcome for outcome in failed}), finished
+    return Schedule(root, jobs, config, {outcome.key: outcome for outcome in failed}), finished
 
 
 def _described(jobs: Sequence[Job], finished: Sequence[str], in_full: bool) -> Iterator[str]:
@@ -90,28 +89,28 @@ def _described(jobs: Sequence[Job], finished: Sequence[str], in_full: bool) -> I
     yield from (f"  {job.key}" for job in jobs if in_full)
 
 
-def execute(plan: Plan, summary: Path, models: ModelCache | None = None) -> None:
+def execute(schedule: Schedule, summary: Path, models: ModelCache | None = None) -> None:
     """Do the jobs here, or by workers where several, a GPU for each, a cluster or a time limit are wanted."""
-    config = plan.config
-    if plan.is_over:
+    config = schedule.config
+    if schedule.is_over:
         return
     if config.max_parallel == 1 and not config.gpus and config.run_timeout is None and config.ray_address is None:
-        work(plan, models or ModelCache())
+        work(schedule, models or ModelCache())
         return
-    number, on_ray = plan.num_workers, config.ray_address is not None
-    start = start_on_ray(config, number, serve) if on_ray else partial(start_local, config, number)
-    supervise(plan, start, summary)
+    number, on_ray = schedule.num_workers, config.ray_address is not None
+    start = start_on_ray(config, number, run_worker) if on_ray else partial(start_local, config, number)
+    supervise(schedule, start, summary)
 
 
-def _reasons(plan: Plan) -> list[str]:
+def _reasons(schedule: Schedule) -> list[str]:
     """A line for each reason why jobs failed or were skipped."""
-    lost = [one for one in plan.outcomes.values() if one.status in ("failed", "skipped")]
+    lost = [one for one in schedule.outcomes.values() if one.status in ("failed", "skipped")]
     return said_once((f"{one.status}: {one.key}", one.reason) for one in lost)
 
 
-def _summarize(path: Path, plan: Plan, finished: Sequence[str], started: datetime) -> None:
+def _summarize(path: Path, schedule: Schedule, finished: Sequence[str], started: datetime) -> None:
     """Print what became of the runs, and write the summary."""
-    runs, outcomes = {job.key for job in plan.jobs if not job.kinds}, plan.outcomes
+    runs, outcomes = {job.key for job in schedule.jobs if not job.kinds}, schedule.outcomes
     ends = Counter(one.status for one in outcomes.values() if one.key in runs or one.status == "failed")
     counted = {
         "done": ends["done"],
@@ -122,17 +121,17 @@ def _summarize(path: Path, plan: Plan, finished: Sequence[str], started: datetim
         "there before": len(finished),
     }
     print(", ".join(f"{number} {what}" for what, number in counted.items() if number) or "nothing to do")
-    print("".join(f"  {line}\n" for line in _reasons(plan)), end="")
+    print("".join(f"  {line}\n" for line in _reasons(schedule)), end="")
     content = {
-        "command": plan.config.command("sweep"),
+        "command": schedule.config.command("sweep"),
         "started": started.isoformat(timespec="seconds"),
         "host": socket.gethostname(),
         "process": os.getpid(),
         "seconds": round((datetime.now().astimezone() - started).total_seconds(), 3),
-        "ended_by": "interrupt" if plan.interrupted else "failures" if plan.left else "completion",
+        "ended_by": "interrupt" if schedule.interrupted else "failures" if schedule.left else "completion",
         "there": finished,
         "jobs": [asdict(outcome) for outcome in outcomes.values()],
-        "not_begun": [job.key for job in plan.left],
+        "not_begun": [job.key for job in schedule.left],
     }
     store.write_json(path, content)
     print(f"summary: {path}")

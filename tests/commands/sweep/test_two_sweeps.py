@@ -10,8 +10,8 @@ from tiny_runs import assert_whole, leftovers
 from tiny_sweeps import ends, grid, jobs_of, summaries, weights, words
 
 from ia2 import store
-from ia2.flows.sweep.plan import Outcome, Plan
-from ia2.flows.sweep.work import work
+from ia2.commands.sweep.schedule import Outcome, Schedule
+from ia2.commands.sweep.work import work
 from ia2.models.loading import ModelCache
 from ia2.training.run_inputs import read_run_inputs
 
@@ -87,9 +87,9 @@ def test_what_another_is_at_is_done_last_and_not_waited_for(tmp_path: Path, tiny
         if len(order) == 2:
             others_done.set()
 
-    plan = Plan(tmp_path, jobs, config, watch=watch)
-    work(plan, models)
+    schedule = Schedule(tmp_path, jobs, config, watch=watch)
+    work(schedule, models)
     holder.join()
     assert len(order) == 4
     assert set(order[2:]) == {targets.key, run.key}
-    assert {outcome.status for outcome in plan.outcomes.values()} == {"done"}
+    assert {outcome.status for outcome in schedule.outcomes.values()} == {"done"}

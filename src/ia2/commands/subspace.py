@@ -12,12 +12,9 @@ from tqdm import tqdm
 from ia2 import store
 from ia2.analysis.pairing import pairs
 from ia2.analysis.subspace import SCHEMA, Overlap, make_overlap, pair_path, read_updates
+from ia2.commands.selection import by_name, select_some
 from ia2.config import SubspaceConfig
-from ia2.errors import UserError
-from ia2.flows.data import name_of
-from ia2.flows.failures import Failure, raise_failures
-from ia2.flows.selection import select_some
-from ia2.methods import parse_method
+from ia2.errors import Failure, UserError, raise_failures
 from ia2.report.analysis_tables import overlap_table
 from ia2.store.measurements import read_whole
 
@@ -31,9 +28,7 @@ def subspace(config: SubspaceConfig) -> list[Path]:
     UserError where no two runs can be compared; MachineError, after all others are made, where some could not be.
     """
     root = store.resolve_root(config)
-    for name in set(config.model_types) - {"base"}:
-        parse_method(name)
-    config = config.model_copy(update={"trained_datasets": tuple(map(name_of, config.trained_datasets))})
+    config, _ = by_name(root, config)
     selection = select_some(root, config)
     lora = [run for run in selection.runs if run.config.method.adapter == "lora"]
     wanted = pairs(lora)

@@ -12,11 +12,11 @@ from tiny_runs import assert_whole, leftovers
 
 from ia2 import store
 from ia2.cli import main
+from ia2.commands.sweep import work
+from ia2.commands.sweep.sweep import sweep
+from ia2.commands.train import train
 from ia2.config import SweepConfig, TrainConfig
 from ia2.errors import MachineError
-from ia2.flows.sweep import work
-from ia2.flows.sweep.sweep import sweep
-from ia2.flows.training import train
 from ia2.models.loading import ModelCache
 
 # What they come to
@@ -78,7 +78,7 @@ def test_a_mistake_of_ours_ends_the_sweep_and_leaves_its_traceback(
     def planted(*_: object, **__: object) -> None:
         raise AssertionError("planted")
 
-    monkeypatch.setattr(work, "train" if stack == 1 else "train_together", planted)
+    monkeypatch.setattr(work, "train" if stack == 1 else "train_runs", planted)
     config = grid(tmp_path, tiny_model_folder, stack=stack, include_sequential=False)
     with pytest.raises(AssertionError, match="planted"):
         main(config.command("sweep", in_full=True).split()[1:])

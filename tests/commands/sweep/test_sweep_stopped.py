@@ -9,9 +9,9 @@ from commands import Commands
 from tiny_runs import assert_whole, leftovers, write_dataset
 from tiny_sweeps import ENDLESS, ends, grid, summaries, weights, words
 
+from ia2.commands.data_files import create_all
 from ia2.config import CreateConfig
-from ia2.flows.data import create_all
-from ia2.flows.failures import said_once
+from ia2.errors import said_once
 
 ONE_OR_TWO = [1, pytest.param(2, marks=pytest.mark.slow)]
 
