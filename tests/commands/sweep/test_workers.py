@@ -1,14 +1,50 @@
 """Workers on this machine: what becomes of one that dies, and of what it prints."""
 
 import os
+import time
+from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from tiny_sweeps import grid, summaries, weights
 
+from ia2.commands.sweep.schedule import Job, Outcome, Schedule
 from ia2.commands.sweep.sweep import sweep
-from ia2.commands.sweep.work import MOST_RESTARTS
+from ia2.commands.sweep.work import MOST_RESTARTS, supervise
+from ia2.config import SweepConfig, TrainConfig
 from ia2.errors import MachineError
+
+
+class Acting:
+    """A worker that fails at each of its jobs."""
+
+    begun: ClassVar[list[str]] = []
+
+    def __init__(self, schedule: Schedule, journal: Path) -> None:
+        self.schedule = Schedule(schedule.root, schedule.jobs, schedule.config, journal=journal)
+        self.schedule.report({"up": True})
+
+    def poll(self) -> int | None:
+        for job in self.schedule.next():
+            self.begun.append(job.key)
+            self.schedule.report({"begin": [job.key], "at": time.time(), "printed": 0})
+            self.schedule.report(Outcome(job.key, "failed"))
+        return 0 if self.schedule.is_over else None
+
+    kill = wait = poll
+
+
+def test_workers_count_failures_of_data_files(tmp_path: Path) -> None:
+    """One is missing and one run fails: after two failures nothing is begun."""
+    config = SweepConfig(training_methods=("act",), max_failures=2)
+    jobs = [Job(key, TrainConfig(training_method="act")) for key in "ab"]
+    schedule = Schedule(tmp_path, jobs, config, {"missing": Outcome("missing", "failed")})
+    supervise(schedule, partial(Acting, schedule), tmp_path / "summary.json")
+    assert Acting.begun == ["a"]
+    assert [job.key for job in schedule.left] == ["b"]
+    assert list(tmp_path.iterdir()) == []
+
 
 GOLD = {"training_methods": ("tok",), "label_types": ("ground_truth",), "include_sequential": False}
 

@@ -61,8 +61,8 @@ def do(schedule: Schedule, jobs: Sequence[Job], models: ModelCache) -> None:
     An exception becomes a failed outcome and takes no other job along; an assertion, a mistake of ours, is raised too.
     With --run_timeout a worker ends in the midst of jobs that take longer, and writes where it was beside its journal.
     """
-    lines, started, mistakes, limit = io.StringIO(), time.perf_counter(), list[object](), schedule.config.run_timeout
-    logger, handler = logging.getLogger("ia2"), logging.StreamHandler(lines)
+    lines, started, mistakes = io.StringIO(), time.perf_counter(), list[AssertionError]()
+    logger, handler, limit = logging.getLogger("ia2"), logging.StreamHandler(lines), schedule.config.run_timeout
 
     def settle(job: Job, made: object, share: int = 1) -> None:
         seconds, reason = round((time.perf_counter() - started) / share, 3), ""
@@ -73,7 +73,7 @@ def do(schedule: Schedule, jobs: Sequence[Job], models: ModelCache) -> None:
                 leave_failure(store.run_folder(schedule.root, job.config), text)
         status: End = "failed" if reason else "done" if made else "there"
         schedule.report(Outcome(job.key, status, seconds, reason, models.num_loaded))
-        mistakes.append(made)
+        mistakes.extend([made] if isinstance(made, AssertionError) else [])  # others would hold on to memory
 
     with ExitStack() as claims:
         logger.addHandler(handler)
@@ -87,12 +87,11 @@ def do(schedule: Schedule, jobs: Sequence[Job], models: ModelCache) -> None:
         together = dict(zip(left, _together([job.config for job in left], models), strict=False))
         for job, ours in claimed:
             arguments = (collect_targets, schedule.root, job.config, job.kinds) if job.kinds else (_train, job.config)
-            made = ours if ours is not True else together[job] if job in together else _tried(*arguments, models)
-            settle(job, made, len(together) or 1)
+            known = together.get(job, ours)
+            settle(job, _tried(*arguments, models) if known is True else known, len(together) or 1)
             started = started if together else time.perf_counter()
-    for mistake in mistakes:
-        if isinstance(mistake, AssertionError):
-            raise mistake
+    if mistakes:
+        raise mistakes[0]
 
 
 def _claimed(
@@ -117,9 +116,8 @@ def _claimed(
         elif job.key not in schedule.outcomes:
             is_there = ours is True and not job.kinds and is_finished(schedule.root, job.config)
             claimed.append((job, None if is_there else ours))
-    if begun := [job.key for job, ours in claimed if ours is True]:
-        printed = os.fstat(2).st_size  # of a worker's log
-        schedule.report({"begin": begun, "at": time.time(), "printed": printed})
+    if begun := [job.key for job, ours in claimed if ours is True]:  # and in the log of a worker, so much is printed
+        schedule.report({"begin": begun, "at": time.time(), "printed": os.fstat(2).st_size})
     return claimed
 
 
@@ -189,6 +187,8 @@ def supervise(schedule: Schedule, start: Callable[[Path], Any], claim: Path) -> 
         (folder / "jobs.json").write_bytes(JOBS.dump_json(list(schedule.jobs)))
         schedule.journal = folder / "main.jsonl"
         ending.callback(setattr, schedule, "journal", None)
+        for outcome in list(schedule.outcomes.values()):
+            schedule.report(outcome)  # of data files that could not be made, which count for --max_failures
         while not schedule.is_over or workers.keys() & schedule.workers.keys():
             for name in [] if schedule.is_over else new:
                 (folder / f"{name}.log").touch()
