@@ -1,5 +1,6 @@
 """A sweep on a local Ray cluster of two nodes: one is lost midway, GPUs are shared out, what hangs is given up."""
 
+import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -110,19 +111,6 @@ class TestOnACluster:
         assert len(weights(tmp_path)) == sum(job["key"].split("/")[0] in ("act", "tok") for job in summary["jobs"])
         assert leftovers(tmp_path) == []
 
-    def test_a_root_that_the_nodes_do_not_see_is_named(
-        self,
-        cluster: Any,  # noqa: ANN401
-        tmp_path: Path,
-        tiny_model_folder: Path,
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        """As where each node has a folder of its own."""
-        on_ray = {"ray_address": cluster.address, "max_parallel": 2, "device": "cpu"}
-        monkeypatch.setattr(Path, "write_bytes", lambda *_: None)  # of the jobs
-        with pytest.raises(MachineError, match=r"no worker stays alive .*every node has to see the same --root"):
-            sweep_of(grid(tmp_path, tiny_model_folder, **on_ray), lambda _outcome: None)
-
 
 @pytest.mark.parametrize(
     ("device", "num_gpus", "num_workers", "share"),
@@ -151,3 +139,14 @@ def test_no_cluster_is_a_clear_error() -> None:
     config = SweepConfig(training_methods=("tok",), ray_address="127.0.0.1:1")
     with pytest.raises(UserError, match=r"--ray_address 127\.0\.0\.1:1: "):
         start_on_ray(config, 1, run_worker)
+
+
+def test_a_worker_has_what_its_sweep_gives_it_and_misses_a_root_that_it_does_not_see(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.setenv("WANDB_RUN_GROUP", "of its node")
+    config, journal = SweepConfig(training_methods=("tok",)), tmp_path / "outputs/sweeps/session/0.0.jsonl"
+    with pytest.raises(MachineError, match="every node has to see the same --root"):
+        run_worker(config, journal, {"OMP_NUM_THREADS": "1", "WANDB_RUN_GROUP": "of the sweep"})
+    assert (os.environ["OMP_NUM_THREADS"], os.environ["WANDB_RUN_GROUP"]) == ("1", "of the sweep")

@@ -19,7 +19,7 @@ def job(key: str, method: str = "act", needs: tuple[str, ...] = (), seconds: flo
     return Job(key, TrainConfig(training_method=method, **fields), needs=needs, seconds=seconds)
 
 
-def plan_of(*jobs: Job, journal: Path | None = None, **options: Any) -> Schedule:
+def schedule_of(*jobs: Job, journal: Path | None = None, **options: Any) -> Schedule:
     return Schedule(Path(), jobs, SweepConfig(training_methods=("act",), **options), journal=journal)
 
 
@@ -50,18 +50,18 @@ def done_in_order(schedule: Schedule) -> list[str]:
 
 
 def test_targets_then_the_longest_then_second_phases() -> None:
-    assert done_in_order(plan_of(*JOBS)) == ["targets", "long", "short", "second"]
+    assert done_in_order(schedule_of(*JOBS)) == ["targets", "long", "short", "second"]
     unknown = job("unknown", needs=("targets",))
-    assert done_in_order(plan_of(*JOBS, unknown)) == ["targets", "unknown", "long", "short", "second"]
+    assert done_in_order(schedule_of(*JOBS, unknown)) == ["targets", "unknown", "long", "short", "second"]
 
 
 def test_sequential_first_begins_second_phases_as_soon_as_it_can() -> None:
     jobs = [*(one for one in JOBS if one.key != "long"), job("other", needs=("targets",), seconds=0.5)]
-    assert done_in_order(plan_of(*jobs, sequential_first=True)) == ["targets", "short", "second", "other"]
+    assert done_in_order(schedule_of(*jobs, sequential_first=True)) == ["targets", "short", "second", "other"]
 
 
 def test_what_needs_a_failed_job_is_skipped_and_the_rest_goes_on() -> None:
-    schedule = plan_of(*JOBS, job("third", "a2t", needs=("second",)), job("last", seconds=0.5), max_failures=2)
+    schedule = schedule_of(*JOBS, job("third", "a2t", needs=("second",)), job("last", seconds=0.5), max_failures=2)
     told: list[str] = []
     schedule.watch = lambda outcome: told.append(outcome.key)
     for key, end in (("targets", "there"), ("long", "done"), ("short", "failed"), ("last", "done")):
@@ -76,7 +76,7 @@ def test_what_needs_a_failed_job_is_skipped_and_the_rest_goes_on() -> None:
 
 
 def test_enough_failures_stop_new_jobs_but_not_running_ones() -> None:
-    schedule = plan_of(*map(job, "abcd"), max_failures=1)
+    schedule = schedule_of(*map(job, "abcd"), max_failures=1)
     (first,), (second,) = begin(schedule), begin(schedule)
     schedule.report(Outcome(first, "failed"))
     assert schedule.next() == []
@@ -91,7 +91,7 @@ def test_failures_of_data_files_count() -> None:
 
 
 def test_a_job_that_another_process_has_is_tried_again_later_and_after_the_others() -> None:
-    schedule = plan_of(job("a", seconds=9.0), job("b"), job("c"))
+    schedule = schedule_of(job("a", seconds=9.0), job("b"), job("c"))
     schedule.postponed["a"] = time.time() + AGAIN
     assert begin(schedule) == ["b"]
     before = time.time()
@@ -108,7 +108,7 @@ def test_every_job_is_begun_once_after_what_it_needs(num_jobs: int, num_workers:
         job(str(index), needs=tuple(str(other) for other in range(index) if random.random() < 0.3))
         for index in range(num_jobs)
     ]
-    schedule, running, begun = plan_of(*jobs), list[str](), list[str]()
+    schedule, running, begun = schedule_of(*jobs), list[str](), list[str]()
     while schedule.left:
         while len(running) < num_workers and (keys := begin(schedule)):
             assert all(schedule.outcomes[need].status == "done" for need in jobs[int(keys[0])].needs)
@@ -122,7 +122,7 @@ def test_every_job_is_begun_once_after_what_it_needs(num_jobs: int, num_workers:
 
 
 def test_workers_know_what_the_others_begin_and_end(tmp_path: Path) -> None:
-    first, second, sweep = (plan_of(*JOBS, journal=tmp_path / f"{name}.jsonl") for name in ("0.0", "1.0", "main"))
+    first, second, sweep = (schedule_of(*JOBS, journal=tmp_path / f"{name}.jsonl") for name in ("0.0", "1.0", "main"))
     assert begin(first) == ["targets"]
     assert begin(second) == []
     first.report(Outcome("targets", "done", 1.5, num_loaded=1))
@@ -137,20 +137,8 @@ def test_workers_know_what_the_others_begin_and_end(tmp_path: Path) -> None:
     assert first.is_over
 
 
-@pytest.mark.parametrize("number", [1, 2])
-def test_a_job_that_lost_its_worker_waits_again(tmp_path: Path, number: int) -> None:
-    sweep, other = (plan_of(job("a"), journal=tmp_path / f"{name}.jsonl") for name in ("main", "1.0"))
-    for index in range(number):
-        dead = plan_of(job("a"), journal=tmp_path / f"0.{index}.jsonl")
-        assert begin(dead) == ["a"]
-        assert other.next() == []
-        sweep.report({"lost": f"0.{index}"})
-    assert other.next() == [job("a")]
-    assert other.tries["a"] == number
-
-
 def test_half_a_line_is_read_when_it_is_whole(tmp_path: Path) -> None:
-    schedule = plan_of(job("a"), journal=tmp_path / "main.jsonl")
+    schedule = schedule_of(job("a"), journal=tmp_path / "main.jsonl")
     with (tmp_path / "0.0.jsonl").open("w") as stream:
         for part in ('{"begin": ["a"], "at":', ' 1, "printed": 0}\n{"e', 'nd": {"key": "a", "status": "done"}}\n'):
             stream.write(part)
@@ -165,7 +153,7 @@ def test_half_a_line_is_read_when_it_is_whole(tmp_path: Path) -> None:
 
 def test_a_job_takes_those_with_it_that_are_ready_and_alike() -> None:
     jobs = [job("a"), job("b", lr=1.0), job("c", "tok"), job("d", needs=("c",)), job("e", run_idx=1), job("f", lr=2.0)]
-    schedule = plan_of(*jobs, stack=3)
+    schedule = schedule_of(*jobs, stack=3)
     assert [begin(schedule) for _ in range(4)] == [["a", "b", "e"], ["c"], ["f"], []]
     schedule.report(Outcome("c", "done"))
     assert begin(schedule) == ["d"]
@@ -173,20 +161,21 @@ def test_a_job_takes_those_with_it_that_are_ready_and_alike() -> None:
 
 def test_workers_share_what_could_go_together() -> None:
     jobs = [job(str(lr), lr=float(lr)) for lr in range(1, 7)]
-    numbers = {number: len(plan_of(*jobs, stack=8, max_parallel=number).next()) for number in (1, 2, 4, 9)}
+    numbers = {number: len(schedule_of(*jobs, stack=8, max_parallel=number).next()) for number in (1, 2, 4, 9)}
     assert numbers == {1: 6, 2: 3, 4: 2, 9: 1}
-    assert len(plan_of(*jobs).next()) == 1
+    assert len(schedule_of(*jobs).next()) == 1
 
 
-def test_runs_that_lost_their_worker_together_are_tried_each_alone(tmp_path: Path) -> None:
+def test_runs_that_lost_their_worker_wait_again_each_alone(tmp_path: Path) -> None:
     """Or one that ends any worker would take the others along again."""
     jobs = [job(name, lr=float(place + 1)) for place, name in enumerate("abcd")]
     sweep, dead, other = (
-        plan_of(*jobs, stack=3, journal=tmp_path / f"{name}.jsonl") for name in ("main", "0.0", "1.0")
+        schedule_of(*jobs, stack=3, journal=tmp_path / f"{name}.jsonl") for name in ("main", "0.0", "1.0")
     )
-    assert begin(dead) == ["a", "b", "c"]
+    assert (begin(dead), begin(other)) == (["a", "b", "c"], ["d"])
     sweep.report({"lost": "0.0"})
-    assert [begin(other) for _ in range(4)] == [["a"], ["b"], ["c"], ["d"]]
+    assert [begin(other) for _ in range(4)] == [["a"], ["b"], ["c"], []]
+    assert other.tries == {"a": 2, "b": 2, "c": 2, "d": 1}
 
 
 def test_runs_go_together_that_differ_in_what_an_adapter_may() -> None:

@@ -14,10 +14,8 @@ from ia2 import store
 from ia2.cli import main
 from ia2.commands.sweep import work
 from ia2.commands.sweep.sweep import sweep
-from ia2.commands.train import train
-from ia2.config import SweepConfig, TrainConfig
+from ia2.config import SweepConfig
 from ia2.errors import MachineError
-from ia2.models.loading import ModelCache
 
 # What they come to
 
@@ -170,19 +168,3 @@ def test_memory_that_does_not_hold_half_of_them_fails_the_run_alone(
     assert losses(tmp_path) == {}
     (log,) = {file.read_text().splitlines()[-1] for file in (tmp_path / "outputs").glob("*/*/*/failure.log")}
     assert "out of memory" in log
-
-
-def test_another_mistake_is_not_tried_again(
-    tmp_path: Path, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls: list[TrainConfig] = []
-
-    def broken(config: TrainConfig, _models: ModelCache, keep_first: bool = False) -> Path:
-        calls.append(config)
-        raise ValueError("made up")
-
-    monkeypatch.setattr(work, "train", broken)
-    with pytest.raises(MachineError):
-        sweep(grid(tmp_path, tiny_model_folder, include_sequential=False))
-    assert len(calls) == 4
-    assert train is not broken

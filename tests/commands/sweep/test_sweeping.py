@@ -114,10 +114,11 @@ def test_one_failing_run_takes_only_what_needs_it_along(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    whole = work.train
+    whole, broken = work.train, list[TrainConfig]()
 
     def breaking(config: TrainConfig, models: ModelCache, keep_first: bool = False) -> Path:
         if config.training_method == "act" and config.run_idx == 1:
+            broken.append(config)
             raise RuntimeError("made to fail")
         return whole(config, models, keep_first)
 
@@ -125,20 +126,17 @@ def test_one_failing_run_takes_only_what_needs_it_along(
     config = grid(tmp_path, tiny_model_folder, **ALL)
     with pytest.raises(MachineError, match="1 of 14 jobs failed"):
         sweep(config)
+    assert len(broken) == 1, "only a lack of memory is tried again"
     (summary,) = summaries(tmp_path)
-    lost = {
-        one["status"]: (one["key"].split("/")[0], one["reason"]) for one in summary["jobs"] if one["status"] != "done"
-    }
-    assert lost.keys() == {"failed", "skipped"}
-    assert lost["failed"] == ("act", "RuntimeError: made to fail")
-    assert lost["skipped"][0] == "a2t"
-    assert lost["skipped"][1].startswith("it needs act/made_up/")
+    failed, skipped = (job for job in summary["jobs"] if job["status"] != "done")
+    assert (failed["status"], failed["reason"]) == ("failed", "RuntimeError: made to fail")
+    assert (skipped["status"], skipped["reason"]) == ("skipped", f"it needs {failed['key']}, which failed")
     out = capsys.readouterr().out
     assert "10 done, 1 failed, 1 skipped" in out
-    assert "] skipped: a2t/made_up/" in out, "what it took along is told as well"
-    (log,) = (tmp_path / "outputs" / "act").rglob("failure.log")
-    assert "made to fail" in log.read_text()
+    assert f"] skipped: {skipped['key']}" in out, "what it took along is told as well"
+    (log,) = (tmp_path / "outputs" / failed["key"]).rglob("failure.log")
     assert "Traceback" in log.read_text()
+    assert log.read_text().endswith("RuntimeError: made to fail\n")
     assert len(weights(tmp_path)) == 10
     monkeypatch.undo()
     sweep(config)
@@ -146,16 +144,12 @@ def test_one_failing_run_takes_only_what_needs_it_along(
     assert not list(tmp_path.rglob("failure.log"))
 
 
-def _kinds(jobs: list[Job]) -> list[frozenset[str]]:
-    return [frozenset(map(str, job.kinds)) for job in jobs if job.kinds]
-
-
 def test_targets_are_planned_once_with_all_that_is_needed(tmp_path: Path, tiny_model_folder: Path) -> None:
-    jobs = jobs_of(grid(tmp_path, tiny_model_folder, **ALL, lrs=(1e-2, 1e-3), run_indices=(0,)))
-    assert _kinds(jobs) == [frozenset({"tokens", "activations", "distributions"})]
-    assert all(job.needs[0] == jobs[0].key for job in jobs if not job.kinds)
+    targets, *runs = jobs_of(grid(tmp_path, tiny_model_folder, **ALL, lrs=(1e-2, 1e-3), run_indices=(0,)))
+    assert targets.kinds == {"tokens", "activations", "distributions"}
+    assert all(job.needs[0] == targets.key and not job.kinds for job in runs)
     gold = {"training_methods": ("tok",), "label_types": ("ground_truth",), "include_sequential": False}
-    assert _kinds(jobs_of(grid(tmp_path, tiny_model_folder, **gold))) == []
+    assert not any(job.kinds for job in jobs_of(grid(tmp_path, tiny_model_folder, **gold)))
 
 
 # Who does it
