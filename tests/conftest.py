@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 from commands import Commands
+from made_up import MadeUpStore, fill
 from rounding import another_rounding
 from tiny import save_tiny_model
+from undrawn import draw_nothing
 
 
 def pytest_collection() -> None:
@@ -42,3 +44,22 @@ def commands() -> Iterator[Commands]:
     """A command server, for the tests that end processes."""
     with Commands() as server:
         yield server
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> MadeUpStore:
+    """An empty store."""
+    return MadeUpStore(tmp_path)
+
+
+@pytest.fixture
+def full_store(store: MadeUpStore) -> MadeUpStore:
+    """The store of `fill`."""
+    fill(store)
+    return store
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files and pages that say where a picture would be, for tests of names and words: letters take their time."""
+    draw_nothing(monkeypatch.setattr)

@@ -35,4 +35,5 @@ from .models.loading import LanguageModel as LanguageModel
 from .models.loading import ModelCache as ModelCache
 from .models.loading import load_model as load_model
 from .models.loading import model_folder as model_folder
+from .results.read import read_results as read_results
 from .tasks import task as task

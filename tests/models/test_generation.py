@@ -27,6 +27,13 @@ from ia2.prompts.prompt import Ids, Prompt, PromptTokenizer
 from ia2.tasks.base import Example
 
 
+@pytest.mark.parametrize("prompts", PROMPTS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_one_token_equals_one_by_one(shape: str, prompts: str) -> None:
+    expected = [response.first(1) for response in plainly(shape, prompts)]
+    assert_decodes(shape, "sdpa", prompts, GenerationConfig(1, None), expected)
+
+
 @pytest.mark.parametrize(
     ("shape", "attention", "prompts"),
     [

@@ -8,8 +8,8 @@ from pathlib import Path
 from ia2 import store
 from ia2.commands.progress import FAILURE, progress_in
 from ia2.config import StatusConfig
-from ia2.report.costs import examine_targets
-from ia2.report.runs import examine_runs
+from ia2.results.costs import examine_targets
+from ia2.results.runs import examine_runs
 
 
 def status(config: StatusConfig) -> None:
