@@ -48,7 +48,7 @@ def refresh_card(root: Path, folder: Path) -> None:
 
 def eval_results(records: Sequence[Record]) -> list[EvalResult]:
     """Each metric of the part, without demonstrations, as the hub shows it; of two equal records the first."""
-    found = {}
+    found: dict[tuple[str, str], EvalResult] = {}
     for record in records:
         metrics, dataset = record.measured(), record.settings.eval_dataset + _unusual(record)
         for metric, kind in {"accuracy": "accuracy", "ece_equal_count": "ece", "nll": "nll"}.items():

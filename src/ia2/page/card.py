@@ -141,5 +141,6 @@ def with_part(card: str, part: str, results: Sequence[EvalResult] = (), name: st
     if not results:
         return card
     known = ModelCard(card, ignore_metadata_errors=True)
-    known.data.model_name, known.data.eval_results = name, list(results)
+    data: Any = known.data
+    data.model_name, data.eval_results = name, list(results)
     return str(known)
