@@ -22,6 +22,7 @@ ROOMS = (
     "store",
     "sources",
     "config",
+    "plots",
     "methods.py",
     "cli.py",
     "errors.py",

@@ -11,11 +11,10 @@ from matplotlib.colors import to_hex
 from matplotlib.container import BarContainer, ErrorbarContainer
 
 from ia2.methods import ADAPTERS, METHODS
-from ia2.plots.adapters import adapters_compared
+from ia2.plots.bars import adapters_compared
 from ia2.plots.captions import adapters_caption, cost_caption, lines_caption
-from ia2.plots.cost import cost_against_accuracy
 from ia2.plots.drawing import look_of
-from ia2.plots.lines import metric_against_n
+from ia2.plots.lines import cost_against_accuracy, metric_against_n
 from ia2.results.label import ADAPTER_LOOKS, STYLES
 from ia2.results.quantities import QUANTITIES
 

@@ -4,7 +4,7 @@ import pytest
 from made_up import MadeUpStore, config, settings
 
 from ia2.methods import METHODS
-from ia2.plots.overview import LONGEST_NAME, overview
+from ia2.plots.bars import LONGEST_NAME, overview
 from ia2.results.label import INK, STYLES, style_of
 
 

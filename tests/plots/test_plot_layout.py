@@ -10,12 +10,10 @@ from made_up_analyses import heat_maps, layers, overlaps, pairs
 from made_up_points import MANY, frame, grid, point
 from matplotlib.figure import Figure
 
-from ia2.plots.adapters import adapters_compared
-from ia2.plots.bars import accuracy_bars
-from ia2.plots.cost import cost_against_accuracy
-from ia2.plots.dev_loss import dev_loss_curves
-from ia2.plots.lines import metric_against_n
+from ia2.plots.bars import accuracy_bars, adapters_compared
+from ia2.plots.lines import cost_against_accuracy, metric_against_n
 from ia2.plots.overlap import overlap_bars, overlap_boxes, overlap_violins
+from ia2.plots.runs import dev_loss_curves
 from ia2.plots.similarity import similarity_against_performance, similarity_by_layer, similarity_heat_maps
 from ia2.results.frame import COLUMNS
 from ia2.results.label import style_of

@@ -7,8 +7,8 @@ from made_up import MadeUpStore, config, settings
 from matplotlib.colors import to_hex
 
 from ia2.page.svg import inline_svg
-from ia2.plots import accuracy_bars, dev_loss_curves, join_bins, reliability_diagram
-from ia2.plots.series import dev_loss_series, reliability_series
+from ia2.plots.bars import accuracy_bars
+from ia2.plots.runs import dev_loss_curves, dev_loss_series, join_bins, reliability_diagram, reliability_series
 from ia2.results.frame import summarise
 from ia2.results.label import STYLES
 from ia2.results.records import examine_records

@@ -8,8 +8,8 @@ import pandas as pd
 from ia2.config import HpSelection
 from ia2.results.text import between, num_runs, of_runs
 
-PUBLISHED = "hyper-parameters of highest accuracy on the evaluation set itself, as published"
-SINGLES = "; circles: single runs"
+PUBLISHED = "hyper-parameters by accuracy on the evaluation set, as published"
+SINGLES = " (circles)"
 
 
 def lines_caption(
@@ -22,22 +22,22 @@ def lines_caption(
         interval = "95% t interval over runs, from 3 runs on"
     singles = circles if points["n"].max() > 1 else ""
     flattered = f"; {PUBLISHED}" if hp_selection == "performance" and (points["method"] != "base").any() else ""
-    return f"{title}.\nMean over runs ({of_runs([*points['n']])}{singles}); {interval}{flattered}."
+    return f"{title}: mean over runs.\n{of_runs([*points['n']])}{singles}; {interval}{flattered}."
 
 
 def heat_map_caption(title: str, num_runs: str, num_examples: str) -> str:
     """For `similarity_heat_maps`."""
     return (
-        f"{title}: cosine of attention outputs with the teacher's, on its response.\n"
-        f"Mean over runs ({num_runs}) and {num_examples} examples; no interval. Grey: not measured."
+        f"{title}: attention outputs beside the teacher's.\n"
+        f"Mean cosine, {num_runs}, {num_examples} examples; no interval. Grey: not measured."
     )
 
 
 def layers_caption(title: str, num_runs: str, num_examples: str) -> str:
     """For `similarity_by_layer`."""
     return (
-        f"{title}: cosine of attention outputs with the teacher's, on its response.\n"
-        f"Mean over tokens, {num_examples} examples and runs ({num_runs}); band: 95% normal interval over examples."
+        f"{title}: attention outputs beside the teacher's.\n"
+        f"Mean cosine, {num_runs}; band: 95% normal interval over {num_examples} examples."
     )
 
 
@@ -45,20 +45,21 @@ def performance_caption(pairs: pd.DataFrame, title: str) -> str:
     """For `similarity_against_performance`."""
     return (
         f"{title}: a mark for each run (n = {len(pairs)}).\n"
-        "r: Pearson's correlation over all runs; ellipses: 50, 80 and 95% of a normal law, from 3 runs on."
+        "r: correlation over runs; ellipses: 50, 80, 95% of a normal law (3 runs or more)."
     )
 
 
-BARS = "Mean over layers, projections and pairs of runs; whiskers: 95% t interval over pairs, from 3 on"
-VIOLINS = "Layers, projections and pairs of runs; line: median; no interval"
-BOXES = "Quartiles over layers and pairs of runs; whiskers: 1.5 times the box; no interval"
+BARS = "Mean and 95% t interval over pairs of runs, from 3 pairs on"
+VIOLINS = "Spread over layers, projections and pairs; line: median"
+BOXES = "Quartiles over layers and pairs; whiskers: 1.5 times the box"
 
 
 def overlap_caption(overlaps: pd.DataFrame, title: str, interval: str) -> str:
     """For the figures of overlaps; `interval` describes the spread that they show."""
     counts = overlaps.groupby("name")[["run_a", "run_b"]].apply(lambda runs: len(runs.drop_duplicates()))
     lrs = ", ".join(f"{lr:g}" for lr in sorted(set(overlaps["lr"])))
-    return f"{title}: overlap of the singular subspaces of two LoRA updates (lr {lrs}).\n{interval} (n = {between([*counts])})."
+    subject = f"{title}: subspaces of two LoRA updates (lr {lrs})"
+    return f"{subject}.\n{interval}; n = {between([*counts])} pairs of runs."
 
 
 # Rows of the view by model
@@ -67,25 +68,26 @@ def overlap_caption(overlaps: pd.DataFrame, title: str, interval: str) -> str:
 def accuracy_caption(rows: pd.DataFrame) -> str:
     """For `accuracy_bars`."""
     circles = SINGLES if rows["n"].max() > 1 else ""
-    return _of_rows("Accuracy of each model", rows, f"95% bootstrap interval over runs, then examples{circles}")
+    interval = f"95% bootstrap interval over runs and examples{_flattered(rows)}"
+    return f"{rows['title'].iloc[0]}: mean accuracy over runs.\n{num_runs(rows)}{circles}; {interval}."
 
 
 def overview_caption(rows: pd.DataFrame) -> str:
     """For `overview`."""
     starred = " *: out of distribution (training set)." if rows["out_of_distribution"].any() else ""
-    return _of_rows("Mean over runs of each model on each evaluation set", rows, "no interval") + starred
+    return f"Mean over runs on each evaluation set.{starred}\n{num_runs(rows)}; no interval{_flattered(rows)}."
 
 
 def reliability_caption(rows: pd.DataFrame) -> str:
     """For `reliability_diagram`."""
-    return _of_rows("Line: bins of all runs; light dots: of single runs; dotted: calibrated", rows, "no interval")
+    return f"Light dots: bins of each run ({num_runs(rows)}); line: of all runs; no interval{_flattered(rows)}."
 
 
 def dev_loss_caption(rows: pd.DataFrame) -> str:
     """For `dev_loss_curves`."""
-    return _of_rows("Dev loss of each run; dot: its lowest", rows, "no interval")
+    return f"Dev loss of each run ({num_runs(rows)}); dot: its lowest; no interval{_flattered(rows)}."
 
 
-def _of_rows(subject: str, rows: pd.DataFrame, interval: str) -> str:
-    is_flattered = ((rows["rule"] != "") & (rows["hp_selection"] == "performance")).any()
-    return f"{subject}.\n{num_runs(rows)}; {interval}{f'; {PUBLISHED}' if is_flattered else ''}."
+def _flattered(rows: pd.DataFrame) -> str:
+    is_published = ((rows["rule"] != "") & (rows["hp_selection"] == "performance")).any()
+    return f"; {PUBLISHED}" if is_published else ""

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -115,16 +116,18 @@ def finish(figure: Figure, handles: Sequence[Artist], caption: str, title: str =
     num_letters = int(figure.get_figwidth() * LETTERS)
     num_lines = 0.0
     if handles:
-        longest = max(len(str(handle.get_label())) for handle in handles) + 9  # the sample before the label
-        columns = max(1, min(3, len(handles), num_letters // longest))
+        lengths = [len(str(handle.get_label())) + 9 for handle in handles]  # with the sample before the label
+        widths = {
+            num: sum(max(part) for part in np.array_split(lengths, num)) for num in range(1, min(3, len(handles)) + 1)
+        }
+        columns = max((num for num in widths if widths[num] <= num_letters), default=1)
         legend = figure.legend(handles=list(handles), loc="outside upper left", ncols=columns, title=title)
         legend.set_alignment("left")
         num_lines += math.ceil(len(handles) / columns) + (2 if title else 0.7)
     if caption:
-        lower = figure.get_supxlabel()
         lines = [line for part in caption.splitlines() for line in textwrap.wrap(part, num_letters)]
-        figure.supxlabel("\n".join([*([lower, ""] if lower else []), *lines]), fontsize=8)
-        num_lines += len(lines) + (1 if lower else 0)
+        figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=8)
+        num_lines += len(lines)
     figure.set_figheight(figure.get_figheight() + num_lines * TEXT_LINE)
     return figure
 

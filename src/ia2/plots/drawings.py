@@ -132,7 +132,7 @@ def reliability_drawings(material: Material) -> Iterator[Drawing]:
                 yield Drawing(name, reason=_not_measured_in(with_icl))
                 continue
             title = f"{material.place.title}, N = {num}, {IN_WORDS[with_icl]}"
-            caption = f"{title}. {captions.reliability_caption(rows)}"
+            caption = f"{title}.\n{captions.reliability_caption(rows)}"
             yield Drawing(name, reliability_diagram(series, caption, 2 if series["panel"].nunique() <= 4 else 3))
 
 
@@ -145,7 +145,7 @@ def dev_loss_drawings(material: Material) -> Iterator[Drawing]:
             yield Drawing(f"dev_loss_N{num}", reason="no record is of a run folder with a dev loss")
             continue
         title = f"{material.place.model_id} trained on {material.place.trained}, N = {num}"
-        caption = f"{title}. {captions.dev_loss_caption(summary[summary['rule'] != ''])}"
+        caption = f"{title}.\n{captions.dev_loss_caption(summary[summary['rule'] != ''])}"
         columns = 2 if len(series[["panel", "phase"]].drop_duplicates()) <= 4 else 3
         yield Drawing(f"dev_loss_N{num}", dev_loss_curves(series, caption, columns))
 

@@ -172,9 +172,8 @@ def measure_axis(axes: Axes, points: pd.DataFrame, quantity: Quantity) -> None:
     near = next(gaps, len(tops))
     top = np.nanmax([tops[near - 1], *points["floor"], bottom + 1e-3])
     beyond = once[once["mean"] > top]
-    rows = len(_starts(beyond)) + int(
-        beyond.drop(_starts(beyond).index).groupby("num_train_examples").size().max() or 0
-    )
+    at_n = beyond.drop(_starts(beyond).index)["num_train_examples"].value_counts()
+    rows = len(beyond) - at_n.sum() + max(at_n, default=0)
     axes.set_ylim(bottom - 0.05 * (top - bottom), top + (0.05 + 0.09 * min(rows, MOST_MARKS)) * (top - bottom))
 
 
@@ -192,6 +191,7 @@ def _mark_beyond(axes: Axes, points: pd.DataFrame) -> None:
             place = float(one["num_train_examples"])
             texts.append((axes.get_xaxis_transform(), place, len(levels) + row, f"▲ {one['mean']:.3g}", one))
     look: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "top", "fontsize": 8}
+    look["bbox"] = {"facecolor": "#ffffff", "linewidth": 0, "pad": 1}  # a line on its way out is below the text
     for across, place, row, text, one in texts:
         colour = look_of(*one[IDENTITY]).colour
         axes.annotate(text, (place, 1), (0, -1 - 10 * row), xycoords=across, color=colour, **look)

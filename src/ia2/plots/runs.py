@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from ia2.plots.drawing import STYLE, finish, panel_grid, wrapped
+from ia2.plots.drawing import STYLE, finish, label_outer, panel_grid, wrapped
 from ia2.results.frame import rows_of
 from ia2.results.label import INK
 from ia2.results.records import PASSES, Record
@@ -55,9 +55,8 @@ def reliability_diagram(series: pd.DataFrame, caption: str = "", columns: int = 
         figure, grid = panel_grid(len(panels), height=2.5, columns=columns)
         for axes, (name, bins) in zip(grid, panels, strict=True):
             _reliability(axes, bins)
-            axes.set_title(wrapped(str(name)), loc="left")
-        figure.supxlabel("Confidence (probability of the predicted label, or first token of free text)", fontsize=9)
-        figure.supylabel("Fraction correct", fontsize=9)
+            axes.set_title(f"{wrapped(str(name))}\n{_ece(bins)}".strip(), loc="left")
+        label_outer(grid, "Confidence", "Fraction correct")
         return finish(figure, [], caption)
 
 
@@ -75,9 +74,13 @@ def _reliability(axes: Axes, bins: pd.DataFrame) -> None:
     )
     axes.set(xlim=(-0.03, 1.03), ylim=(-0.05, 1.05), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
     axes.grid(visible=True)
-    if not math.isnan(first["ece"]):
-        floor = "" if math.isnan(first["ece_floor"]) else f", floor {first['ece_floor']:.2f}"
-        axes.set_xlabel(f"ECE {first['ece']:.2f}{floor}", fontsize=8)
+
+
+def _ece(bins: pd.DataFrame) -> str:
+    """The calibration error of a panel, and its value for a calibrated model, where measured."""
+    ece, floor = bins["ece"].iloc[0], bins["ece_floor"].iloc[0]
+    known = "" if math.isnan(floor) else f", floor {floor:.2f}"
+    return "" if math.isnan(ece) else f"ECE {ece:.2f}{known}"
 
 
 def join_bins(bins: pd.DataFrame, num_joined: int = JOINED_BINS) -> pd.DataFrame:
@@ -127,8 +130,7 @@ def dev_loss_curves(series: pd.DataFrame, caption: str = "", columns: int = 2) -
         for axes, ((name, phase), curves) in zip(grid, panels, strict=True):
             _losses(axes, curves, lines)
             axes.set_title(wrapped(f"{name}: {phase} phase"), loc="left")
-        figure.supxlabel("Optimiser step", fontsize=9)
-        figure.supylabel("Dev loss", fontsize=9)
+        label_outer(grid, "Optimiser step", "Dev loss")
         keys = [Line2D([], [], color=INK, linestyle=lines[run], label=f"run {run}") for run in lines]
         return finish(figure, keys, caption)
 
