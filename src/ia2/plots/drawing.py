@@ -45,7 +45,7 @@ LETTER = 0.085
 SHADES = (0.0, 0.5, -0.45, 0.72)
 """Share of white, or (below 0) of black, in the lines of one method, one after the other."""
 IDENTITY = ["method", "with_icl", "variation", "control"]
-"""Columns of points that tell lines apart, and from which a line has its look."""
+"""Columns of points in which lines differ, and from which a line has its look."""
 
 
 @dataclass(frozen=True)
