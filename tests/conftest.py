@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from commands import Commands
 from made_up import MadeUpStore, fill
 from rounding import another_rounding
 from tiny import save_tiny_model
@@ -36,6 +37,13 @@ def processor() -> Iterator[None]:
 def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny random Llama with its tokenizer, saved so that load_model(ModelConfig(model_id=str(folder))) takes it."""
     return save_tiny_model(tmp_path_factory.mktemp("models") / "tiny-llama")
+
+
+@pytest.fixture(scope="session")
+def commands() -> Iterator[Commands]:
+    """A command server, for the tests that end processes."""
+    with Commands() as server:
+        yield server
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import os
 import signal
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,12 @@ from commands import Commands
 from tiny_runs import leftovers
 from tiny_sweeps import ENDLESS, grid, jobs_of, summaries, weights, words
 
+from ia2.commands.processes import gpu_share, start_on_ray
+from ia2.commands.sweep.schedule import Outcome, Schedule
+from ia2.commands.sweep.sweep import execute, sweep
+from ia2.commands.sweep.work import run_worker
+from ia2.config import SweepConfig
 from ia2.errors import MachineError, UserError
-from ia2.flows.sweep.executors import InProcess
-from ia2.flows.sweep.on_ray import OnRay, RayWorker, _Crew, gpu_share
-from ia2.flows.sweep.schedule import Outcome, Schedule
 
 ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'ia2[ray]'")
 on_a_cluster = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::Warning")]  # ray's own, of many kinds
@@ -35,12 +37,20 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     made.shutdown()
 
 
+def sweep_of(config: SweepConfig, watch: Callable[[Outcome], object]) -> Schedule:
+    """The jobs of a sweep done by a cluster, each outcome being watched."""
+    assert config.root is not None
+    schedule = Schedule(config.root, jobs_of(config), config, watch=watch)
+    execute(schedule, config.root / "outputs" / "sweeps" / "made_up.json")
+    return schedule
+
+
 class TestOnACluster:
     pytestmark = on_a_cluster
 
     def test_a_lost_node_loses_no_run(self, cluster: Any, tmp_path: Path, tiny_model_folder: Path) -> None:  # noqa: ANN401
         changes = {"training_methods": ("act", "tok", "tna"), "lrs": (1e-2, 1e-3)}
-        schedule = Schedule(jobs_of(grid(tmp_path / "ray", tiny_model_folder, **changes)))
+        on_ray = {"ray_address": cluster.address, "max_parallel": 2, "device": "cpu"}
         ended: list[str] = []
 
         def lose_a_node(outcome: Outcome) -> None:
@@ -48,35 +58,39 @@ class TestOnACluster:
             if len(ended) == 6:
                 cluster.remove_node(cluster.second, allow_graceful=False)
 
-        OnRay(cluster.address, num_workers=2).execute(tmp_path / "ray", schedule, lose_a_node)
-        assert {outcome.status for outcome in schedule.outcomes.values()} == {"done"}, schedule.failed
+        schedule = sweep_of(grid(tmp_path / "ray", tiny_model_folder, **changes, **on_ray), lose_a_node)
+        assert {outcome.status for outcome in schedule.outcomes.values()} == {"done"}, schedule.outcomes
         assert set(Counter(ended).values()) == {1}
-        alone = Schedule(jobs_of(grid(tmp_path / "alone", tiny_model_folder, **changes)))
-        InProcess().execute(tmp_path / "alone", alone, lambda _outcome: None)
+        assert leftovers(tmp_path) == []
+        sweep(grid(tmp_path / "alone", tiny_model_folder, **changes))
         assert weights(tmp_path / "ray") == weights(tmp_path / "alone")
 
     def test_gpus_are_shared_out(self, cluster: Any, tmp_path: Path, tiny_model_folder: Path) -> None:  # noqa: ANN401
         """The node's three cores and two GPUs hold three workers of half a GPU each, the head none."""
-        schedule = Schedule(jobs_of(grid(tmp_path, tiny_model_folder, include_sequential=False)))
+        on_ray = {"ray_address": cluster.address, "max_parallel": 3, "device": "cuda"}
         free: list[tuple[float, float]] = []
 
         def note(_outcome: Outcome) -> None:
             available = ray.available_resources()
             free.append((available.get("CPU", 0.0), available.get("GPU", 0.0)))
 
-        OnRay(cluster.address, num_workers=3, device="cuda").execute(tmp_path, schedule, note)
+        config = grid(tmp_path, tiny_model_folder, include_sequential=False)
+        schedule = Schedule(
+            tmp_path, jobs_of(config), config.model_copy(update=on_ray), watch=note
+        )  # the jobs are the CPU's
+        execute(schedule, tmp_path / "outputs" / "sweeps" / "made_up.json")
         assert (1.0, 0.5) in free
         assert len(weights(tmp_path)) == 4
 
     def test_a_run_that_hangs_is_given_up(self, cluster: Any, tmp_path: Path, tiny_model_folder: Path) -> None:  # noqa: ANN401
-        endless = jobs_of(grid(tmp_path, tiny_model_folder, **ENDLESS, run_indices=(0,)))
-        others = jobs_of(grid(tmp_path, tiny_model_folder, training_methods=("tok",), include_sequential=False))
-        schedule = Schedule([*endless, *others])
-        OnRay(cluster.address, num_workers=2, run_timeout=20).execute(tmp_path, schedule, lambda _outcome: None)
-        assert [outcome.key for outcome in schedule.failed] == [endless[0].key]
-        assert schedule.failed[0].reason == "it took longer than run_timeout=20 s"
-        assert (tmp_path / "outputs" / endless[0].key / "failure.log").exists()
-        assert len(weights(tmp_path)) == 2
+        on_ray = {"ray_address": cluster.address, "max_parallel": 2, "device": "cpu", "run_timeout": 20.0}
+        schedule = sweep_of(grid(tmp_path, tiny_model_folder, **ENDLESS, **on_ray), lambda _outcome: None)
+        assert [outcome.reason for outcome in schedule.outcomes.values()] == [
+            "it took longer than run_timeout=20 s"
+        ] * 2
+        logs = [log.read_text() for log in tmp_path.rglob("failure.log")]
+        assert len(logs) == 2
+        assert all("training/trainer.py" in log for log in logs), "where it was"
 
     def test_ctrl_c_lets_what_is_under_way_end(
         self,
@@ -96,23 +110,6 @@ class TestOnACluster:
         assert summary["not_begun"]
         assert len(weights(tmp_path)) == sum(job["key"].split("/")[0] in ("act", "tok") for job in summary["jobs"])
         assert leftovers(tmp_path) == []
-
-    def test_where_no_worker_starts_that_is_said(self, cluster: Any) -> None:  # noqa: ANN401
-        ray.init(address=cluster.address, log_to_driver=False)
-
-        class Broken(RayWorker):
-            def __init__(self) -> None:
-                raise ImportError("no such package here")
-
-        crew = _Crew(ray, ray.remote(num_cpus=1)(Broken), ())
-        crew.hire(2)
-        with pytest.raises(MachineError, match=r"no worker of the Ray cluster starts: .*no such package here"):
-            listen_for_ever(crew)
-
-
-def listen_for_ever(crew: _Crew) -> None:
-    while True:
-        list(crew.ended())
 
 
 @pytest.mark.parametrize(
@@ -138,14 +135,18 @@ def test_gpus_that_a_cluster_cannot_give() -> None:
         gpu_share("cuda:1", 4, 2)
 
 
-def test_a_worker_has_what_its_sweep_gives_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_cluster_is_a_clear_error() -> None:
+    config = SweepConfig(training_methods=("tok",), ray_address="127.0.0.1:1")
+    with pytest.raises(UserError, match=r"--ray_address 127\.0\.0\.1:1: "):
+        start_on_ray(config, 1, run_worker)
+
+
+def test_a_worker_has_what_its_sweep_gives_it_and_misses_a_root_that_it_does_not_see(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.setenv("WANDB_RUN_GROUP", "of its node")
-    assert RayWorker(tmp_path, {"OMP_NUM_THREADS": "1", "WANDB_RUN_GROUP": "of the sweep"}).is_up()
-    assert os.environ["WANDB_RUN_GROUP"] == "of the sweep"
-    assert os.environ["OMP_NUM_THREADS"] == "1"
-
-
-def test_no_cluster_is_a_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"--ray_address 127\.0\.0\.1:1: "):
-        OnRay("127.0.0.1:1", 1).execute(tmp_path, Schedule([]), lambda _outcome: None)
+    config, journal = SweepConfig(training_methods=("tok",)), tmp_path / "outputs/sweeps/session/0.0.jsonl"
+    with pytest.raises(MachineError, match="every node has to see the same --root"):
+        run_worker(config, journal, {"OMP_NUM_THREADS": "1", "WANDB_RUN_GROUP": "of the sweep"})
+    assert (os.environ["OMP_NUM_THREADS"], os.environ["WANDB_RUN_GROUP"]) == ("1", "of the sweep")

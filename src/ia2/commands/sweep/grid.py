@@ -41,7 +41,7 @@ def expand(config: SweepConfig) -> list[TrainConfig]:
 
 
 def left_out(config: SweepConfig) -> list[str]:
-    """What the lists of a sweep ask for and `expand` leaves out, a line each."""
+    """Lines on the runs that the lists of a sweep ask for and `expand` leaves out."""
     lines = []
     for method in methods_of(config):
         refused = "ground_truth" in config.label_types and VARIANTS[parse_method(method).variant].refuses_ground_truth

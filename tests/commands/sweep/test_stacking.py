@@ -1,4 +1,4 @@
-"""Runs trained in the same passes: which go together, what they come to, and what happens where they cannot."""
+"""Runs trained in the same passes: what they come to, and what happens where they cannot."""
 
 import json
 import shutil
@@ -6,120 +6,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny_sweeps
 import torch
-from tiny_runs import assert_whole, leftovers, write_dataset
+from tiny_runs import assert_whole, leftovers
 
 from ia2 import store
 from ia2.cli import main
-from ia2.commands.train import stack_key, train
-from ia2.config import SweepConfig, TrainConfig
+from ia2.commands.sweep import work
+from ia2.commands.sweep.sweep import sweep
+from ia2.config import SweepConfig
 from ia2.errors import MachineError
-from ia2.flows.sweep import work
-from ia2.flows.sweep.plan import Job
-from ia2.flows.sweep.schedule import Outcome, Schedule
-from ia2.flows.sweep.sweeping import sweep
-from ia2.models.loading import ModelCache
-
-# Which go together
-
-
-def job(key: str, method: str = "act", needs: tuple[str, ...] = (), **fields: Any) -> Job:
-    return Job(key, TrainConfig(training_method=method, **fields), needs=needs)
-
-
-def taken(schedule: Schedule) -> list[str]:
-    chosen = schedule.next()
-    return [] if chosen is None else [chosen.key, *(mate.key for mate in chosen.mates)]
-
-
-@pytest.mark.parametrize(
-    ("method", "changes", "together"),
-    [
-        ("act", {"lr": 0.5, "run_idx": 3, "lora_r": 2, "lora_alpha": 16}, True),
-        ("tna", {"ce_loss_weight": 0.5}, True),
-        ("tna", {"ce_loss_weight": 0.0}, True),  # whose gradient of the other loss is zero
-        ("tna", {"ce_loss_weight": 1.0}, True),
-        ("act", {"ce_loss_weight": 0.0}, True),  # which means nothing to act
-        ("act", {"dataset": "sst2"}, False),
-        ("act", {"num_train_examples": 8}, False),
-        ("act", {"lora_type": "qko"}, False),
-        ("act", {"model_id": "other"}, False),
-        ("act", {"batch_size": 2}, False),
-        ("act", {"stop": "eos"}, False),
-        ("act", {"layers": "::2"}, False),
-        ("act", {"micro_batch_size": 1}, False),
-    ],
-)
-def test_runs_go_together_that_differ_in_what_an_adapter_may(
-    method: str, changes: dict[str, Any], together: bool
-) -> None:
-    keys = [stack_key(TrainConfig(training_method=method, **given)) for given in ({}, changes)]
-    assert None not in keys
-    assert (keys[0] == keys[1]) == together
-
-
-@pytest.mark.parametrize("method", ["ia3-act", "prompt-act", "prefix-act"])
-def test_other_adapters_are_trained_alone(method: str) -> None:
-    assert stack_key(TrainConfig(training_method=method)) is None
-    assert stack_key(TrainConfig(training_method="act", continue_training="same")) is None
-
-
-def test_a_job_takes_those_with_it_that_are_ready_and_alike() -> None:
-    jobs = [job("a"), job("b", lr=1.0), job("c", "tok"), job("d", needs=("c",)), job("e", run_idx=1), job("f", lr=2.0)]
-    schedule = Schedule(jobs, stack=3)
-    assert taken(schedule) == ["a", "b", "e"]
-    assert taken(schedule) == ["c"]
-    assert taken(schedule) == ["f"]
-    assert taken(schedule) == []
-    schedule.settle(Outcome("c", "done"))
-    assert taken(schedule) == ["d"]
-
-
-def test_workers_share_what_could_go_together() -> None:
-    jobs = [job(str(lr), lr=float(lr)) for lr in range(1, 7)]
-    assert [len(taken(Schedule(jobs, stack=8, num_workers=number))) for number in (1, 2, 4, 9)] == [6, 3, 2, 1]
-    assert taken(Schedule(jobs)) == ["1"]
-
-
-def test_mates_are_settled_each_for_itself_and_wait_again_where_nothing_is_known() -> None:
-    jobs = [job(name, lr=float(place + 1)) for place, name in enumerate("abc")]
-    schedule = Schedule([*jobs, job("second", "a2t", needs=("b",))], stack=3)
-    assert taken(schedule) == ["a", "b", "c"]
-    schedule.settle(Outcome("a", "done", others=(Outcome("b", "failed"),)))
-    assert {key: schedule.status[key] for key in "abc"} == {"a": "done", "b": "failed", "c": "waiting"}
-    assert schedule.status["second"] == "skipped"
-    assert taken(schedule) == ["c"]
-
-
-def test_the_mates_of_a_job_that_is_given_back_wait_with_it() -> None:
-    schedule = Schedule([job("a"), job("b", lr=1.0)], stack=2)
-    assert taken(schedule) == ["a", "b"]
-    schedule.give_back("a")
-    assert schedule.running == []
-    assert taken(schedule) == ["a", "b"]
-
 
 # What they come to
 
 
 def grid(root: Path, model: Path, **changes: Any) -> SweepConfig:
-    """act and a2t of two runs and three learning rates, of which one is worthless."""
-    fields: dict[str, Any] = {
-        "root": root,
-        "model_id": str(model),
-        "training_methods": ("act",),
-        "include_sequential": True,
-        "datasets": ("made_up",),
-        "num_train_examples": (4,),
-        "num_generated_tokens": (2,),
-        "lrs": (1e-2, 3e-3),
-        "run_indices": (0, 1),
-        "num_train_epochs": 2,
-        **changes,
-    }
-    if not store.pool_path(root, "made_up").exists():
-        write_dataset(root, "made_up", [f"q{i}" for i in range(30)])
-    return SweepConfig(**fields)
+    """act and a2t of two runs and two learning rates."""
+    fields = {"training_methods": ("act",), "lrs": (1e-2, 3e-3), "num_train_epochs": 2, **changes}
+    return tiny_sweeps.grid(root, model, **fields)
 
 
 def losses(root: Path) -> dict[str, float]:
@@ -193,12 +97,13 @@ def test_a_worthless_run_fails_alone_and_leaves_its_log(
 
 
 def test_what_stands_is_not_trained_again_and_its_mates_are(
-    alone: dict[str, float], tmp_path: Path, tiny_model_folder: Path
+    alone: dict[str, float], tmp_path: Path, tiny_model_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = grid(tmp_path, tiny_model_folder, stack=4)
     sweep(config.model_copy(update={"lrs": (1e-2,), "include_sequential": False}))
     before = {folder: folder.stat().st_ino for folder in store.run_folders(tmp_path)}
     sweep(config)
+    assert "8 runs: 2 are there, 6 are left" in capsys.readouterr().out
     assert {folder: folder.stat().st_ino for folder in before} == before
     assert losses(tmp_path) == pytest.approx(alone, rel=1e-4)
 
@@ -263,19 +168,3 @@ def test_memory_that_does_not_hold_half_of_them_fails_the_run_alone(
     assert losses(tmp_path) == {}
     (log,) = {file.read_text().splitlines()[-1] for file in (tmp_path / "outputs").glob("*/*/*/failure.log")}
     assert "out of memory" in log
-
-
-def test_another_mistake_is_not_tried_again(
-    tmp_path: Path, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls: list[TrainConfig] = []
-
-    def broken(config: TrainConfig, _models: ModelCache, keep_first: bool = False) -> Path:
-        calls.append(config)
-        raise ValueError("made up")
-
-    monkeypatch.setattr(work, "train", broken)
-    with pytest.raises(MachineError):
-        sweep(grid(tmp_path, tiny_model_folder, include_sequential=False))
-    assert len(calls) == 4
-    assert train is not broken

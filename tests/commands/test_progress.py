@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from tiny_runs import training, write_dataset
 
+from ia2.commands.progress import TAIL, most_steps, progress_of
 from ia2.commands.train import resolve, train
-from ia2.flows.progress import TAIL, most_steps, progress_of
 from ia2.models.loading import ModelCache
 
 RUN = "act/made_up/run[1]"

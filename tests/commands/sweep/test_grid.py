@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ia2.cli import main
+from ia2.commands.sweep.grid import SWEPT, expand, left_out, methods_of
 from ia2.config import SweepConfig, TrainConfig
 from ia2.errors import UserError
-from ia2.flows.sweep.grid import SWEPT, expand, left_out, methods_of
 from ia2.methods import METHODS, parse_method
 
 

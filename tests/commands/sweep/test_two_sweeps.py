@@ -1,5 +1,6 @@
 """Two sweeps at once below one root, as two processes: they share the work, and each says truly what it did."""
 
+import re
 from pathlib import Path
 from threading import Event, Thread
 
@@ -9,28 +10,33 @@ from tiny_runs import assert_whole, leftovers
 from tiny_sweeps import ends, grid, jobs_of, summaries, weights, words
 
 from ia2 import store
-from ia2.flows.sweep.executors import InProcess
-from ia2.flows.sweep.schedule import Outcome, Schedule
+from ia2.commands.sweep.schedule import Outcome, Schedule
+from ia2.commands.sweep.work import work
 from ia2.models.loading import ModelCache
 from ia2.training.run_inputs import read_run_inputs
 
-OTHERS = {
-    "the same": {},
-    "overlapping": {"training_methods": ("act", "tna"), "run_indices": (1, 2)},
-}
+
+def documented(model: Path, root: Path) -> list[str]:
+    """The command that docs/sweeps.md gives twice, from an empty root."""
+    document = (Path(__file__).parents[3] / "docs" / "sweeps.md").read_text(encoding="utf-8")
+    first, second = re.findall(r"^ia2 (sweep .*) &$", document, flags=re.MULTILINE)
+    assert first == second
+    return [*first.replace("smollm2-135m", str(model)).split(), "--root", str(root)]
 
 
 @pytest.mark.parametrize(
-    ("other", "num_workers"),
-    [("the same", 1), ("overlapping", 1), pytest.param("overlapping", 2, marks=pytest.mark.slow)],
+    ("is_documented", "num_workers"), [(True, 1), (False, 1), pytest.param(False, 2, marks=pytest.mark.slow)]
 )
 def test_nothing_is_done_twice_and_both_summaries_are_true(
-    commands: Commands, tiny_model_folder: Path, tmp_path: Path, other: str, num_workers: int
+    commands: Commands, tiny_model_folder: Path, tmp_path: Path, is_documented: bool, num_workers: int
 ) -> None:
-    first = grid(tmp_path, tiny_model_folder, num_train_epochs=4)
-    second = first.model_copy(update=OTHERS[other])
-    begun = [commands.begin(*words(one, "--max_parallel", num_workers)) for one in (first, second)]
-    ended = [commands.end(one) for one in begun]
+    if is_documented:
+        given = [documented(tiny_model_folder, tmp_path)] * 2
+    else:
+        first = grid(tmp_path, tiny_model_folder, num_train_epochs=4)
+        second = first.model_copy(update={"training_methods": ("act", "tna"), "run_indices": (1, 2)})
+        given = [words(one, "--max_parallel", num_workers) for one in (first, second)]
+    ended = [commands.end(one) for one in [commands.begin(*line) for line in given]]
     assert [one.code for one in ended] == [0, 0], [one.stderr for one in ended]
 
     made = ended[0].done + ended[1].done
@@ -38,7 +44,7 @@ def test_nothing_is_done_twice_and_both_summaries_are_true(
     assert {name: made[name] for name in finished} == finished
     manifests = {name: number for name, number in made.items() if name.endswith("manifest.json")}
     assert set(manifests.values()) == {1}
-    assert len(manifests) == (2 if other == "the same" else 3)
+    assert len(manifests) == (2 if is_documented else 3)
 
     found = summaries(tmp_path)
     assert len(found) == 2
@@ -53,9 +59,8 @@ def test_nothing_is_done_twice_and_both_summaries_are_true(
         assert (f"{by_others} done by another sweep" in one.stdout) == bool(by_others)
     assert_whole(tmp_path)
     assert leftovers(tmp_path) == []
-    if other == "the same":
-        alone = grid(tmp_path / "alone", tiny_model_folder, num_train_epochs=4)
-        assert commands.run(*words(alone)).code == 0
+    if is_documented:
+        assert commands.run(*documented(tiny_model_folder, tmp_path / "alone")).code == 0
         assert weights(tmp_path) == weights(tmp_path / "alone")
 
 
@@ -75,14 +80,15 @@ def test_what_another_is_at_is_done_last_and_not_waited_for(tmp_path: Path, tiny
     holder = Thread(target=hold)
     holder.start()
     assert held.wait(60)
-    schedule, order = Schedule(jobs), list[str]()
+    order = list[str]()
 
     def watch(outcome: Outcome) -> None:
         order.append(outcome.key)
         if len(order) == 2:
             others_done.set()
 
-    InProcess(models).execute(tmp_path, schedule, watch)
+    schedule = Schedule(tmp_path, jobs, config, watch=watch)
+    work(schedule, models)
     holder.join()
     assert len(order) == 4
     assert set(order[2:]) == {targets.key, run.key}

@@ -137,8 +137,8 @@ def test_a_run_that_takes_too_long_is_given_up_and_says_where_it_was(
     logs = [log.read_text() for log in tmp_path.rglob("failure.log")]
     assert len(logs) == 2
     for text in logs:
-        assert "training/passes.py" in text, "what it was at"
+        assert "training/trainer.py" in text, "what it was at"
         assert text.endswith("\nit took longer than run_timeout=8 s\n")
-    assert [line for line in ended.stderr.splitlines() if "passes.py" in line] == [], "which is for the file"
+    assert [line for line in ended.stderr.splitlines() if "trainer.py" in line] == [], "which is for the file"
     again = commands.run(*words(config.model_copy(update={"num_train_epochs": 1})))
     assert again.code == 0

@@ -1,6 +1,8 @@
 """Sweeps on the tiny model: all runs, once, the same whoever does them; failures; resuming."""
 
 import os
+import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +13,14 @@ from tiny_sweeps import ends, grid, jobs_of, summaries, weights, words
 
 from ia2 import store
 from ia2.commands.data_files import create_all
+from ia2.commands.processes import GROUP, start_local, visible
+from ia2.commands.sweep import work
+from ia2.commands.sweep.grid import expand
+from ia2.commands.sweep.schedule import Job, Outcome, Schedule
+from ia2.commands.sweep.sweep import sweep
 from ia2.commands.train import train
 from ia2.config import CreateConfig, SweepConfig, TrainConfig
 from ia2.errors import MachineError, UserError
-from ia2.flows.sweep import work
-from ia2.flows.sweep.executors import Pool
-from ia2.flows.sweep.grid import expand
-from ia2.flows.sweep.plan import Job
-from ia2.flows.sweep.schedule import Outcome
-from ia2.flows.sweep.sweeping import GROUP, executor_of, sweep
 from ia2.models.loading import ModelCache
 
 ALL: dict[str, Any] = {"training_methods": ("tok", "act", "tna", "tokl")}
@@ -80,10 +81,10 @@ def test_two_workers_give_the_same_bits_and_share_the_work(
 
 
 def test_retraining_trains_each_run_once(commands: Commands, tmp_path: Path, tiny_model_folder: Path) -> None:
-    """A first phase for itself, and not again for each second one."""
+    """A first phase for itself, and not again for each second one or by the other worker."""
     config = grid(tmp_path, tiny_model_folder, run_indices=(0,), label_types=("ground_truth", "icl_outputs"))
     sweep(config)
-    ended = commands.run(*words(config), "--retrain")
+    ended = commands.run(*words(config), "--retrain", "--max_parallel", 2)
     assert ended.code == 0, ended.stderr
     folders = {str(folder): 1 for folder in store.run_folders(tmp_path)}
     assert len(folders) == 1 + 2 + 2 + 2
@@ -97,17 +98,6 @@ def test_a_grid_of_hundreds_of_runs(commands: Commands, tmp_path: Path, tiny_mod
     swept(commands, grid(tmp_path / "one", tiny_model_folder, **LARGE), num_workers=1)
     assert len(weights(tmp_path / "two")) == 240
     assert weights(tmp_path / "two") == weights(tmp_path / "one")
-
-
-def test_what_stands_is_not_done_again(tmp_path: Path, tiny_model_folder: Path, capsys: Any) -> None:  # noqa: ANN401
-    small = {"training_methods": ("act",), "include_sequential": False}
-    sweep(grid(tmp_path, tiny_model_folder, **small, run_indices=(0,)))
-    before = weights(tmp_path)
-    capsys.readouterr()
-    outcomes = sweep(grid(tmp_path, tiny_model_folder, **small))
-    assert "2 runs: 1 are there, 1 are left" in capsys.readouterr().out
-    assert sum("targets" not in outcome.key for outcome in outcomes) == 1
-    assert before.items() < weights(tmp_path).items()
 
 
 def test_a_dry_run_writes_no_outputs(tmp_path: Path, tiny_model_folder: Path, capsys: Any) -> None:  # noqa: ANN401
@@ -124,10 +114,11 @@ def test_one_failing_run_takes_only_what_needs_it_along(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    whole = work.train
+    whole, broken = work.train, list[TrainConfig]()
 
     def breaking(config: TrainConfig, models: ModelCache, keep_first: bool = False) -> Path:
         if config.training_method == "act" and config.run_idx == 1:
+            broken.append(config)
             raise RuntimeError("made to fail")
         return whole(config, models, keep_first)
 
@@ -135,20 +126,17 @@ def test_one_failing_run_takes_only_what_needs_it_along(
     config = grid(tmp_path, tiny_model_folder, **ALL)
     with pytest.raises(MachineError, match="1 of 14 jobs failed"):
         sweep(config)
+    assert len(broken) == 1, "only a lack of memory is tried again"
     (summary,) = summaries(tmp_path)
-    lost = {
-        one["status"]: (one["key"].split("/")[0], one["reason"]) for one in summary["jobs"] if one["status"] != "done"
-    }
-    assert lost.keys() == {"failed", "skipped"}
-    assert lost["failed"] == ("act", "RuntimeError: made to fail")
-    assert lost["skipped"][0] == "a2t"
-    assert lost["skipped"][1].startswith("it needs act/made_up/")
+    failed, skipped = (job for job in summary["jobs"] if job["status"] != "done")
+    assert (failed["status"], failed["reason"]) == ("failed", "RuntimeError: made to fail")
+    assert (skipped["status"], skipped["reason"]) == ("skipped", f"it needs {failed['key']}, which failed")
     out = capsys.readouterr().out
     assert "10 done, 1 failed, 1 skipped" in out
-    assert "] skipped: a2t/made_up/" in out, "what it took along is told as well"
-    (log,) = (tmp_path / "outputs" / "act").rglob("failure.log")
-    assert "made to fail" in log.read_text()
+    assert f"] skipped: {skipped['key']}" in out, "what it took along is told as well"
+    (log,) = (tmp_path / "outputs" / failed["key"]).rglob("failure.log")
     assert "Traceback" in log.read_text()
+    assert log.read_text().endswith("RuntimeError: made to fail\n")
     assert len(weights(tmp_path)) == 10
     monkeypatch.undo()
     sweep(config)
@@ -156,16 +144,12 @@ def test_one_failing_run_takes_only_what_needs_it_along(
     assert not list(tmp_path.rglob("failure.log"))
 
 
-def _kinds(jobs: tuple[Job, ...]) -> list[frozenset[str]]:
-    return [frozenset(map(str, job.kinds)) for job in jobs if job.kinds]
-
-
 def test_targets_are_planned_once_with_all_that_is_needed(tmp_path: Path, tiny_model_folder: Path) -> None:
-    jobs = jobs_of(grid(tmp_path, tiny_model_folder, **ALL, lrs=(1e-2, 1e-3), run_indices=(0,)))
-    assert _kinds(jobs) == [frozenset({"tokens", "activations", "distributions"})]
-    assert all(job.needs[0] == jobs[0].key for job in jobs if not job.kinds)
+    targets, *runs = jobs_of(grid(tmp_path, tiny_model_folder, **ALL, lrs=(1e-2, 1e-3), run_indices=(0,)))
+    assert targets.kinds == {"tokens", "activations", "distributions"}
+    assert all(job.needs[0] == targets.key and not job.kinds for job in runs)
     gold = {"training_methods": ("tok",), "label_types": ("ground_truth",), "include_sequential": False}
-    assert _kinds(jobs_of(grid(tmp_path, tiny_model_folder, **gold))) == []
+    assert not any(job.kinds for job in jobs_of(grid(tmp_path, tiny_model_folder, **gold)))
 
 
 # Who does it
@@ -173,14 +157,15 @@ def test_targets_are_planned_once_with_all_that_is_needed(tmp_path: Path, tiny_m
 
 def test_gpus_are_counted_among_those_that_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    config = SweepConfig(training_methods=("tok",), gpus=(0, 1), max_parallel=3)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert executor_of(config) == Pool(3, ("0", "1"))
+    assert visible((0, 1)) == ["0", "1"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5, GPU-8f3a")
-    pool = executor_of(config.model_copy(update={"max_parallel": 1}))
-    assert pool == Pool(2, ("5", "GPU-8f3a")), "at least a worker for each"
+    assert visible((0, 1)) == ["5", "GPU-8f3a"]
     with pytest.raises(UserError, match="--gpus 2: this process sees 2 GPUs, counted from 0"):
-        executor_of(config.model_copy(update={"gpus": (1, 2)}))
+        visible((1, 2))
+    config = SweepConfig(training_methods=("tok",), gpus=(0, 1))
+    jobs = [Job(key, TrainConfig(training_method="tok")) for key in "abc"]
+    assert Schedule(Path(), jobs, config).num_workers == 2, "at least a worker for each"
 
 
 @pytest.mark.parametrize(
@@ -202,9 +187,9 @@ def test_the_runs_of_a_sweep_are_a_group_for_wandb(
     """One sweep after another in the same process, as `ia2 run` has them; and a person's own group."""
     groups: list[str | None] = []
 
-    def noted(_root: Path, job: Job, _models: ModelCache) -> Outcome:
+    def noted(schedule: Schedule, jobs: Sequence[Job], _models: ModelCache) -> None:
         groups.append(os.environ.get(GROUP))
-        return Outcome(job.key, "done")
+        schedule.report(Outcome(jobs[0].key, "done"))
 
     monkeypatch.setattr(work, "do", noted)
     monkeypatch.delenv(GROUP, raising=False)
@@ -216,17 +201,21 @@ def test_the_runs_of_a_sweep_are_a_group_for_wandb(
     sweep(config)
     assert groups[0] == groups[1] != groups[2] == groups[3]
     assert groups[4:] == ["mine", "mine"]
-    on_ray = executor_of(config.model_copy(update={"ray_address": "auto"}))
-    assert on_ray.environment == {GROUP: "mine"}  # type: ignore[attr-defined]
 
 
-def test_workers_are_set_up_for_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_are_set_up_for_their_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three workers on two GPUs: the third shares the first."""
+    started: list[dict[str, str]] = []
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    pool = Pool(3, ("5", "7"))
-    assert [pool.environment(index, 3)["CUDA_VISIBLE_DEVICES"] for index in range(3)] == ["5", "7", "5"]
-    assert pool.environment(0, 3)["OMP_NUM_THREADS"] == "2"
-    assert "CUDA_VISIBLE_DEVICES" not in Pool(3).environment(0, 3)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
+    monkeypatch.setattr(subprocess, "Popen", lambda _command, env, **_: started.append(env))
+    for gpus in ((0, 1), ()):
+        config = SweepConfig(training_methods=("tok",), gpus=gpus, max_parallel=3)
+        for slot in range(3):
+            start_local(config, 3, tmp_path / f"{slot}.0.jsonl")
+    assert [env["CUDA_VISIBLE_DEVICES"] for env in started] == ["5", "7", "5", "5,7", "5,7", "5,7"]
+    assert {env["OMP_NUM_THREADS"] for env in started} == {"2"}
 
 
 def test_splits_of_create_serve_a_sweep_that_asks_for_all_demonstrations(
