@@ -24,6 +24,7 @@ ROOMS = (
     "store",
     "sources",
     "config",
+    "plots",
     "methods.py",
     "cli.py",
     "errors.py",

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 from scipy import stats
 
-from ia2.plots.overlap import SIDES, overlap_bars, overlap_boxes, overlap_violins
+from ia2.plots.overlap import overlap_bars, overlap_boxes, overlap_violins
 from ia2.plots.similarity import similarity_against_performance, similarity_by_layer, similarity_heat_maps
 from ia2.results.label import STYLES
 
@@ -28,7 +28,7 @@ FEW = ("tok", "act", "a2t")
 def test_heat_maps_hold_the_cosines_in_one_scale_and_grey_where_there_is_none() -> None:
     series = heat_maps(FEW, num_layers=3, num_tokens=4)
     figure = similarity_heat_maps(series, "a caption")
-    *panels, bar = figure.axes
+    *panels, _ = figure.axes
     assert [axes.get_title(loc="left") for axes in panels] == ["tok (SFT)", "act (IA2)", "a2t (IA2 → SFT)"]
     images = [axes.images[0] for axes in panels]
     cells = series.set_index(["name", "layer", "token"])["cosine"]
@@ -39,9 +39,6 @@ def test_heat_maps_hold_the_cosines_in_one_scale_and_grey_where_there_is_none() 
     assert tok.mask.tolist() == [[False, False, False, True]] * 3, "its last token was not measured"
     assert {image.get_clim() for image in images} == {(series["cosine"].min(), series["cosine"].max())}
     assert images[0].origin == "lower"
-    assert [axes.get_xlabel() for axes in panels] == ["Token of the response"] * 3
-    assert [axes.get_ylabel() for axes in panels] == ["Layer", "", ""]
-    assert bar.get_ylabel() == "Cosine"
 
 
 def test_lines_of_similarity_by_layer_have_their_bands() -> None:
@@ -55,7 +52,6 @@ def test_lines_of_similarity_by_layer_have_their_bands() -> None:
     band = axes.collections[0].get_paths()[0].vertices
     assert (band[:, 1].min(), band[:, 1].max()) == pytest.approx((0.25, 0.65))
     assert legend_of(figure) == ["act (IA2)", "Base, no demonstrations"]
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("Layer", "Cosine with the teacher")
 
 
 def test_a_mark_for_each_run_and_the_correlation_within_an_evaluation_set() -> None:
@@ -69,10 +65,7 @@ def test_a_mark_for_each_run_and_the_correlation_within_an_evaluation_set() -> N
     for axes, dataset in ((accuracy, "capitals"), (other, "sst2")):
         mine = series[series["dataset"] == dataset]
         r = stats.pearsonr(mine["similarity"], mine["accuracy"]).statistic
-        assert axes.get_title(loc="left") == f"{dataset}: r = {r:.2f}, n = 15"
-    assert ece.get_title(loc="left") == "capitals: r = -1.00, n = 15"
-    assert (accuracy.get_ylabel(), ece.get_ylabel()) == ("Accuracy (%)", "First-token ECE (15 bins)")
-    assert legend_of(figure) == ["tok (SFT)", "act (IA2)", "a2t (IA2 → SFT)"]
+        assert f"{r:.2f}" in axes.get_title(loc="left")
 
 
 def test_ellipses_are_those_of_the_covariance_and_need_three_runs() -> None:
@@ -91,7 +84,6 @@ def test_ellipses_are_those_of_the_covariance_and_need_three_runs() -> None:
         assert sorted((patch.width, patch.height)) == pytest.approx([0.2 * radius, 2 * radius * math.sqrt(108)])
     assert accuracy.get_ylim()[1] <= 104, "an ellipse goes on, accuracy does not"
     assert not ece.patches, "of two runs with a calibration error"
-    assert ece.get_title(loc="left") == "made up: n = 2"
 
 
 # Overlap
@@ -127,9 +119,6 @@ def test_bars_are_means_with_chance_and_the_control_beside_them() -> None:
     runs = series[series["name"] == "tok – act"].groupby("run_a")["left_overlap"].mean()
     interval = stats.t.interval(0.95, 2, runs.mean(), stats.sem(runs))
     assert whiskers[0].lines[2][0].get_segments()[0][:, 0] == pytest.approx(np.clip(interval, 0, 1))
-    assert [axes.get_title(loc="left") for axes in figure.axes] == list(SIDES.values())
-    assert left.get_xlabel() == "Subspace overlap"
-    assert legend_of(figure) == ["Two methods, same run", "Same method, other run (control)", "Chance"]
 
 
 def test_the_energy_weighted_overlap_has_a_chance_of_its_own() -> None:
@@ -138,7 +127,6 @@ def test_the_energy_weighted_overlap_has_a_chance_of_its_own() -> None:
     assert bars_of(left)[0] == pytest.approx(series[series["name"] == "tok – act"]["left_energy_overlap"].mean())
     assert chances_of(left)[0] == pytest.approx(1.1 * (8 / 576 + 2 * 8 / 192) / 3)
     assert chances_of(right)[0] == pytest.approx(0.02)
-    assert left.get_xlabel() == "Energy-weighted overlap"
 
 
 def test_violins_reach_from_the_least_to_the_greatest_and_mark_the_median() -> None:
@@ -149,14 +137,6 @@ def test_violins_reach_from_the_least_to_the_greatest_and_mark_the_median() -> N
     assert (body[:, 0].min(), body[:, 0].max()) == pytest.approx((of_pair.min(), of_pair.max()))
     median = left.collections[1].get_segments()[0]
     assert median[0, 0] == pytest.approx(of_pair.median())
-
-
-def test_panels_side_by_side_have_few_short_ticks() -> None:
-    """`1.00` of one panel would touch `0.00` of the next."""
-    series = overlaps(FEW)
-    figure = overlap_violins(series.assign(left_overlap=np.linspace(0.01, 0.98, len(series))))
-    figure.draw_without_rendering()
-    assert [label.get_text() for label in figure.axes[0].get_xticklabels()][1:-1] == ["0", "0.4", "0.8"]
 
 
 def test_a_violin_of_equal_values_is_a_mark() -> None:
@@ -177,11 +157,3 @@ def test_boxes_are_of_each_projection_with_its_own_chance() -> None:
     mine = series[(series["name"] == "tok – act") & (series["projection"] == "k_proj")]["left_overlap"]
     corners = keys.patches[0].get_path().vertices[:, 0]
     assert (corners.min(), corners.max()) == pytest.approx(tuple(np.quantile(mine, [0.25, 0.75])))
-
-
-def test_a_pair_without_a_projection_has_no_bar_there() -> None:
-    series = overlaps(FEW)
-    series = series[(series["name"] != "tok – act") | (series["projection"] != "k_proj")]
-    figure = overlap_boxes(series)
-    assert len(names_of(figure)) == 6
-    assert [len(axes.patches) for axes in figure.axes] == [5, 6, 6, 5, 6, 6]

@@ -10,12 +10,10 @@ from made_up_analyses import heat_maps, layers, overlaps, pairs
 from made_up_points import MANY, frame, grid, point
 from matplotlib.figure import Figure
 
-from ia2.plots.adapters import adapters_compared
-from ia2.plots.bars import accuracy_bars
-from ia2.plots.cost import cost_against_accuracy
-from ia2.plots.dev_loss import dev_loss_curves
-from ia2.plots.lines import metric_against_n
+from ia2.plots.bars import accuracy_bars, adapters_compared
+from ia2.plots.lines import cost_against_accuracy, metric_against_n
 from ia2.plots.overlap import overlap_bars, overlap_boxes, overlap_violins
+from ia2.plots.runs import dev_loss_curves
 from ia2.plots.similarity import similarity_against_performance, similarity_by_layer, similarity_heat_maps
 from ia2.results.frame import COLUMNS
 from ia2.results.label import style_of
@@ -69,46 +67,29 @@ def losses(methods: Sequence[str], num_runs: int) -> pd.DataFrame:
 DETAILS = "label_type ground_truth, num_generated_tokens 8"
 
 KINDS: dict[str, Callable[[], Figure]] = {
-    "lines of few": lambda: metric_against_n(grid(FEW, (4, 8)), ACCURACY, TITLE, CAPTION),
     "lines of many": lambda: metric_against_n(grid(MANY, (2, 4, 8, 16, 32, 64, 128)), ACCURACY, TITLE, CAPTION),
-    "lines of one": lambda: metric_against_n(grid(("act",), (8,)), ACCURACY, TITLE, CAPTION),
     "lines of several label types": lambda: metric_against_n(VARIED, ACCURACY, TITLE, CAPTION),
     "entropy": lambda: metric_against_n(grid(FEW, (4, 8)), QUANTITIES["response_entropy"], TITLE, CAPTION),
-    "cost of few": lambda: cost_against_accuracy(grid(FEW, (4, 8)), ACCURACY, TITLE, CAPTION),
     "cost of many": lambda: cost_against_accuracy(grid(MANY, (8,)), ACCURACY, TITLE, CAPTION),
-    "adapters, few": lambda: adapters_compared(grid(("tok", "ia3-tok"), (8,)), ACCURACY, TITLE, CAPTION),
     "adapters, many": lambda: adapters_compared(grid(MANY, (8,)), ACCURACY, TITLE, CAPTION),
     "adapters, label types": lambda: adapters_compared(
         pd.concat([VARIED[VARIED["num_train_examples"] == 8], grid(FEW, (8,))]), ACCURACY, TITLE, CAPTION
     ),
-    "accuracies of few": lambda: accuracy_bars(summary(("base", *FEW)), CAPTION),
     "accuracies of many": lambda: accuracy_bars(summary(MANY), CAPTION),
     "accuracies of label types": lambda: accuracy_bars(summary((*FEW, *FEW), DETAILS), CAPTION),
-    "losses of one run": lambda: dev_loss_curves(losses(("act",), 1), CAPTION),
     "losses of many": lambda: dev_loss_curves(losses(SOME, 10), CAPTION, 3),
-    "heat maps of one": lambda: similarity_heat_maps(heat_maps(("act",), 4, 2), CAPTION),
-    "heat maps of few": lambda: similarity_heat_maps(heat_maps(FEW), CAPTION),
     "heat maps of many": lambda: similarity_heat_maps(heat_maps((*SOME, "base"), 36, 200), CAPTION),
-    "layers of few": lambda: similarity_by_layer(layers(FEW), TITLE, CAPTION),
     "layers of many": lambda: similarity_by_layer(layers((*SOME, "base")), TITLE, CAPTION),
-    "performance of few": lambda: similarity_against_performance(pairs(FEW), CAPTION),
     "performance of many": lambda: similarity_against_performance(
         pairs(SOME, ("capitals", "past_tense_irregular")), CAPTION
     ),
     "bars of long names": lambda: overlap_bars(LONG, caption=CAPTION),
-    "bars of few": lambda: overlap_bars(overlaps(FEW), caption=CAPTION),
     "bars of many": lambda: overlap_bars(overlaps(SOME[:6], 2), caption=CAPTION),
-    "violins of few": lambda: overlap_violins(overlaps(FEW), "energy_overlap", CAPTION),
     "violins of many": lambda: overlap_violins(overlaps(SOME[:6], 2), caption=CAPTION),
-    "boxes of few": lambda: overlap_boxes(overlaps(FEW), caption=CAPTION),
     "boxes of many": lambda: overlap_boxes(overlaps(SOME[:6], 2), caption=CAPTION),
 }
 
 
-EASY = {f"{kind.removesuffix(' of many')} of few" for kind in KINDS if kind.endswith(" of many")} & KINDS.keys()
-"""Kinds that are drawn of many as well, which leaves less room for each text."""
-
-
-@pytest.mark.parametrize("kind", [pytest.param(kind, marks=[pytest.mark.slow] * (kind in EASY)) for kind in KINDS])
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_text_can_be_read(kind: str) -> None:
     assert_readable(KINDS[kind]())

@@ -1,16 +1,15 @@
-import io
-
 import numpy as np
 import pandas as pd
 import pytest
 from made_up import MadeUpStore, config, settings
 from matplotlib.colors import to_hex
 
+from ia2.methods import METHODS
 from ia2.page.svg import inline_svg
-from ia2.plots import accuracy_bars, dev_loss_curves, join_bins, reliability_diagram
-from ia2.plots.series import dev_loss_series, reliability_series
+from ia2.plots.bars import LONGEST_NAME, accuracy_bars, overview
+from ia2.plots.runs import dev_loss_curves, dev_loss_series, join_bins, reliability_diagram, reliability_series
 from ia2.results.frame import summarise
-from ia2.results.label import STYLES
+from ia2.results.label import INK, STYLES, style_of
 from ia2.results.records import examine_records
 from ia2.results.runs import read_runs
 from ia2.results.select import select
@@ -35,20 +34,7 @@ def test_bars_whiskers_and_dots_show_the_summary(shown: tuple) -> None:
     intervals = shown[0][["low", "high"]].to_numpy()
     assert np.array(whiskers) == pytest.approx(intervals), "those of the table"
     assert [label.get_text() for label in axes.get_xticklabels()] == ["base", "base\n+ demos", "tok", "act", "a2t"]
-    assert axes.get_ylabel() == "Accuracy (%)"
     assert axes.get_ylim()[0] == 0
-
-
-def test_a_single_run_has_its_interval_and_an_unmeasured_majority_no_line(store: MadeUpStore) -> None:
-    store.adapter(config("tok"), 70.0, 0.5, majority_class_accuracy=None)
-    records = examine_records(store.root).found
-    figure = accuracy_bars(summarise(select(records, read_runs(store.root, records))))
-    (axes,) = figure.axes
-    assert len(axes.patches) == 1
-    (ends,) = [container[2][0].get_segments()[0][:, 1] for container in axes.containers if len(container) == 3]
-    assert ends[0] < 70 < ends[1]
-    assert not [line for line in axes.lines if line.get_linestyle() == ":"]
-    assert not figure.legends
 
 
 def test_many_bars_stand_below_each_other(shown: tuple) -> None:
@@ -60,28 +46,11 @@ def test_many_bars_stand_below_each_other(shown: tuple) -> None:
     assert len({axes.get_xlim() for axes in figure.axes}) == 1
 
 
-def test_the_majority_line_is_told_of_above_the_bars_and_once(shown: tuple) -> None:
-    figure = accuracy_bars(pd.concat([shown[0]] * 2))
-    assert [[text.get_text() for text in legend.get_texts()] for legend in figure.legends] == [["Majority class"]]
-    for axes in figure.axes:
-        assert axes.get_legend() is None
-        assert [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == ":"] == [2.5]
-
-
-def test_the_caption_is_drawn_only_when_asked_for(shown: tuple) -> None:
-    assert accuracy_bars(shown[0]).get_supxlabel() == ""
-    assert "made-up caption" in accuracy_bars(shown[0], "made-up caption").get_supxlabel()
-    lower = reliability_diagram(reliability_series(shown[0], shown[1]), "made-up caption").get_supxlabel()
-    assert "Confidence" in lower
-    assert "made-up caption" in lower
-
-
 def test_reliability_panels_hold_the_bins_of_the_chosen_records(shown: tuple) -> None:
     summary, records, _ = shown
     series = reliability_series(summary, records)
     assert len(series) == 5 * 3 * 15
     figure = reliability_diagram(series)
-    assert [axes.get_title(loc="left").replace("\n", " ") for axes in figure.axes] == list(summary["label"])
     for axes, (_, bins) in zip(figure.axes, series.groupby("panel", sort=False), strict=True):
         drawn = np.asarray(axes.collections[0].get_offsets())
         assert drawn == pytest.approx(bins[["confidence", "accuracy"]].to_numpy())
@@ -131,24 +100,6 @@ def test_losses_of_very_different_size_get_a_logarithmic_axis() -> None:
     assert dev_loss_curves(curves.head(2)).axes[0].get_yscale() == "linear"
 
 
-def test_runs_without_a_folder_have_no_curve(store: MadeUpStore) -> None:
-    store.adapter(config("tok"), 70.0, 0.5, eval=settings())
-    records = examine_records(store.root).found
-    runs = read_runs(store.root, records)
-    assert dev_loss_series(summarise(select(records, runs)), records, runs).empty
-
-
-@pytest.mark.parametrize("num_rows", [1, 2, 5])
-def test_figures_can_be_saved(shown: tuple, num_rows: int) -> None:
-    summary, records, runs = shown
-    rows = summary.tail(num_rows)
-    series = (reliability_series(rows, records), dev_loss_series(rows, records, runs))
-    for figure in (accuracy_bars(rows, "x" * 300), reliability_diagram(series[0]), dev_loss_curves(series[1])):
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png")
-        assert buffer.getvalue().startswith(b"\x89PNG")
-
-
 def test_inline_svg_is_repeatable_scales_and_takes_the_colours_of_the_page(shown: tuple) -> None:
     text = inline_svg(accuracy_bars(shown[0]), "bars")
     assert text == inline_svg(accuracy_bars(shown[0]), "bars")
@@ -165,3 +116,59 @@ def test_a_script_that_the_drawing_font_lacks_is_left_to_the_browser(shown: tupl
     figure = accuracy_bars(shown[0])
     figure.suptitle("日本 עברית")
     assert "日本 עברית" in inline_svg(figure, "bars")
+
+
+# All evaluation sets
+
+
+@pytest.fixture
+def three_sets(store: MadeUpStore) -> pd.DataFrame:
+    """Trained on capitals; tok was measured on two sets of three."""
+    for dataset, accuracy in (("capitals", 70.0), ("past_tense", 40.0), ("x" * 40, None)):
+        asked = settings(eval_dataset=dataset)
+        store.base((10.0, 75.0), eval=asked)
+        if accuracy is not None:
+            store.adapter(config("tok"), accuracy, 0.5, eval=asked)
+    return store.summary()
+
+
+def test_a_mark_for_every_mean_and_a_gap_for_what_was_not_measured(three_sets: pd.DataFrame) -> None:
+    (axes,) = overview(three_sets, "accuracy", "Accuracy (%)", 100).axes
+    marks = {line.get_label(): line for line in axes.lines}
+    assert list(marks) == [STYLES[key].label for key in ("base", "teacher", "tok")]
+    tok, base = marks[STYLES["tok"].label], marks[STYLES["base"].label]
+    assert list(tok.get_xdata()) == [70.0, 40.0]
+    assert list(np.round(tok.get_ydata())) == [0, 1]
+    assert list(base.get_xdata()) == [10.0] * 3
+    assert [tok.get_marker(), tok.get_color()] == [STYLES["tok"].marker, STYLES["tok"].colour]
+    assert axes.get_xlim() == (0, 100)
+    assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first set stands on top
+
+
+def test_sets_are_named_in_one_line_with_what_was_trained_on_where_that_is_another(three_sets: pd.DataFrame) -> None:
+    (axes,) = overview(three_sets, "ece", "ECE").axes
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == ["capitals", "past_tense* (capitals)", "x" * (LONGEST_NAME - 1) + "…"]
+    assert axes.get_xlim()[0] == 0
+
+
+def test_all_models_differ_in_place_and_without_colour_in_look() -> None:
+    kinds = [("base", False), ("base", True), *((method, with_icl) for method in METHODS for with_icl in (False, True))]
+    rows = [
+        {
+            "method": method,
+            "with_icl": with_icl,
+            "label": style.label,
+            "order": style.order,
+            "accuracy": 50.0,
+            "control": "",
+            **{"title": "capitals", "trained_dataset": "capitals", "eval_dataset": "capitals"},
+            "out_of_distribution": False,
+        }
+        for method, with_icl in kinds
+        for style in [style_of(method, with_icl)]
+    ]
+    (axes,) = overview(pd.DataFrame(rows), "accuracy", "Accuracy (%)", 100).axes
+    assert len({float(line.get_ydata()[0]) for line in axes.lines}) == 50
+    looks = {(line.get_marker(), line.get_fillstyle(), line.get_markeredgecolor() == INK) for line in axes.lines}
+    assert len(looks) == 50

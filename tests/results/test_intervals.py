@@ -9,7 +9,6 @@ from made_up import ROWS, MadeUpStore, config, rewrite, settings
 
 from ia2.errors import UserError
 from ia2.evaluation.statistics import bootstrap_interval, paired_permutation_test
-from ia2.plots.captions import accuracy_caption
 from ia2.results.advice import advice
 from ia2.results.records import examine_records
 from ia2.tables import text_table
@@ -71,7 +70,7 @@ def test_methods_of_other_label_budgets_are_compared_and_both_budgets_shown(stor
     assert "8 + 0" in line
 
 
-def test_the_advice_the_table_and_the_caption_say_one_p(store: MadeUpStore) -> None:
+def test_the_advice_and_the_table_say_one_p(store: MadeUpStore) -> None:
     store.base((0.0, 75.0))
     for run_idx, share in enumerate((0.3, 0.5)):
         answered(store, "tok", ODD, run_idx)
@@ -79,7 +78,7 @@ def test_the_advice_the_table_and_the_caption_say_one_p(store: MadeUpStore) -> N
     p = p_of(store, "a2t")
     summary = store.summary()
     (found,) = advice(summary, examine_records(store.root).found)
-    for text in (found.verdict, text_table(summary), accuracy_caption(summary)):
+    for text in (found.verdict, text_table(summary)):
         assert f"{p:.3f}" in text
     assert ("a tie" in found.verdict) == (p >= 0.05)
 

@@ -8,7 +8,7 @@ from made_up import MadeUpStore, bins, config, rewrite, settings, training
 from ia2.commands.card import measured_part
 from ia2.page.answers import query_sets
 from ia2.page.sections import html_table
-from ia2.plots.series import reliability_series
+from ia2.plots.runs import reliability_series
 from ia2.results.frame import aggregate, rows_of, summarise
 from ia2.results.label import STYLES, in_order
 from ia2.results.records import examine_records

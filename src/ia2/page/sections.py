@@ -29,8 +29,8 @@ from ia2.plots import (
     reliability_diagram,
     similarity_by_layer,
 )
-from ia2.plots.material import Place
-from ia2.plots.series import dev_loss_series, reliability_series
+from ia2.plots.drawings import Place
+from ia2.plots.runs import dev_loss_series, reliability_series
 from ia2.results.advice import RULES, RULES_NOTE, THRESHOLDS, cases, findings
 from ia2.results.analyses import Compared, compared, layer_series, overlap_series
 from ia2.results.frame import Row, aggregate, in_condition, points, rows_of

@@ -1,8 +1,8 @@
-"""What all figures share: style, the looks of methods, panels, legend, and the caption of images without their page.
+"""Style of all figures: looks of methods, panels, legend, and the caption of images without their page.
 
-They are drawn narrow, so that they stay readable on a phone and stand side by side on a screen, and in two neutral
-colours (`INK`, `LINE`) that the page replaces by its own, for its light and its dark scheme. Legend and caption make a
-figure higher, never its axes smaller.
+Figures are narrow, so that they stay readable on a phone and fit side by side on a screen, in two neutral colours
+(`INK`, `LINE`) that the page replaces by its own, for its light and its dark scheme. Legend and caption make a figure
+higher, never its axes smaller.
 """
 
 import math
@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
@@ -23,49 +25,32 @@ METADATA: dict[str, dict[str, str | None]] = {
     ".png": {"Software": "ia2"},
     ".pdf": {"Creator": "ia2", "CreationDate": None},
 }
-"""In the files of pictures: the same bytes every time."""
+"""Metadata in the files of pictures: the same bytes every time."""
 MARKS = {".png": "Software\0ia2", ".pdf": "/Creator (ia2)"}
-"""As which it is found in them: no file without is replaced."""
-
+"""Marks of our own pictures: no file without one is replaced."""
 STYLE: dict[Any, Any] = {
-    "font.size": 9.0,
-    "axes.titlesize": 9.0,
-    "axes.edgecolor": LINE,
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "text.color": INK,
-    "text.parse_math": False,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "grid.color": LINE,
-    "grid.linewidth": 0.5,
-    "hatch.linewidth": 0.6,
-    "legend.frameon": False,
-    "legend.fontsize": 8.0,
-    "legend.title_fontsize": 9.0,
-    "legend.handlelength": 2.6,
-    "legend.columnspacing": 1.4,
+    **{"font.size": 9.0, "axes.titlesize": 9.0, "legend.fontsize": 8.0, "legend.title_fontsize": 9.0},
+    **{"text.color": INK, "xtick.color": INK, "ytick.color": INK, "axes.labelcolor": INK, "axes.edgecolor": LINE},
+    **{"axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True, "text.parse_math": False},
+    **{"grid.color": LINE, "grid.linewidth": 0.5, "hatch.linewidth": 0.6},
+    **{"legend.frameon": False, "legend.handlelength": 2.6, "legend.columnspacing": 1.4},
 }
 WIDTH = 4.8
 TEXT_LINE = 0.15
-"""Height in inches of a line of the small text that legends and captions are set in."""
+"""Height in inches of a line of the small text of legends and captions."""
 LETTERS = 16
 """Letters of that text in an inch, at least."""
 LETTER = 0.085
 """Width of a letter of tick labels in inches, at most."""
 SHADES = (0.0, 0.5, -0.45, 0.72)
-"""How far the lines of one method are mixed with white, or (below 0) with black, one after the other."""
-
-
+"""Share of white, or (below 0) of black, in the lines of one method, one after the other."""
 IDENTITY = ["method", "with_icl", "variation", "control"]
-"""Columns of points that tell lines apart, and that a line has its look by."""
+"""Columns of points in which lines differ, and from which a line has its look."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """How the points and the line of one model are drawn."""
+    """Colours, marker and line of one model."""
 
     colour: str
     edge: str
@@ -76,33 +61,22 @@ class Look:
 
     def marks(self, size: float = 5.5) -> dict[str, Any]:
         """The arguments of `Axes.plot` and `Axes.errorbar` for its markers."""
-        return {
-            "color": self.colour,
-            "marker": self.marker,
-            "markersize": size,
-            "fillstyle": self.fill,
-            "markerfacecoloralt": "white",
-            "markeredgecolor": self.edge,
-            "markeredgewidth": 1.0,
-        }
+        face = {"markersize": size, "fillstyle": self.fill, "markerfacecoloralt": "white"}
+        edge = {"markeredgecolor": self.edge, "markeredgewidth": 1.0}
+        return {"color": self.colour, "marker": self.marker, **face, **edge}
 
 
 def look_of(method: str, with_icl: bool, variation: int = 0, control: str = "") -> Look:
-    """The look of a model; `variation` counts those of one method and pass, which differ in shade and edge.
+    """The look of a model; `variation` counts those of one method and condition, which differ in shade and edge.
 
     A trained model has a dark edge where it is shown demonstrations.
     """
     style = style_of(method, with_icl, control)
-    colour = _shaded(style.colour, SHADES[variation % len(SHADES)])
+    share = SHADES[variation % len(SHADES)]
+    red, green, blue = ((1 - abs(share)) * part + abs(share) * (share > 0) for part in to_rgb(style.colour))
+    colour = to_hex((red, green, blue))
     edge = INK if variation or (with_icl and method != "base") else colour
     return Look(colour, edge, style.marker, style.look.line, style.look.fill, style.look.hatch)
-
-
-def _shaded(colour: str, share: float) -> str:
-    """The colour mixed with white, or with black where the share is below 0."""
-    other = 1.0 if share > 0 else 0.0
-    red, green, blue = ((1 - abs(share)) * part + abs(share) * other for part in to_rgb(colour))
-    return to_hex((red, green, blue))
 
 
 def key(look: Look, label: str) -> Line2D:
@@ -124,38 +98,40 @@ def wrapped(title: str, letters: int = 30) -> str:
 
 
 def label_outer(panels: Sequence[Axes], below: str, beside: str) -> None:
-    """Label the panels of a grid that nothing stands below, and those that nothing stands left of."""
+    """Label the panels of a grid that have no panel below them, and those that have none left of them."""
     for axes in panels:
         place = axes.get_subplotspec()
-        assert place is not None, "panels stand in a grid"
-        columns = place.get_gridspec().ncols
-        if place.num1 + columns >= len(panels):
+        assert place is not None, "panels are in a grid"
+        if place.num1 + place.get_gridspec().ncols >= len(panels):
             axes.set_xlabel(below)
         if place.is_first_col():
             axes.set_ylabel(beside)
 
 
-def add_legend(figure: Figure, handles: Sequence[Artist], title: str = "") -> None:
-    """Put a legend above the axes, in as many columns as their labels leave room for."""
-    if not handles:
-        return
-    longest = max(len(str(handle.get_label())) for handle in handles) + 9  # the sample before the label
-    columns = max(1, min(3, len(handles), int(figure.get_figwidth() * LETTERS / longest)))
-    rows = math.ceil(len(handles) / columns)
-    _heighten(figure, rows + (2 if title else 0.7))
-    legend = figure.legend(handles=list(handles), loc="outside upper left", ncols=columns, title=title)
-    legend.set_alignment("left")
+def finish(figure: Figure, handles: Sequence[Artist], caption: str, title: str = "") -> Figure:
+    """Put the legend above the axes, in as many columns as its labels leave room for, and the caption below them.
 
-
-def add_caption(figure: Figure, caption: str) -> None:
-    """Put the caption below the axes, for images that travel without their page."""
-    if not caption:
-        return
-    lines = textwrap.wrap(caption, int(figure.get_figwidth() * LETTERS))
-    lower = figure.get_supxlabel()
-    figure.supxlabel("\n".join([*([lower, ""] if lower else []), *lines]), fontsize=8)
-    _heighten(figure, len(lines) + (1 if lower else 0))
-
-
-def _heighten(figure: Figure, num_lines: float) -> None:
+    The caption is for images that travel without their page.
+    """
+    num_letters = int(figure.get_figwidth() * LETTERS)
+    num_lines = 0.0
+    if handles:
+        lengths = [len(str(handle.get_label())) + 9 for handle in handles]  # with the sample before the label
+        widths = {
+            num: sum(max(part) for part in np.array_split(lengths, num)) for num in range(1, min(3, len(handles)) + 1)
+        }
+        columns = max((num for num in widths if widths[num] <= num_letters), default=1)
+        legend = figure.legend(handles=list(handles), loc="outside upper left", ncols=columns, title=title)
+        legend.set_alignment("left")
+        num_lines += math.ceil(len(handles) / columns) + (2 if title else 0.7)
+    if caption:
+        lines = [line for part in caption.splitlines() for line in textwrap.wrap(part, num_letters)]
+        figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=8)
+        num_lines += len(lines)
     figure.set_figheight(figure.get_figheight() + num_lines * TEXT_LINE)
+    return figure
+
+
+def trained_points(points: pd.DataFrame) -> pd.DataFrame:
+    """The points of trained models."""
+    return points[points["method"] != "base"]

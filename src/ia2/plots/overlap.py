@@ -1,8 +1,8 @@
-"""How much the subspaces of two LoRA updates overlap: beside chance, and beside two runs of the same method.
+"""Overlap of the subspaces of two LoRA updates, beside chance and beside two runs of the same method.
 
 `overlaps` has a row for each pair of runs, layer and projection: name (of the pair of models), relation (`methods`, or
 `runs` for the control), run_a, run_b, projection, and for a kind of overlap (`overlap` or `energy_overlap`) the columns
-left_{kind}, right_{kind}, and what they are by chance.
+left_{kind}, right_{kind}, and their values by chance.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import pandas as pd
 from matplotlib import rc_context
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -18,18 +17,21 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from ia2.evaluation.statistics import interval_over_runs
-from ia2.plots.drawing import LETTER, STYLE, WIDTH, add_caption, add_legend
+from ia2.plots.drawing import LETTER, STYLE, WIDTH, finish
 from ia2.results.label import INK
 
 Kind = Literal["overlap", "energy_overlap"]
 LABELS: Mapping[Kind, str] = {"overlap": "Subspace overlap", "energy_overlap": "Energy-weighted overlap"}
 CHANCES: Mapping[Kind, str] = {"overlap": "chance_{}", "energy_overlap": "chance_{}_energy"}
 SIDES = {"left": "Left (output side)", "right": "Right (input side)"}
-COLOURS = {"methods": "#56b4e9", "runs": "#ffffff"}
-HATCHES = {"methods": "", "runs": "///"}
+LOOKS: Mapping[str, dict[str, Any]] = {
+    "methods": {"facecolor": "#56b4e9", "hatch": "", "edgecolor": INK},
+    "runs": {"facecolor": "#ffffff", "hatch": "///", "edgecolor": INK},
+}
 MEANINGS = {"methods": "Two methods, same run", "runs": "Same method, other run (control)"}
+CHANCE: dict[str, Any] = {"color": INK, "linewidth": 1.4, "linestyle": (0, (1, 1))}
 FEWEST_PAIRS = 3
-"""Of fewer pairs of runs no interval is drawn."""
+"""Pairs of runs from which an interval is drawn."""
 BODY = 0.62
 """Height of a bar, violin or box; a pair has a place of height 1."""
 
@@ -39,14 +41,12 @@ Draw = Callable[[Axes, float, pd.DataFrame, str], None]
 
 def overlap_bars(overlaps: pd.DataFrame, kind: Kind = "overlap", caption: str = "") -> Figure:
     """Mean overlap of each pair of models: bar the mean over pairs of runs, whisker its 95% t interval over them."""
-    panels = {title: (overlaps, side) for side, title in SIDES.items()}
-    return _figure(panels, kind, _bar, caption)
+    return _figure({title: (overlaps, side) for side, title in SIDES.items()}, kind, _bar, caption)
 
 
 def overlap_violins(overlaps: pd.DataFrame, kind: Kind = "overlap", caption: str = "") -> Figure:
-    """How the overlap of each pair of models spreads over layers, projections and pairs of runs; line: the median."""
-    panels = {title: (overlaps, side) for side, title in SIDES.items()}
-    return _figure(panels, kind, _violin, caption)
+    """Spread of the overlap of each pair of models over layers, projections and pairs of runs; line: the median."""
+    return _figure({title: (overlaps, side) for side, title in SIDES.items()}, kind, _violin, caption)
 
 
 def overlap_boxes(overlaps: pd.DataFrame, kind: Kind = "overlap", caption: str = "") -> Figure:
@@ -60,53 +60,41 @@ def overlap_boxes(overlaps: pd.DataFrame, kind: Kind = "overlap", caption: str =
 
 
 def _figure(panels: Mapping[str, tuple[pd.DataFrame, str]], kind: Kind, draw: Draw, caption: str) -> Figure:
-    """A row of panels for each side; pairs from top to bottom in the order in which they come."""
-    columns = len(panels) // len(SIDES) if len(panels) > len(SIDES) else len(SIDES)
-    rows_of_panels = len(panels) // columns
+    """A row of panels for each side, or one row of both; pairs from top to bottom in the order of their rows."""
+    columns = max(len(panels) // len(SIDES), len(SIDES))
+    num_rows = len(panels) // columns
     names = list(dict.fromkeys(name for rows, _ in panels.values() for name in rows["name"]))
+    relations = {relation for rows, _ in panels.values() for relation in rows["relation"]}
     width = 1.8 * columns + LETTER * max(map(len, names), default=0)
-    size = (max(WIDTH, width), rows_of_panels * (0.24 * len(names) + 0.85))
     with rc_context(STYLE):
-        figure = Figure(figsize=size, layout="constrained")
-        grid = figure.subplots(rows_of_panels, columns, sharex=True, sharey=True, squeeze=False)
+        figure = Figure(figsize=(max(WIDTH, width), num_rows * (0.24 * len(names) + 0.85)), layout="constrained")
+        grid = figure.subplots(num_rows, columns, sharex=True, sharey=True, squeeze=False)
         for axes, (title, (rows, side)) in zip(grid.flat, panels.items(), strict=True):
-            axes.grid(axis="x")
+            value, chance = f"{side}_{kind}", CHANCES[kind].format(side)
             for place, name in enumerate(names):
-                _pair(axes, place, rows[rows["name"] == name], (f"{side}_{kind}", CHANCES[kind].format(side)), draw)
+                measured = rows[rows["name"] == name].dropna(subset=[value])
+                if len(measured):
+                    draw(axes, place, measured, value)
+                    axes.vlines(measured[chance].mean(), place - 0.45, place + 0.45, **CHANCE)
+            axes.grid(axis="x")
             axes.set_title(title, loc="left")
             axes.tick_params(axis="y", length=0)
-        grid[0, 0].set_yticks(range(len(names)), names)
-        grid[0, 0].set_ylim(len(names) - 0.5, -0.5)
-        grid[0, 0].set_xlim(left=min(0.0, grid[0, 0].get_xlim()[0]))
-        grid[0, 0].xaxis.set_major_locator(MaxNLocator(3))
-        grid[0, 0].xaxis.set_major_formatter("{x:g}")
+        first = grid[0, 0]
+        first.set_yticks(range(len(names)), names)
+        first.set(ylim=(len(names) - 0.5, -0.5), xlim=(min(0.0, first.get_xlim()[0]), None))
+        first.xaxis.set_major_locator(MaxNLocator(3))
+        first.xaxis.set_major_formatter("{x:g}")
         for axes in grid[-1]:
             axes.set_xlabel(LABELS[kind])
-        add_legend(figure, _keys({relation for rows, _ in panels.values() for relation in rows["relation"]}))
-        add_caption(figure, caption)
-    return figure
-
-
-def _pair(axes: Axes, place: float, rows: pd.DataFrame, columns: tuple[str, str], draw: Draw) -> None:
-    """One pair of models and its chance level; nothing where it was not measured."""
-    value, chance = columns
-    measured = rows.dropna(subset=[value])
-    if measured.empty:
-        return
-    draw(axes, place, measured, value)
-    axes.vlines(measured[chance].mean(), place - 0.45, place + 0.45, color=INK, linewidth=1.4, linestyle=(0, (1, 1)))
-
-
-def _look(rows: pd.DataFrame) -> dict[str, Any]:
-    relation = rows["relation"].iloc[0]
-    return {"facecolor": COLOURS[relation], "hatch": HATCHES[relation], "edgecolor": INK, "linewidth": 0.8}
+        patches = [Patch(label=MEANINGS[one], **LOOKS[one]) for one in MEANINGS if one in relations]
+        return finish(figure, [*patches, Line2D([], [], label="Chance", **CHANCE)], caption)
 
 
 def _bar(axes: Axes, place: float, rows: pd.DataFrame, column: str) -> None:
     means = rows.groupby(["run_a", "run_b"])[column].mean()
-    axes.barh(place, means.mean(), height=BODY, **_look(rows))
-    interval = interval_over_runs(means)
+    axes.barh(place, means.mean(), height=BODY, linewidth=0.8, **LOOKS[rows["relation"].iloc[0]])
     if len(means) >= FEWEST_PAIRS:
+        interval = interval_over_runs(means)
         ends = [[means.mean() - max(interval.low, 0)], [min(interval.high, 1) - means.mean()]]
         axes.errorbar([means.mean()], [place], xerr=ends, color=INK, capsize=2, linewidth=1)
 
@@ -117,7 +105,7 @@ def _violin(axes: Axes, place: float, rows: pd.DataFrame, column: str) -> None:
         return
     drawn: Any = axes.violinplot(rows[column], [place], orientation="horizontal", widths=BODY, showextrema=False)
     for body in drawn["bodies"]:
-        body.set(**_look(rows), alpha=1)
+        body.set(**LOOKS[rows["relation"].iloc[0]], linewidth=0.8, alpha=1)
     axes.vlines(rows[column].median(), place - BODY / 2, place + BODY / 2, color=INK, linewidth=1.4)
 
 
@@ -130,18 +118,9 @@ def _box(axes: Axes, place: float, rows: pd.DataFrame, column: str) -> None:
         orientation="horizontal",
         patch_artist=True,
         manage_ticks=False,
-        boxprops=_look(rows),
+        boxprops={**LOOKS[rows["relation"].iloc[0]], "linewidth": 0.8},
         medianprops={**ink, "linewidth": 1.4},
         whiskerprops=ink,
         capprops=ink,
         flierprops={"marker": ".", "markersize": 3, "markeredgecolor": INK},
     )
-
-
-def _keys(relations: set[str]) -> list[Artist]:
-    patches: list[Artist] = [
-        Patch(facecolor=COLOURS[relation], hatch=HATCHES[relation], edgecolor=INK, label=MEANINGS[relation])
-        for relation in MEANINGS
-        if relation in relations
-    ]
-    return [*patches, Line2D([], [], color=INK, linewidth=1.4, linestyle=(0, (1, 1)), label="Chance")]

@@ -1,4 +1,4 @@
-"""How alike activations are to the teacher's: by layer and token, by layer, and against accuracy and calibration."""
+"""Similarity of activations to the teacher's: by layer and token, by layer, and against accuracy and calibration."""
 
 import math
 from dataclasses import replace
@@ -13,23 +13,12 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
 from ia2.evaluation.statistics import correlation, covariance_ellipse
-from ia2.plots.drawing import (
-    STYLE,
-    WIDTH,
-    Look,
-    add_caption,
-    add_legend,
-    key,
-    label_outer,
-    look_of,
-    panel_grid,
-    wrapped,
-)
+from ia2.plots.drawing import STYLE, WIDTH, Look, finish, key, label_outer, look_of, panel_grid, wrapped
 from ia2.results.label import LINE
-from ia2.results.quantities import QUANTITIES, Quantity
+from ia2.results.quantities import QUANTITIES
 
 COLOURS = "cividis"
-"""Of even steps of lightness, and the same without colour vision."""
+"""Even steps of lightness, the same without colour vision."""
 SHARES = (0.5, 0.8, 0.95)
 AGAINST = ("accuracy", "ece_equal_count")
 
@@ -37,7 +26,7 @@ AGAINST = ("accuracy", "ece_equal_count")
 def similarity_heat_maps(series: pd.DataFrame, caption: str = "") -> Figure:
     """Mean cosine by layer and token of the response, a panel for each comparison, all in one scale of colours.
 
-    `series`: name, layer, token, cosine. What was not measured, as the late tokens of short responses, is grey.
+    `series`: name, layer, token, cosine. A token that was not measured, as a late one of short responses, is grey.
     """
     panels = list(series.groupby("name", sort=False))
     with rc_context(STYLE):
@@ -49,14 +38,13 @@ def similarity_heat_maps(series: pd.DataFrame, caption: str = "") -> Figure:
         label_outer(grid, "Token of the response", "Layer")
         if image is not None:
             figure.colorbar(image, ax=grid, label="Cosine", shrink=min(1.0, 1.6 / figure.get_figheight() + 0.3))
-        add_caption(figure, caption)
-    return figure
+        return finish(figure, [], caption)
 
 
 def _heat_map(axes: Axes, cells: pd.DataFrame, series: pd.DataFrame) -> AxesImage:
     """One panel; places and colours are those of all of them."""
-    places = [range(int(series[name].max()) + 1) for name in ("layer", "token")]
-    table = cells.pivot(index="layer", columns="token", values="cosine").reindex(index=places[0], columns=places[1])
+    layers, tokens = (range(int(series[name].max()) + 1) for name in ("layer", "token"))
+    table = cells.pivot(index="layer", columns="token", values="cosine").reindex(index=layers, columns=tokens)
     image = axes.imshow(
         np.ma.masked_invalid(table.to_numpy(dtype=float)),
         cmap=colormaps[COLOURS].with_extremes(bad=LINE),
@@ -82,7 +70,7 @@ def similarity_by_layer(series: pd.DataFrame, title: str = "", caption: str = ""
         axes.grid(axis="y")
         handles: list[Artist] = []
         for name, line in series.groupby("name", sort=False):
-            look = look_of(line["method"].iloc[0], line["with_icl"].iloc[0], line["variation"].iloc[0])
+            look = _look(line)
             every = max(1, len(line) // 8)
             axes.plot(line["layer"], line["cosine"], linestyle=look.line, markevery=every, **look.marks(4.5))
             axes.fill_between(line["layer"], line["low"], line["high"], color=look.colour, alpha=0.16, linewidth=0)
@@ -90,9 +78,12 @@ def similarity_by_layer(series: pd.DataFrame, title: str = "", caption: str = ""
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(xlabel="Layer", ylabel="Cosine with the teacher")
         axes.set_title(title, loc="left")
-        add_legend(figure, handles)
-        add_caption(figure, caption)
-    return figure
+        return finish(figure, handles, caption)
+
+
+def _look(rows: pd.DataFrame) -> Look:
+    first = rows.iloc[0]
+    return look_of(first["method"], first["with_icl"], first["variation"])
 
 
 def similarity_against_performance(pairs: pd.DataFrame, caption: str = "") -> Figure:
@@ -101,59 +92,39 @@ def similarity_against_performance(pairs: pd.DataFrame, caption: str = "") -> Fi
     `pairs`: dataset, name, method, with_icl, variation, similarity, accuracy, ece_equal_count; a row for each run. Each
     panel has Pearson's r over its runs, and of each method with 3 runs or more the ellipses of 50, 80 and 95%.
     """
-    datasets = list(pairs.groupby("dataset", sort=False))
+    panels = [(str(name), runs, metric) for name, runs in pairs.groupby("dataset", sort=False) for metric in AGAINST]
     with rc_context(STYLE):
-        figure, grid = panel_grid(len(AGAINST) * len(datasets), height=2.5, width=2.9)
+        figure, grid = panel_grid(len(panels), height=2.5, width=2.9)
         handles: dict[str, Artist] = {}
-        panels = [(str(dataset), runs, metric) for dataset, runs in datasets for metric in AGAINST]
         for axes, (dataset, runs, metric) in zip(grid, panels, strict=True):
-            measured = runs.dropna(subset=[metric, "similarity"])
+            measured, quantity = runs.dropna(subset=[metric, "similarity"]), QUANTITIES[metric]
             handles |= _runs(axes, measured, metric)
-            _possible(axes, QUANTITIES[metric])
-            axes.set_ylabel(QUANTITIES[metric].label)
-            axes.set_title(wrapped(f"{dataset}: {_correlated(measured, metric)}"), loc="left")
+            # the axis ends where the metric does, since an ellipse does not
+            least, greatest = quantity.low or 0.0, quantity.high or math.inf
+            (low, high), margin = axes.get_ylim(), 0.04 * (greatest - least)
+            axes.set_ylim(max(low, least - margin), min(high, greatest + margin))
+            r = correlation(measured["similarity"], measured[metric])
+            known = "" if math.isnan(r) else f"r = {r:.2f}, "
+            axes.set_ylabel(quantity.label)
+            axes.set_title(wrapped(f"{dataset}: {known}n = {len(measured)}"), loc="left")
         for axes in grid[-len(AGAINST) :]:
             axes.set_xlabel("Similarity to the teacher (cosine)")
-        add_legend(figure, list(handles.values()))
-        add_caption(figure, caption)
-    return figure
+        return finish(figure, list(handles.values()), caption)
 
 
 def _runs(axes: Axes, runs: pd.DataFrame, metric: str) -> dict[str, Artist]:
-    """The runs of one panel; returns its legend."""
+    """Draw the runs of one panel with their ellipses; returns its legend."""
     axes.grid(visible=True)
     handles: dict[str, Artist] = {}
     for name, members in runs.groupby("name", sort=False):
-        look = look_of(members["method"].iloc[0], members["with_icl"].iloc[0], members["variation"].iloc[0])
+        look = _look(members)
         axes.plot(members["similarity"], members[metric], linestyle="none", **look.marks(5))
-        _ellipses(axes, members[["similarity", metric]].to_numpy(dtype=float), look)
+        found = [covariance_ellipse(members[["similarity", metric]].to_numpy(dtype=float), share) for share in SHARES]
+        for ellipse in found:
+            if ellipse is not None:
+                width, height = (2 * half for half in ellipse.half_axes)
+                line = {"fill": False, "edgecolor": look.colour, "lw": 0.9, "alpha": 0.8}
+                axes.add_patch(patches.Ellipse(ellipse.centre, width, height, angle=ellipse.angle, **line))
+        axes.autoscale_view()
         handles[str(name)] = key(replace(look, line="none"), str(name))
     return handles
-
-
-def _possible(axes: Axes, quantity: Quantity) -> None:
-    """Cut the axis where the metric ends, since an ellipse does not."""
-    low, high = axes.get_ylim()
-    ends = [end for end in (quantity.low, quantity.high) if end is not None]
-    margin = 0.04 * (max(ends) - min(ends))
-    axes.set_ylim(max(low, min(ends) - margin), min(high, max(ends) + margin))
-
-
-def _correlated(runs: pd.DataFrame, metric: str) -> str:
-    """Pearson's r, where there is one, and the number of runs."""
-    r = correlation(runs["similarity"], runs[metric])
-    return ("" if math.isnan(r) else f"r = {r:.2f}, ") + f"n = {len(runs)}"
-
-
-def _ellipses(axes: Axes, points: "np.ndarray", look: Look) -> None:
-    for share in SHARES:
-        ellipse = covariance_ellipse(points, share)
-        if ellipse is None:
-            return
-        width, height = (2 * half for half in ellipse.half_axes)
-        axes.add_patch(
-            patches.Ellipse(
-                ellipse.centre, width, height, angle=ellipse.angle, fill=False, edgecolor=look.colour, lw=0.9, alpha=0.8
-            )
-        )
-    axes.autoscale_view()
