@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ia2.errors import UserError
-from ia2.tasks.answers import PARSERS, contains, parse, same
-from ia2.tasks.base import ParserName, TaskSpec
+from ia2.tasks.parsers import PARSERS, contains, parse, same
+from ia2.tasks.task_spec import ParserName, TaskSpec
 
 
 def spec(parser: ParserName, *labels: str, marker: str = "####", pattern: str = "a") -> TaskSpec:

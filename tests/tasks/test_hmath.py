@@ -8,8 +8,8 @@ from hub_layout import write_file
 from ia2.errors import UserError
 from ia2.sources import HubError
 from ia2.tasks import task
-from ia2.tasks.answers import parse
-from ia2.tasks.hmath import SUBSETS
+from ia2.tasks.datasets.hmath import SUBSETS
+from ia2.tasks.parsers import parse
 
 HUB = "EleutherAI/hendrycks_math"
 # Quoted in https://github.com/allenai/open-instruct/blob/main/eval/MATH/examplars.py.

@@ -7,8 +7,8 @@ import pytest
 from ia2.errors import UserError
 from ia2.sources import HubError
 from ia2.tasks import task
-from ia2.tasks.answers import parse
-from ia2.tasks.base import Rows
+from ia2.tasks.parsers import parse
+from ia2.tasks.task_spec import Rows
 
 PLACES = ["offline", "hub_folders"]
 

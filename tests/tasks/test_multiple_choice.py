@@ -8,8 +8,8 @@ from hub_layout import write_file, write_repository
 from ia2.errors import UserError
 from ia2.sources import HubError
 from ia2.tasks import task
-from ia2.tasks.base import Rows
 from ia2.tasks.registry import DATASETS
+from ia2.tasks.task_spec import Rows
 
 # The row that https://huggingface.co/datasets/allenai/qasc shows.
 QASC_ROW = {

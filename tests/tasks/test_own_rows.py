@@ -10,10 +10,10 @@ import pytest
 
 from ia2.errors import UserError
 from ia2.tasks import own_rows
-from ia2.tasks.answers import parse
-from ia2.tasks.base import Rows, TaskSpec
 from ia2.tasks.own_rows import FileSource, HubRows, default_num_validation, load_rows
+from ia2.tasks.parsers import parse
 from ia2.tasks.sampling import Bounds
+from ia2.tasks.task_spec import Rows, TaskSpec
 
 SPEC = TaskSpec(
     name="tickets",
@@ -164,7 +164,7 @@ MEASURE = """
 import resource, sys
 from pathlib import Path
 from ia2.tasks import own_rows
-from ia2.tasks.base import TaskSpec
+from ia2.tasks.task_spec import TaskSpec
 from ia2.tasks.sampling import Bounds
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 own_rows.BOUNDS = Bounds(rows=3000, characters=3_000_000)

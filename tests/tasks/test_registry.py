@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from ia2.errors import UserError
 from ia2.tasks import task
-from ia2.tasks.answers import parse
-from ia2.tasks.base import Row, TaskSpec
+from ia2.tasks.parsers import parse
 from ia2.tasks.registry import TASKS
+from ia2.tasks.task_spec import Row, TaskSpec
 
 # Answers: the tables' kind of words for a line, a solution for a number, a box or a marked answer, else one of the
 # labels. Tasks whose answers are written and read alike are tried once.

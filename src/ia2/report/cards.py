@@ -14,7 +14,7 @@ from typing import Any
 from ia2.config import EMBEDDED_MODEL, TrainConfig
 from ia2.methods import Adapter
 from ia2.report.templates import render_text
-from ia2.tasks.base import TaskSpec
+from ia2.tasks.task_spec import TaskSpec
 
 CARD = "README.md"
 BEGIN, END = "<!-- measured: ia2 evaluate replaces this part -->", "<!-- end of measured -->"

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from ia2.errors import UserError
-from ia2.tasks.base import Task
+from ia2.tasks.task_spec import Task
 
 TASK_FILE_TYPES = (".toml", ".json")
 

@@ -7,9 +7,9 @@ letter, a number from 1, or the right text. A row whose answer is none of its ch
 from collections.abc import Sequence
 
 from ia2.sources import SourceRow, row_of, text_of, texts_of
-from ia2.tasks.base import Row
 from ia2.tasks.forms import Item
 from ia2.tasks.labels import label_of, numbered
+from ia2.tasks.task_spec import Row
 
 QUESTION_TEMPLATE = "Question:{question}\nChoices:\n{choices}\n\nAnswer:"
 """The empty line before the cue is the published one. It is within a query, so that it ends no response."""

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ia2.sources import HubSource, SourceRow, Table, load_hub_split
-from ia2.tasks.base import Form, ParserName, Row, Rows, Task, TaskSpec, columns_in
 from ia2.tasks.labels import REMAP_WORDS
+from ia2.tasks.task_spec import Form, ParserName, Row, Rows, Task, TaskSpec, columns_in
 
 REMAPPED_NUM_TOKENS = 4
 """A remap word is one to three tokens, by the tokenizer, and the blank line that ends the response is one more."""

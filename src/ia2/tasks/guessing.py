@@ -17,12 +17,12 @@ from statistics import mean
 
 from ia2.errors import UserError
 from ia2.sources import check_columns, iterate_objects, iterate_rows, stem_and_type, text_of_cell
-from ia2.tasks.base import ParserName, answer_text, paragraph
 from ia2.tasks.own_rows import default_num_validation
-from ia2.tasks.readers.numbers import unit_of
+from ia2.tasks.parsers.number import unit_of
 from ia2.tasks.registry import TASKS
 from ia2.tasks.sampling import Bounds, NumberedRow, sample_rows
 from ia2.tasks.task_files import TaskFile, checked_task_file
+from ia2.tasks.task_spec import ParserName, answer_text, paragraph
 
 SEED = 42
 BOUNDS = Bounds(rows=20_000, characters=20_000_000)

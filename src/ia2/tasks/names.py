@@ -10,8 +10,8 @@ import re
 from typing import Literal
 
 from ia2.errors import UserError
-from ia2.tasks.hmath import SUBSETS
-from ia2.tasks.mmlupro import CATEGORIES
+from ia2.tasks.datasets.hmath import SUBSETS
+from ia2.tasks.datasets.mmlupro import CATEGORIES
 
 PARTS: dict[str, tuple[str, ...]] = {"hmath": SUBSETS, "mmlupro": CATEGORIES}
 """Datasets that have parts, each a task `{dataset}_{part}`."""

@@ -16,9 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from ia2 import store
 from ia2.errors import UserError, did_you_mean
 from ia2.sources import HubSource, check_columns, iterate_rows, load_hub_split, say_once, text_of_cell
-from ia2.tasks.answers import parse
-from ia2.tasks.base import Row, Rows, TaskSpec, answer_text, paragraph
+from ia2.tasks.parsers import parse
 from ia2.tasks.sampling import MIN_TRAIN, Bounds, NumberedRow, Sample, hold_out_by_label, sample_rows
+from ia2.tasks.task_spec import Row, Rows, TaskSpec, answer_text, paragraph
 
 log = logging.getLogger(__name__)
 

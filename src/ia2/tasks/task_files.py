@@ -26,9 +26,9 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 
 from ia2.errors import MachineError, UserError, did_you_mean
 from ia2.tasks import TASK_FILE_TYPES
-from ia2.tasks.answers import parse
-from ia2.tasks.base import ParserName, Rows, Task, TaskSpec, columns_in
 from ia2.tasks.own_rows import FileSource, HubRows, RowSource, load_rows, needed_columns
+from ia2.tasks.parsers import parse
+from ia2.tasks.task_spec import ParserName, Rows, Task, TaskSpec, columns_in
 
 _EXAMPLES = {
     "name": 'name = "tickets"',

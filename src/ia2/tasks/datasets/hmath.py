@@ -13,8 +13,8 @@ whatever a model said to it, it would count as wrong.
 """
 
 from ia2.sources import HubSource, SourceRow, text_of
-from ia2.tasks.answers import last_box
 from ia2.tasks.forms import Dataset, Item, from_hub
+from ia2.tasks.parsers import last_box
 
 _SIZES = {
     "algebra": "1,744 / 1,187",

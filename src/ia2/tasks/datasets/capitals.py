@@ -12,7 +12,7 @@ teacher does not know. The states were marked by how widely they are known, not 
 """
 
 from ia2.sources import bundled_table, hold_out
-from ia2.tasks.base import Rows, Task, TaskSpec
+from ia2.tasks.task_spec import Rows, Task, TaskSpec
 
 SOURCE = "table written for this project, src/ia2/tasks/data/capitals.tsv"
 

@@ -10,7 +10,7 @@ answer the question that they are there to ask.
 from collections.abc import Callable
 
 from ia2.sources import bundled_table, hold_out
-from ia2.tasks.base import Row, Rows, Task, TaskSpec
+from ia2.tasks.task_spec import Row, Rows, Task, TaskSpec
 
 
 def _load_regular() -> Rows:

@@ -11,8 +11,6 @@ import unicodedata
 from collections.abc import Iterator
 from fractions import Fraction
 
-from ia2.tasks.readers.marked import announced
-
 _MARKER = "####"
 
 _LONGEST = 1000
@@ -53,6 +51,17 @@ _LATEX = [
 r"""In this order: spaces, `{,}`, escapes, fractions (`3\frac12` is `3 1/2`), powers and indices, and `\cdot5`."""
 
 _FRACTION_SIGNS = {ord(sign): unicodedata.normalize("NFKC", sign).replace("⁄", "/") for sign in "⁄¼½¾⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"}
+
+
+def announced(text: str, marker: str) -> list[str] | None:
+    """The lines behind the first `marker` that hold anything, up to a blank line; None without a marker.
+
+    The first marker is the first answer's: what a model writes behind that answer belongs to questions of its own.
+    """
+    _, found, rest = text.partition(marker)
+    if not found:
+        return None
+    return [line.strip() for line in rest.split("\n\n", maxsplit=1)[0].splitlines() if line.strip()]
 
 
 def read_number(text: str) -> str | None:

@@ -31,8 +31,8 @@ from random import Random
 from typing import Any
 
 from ia2.sources import HubError, HubSource, PackageSource, SourceRow, Table, load_hub_split, read_members, text_of
+from ia2.tasks.datasets.gsm8k import GSM8K, item
 from ia2.tasks.forms import Item, Items
-from ia2.tasks.gsm8k import GSM8K, item
 
 _HUB = HubSource("apple/GSM-Symbolic", config="main")
 _PACKAGE = PackageSource(

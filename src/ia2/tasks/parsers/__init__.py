@@ -9,11 +9,10 @@ import re
 import unicodedata
 from collections.abc import Callable
 
-from ia2.tasks.base import ParserName, TaskSpec
-from ia2.tasks.readers.boxed import last_box, read_boxed
-from ia2.tasks.readers.equivalence import equivalent
-from ia2.tasks.readers.marked import announced
-from ia2.tasks.readers.numbers import read_number
+from ia2.tasks.parsers.boxed import last_box, read_boxed
+from ia2.tasks.parsers.equivalence import equivalent
+from ia2.tasks.parsers.number import announced, read_number
+from ia2.tasks.task_spec import ParserName, TaskSpec
 
 __all__ = ["PARSERS", "contains", "last_box", "parse", "same"]
 
