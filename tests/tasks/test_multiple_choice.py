@@ -215,7 +215,7 @@ def test_mmlupro_has_more_labels_than_words() -> None:
     for name in ("mmlupro", "mmlupro_computer_science"):
         with pytest.raises(UserError, match=f"{name} has 10 labels, more than there are words"):
             task(f"{name}_remap")
-    assert len([dataset for dataset in DATASETS if dataset.name.startswith("mmlupro_")]) == 14
+    assert len([name for name in DATASETS if name.startswith("mmlupro_")]) == 14
     assert (task("mmlupro").size, task("mmlupro_history").size) == ("11,532 / 500", "191 / 190")
 
 

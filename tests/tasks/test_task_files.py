@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from ia2.errors import UserError
 from ia2.tasks import task
-from ia2.tasks.own_rows import FileSource, HubRows
+from ia2.tasks.own_rows import read_task
 from ia2.tasks.registry import TASKS
 from ia2.tasks.task_file_text import task_file_text
-from ia2.tasks.task_files import TaskFile, read_task, read_task_file
+from ia2.tasks.task_files import FileSource, HubRows, TaskFile, read_task_file
 
 INVENTED = """
 name = "tickets"
@@ -91,7 +91,7 @@ def test_optional_fields_reach_the_spec(tmp_path: Path) -> None:
             "templat",
             r"unknown field templat \(did you mean 'template'\?\); valid: name, template, .*source",
         ),
-        ("num_validation", "num_val", r"unknown field source.num_val .*; valid: num_validation, seed, file, valid"),
+        ("num_validation", "num_val", r"unknown field source.num_val .*; valid: num_validation, seed, hold_out, "),
         (
             'file = "tickets.csv"',
             'hub = "a/b"\nfile = "x"',

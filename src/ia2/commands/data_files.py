@@ -23,6 +23,7 @@ from ia2.errors import UserError
 from ia2.prompts.splits import LowDataSplitSpec, SplitSpec, draw_low_data_split, draw_split, split_to_json
 from ia2.sources.packages import version_of
 from ia2.tasks import TASK_FILE_TYPES, task
+from ia2.tasks.names import dataset_name
 from ia2.tasks.pool import ExamplePool, lengths, load_pool, pool_to_json
 from ia2.tasks.task_spec import Example, Row, Task
 
@@ -54,8 +55,6 @@ def _check_settings(
 
 def prepare_all(config: PrepareConfig) -> list[Path]:
     """`ia2 prepare`: every dataset; returns the paths of their main.json."""
-    from ia2.tasks.names import dataset_name  # noqa: PLC0415 - which reads datasets that no other command needs
-
     root, templates = store.resolve_root(config), (config.prompt_template, config.label_template)
     names = [dataset_name(dataset, config.subset, *templates) for dataset in config.datasets]
     paths = [prepare(root, name, config.num_train_samples, config.num_val_samples, config.overwrite) for name in names]

@@ -301,7 +301,7 @@ def _short_enough(config: FitConfig, root: Path, file: Path, lengths: Lengths, m
     too_long = {question: number for question, number in needed.items() if number > most}
     if not too_long:
         return pool
-    found = rows_that_ask(described.spec, described.source, file.parent, too_long)
+    found = rows_that_ask(described, file.parent, too_long)
     where, first = found[0]
     rows = f"{where}{f' and {len(found) - 1} more' if found[1:] else ''}"
     told = (

@@ -14,9 +14,9 @@ sense. It is moved last, and the label moves with it.
 """
 
 from ia2.sources import HubSource, SourceRow, text_of
-from ia2.tasks.choices import choice_item
-from ia2.tasks.forms import Dataset, Item, from_hub
-from ia2.tasks.labels import label_of, numbered
+from ia2.tasks.forms import Dataset
+from ia2.tasks.items import Item, choice_item, from_hub, label_of, numbered
+from ia2.tasks.task_files import About, TaskFormat
 
 _HUB = HubSource("allenai/cosmos_qa", offline_task="capitals")
 _NUM_CHOICES = 4
@@ -33,8 +33,20 @@ def _item(row: SourceRow) -> Item:
 
 
 COSMOSQA = Dataset(
-    name="cosmosqa",
-    template="Context:{context}\nQuestion:{question}\nChoices:\n{choices}\nAnswer:",
+    TaskFormat(
+        name="cosmosqa",
+        template="Context:{context}\nQuestion:{question}\nChoices:\n{choices}\nAnswer:",
+        answer="{answer}",
+        parser="choice",
+        num_generated_tokens=1,
+        labels=numbered(_NUM_CHOICES),
+        about=About(
+            family="commonsense",
+            source="hub allenai/cosmos_qa, train / validation",
+            licence="CC BY 4.0",
+            size="25,262 / 2,985",
+        ),
+    ),
     load=from_hub(_HUB, _item, "train", "validation"),
     example=Item(
         {
@@ -51,9 +63,5 @@ COSMOSQA = Dataset(
             _NONE,
         ),
     ),
-    family="commonsense",
-    source="hub allenai/cosmos_qa, train / validation",
-    licence="CC BY 4.0",
-    size="25,262 / 2,985",
-    labels=numbered(_NUM_CHOICES),
 )
+DATASETS = (COSMOSQA,)

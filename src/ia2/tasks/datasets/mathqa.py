@@ -16,9 +16,9 @@ import re
 from itertools import pairwise
 
 from ia2.sources import HubSource, SourceRow, text_of
-from ia2.tasks.choices import QUESTION_TEMPLATE, choice_item
-from ia2.tasks.forms import Dataset, Item, from_hub
-from ia2.tasks.labels import numbered
+from ia2.tasks.forms import Dataset
+from ia2.tasks.items import QUESTION_TEMPLATE, Item, choice_item, from_hub, numbered
+from ia2.tasks.task_files import About, TaskFormat
 
 _HUB = HubSource("allenai/math_qa", offline_task="gsm8ks")
 _LETTERS = "abcde"
@@ -78,8 +78,20 @@ def _item(row: SourceRow) -> Item:
 
 
 MATHQA = Dataset(
-    name="mathqa",
-    template=QUESTION_TEMPLATE,
+    TaskFormat(
+        name="mathqa",
+        template=QUESTION_TEMPLATE,
+        answer="{answer}",
+        parser="choice",
+        num_generated_tokens=1,
+        labels=numbered(len(_LETTERS)),
+        about=About(
+            family="mathematics",
+            source="hub allenai/math_qa, train / test",
+            licence="Apache-2.0",
+            size="29,837 / 2,985",
+        ),
+    ),
     load=from_hub(_HUB, _item, "train", "test"),
     example=Item(
         {
@@ -89,9 +101,5 @@ MATHQA = Dataset(
         "2",
         ("24", "120", "625", "720", "1024"),
     ),
-    family="mathematics",
-    source="hub allenai/math_qa, train / test",
-    licence="Apache-2.0",
-    size="29,837 / 2,985",
-    labels=numbered(len(_LETTERS)),
 )
+DATASETS = (MATHQA,)

@@ -16,12 +16,11 @@ validation in one subject can be training in the whole.
 """
 
 import hashlib
-from collections.abc import Callable
 
 from ia2.sources import HubSource, SourceRow, text_of, texts_of
-from ia2.tasks.choices import QUESTION_TEMPLATE, choice_item
-from ia2.tasks.forms import Dataset, Item, held_out, subset
-from ia2.tasks.labels import label_of, numbered
+from ia2.tasks.forms import Dataset
+from ia2.tasks.items import QUESTION_TEMPLATE, Convert, Item, choice_item, label_of, numbered, with_last_held_out
+from ia2.tasks.task_files import About, TaskFormat
 
 _HUB = HubSource("TIGER-Lab/MMLU-Pro", offline_task="capitals")
 _MOST_CHOICES = 10
@@ -42,7 +41,6 @@ _NUM_QUESTIONS = {
     "psychology": 798,
 }
 _SLUGS = {category: category.replace(" ", "_") for category in _NUM_QUESTIONS}
-CATEGORIES = tuple(_SLUGS.values())
 
 
 def _item(row: SourceRow) -> Item:
@@ -50,10 +48,9 @@ def _item(row: SourceRow) -> Item:
     return choice_item(fields, texts_of(row, "options"), text_of(row, "answer_index"), _MOST_CHOICES)
 
 
-def _item_of(slug: str) -> Callable[[SourceRow], Item | None]:
+def _item_of(slug: str) -> Convert:
     def convert(row: SourceRow) -> Item | None:
-        named = label_of(text_of(row, "category"), _SLUGS)
-        return _item(row) if named == slug else None
+        return _item(row) if label_of(text_of(row, "category"), _SLUGS) == slug else None
 
     return convert
 
@@ -62,40 +59,47 @@ def _digest(item: Item) -> bytes:
     return hashlib.sha256(item.fields["question"].encode()).digest()
 
 
-def _size(num_questions: int) -> str:
+def _dataset(name: str, convert: Convert, num_questions: int) -> Dataset:
     num_validation = min(500, num_questions // 2)
-    return f"{num_questions - num_validation:,} / {num_validation}"
-
-
-MMLUPRO = Dataset(
-    name="mmlupro",
-    template=QUESTION_TEMPLATE,
-    load=held_out(_HUB, _item, "test", order=_digest),
-    example=Item(
-        {
-            "question": "Typical advertising regulatory bodies suggest, for example that adverts must not: encourage "
-            "_________, cause unnecessary ________ or _____, and must not cause _______ offence."
-        },
-        "8",
-        (
-            "Safe practices, Fear, Jealousy, Trivial",
-            "Unsafe practices, Distress, Joy, Trivial",
-            "Safe practices, Wants, Jealousy, Trivial",
-            "Safe practices, Distress, Fear, Trivial",
-            "Unsafe practices, Wants, Jealousy, Serious",
-            "Safe practices, Distress, Jealousy, Serious",
-            "Safe practices, Wants, Fear, Serious",
-            "Unsafe practices, Wants, Fear, Trivial",
-            "Unsafe practices, Distress, Fear, Serious",
+    return Dataset(
+        TaskFormat(
+            name=name,
+            template=QUESTION_TEMPLATE,
+            answer="{answer}",
+            parser="choice",
+            num_generated_tokens=1,
+            labels=numbered(_MOST_CHOICES),
+            about=About(
+                family="exam questions",
+                source="hub TIGER-Lab/MMLU-Pro, test; the last 500 (half at most) by the sha256 of their text held out",
+                licence="MIT",
+                size=f"{num_questions - num_validation:,} / {num_validation}",
+            ),
         ),
+        load=with_last_held_out(_HUB, convert, "test", order=_digest),
+        example=_EXAMPLE,
+    )
+
+
+_EXAMPLE = Item(
+    {
+        "question": "Typical advertising regulatory bodies suggest, for example that adverts must not: encourage "
+        "_________, cause unnecessary ________ or _____, and must not cause _______ offence."
+    },
+    "8",
+    (
+        "Safe practices, Fear, Jealousy, Trivial",
+        "Unsafe practices, Distress, Joy, Trivial",
+        "Safe practices, Wants, Jealousy, Trivial",
+        "Safe practices, Distress, Fear, Trivial",
+        "Unsafe practices, Wants, Jealousy, Serious",
+        "Safe practices, Distress, Jealousy, Serious",
+        "Safe practices, Wants, Fear, Serious",
+        "Unsafe practices, Wants, Fear, Trivial",
+        "Unsafe practices, Distress, Fear, Serious",
     ),
-    family="exam questions",
-    source="hub TIGER-Lab/MMLU-Pro, test; the last 500 (half at most) by the sha256 of their text held out",
-    licence="MIT",
-    size=_size(sum(_NUM_QUESTIONS.values())),
-    labels=numbered(_MOST_CHOICES),
 )
-MMLUPRO_CATEGORIES = tuple(
-    subset(MMLUPRO, slug, held_out(_HUB, _item_of(slug), "test", order=_digest), _size(_NUM_QUESTIONS[category]))
-    for category, slug in _SLUGS.items()
+DATASETS = (
+    _dataset("mmlupro", _item, sum(_NUM_QUESTIONS.values())),
+    *(_dataset(f"mmlupro_{slug}", _item_of(slug), _NUM_QUESTIONS[name]) for name, slug in _SLUGS.items()),
 )

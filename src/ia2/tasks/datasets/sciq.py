@@ -21,9 +21,9 @@ form and whichever rows are loaded. And one row in ten has no support: its answe
 from random import Random
 
 from ia2.sources import HubSource, SourceRow, text_of
-from ia2.tasks.choices import QUESTION_TEMPLATE, choice_item
-from ia2.tasks.forms import Dataset, Item, from_hub
-from ia2.tasks.labels import numbered
+from ia2.tasks.forms import Dataset
+from ia2.tasks.items import QUESTION_TEMPLATE, Item, choice_item, from_hub, numbered
+from ia2.tasks.task_files import About, HardForm, TaskFormat
 
 _HUB = HubSource("allenai/sciq", offline_task="capitals")
 _ANSWERS = ("correct_answer", "distractor1", "distractor2", "distractor3")
@@ -53,30 +53,32 @@ def _reasoned_item(row: SourceRow) -> Item:
     return Item({"question": text_of(row, "question")}, answer, solution=f"{support}\n#### {answer}")
 
 
+_SOURCE = {"source": "hub allenai/sciq, train / validation", "licence": "CC BY-NC 3.0", "size": "11,679 / 1,000"}
+
 SCIQ = Dataset(
-    name="sciq",
-    template=QUESTION_TEMPLATE,
+    TaskFormat(
+        name="sciq",
+        template=QUESTION_TEMPLATE,
+        answer="{answer}",
+        parser="choice",
+        num_generated_tokens=1,
+        labels=numbered(len(_ANSWERS)),
+        about=About(family="science questions", ood_group="science_questions", **_SOURCE),
+    ),
     load=from_hub(_HUB, _choice_item, "train", "validation"),
     example=_choice_item(_CARD_ROW),
-    family="science questions",
-    source="hub allenai/sciq, train / validation",
-    licence="CC BY-NC 3.0",
-    size="11,679 / 1,000",
-    labels=numbered(len(_ANSWERS)),
-    ood_group="science_questions",
 )
-
 SCIQA = Dataset(
-    name="sciqa",
-    template="Question:{question}\nAnswer:",
+    TaskFormat(
+        name="sciqa",
+        template="Question:{question}\nAnswer:",
+        answer="{answer}",
+        parser="after_marker",
+        num_generated_tokens=200,
+        hard=HardForm(parser="line", num_generated_tokens=8),
+        about=About(family="reasoning", **_SOURCE),
+    ),
     load=from_hub(_HUB, _reasoned_item, "train", "validation"),
     example=_reasoned_item(_CARD_ROW),
-    family="reasoning",
-    source=SCIQ.source,
-    licence=SCIQ.licence,
-    size=SCIQ.size,
-    parser="after_marker",
-    num_generated_tokens=200,
-    hard_parser="line",
-    hard_num_generated_tokens=8,
 )
+DATASETS = (SCIQ, SCIQA)
