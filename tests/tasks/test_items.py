@@ -42,7 +42,11 @@ QUESTIONS: dict[str, Any] = {
     "source": {"file": "rows.jsonl", "hold_out": "all"},
 }
 OPTIONS = [
-    {"q": f"q{number}", "key": "b", "options": {"text": list("xyz")[:size], "label": list("abc")[:size]}}
+    {
+        "q": f"q{number}",
+        "key": "a" if number == 2 else "b",
+        "options": {"text": list("xyz")[:size], "label": list("abc")[:size]},
+    }
     for number, size in enumerate((2, 3, 2, 2))
 ]
 
@@ -97,6 +101,10 @@ def test_the_answer_alone_is_behind_the_last_marker(tmp_path: Path) -> None:
         ({"labels": {}, "label_map": {}, "parser": "line", "answer": "{a} {b}", "form": "hard"}, "hard has one column"),
         ({"choices": {"texts": "x"}}, r"\[choices\] are shown where the template has {choices}"),
         ({"hard": {"parser": "line"}}, "the field hard.num_generated_tokens is missing"),
+        (
+            {"about": {"license": ""}},
+            r"unknown field about.license \(did you mean 'licence'\?\); valid: family, source",
+        ),
     ],
 )
 def test_tables_that_contradict_each_other(change: dict[str, Any], message: str) -> None:

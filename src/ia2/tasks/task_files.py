@@ -243,7 +243,7 @@ def _check_labels(given: TaskFile) -> None:
     columns = _columns("answer", given.answer)
     if given.labels and len(columns) > 1:
         raise ValueError(f"answer = {given.answer!r}: with [labels] it has one column")
-    spec = given.spec
+    spec = given.model_copy(update={"form": "normal"}).spec
     for label in given.labels:
         if (read := parse(spec.answer({columns[0]: label}), spec)) != label:
             raise ValueError(
