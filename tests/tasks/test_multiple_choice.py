@@ -244,7 +244,14 @@ def test_a_bad_row_is_named(data: Path, source: str, name: str, row: dict[str, o
 
 @pytest.mark.parametrize(
     ("name", "nearest"),
-    [("sciq", "capitals"), ("cosmosqa", "capitals"), ("mathqa", "gsm8ks"), ("hmath_geometry", "gsm8ks")],
+    [
+        ("sst2", "movies"),
+        ("gsm8k", "gsm8ks"),
+        ("sciq", "capitals"),
+        ("cosmosqa", "capitals"),
+        ("mathqa", "gsm8ks"),
+        ("hmath_geometry", "gsm8ks"),
+    ],
 )
 def test_without_data_the_nearest_task_is_named(data: Path, name: str, nearest: str) -> None:
     with pytest.raises(HubError, match=f"the nearest task is {nearest}"):

@@ -64,14 +64,6 @@ def test_its_rows_lie_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert str(tmp_path) not in json.dumps(dict(rows.provenance))
 
 
-def test_json_says_the_same_as_toml(tmp_path: Path) -> None:
-    toml = write(tmp_path)
-    described = read_task_file(toml)
-    path = write(tmp_path, json.dumps(described.model_dump(exclude_defaults=True)), "tickets.json")
-    assert read_task_file(path) == described
-    assert task(str(path)).spec == read_task(toml).spec
-
-
 def test_optional_fields_reach_the_spec(tmp_path: Path) -> None:
     text = INVENTED.replace('"choice"', '"after_marker"').replace("[labels]", '[labels]\n[source]\nhub = "a/b"')
     text = text.partition('hub = "a/b"')[0].replace("[labels]\n", "") + 'hub = "a/b"\nconfig = "c"\ntrain = "all"\n'

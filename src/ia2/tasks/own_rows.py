@@ -7,7 +7,7 @@ that no row has) is a warning. A file is read row by row and a bounded sample of
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -161,8 +161,9 @@ def _part(name: str, sample: Sample, provenance: dict[str, str]) -> Part:
 
 def rows_that_ask(described: TaskFile, folder: Path, questions: Collection[str]) -> list[tuple[str, str]]:
     """File and number of each row that asks one of the questions, and which."""
+    spec = described.spec
     asked = (
-        (f"{part.name}, row {one.number}", described.spec.question(one.row))
+        (f"{part.name}, row {one.number}", spec.question(one.row))
         for part in _parts(described, folder)
         if part is not None
         for one in part.sample.rows
@@ -276,16 +277,9 @@ def _warn_of_contradictions(spec: TaskSpec, train: Part) -> None:
         rows for rows in rows_of.values() if len({spec.answer(numbered.row).strip() for numbered in rows}) > 1
     ]
     if contradicted:
-        log.warning(
-            "%s: %d texts have more than one answer: rows %s",
-            train.name,
-            len(contradicted),
-            "; ".join(_numbers(rows) for rows in contradicted[:NUM_SHOWN]),
-        )
-
-
-def _numbers(rows: Sequence[NumberedRow]) -> str:
-    return " and ".join(str(numbered.number) for numbered in rows[:NUM_SHOWN])
+        numbers = [" and ".join(str(one.number) for one in rows[:NUM_SHOWN]) for rows in contradicted[:NUM_SHOWN]]
+        told = "%s: %d texts have more than one answer: rows %s"
+        log.warning(told, train.name, len(contradicted), "; ".join(numbers))
 
 
 # Validation

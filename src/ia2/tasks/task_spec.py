@@ -7,6 +7,7 @@ adapter's run.json. The part that fetches rows is a function beside it, and is n
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -107,6 +108,7 @@ _BRACES = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 """A brace that is text, written twice; a column's name between braces; a brace without its pair."""
 
 
+@lru_cache  # it is looked up for every row
 def columns_in(template: str) -> tuple[str, ...]:
     """The columns that a template names, in their order; a name may hold dots.
 

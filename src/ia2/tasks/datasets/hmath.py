@@ -1,11 +1,8 @@
 r"""Competition mathematics by subject: MATH of the hub (Hendrycks et al. 2021), train, and test for validation.
 
-    Question:If $\det \mathbf{A} = 2$ and $\det \mathbf{B} = 12,$ then find $\det (\mathbf{A} \mathbf{B}).$\nAnswer:
-    ->   We have that $\det (\mathbf{A} \mathbf{B}) = (\det \mathbf{A})(\det \mathbf{B}) = (2)(12) = \boxed{24}.$
-
-(One text; a row of precalculus, as the prompt of Lewkowycz et al. 2022 quotes it,
-https://github.com/allenai/open-instruct/blob/main/eval/MATH/examplars.py.) There is one task for each subject,
-`hmath_algebra` and so on: the readme's `cmath --subset algebra`. The hard form answers with the box alone.
+There is one task for each subject, `hmath_algebra` and so on: the readme's `cmath --subset algebra`. The hard form
+answers with the box alone. The example is a row of precalculus, as the prompt of Lewkowycz et al. 2022 quotes it,
+https://github.com/allenai/open-instruct/blob/main/eval/MATH/examplars.py.
 
 The traps: solutions hold several boxes, braces within them, and empty lines; the answer is the last whole box, and
 empty lines are dropped, for a response ends at the first. A solution without a box that can be read is left out:

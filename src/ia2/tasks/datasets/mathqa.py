@@ -1,10 +1,6 @@
 """Mathematical word problems with up to five choices: MathQA of the hub, train, and test for validation.
 
-    Question:a multiple choice test consists of 4 questions , and each question has 5 answer choices . in how many r
-    ways can the test be completed if every question is unanswered ?\\nChoices:\\n[0]24\\n[1]120\\n[2]625\\n[3]720\\n
-    [4]1024\\n\\nAnswer:   ->   2
-
-(One text; the row that the dataset's card shows, https://huggingface.co/datasets/allenai/math_qa.)
+The example is the row that the dataset's card shows, https://huggingface.co/datasets/allenai/math_qa.
 
 The traps: the choices are one string, `a ) 24 , b ) 120 , c ) 625 , d ) 720 , e ) 1024` in most rows and a list printed
 by Python, `['a ) 24', 'b ) 120', ...]`, in others. Commas do not part them, for a choice may hold some (`1 , 024`), and

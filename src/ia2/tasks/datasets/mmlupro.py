@@ -1,10 +1,6 @@
 """Exam questions of 14 subjects with up to ten choices: MMLU-Pro of the hub, whole (`mmlupro`) or by subject.
 
-    Question:Typical advertising regulatory bodies suggest, for example that adverts must not: encourage _________,
-    cause unnecessary ________ or _____, and must not cause _______ offence.\\nChoices:\\n[0]Safe practices, Fear,
-    Jealousy, Trivial\\n(...)\\n[8]Unsafe practices, Distress, Fear, Serious\\n\\nAnswer:   ->   8
-
-(One text, shortened at the dots; row 0 of test, https://huggingface.co/datasets/TIGER-Lab/MMLU-Pro, category business.)
+The example is row 0 of test, https://huggingface.co/datasets/TIGER-Lab/MMLU-Pro, category business.
 `mmlupro_{category}` has the questions of one subject, its blank as `_`: mmlupro_computer_science. Ten labels are more
 than there are words, so that there is no remap form.
 

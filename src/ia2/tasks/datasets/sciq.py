@@ -1,17 +1,8 @@
 """Science exam questions: SciQ of the hub, its own train and validation splits, asked in two ways.
 
 sciq: the right answer and three distractors, to be chosen from. `sciq_remap` is the paper's SciQr.
-
-    Question:What phenomenon makes global winds blow northeast to southwest or the reverse in the northern hemisphere
-    and northwest to southeast or the reverse in the southern hemisphere?\\nChoices:\\n[0]muon effect\\n
-    [1]tropical effect\\n[2]coriolis effect\\n[3]centrifugal effect\\n\\nAnswer:   ->   2
-
 sciqa: the same question without choices, answered with the paragraph that supports the answer, and the answer last.
-
-    Question:What phenomenon (...) hemisphere?\\nAnswer:   ->   Without Coriolis Effect the global winds would blow
-    north to south or south to north. But Coriolis makes them blow (...) the southern hemisphere.\\n#### coriolis effect
-
-(Each one text, shortened at the dots; the row that the card shows, https://huggingface.co/datasets/allenai/sciq.)
+The example is the row that the card shows, https://huggingface.co/datasets/allenai/sciq.
 
 The traps: the hub lists the right answer by itself, so that the order of the choices is ours. It is drawn with the
 question's text as the seed: as good as random over questions, and the same for a question on every machine, in every

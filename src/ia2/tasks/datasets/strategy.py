@@ -1,14 +1,6 @@
 """Yes-or-no questions whose reasoning steps are not in the question: StrategyQA of the hub, asked in two ways.
 
-strategytf, the answer alone, as a digit:
-
-    Question:Can you buy Casio products at Petco?\\nAnswer:   ->   0
-
-strategyreason, the facts first:
-
-    Question:Can you buy Casio products at Petco?\\nAnswer:   ->   Casio is a manufacturer of consumer electronics and
-    watches Petco is a chain store that sells pet supplies like food, bowls, litter, toys, cages and grooming
-    equipment\\n#### false        (the facts are one line; the answer alone, in the hard form, is `false`)
+strategytf: the answer alone, as a digit. strategyreason: the facts first, in one line, then the answer as a word.
 
 The hub's only split is called test, and holds the 2,290 training questions of StrategyQA; the last 500 are held out.
 The trap: a fact may lack its full stop, end in a blank or hold two. The facts are therefore joined by single blanks,

@@ -1,7 +1,5 @@
 """Sentiment of sentences of four kinds, each the mean of some twenty ratings from -4 to 4: the data of VADER.
 
-    Text:Witty, touching and well paced.\\nLabel:   ->   1        (a row of movies; the answer is `1`, without a space)
-
 A rating of 1 or more is positive, of -1 or less negative, and the rest is left out. As many of each class are
 drawn, seeded, and 500 are held out, half of each class. The files are in an archive inside vaderSentiment's source
 archive; they are UTF-8, in lines that end in `\\r\\n`.
@@ -63,15 +61,11 @@ def _plain(text: str) -> str:
 
 def _balanced(items: Sequence[Item]) -> list[Item]:
     """As many sentences of different words from each class, in seeded random order, the classes taking turns."""
-    distinct = {_words(item.fields["sentence"]): item for item in items}.values()
+    distinct = {tuple(re.findall(r"\w+", item.fields["sentence"].casefold())): item for item in items}.values()
     classes = [[item for item in distinct if item.answer == label] for label in _LABELS]
     draw = Random(_SEED)
     size = min(map(len, classes))
     return list(chain.from_iterable(zip(*(draw.sample(one, size) for one in classes), strict=True)))
-
-
-def _words(sentence: str) -> tuple[str, ...]:
-    return tuple(re.findall(r"\w+", sentence.casefold()))
 
 
 def _dataset(name: str, member: str, example: Item, terms: str, size: str) -> Dataset:

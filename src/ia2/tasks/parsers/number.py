@@ -125,18 +125,13 @@ def _value(match: re.Match[str]) -> Fraction | None:
 
 
 def _canonical(value: Fraction) -> str:
-    """`0.5` for a half, `10/3` for ten thirds."""
-    places = _decimal_places(value.denominator)
-    if not places:
+    """`0.5` for a half, `10/3` for ten thirds, whose decimals never end."""
+    twos = (value.denominator & -value.denominator).bit_length() - 1
+    rest, fives = value.denominator >> twos, 0
+    while rest % 5 == 0:
+        rest, fives = rest // 5, fives + 1
+    places = max(twos, fives)
+    if rest > 1 or not places:
         return str(value)
     digits = str(abs(value) * 10**places).rjust(places + 1, "0")
     return f"{'-' if value < 0 else ''}{digits[:-places]}.{digits[-places:]}"
-
-
-def _decimal_places(denominator: int) -> int | None:
-    """Decimals that a reduced fraction over `denominator` has; None where they never end."""
-    twos = (denominator & -denominator).bit_length() - 1
-    rest, fives = denominator >> twos, 0
-    while rest % 5 == 0:
-        rest, fives = rest // 5, fives + 1
-    return max(twos, fives) if rest == 1 else None
