@@ -15,9 +15,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from ia2.commands.sweep.grid import expand
+from ia2.commands.sweep.sweep import sweep
 from ia2.config import SweepConfig
-from ia2.flows.sweep.grid import expand
-from ia2.flows.sweep.sweeping import sweep
 
 METHODS = ("tok", "act", "a2t", "tna", "tokl")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import ia2
 from ia2.config import LabelType
 from ia2.methods import METHODS, Adapter, Method
-from ia2.report.results import Record, read_results
+from ia2.results.records import Record, read_results
 
 ROOT = Path("methods-table")
 TABLE = Path(__file__).parents[1] / "docs" / "methods.md"

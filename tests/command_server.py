@@ -19,20 +19,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from deeds import DEEDS, count_deeds
 from undrawn import draw_nothing
 
-import ia2.commands.evaluate
-import ia2.commands.merge
-import ia2.commands.predict
-import ia2.commands.reparse
-import ia2.commands.similarity
-import ia2.commands.train
-import ia2.flows.fitting
-import ia2.flows.sweep.sweeping  # noqa: F401
 from ia2 import cli
-from ia2.config import ModelConfig
-from ia2.models import loading
-from ia2.models.loading import LanguageModel
 
 
 class Operations:
@@ -83,38 +73,13 @@ class Operations:
             shutil.copytree(folder, folder.with_name(f"{folder.name}@{self.count}"), symlinks=True)
 
 
-DEEDS = "IA2_TEST_DEEDS"
-"""Where each process that a request starts writes, a line each, what it renames, and so finishes, and loads."""
-
-
-def count_deeds() -> None:
-    def note(deed: object) -> None:
-        with Path(os.environ[DEEDS]).open("a", encoding="utf-8") as stream:
-            stream.write(f"{deed}\n")
-
-    def hook(event: str, arguments: tuple[object, ...]) -> None:
-        if event == "os.rename":
-            note(arguments[1])
-
-    def load_model(config: ModelConfig) -> LanguageModel:
-        note(f"model loaded by {os.getpid()}")
-        return load(config)
-
-    load = loading.load_model
-    sys.addaudithook(hook)
-    loading.load_model = load_model  # type: ignore[attr-defined]
-
-
-if __name__ == "__mp_main__" and DEEDS in os.environ:  # a worker of such a process
-    count_deeds()
-
-
 def carry_out(request: dict[str, Any], folder: Path) -> int:
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(request["terminal"] or folder / name, os.O_WRONLY | os.O_CREAT | os.O_NOCTTY), descriptor)
     os.setsid()  # so that a signal reaches all that it starts, as one from a terminal does
     os.environ[DEEDS] = str(folder / "deeds")
     count_deeds()
+    os.environ["PYTHONPATH"] = os.pathsep.join((str(Path(__file__).with_name("at_start")), *sys.path))  # for workers
     Operations(request, folder)
     return cli.main(request["arguments"])
 

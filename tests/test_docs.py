@@ -21,6 +21,8 @@ from ia2.commands.data_files import create_all, prepare_all
 from ia2.commands.evaluate import evaluate
 from ia2.commands.similarity import similarity
 from ia2.commands.subspace import subspace
+from ia2.commands.sweep.schedule import End
+from ia2.commands.sweep.sweep import sweep
 from ia2.commands.train import train
 from ia2.config import (
     CreateConfig,
@@ -32,8 +34,6 @@ from ia2.config import (
     TrainConfig,
 )
 from ia2.errors import MachineError
-from ia2.flows.sweep.schedule import End
-from ia2.flows.sweep.sweeping import sweep
 from ia2.methods import METHODS
 from ia2.models.loading import ModelCache
 from ia2.store import write_json
@@ -364,7 +364,8 @@ def test_every_file_of_the_rooms_has_its_line() -> None:
     page = (DOCS / "architecture.md").read_text(encoding="utf-8")
     package = DOCS.parent / "src" / "ia2"
     rooms = ("prompts", "models", "training", "evaluation", "analysis", "commands", "store", "sources", "config")
-    files = [file for room in rooms for file in (package / room).glob("*.py") if file.name != "__init__.py"]
+    files = [file for room in rooms for file in (package / room).rglob("*.py") if file.name != "__init__.py"]
     for file in (*files, *(package / f"{name}.py" for name in ("methods", "errors", "cli"))):
         about = (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").split("\n\n")[0]
-        assert f"[`{file.name}`](../{file.relative_to(DOCS.parent)}) | {' '.join(about.split())} |" in page, file
+        name = "/".join(file.relative_to(package).parts[1:]) or file.name
+        assert f"[`{name}`](../{file.relative_to(DOCS.parent)}) | {' '.join(about.split())} |" in page, file

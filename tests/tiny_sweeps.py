@@ -8,10 +8,11 @@ from typing import Any
 from tiny_runs import write_dataset
 
 from ia2 import store
+from ia2.commands.sweep.grid import expand
+from ia2.commands.sweep.schedule import Job
+from ia2.commands.sweep.schedule import jobs_of as planned
 from ia2.commands.train import resolve
 from ia2.config import SweepConfig
-from ia2.flows.sweep.grid import expand
-from ia2.flows.sweep.plan import Job, plan_of
 
 ENDLESS: dict[str, Any] = {
     "training_methods": ("tok",),
@@ -48,10 +49,11 @@ def words(config: SweepConfig, *more: object) -> list[str]:
     return [*shlex.split(config.command("sweep"))[1:], "--root", str(config.root), *map(str, more)]
 
 
-def jobs_of(config: SweepConfig) -> tuple[Job, ...]:
+def jobs_of(config: SweepConfig) -> list[Job]:
     """What is left of it."""
     assert config.root is not None
-    return plan_of(config.root, [resolve(one) for one in expand(config)]).jobs
+    jobs, _ = planned(config.root, [resolve(one) for one in expand(config)])
+    return jobs
 
 
 def weights(root: Path) -> dict[str, bytes]:

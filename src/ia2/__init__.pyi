@@ -6,6 +6,7 @@ from .commands.predict import Prediction as Prediction
 from .commands.predict import predict_from as predict_from
 from .commands.similarity import similarity as similarity
 from .commands.subspace import subspace as subspace
+from .commands.sweep.sweep import sweep as sweep
 from .commands.train import train as train
 from .config import CreateConfig as CreateConfig
 from .config import DemoConfig as DemoConfig
@@ -30,9 +31,9 @@ from .flows.fitting import fit as fit
 from .flows.plotting import plot as plot
 from .flows.plotting import plot_all as plot_all
 from .flows.reporting import write_report as write_report
-from .flows.sweep.sweeping import sweep as sweep
 from .models.loading import LanguageModel as LanguageModel
 from .models.loading import ModelCache as ModelCache
 from .models.loading import load_model as load_model
 from .models.loading import model_folder as model_folder
+from .results.read import read_results as read_results
 from .tasks import task as task

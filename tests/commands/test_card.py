@@ -17,7 +17,7 @@ from ia2.commands.predict import predict
 from ia2.commands.train import train
 from ia2.config import ModelConfig
 from ia2.models.loading import ModelCache
-from ia2.report.cards import NOT_MEASURED, part_of
+from ia2.page.card import NOT_MEASURED, part_of
 from ia2.training.trained_run import read_trained_run
 
 

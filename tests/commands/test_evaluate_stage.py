@@ -15,15 +15,15 @@ from tiny_runs import assert_whole, evaluation, files_of, leftovers, training, w
 from ia2 import store
 from ia2.commands.data_files import create_all
 from ia2.commands.evaluate import evaluate, write_record
-from ia2.commands.records import readable_records
 from ia2.commands.train import train
 from ia2.config import CreateConfig, PlotConfig
 from ia2.errors import UserError
 from ia2.flows.plotting import plot
 from ia2.models.generation import GenerationConfig
 from ia2.models.loading import ModelCache
-from ia2.report.selection import select
-from ia2.report.summary import summarise
+from ia2.results.frame import summarise
+from ia2.results.read import read as read_store
+from ia2.results.select import select
 
 
 @pytest.fixture(scope="module")
@@ -349,7 +349,7 @@ def test_a_store_that_has_both_shows_them_as_one(root: Path, tiny_model_folder: 
     older = {key: value for key, value in record.items() if key not in ("sha256", "examples_sha256")}
     path.write_text(json.dumps({**older, "schema": 1}))
     other.write_text(path.read_text().replace('"icl_max_demos": 256', '"icl_max_demos": 8'))
-    records, _ = readable_records(root)
+    records = read_store(root).records
     assert [one.settings.icl_max_demos for one in records] == [256]
     assert len(summarise(select(records, ()))) == 2
     for numbers in ((), (8,), (256,)):

@@ -1,21 +1,13 @@
-"""A command server for the tests that end processes, and runs for those of evaluation."""
+"""Runs for the tests of evaluation."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commands import Commands
 from made_up_runs import make_up
 from ten_runs import Answers, Ten, rows_of
 
 from ia2.commands.evaluate import evaluate
 from ia2.models.loading import ModelCache
-
-
-@pytest.fixture(scope="session")
-def commands() -> Iterator[Commands]:
-    with Commands() as server:
-        yield server
 
 
 @pytest.fixture(scope="session")

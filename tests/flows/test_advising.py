@@ -13,7 +13,7 @@ from ia2.cli import main
 from ia2.commands.evaluate import evaluate
 from ia2.errors import UserError
 from ia2.flows.advising import advise
-from ia2.report.results import Training
+from ia2.results.records import Training
 
 SMALL = {"num_eval_examples": 20, "num_generated_tokens_eval": 1, "advise": True}
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from ia2.cli import main
-from ia2.report.results import read_results
+from ia2.results.records import examine_records
 from ia2.store import run_folders
 
 pytestmark = pytest.mark.model
@@ -23,7 +23,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def accuracies(root: Path) -> dict[str, float]:
-    records = read_results(root).records
+    records = examine_records(root).found
     told = {f"{record.method} {key}": value for record in records for key, value in record.metrics.items()}
     return {key: value for key, value in told.items() if key.endswith("icl_accuracy")}
 

@@ -15,8 +15,8 @@ from ia2.commands.train import train
 from ia2.config import EvaluateConfig, PlotAllConfig, PlotConfig, SimilarityConfig, SubspaceConfig, TrainConfig
 from ia2.flows.plotting import plot, plot_all
 from ia2.models.loading import ModelCache
-from ia2.report.example_scores import SCORES, read_examples
-from ia2.report.results import PASSES, read_results
+from ia2.results.compare import SCORES, read_examples
+from ia2.results.records import PASSES, examine_records
 from ia2.store import file_digest
 
 pytestmark = pytest.mark.model
@@ -98,7 +98,7 @@ def test_every_plot_is_made_and_can_be_read(root: Path, readable: list[Figure]) 
 
 
 def test_the_scores_of_examples_are_what_the_records_average(root: Path) -> None:
-    records = read_results(root).records
+    records = examine_records(root).found
     assert len(records) == len(RUNS) + 3, "and the base model of each split"
     checked = 0
     for record in records:
@@ -115,6 +115,6 @@ def test_a_plot_shows_the_numbers_of_the_records(root: Path, readable: list[Figu
     plot(PlotConfig(root=root, plot_types=("accuracy",), model_types=("act",)))
     (figure,) = readable
     measured = [
-        record.metrics["without_icl_accuracy"] for record in read_results(root).records if record.method == "act"
+        record.metrics["without_icl_accuracy"] for record in examine_records(root).found if record.method == "act"
     ]
     assert list(figure.axes[0].containers[0][0].get_ydata()) == [np.mean(measured)]

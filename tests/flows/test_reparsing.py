@@ -19,7 +19,7 @@ from ia2.config import ReparseConfig
 from ia2.errors import UserError
 from ia2.evaluation.metrics import accuracy
 from ia2.models.loading import ModelCache
-from ia2.report.results import read_results
+from ia2.results.records import examine_records
 
 VOWELS = {"a": "first", "e": "second", "o": "third"}
 FREE = {"name": "free", "template": "Input: {x}\nOutput:", "answer_template": " {y}", "parser": "line"}
@@ -84,15 +84,15 @@ def records(root: Path) -> dict[str, dict[str, Any]]:
 def examples(root: Path) -> dict[str, pd.DataFrame]:
     return {
         record.settings.eval_dataset: pd.read_parquet(record.path.with_suffix(".parquet"))
-        for record in read_results(root).records
+        for record in examine_records(root).found
     }
 
 
 def assert_whole(root: Path) -> None:
     """The numbers and digests of every record that counts are those of its examples."""
-    results = read_results(root)
+    results = examine_records(root)
     assert results.problems == ()
-    for record in results.records:
+    for record in results.found:
         rows = pd.read_parquet(record.path.with_suffix(".parquet"))
         assert_digests(record.path)
         assert record.metrics["without_icl_accuracy"] == accuracy(rows[~rows["with_icl"]]["correct"])
@@ -167,7 +167,7 @@ def test_a_dry_run_shows_both_numbers_and_writes_nothing(root: Path, capsys: pyt
 
 
 def test_a_record_names_its_parser_and_the_original_is_kept(root: Path) -> None:
-    originals = {record.path: record.path.read_bytes() for record in read_results(root).records}
+    originals = {record.path: record.path.read_bytes() for record in examine_records(root).found}
     tables = {path.with_suffix(".parquet"): path.with_suffix(".parquet").read_bytes() for path in originals}
     for reader in READERS:
         reparse(ReparseConfig(root=root, **reader))
@@ -175,7 +175,7 @@ def test_a_record_names_its_parser_and_the_original_is_kept(root: Path) -> None:
     for record in records(root).values():
         assert record["reparsed"] == {"reader": "exact", "command": "ia2 reparse --parser exact"}
         assert record["eval"]["reader"] == "exact"
-    assert len(read_results(root).records) == 2
+    assert len(examine_records(root).found) == 2
     reparse(ReparseConfig(root=root))
     for name, record in records(root).items():
         own = {"free": "line", "closed": "choice"}[name]
@@ -190,7 +190,7 @@ def test_a_record_names_its_parser_and_the_original_is_kept(root: Path) -> None:
 
 def test_a_record_evaluated_again_is_the_new_original(root: Path) -> None:
     reparse(ReparseConfig(root=root, **READERS[0]))
-    path = next(record.path for record in read_results(root).records)
+    path = next(record.path for record in examine_records(root).found)
     table = path.with_suffix(".parquet")
     rows = pd.read_parquet(original_of(table)).assign(confidence=0.5)
     rows.to_parquet(table, index=False)
@@ -228,7 +228,7 @@ def test_the_reader_that_a_dataset_was_prepared_with_since(root: Path) -> None:
 
 
 def test_what_an_older_record_lacks_is_not_added(root: Path) -> None:
-    path = next(record.path for record in read_results(root).records if record.settings.eval_dataset == "closed")
+    path = next(record.path for record in examine_records(root).found if record.settings.eval_dataset == "closed")
     record = json.loads(path.read_text(encoding="utf-8"))
     late = ("labels", "recall", "confusion", "agreement", "sha256", "examples_sha256")
     record = {key: value for key, value in record.items() if key not in late} | {"schema": 1}
@@ -315,7 +315,7 @@ def test_killed_at_any_write_it_leaves_whole_records_and_the_next_start_ends_as_
             with pytest.raises(Killed):
                 reparse(ReparseConfig(root=killed, **config))
         assert_whole(killed)
-        seen.add(len(read_results(killed).records))
+        seen.add(len(examine_records(killed).found))
         assert {str(path.relative_to(killed)) for path in counted(killed)} <= before.keys() | files_of(done).keys()
         reparse(ReparseConfig(root=killed, **config))
         assert files_of(killed) == files_of(done)
@@ -341,7 +341,7 @@ def test_killed_while_it_brings_a_record_back(root: Path, tmp_path: Path) -> Non
 
 def test_a_record_that_a_person_removed_stays_away(root: Path) -> None:
     reparse(ReparseConfig(root=root, **READERS[0]))
-    path = next(record.path for record in read_results(root).records)
+    path = next(record.path for record in examine_records(root).found)
     path.unlink()
     path.with_suffix(".parquet").unlink()
     reparse(ReparseConfig(root=root, **READERS[0]))
@@ -350,7 +350,7 @@ def test_a_record_that_a_person_removed_stays_away(root: Path) -> None:
 
 def test_a_dry_run_brings_nothing_back(root: Path) -> None:
     reparse(ReparseConfig(root=root, **READERS[0]))
-    path = next(record.path for record in read_results(root).records)
+    path = next(record.path for record in examine_records(root).found)
     path.unlink()
     reparse(ReparseConfig(root=root, dry_run=True, **READERS[0]))
     assert not path.exists()

@@ -17,7 +17,7 @@ from ia2.flows.demo import demo
 from ia2.flows.fitting import fit_from
 from ia2.models import loading
 from ia2.models.loading import LanguageModel, ModelCache, load_model
-from ia2.report.cards import CARD
+from ia2.page.card import CARD
 
 SPREAD: dict[str, Any] = {"device_map": "auto", "max_memory": ("cpu=130KB",)}
 

@@ -15,9 +15,9 @@ import pytest
 from tiny_runs import RUN_FILES, training
 from tiny_sweeps import grid
 
+from ia2.commands.sweep.sweep import sweep
 from ia2.commands.train import train
 from ia2.errors import UserError
-from ia2.flows.sweep.sweeping import sweep
 from ia2.models.loading import ModelCache
 from ia2.training.tracking import tracking
 

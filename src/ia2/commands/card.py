@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ia2 import store
-from ia2.report.cards import CARD, NOT_MEASURED, model_card, part_of, with_part, without_place
-from ia2.report.example_scores import interval_of
-from ia2.report.quantities import shown_as
-from ia2.report.results import PASSES, Record, read_record
+from ia2.page.card import CARD, NOT_MEASURED, model_card, part_of, with_part, without_place
+from ia2.results.compare import interval_of
+from ia2.results.quantities import shown_as
+from ia2.results.records import PASSES, Record, read_record
 from ia2.store.measurements import finished
 from ia2.training.trained_run import read_trained_run
 

@@ -33,7 +33,7 @@ from ia2.evaluation.scoring import answer, answer_table
 from ia2.models.adapters import saved_adapter
 from ia2.models.hooked_model import HookedModel, Model
 from ia2.models.loading import LanguageModel, ModelCache, parts_on_disk
-from ia2.report.results import SCHEMA, Record, read_record
+from ia2.results.records import SCHEMA, Record, read_record
 from ia2.store.measurements import why_stale, write_measured
 from ia2.tasks import task
 from ia2.tasks.pool import load_pool

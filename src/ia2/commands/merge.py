@@ -22,7 +22,7 @@ from ia2.errors import UserError
 from ia2.models.adapters import saved_adapter
 from ia2.models.kernels import unpack_linears
 from ia2.models.loading import LanguageModel, load_model
-from ia2.report.cards import CARD, model_card, part_of
+from ia2.page.card import CARD, model_card, part_of
 from ia2.training.trained_run import TrainedRun, read_trained_run
 
 MERGED = "merge.json"

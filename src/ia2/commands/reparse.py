@@ -20,7 +20,6 @@ import pandas as pd
 from ia2 import store
 from ia2.commands.card import is_behind, refresh_card
 from ia2.commands.data_files import name_of
-from ia2.commands.records import fields_of, passes
 from ia2.config import Config, Filter, ReparseConfig
 from ia2.errors import UserError
 from ia2.evaluation.evaluation_set import grade, label_answers
@@ -34,7 +33,8 @@ from ia2.evaluation.metrics import (
     parse_rate,
     recalls,
 )
-from ia2.report.results import SCHEMA, Record, read_results
+from ia2.results.records import SCHEMA, Record, examine_records
+from ia2.results.where import fields_of, passes
 from ia2.store.measurements import write_measured
 from ia2.tasks import task
 from ia2.tasks.parsers import PARSERS
@@ -76,17 +76,17 @@ def reparse(config: ReparseConfig) -> list[Reparsed]:
     root = store.resolve_root(config)
     if not config.dry_run:
         _restore_cut(root)
-    results, given = read_results(root), {name_of(dataset): dataset for dataset in config.eval_datasets}
+    results, given = examine_records(root), {name_of(dataset): dataset for dataset in config.eval_datasets}
     for problem in results.problems:
         log.warning("%s is left out: %s", problem.path, problem.reason)
     records = [
         record
-        for record in results.records
+        for record in results.found
         if (not given or record.settings.eval_dataset in given)
         and passes(fields_of(record), config, tuple(Filter.model_fields.keys() - Config.model_fields))
     ]
     if not records:
-        found = ", ".join(dict.fromkeys(record.settings.eval_dataset for record in results.records)) or "none"
+        found = ", ".join(dict.fromkeys(record.settings.eval_dataset for record in results.found)) or "none"
         raise UserError(f"no record below {root / 'outputs' / 'evaluations'} is asked for; evaluated are: {found}")
     datasets = dict.fromkeys(record.settings.eval_dataset for record in records)
     specs = {name: _spec(root, given.get(name, name), config) for name in datasets}

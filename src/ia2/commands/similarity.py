@@ -22,8 +22,8 @@ from ia2.errors import Failure, MachineError, UserError, memory_errors, raise_fa
 from ia2.evaluation.evaluation_set import EvaluationSpec
 from ia2.models.adapters import saved_adapter
 from ia2.models.loading import ModelCache
-from ia2.report.analysis_tables import similarity_table
 from ia2.store.measurements import read_whole
+from ia2.tables import similarity_table
 from ia2.training.trained_run import TrainedRun
 
 log = logging.getLogger(__name__)

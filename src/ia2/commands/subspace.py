@@ -15,8 +15,8 @@ from ia2.analysis.subspace import SCHEMA, Overlap, make_overlap, pair_path, read
 from ia2.commands.selection import by_name, select_some
 from ia2.config import SubspaceConfig
 from ia2.errors import Failure, UserError, raise_failures
-from ia2.report.analysis_tables import overlap_table
 from ia2.store.measurements import read_whole
+from ia2.tables import overlap_table
 
 KEPT = 8
 """Runs whose decomposed updates are kept: most runs are in several pairs."""

@@ -26,8 +26,8 @@ from ia2.models.generation import check_context
 from ia2.models.hooked_model import HookedModel
 from ia2.models.loading import ModelCache, changed_parts, parts_on_disk
 from ia2.models.stacked_lora import StackedLora, trainable_adapters
+from ia2.page.card import CARD, model_card
 from ia2.prompts.splits import LowDataSplitSpec, SplitSpec
-from ia2.report.cards import CARD, model_card
 from ia2.sources.packages import version_of
 from ia2.tasks.pool import load_pool, read_provenance
 from ia2.training.run_inputs import RunInputs, read_run_inputs

@@ -11,19 +11,23 @@ from pathlib import Path
 from ia2 import store
 from ia2.commands.data_files import name_of
 from ia2.commands.evaluate import evaluate
-from ia2.commands.records import readable_records
 from ia2.commands.selection import select_runs
 from ia2.config import EvaluateConfig, HpSelection
 from ia2.errors import UserError
 from ia2.models.loading import ModelCache
-from ia2.report.advice import Advice, advice, advice_text
-from ia2.report.results import Record
-from ia2.report.runs import config_key, read_runs
-from ia2.report.selection import select
-from ia2.report.summary import groups, summarise
+from ia2.results.advice import Advice, advice, advice_text
+from ia2.results.frame import summarise
+from ia2.results.read import read
+from ia2.results.records import Record
+from ia2.results.runs import config_key, read_runs
+from ia2.results.select import select
+from ia2.results.where import fields_of, passes
 
 log = logging.getLogger(__name__)
 
+DATASETS = ("eval_datasets", "trained_datasets", "icl_source_datasets")
+FILTERS = (*DATASETS, "model_id", "num_examples", "run_indices", "num_eval_examples")
+"""Filters of records; those of runs have others besides."""
 USUAL_NUM_EXAMPLES = 8
 """Labels that demonstrate (N) where neither a flag nor a split says how many."""
 
@@ -48,7 +52,7 @@ def advise(config: EvaluateConfig, models: ModelCache | None = None) -> list[Adv
     records = _selected(root, config)
     hp_selection: HpSelection = "performance" if config.protocol == "published" else "dev_loss"
     selection = select(records, read_runs(root, records), hp_selection)
-    return advice(groups(summarise(selection)), selection.records)
+    return advice(summarise(selection), selection.records)
 
 
 def _wanted(root: Path, config: EvaluateConfig, records: list[Record]) -> tuple[str, ...]:
@@ -67,26 +71,13 @@ def _selected(root: Path, config: EvaluateConfig) -> list[Record]:
     runs = {config_key(trained.config) for trained in select_runs(root, config)}
     if config.model_types and not set(config.model_types) - {"base"}:
         runs.clear()
+    named = {name: tuple(map(name_of, getattr(config, name))) for name in DATASETS}
     return [
         record
-        for record in readable_records(root, may_be_none=True)[0]
-        if _passes(record, config) and (record.run is None or config_key(record.run) in runs)
+        for record in read(root, may_be_none=True).records
+        if passes(fields_of(record), config.model_copy(update=named), FILTERS)
+        and (record.run is None or config_key(record.run) in runs)
     ]
-
-
-def _passes(record: Record, config: EvaluateConfig) -> bool:
-    """Whether a record passes every filter that was given; select_runs has the filters of runs besides."""
-    settings = record.settings
-    filters = (
-        (settings.model_id, (config.model_id,) if config.model_id else ()),
-        (settings.eval_dataset, tuple(map(name_of, config.eval_datasets))),
-        (record.trained_dataset, tuple(map(name_of, config.trained_datasets))),
-        (settings.icl_source_dataset, tuple(map(name_of, config.icl_source_datasets))),
-        (settings.num_train_examples, config.num_examples),
-        (settings.run_idx, config.run_indices),
-        (settings.num_eval_examples, (config.num_eval_examples,) if config.num_eval_examples else ()),
-    )
-    return all(value in accepted for value, accepted in filters if accepted)
 
 
 def _is_of_teacher(record: Record) -> bool:

@@ -39,7 +39,7 @@ COMMANDS: dict[str, tuple[type[Config], str]] = {
     "prepare": (PrepareConfig, "ia2.commands.data_files:prepare_all"),
     "create": (CreateConfig, "ia2.commands.data_files:create_all"),
     "train": (TrainConfig, "ia2.commands.train:train"),
-    "sweep": (SweepConfig, "ia2.flows.sweep.sweeping:sweep"),
+    "sweep": (SweepConfig, "ia2.commands.sweep.sweep:sweep"),
     "evaluate": (EvaluateConfig, "ia2.commands.evaluate:evaluate"),
     "results": (ResultsConfig, "ia2.flows.results:gather"),
     "reparse": (ReparseConfig, "ia2.commands.reparse:reparse"),

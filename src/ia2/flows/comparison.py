@@ -19,14 +19,14 @@ from ia2.errors import MachineError
 from ia2.flows.reporting import page_data, write_page
 from ia2.methods import LabelType
 from ia2.models.loading import ModelCache
-from ia2.report.advice import Advice, advice
-from ia2.report.captions import accuracy_caption
-from ia2.report.plots import accuracy_bars
-from ia2.report.plots.drawing import MARKS, METADATA
-from ia2.report.results import Record
-from ia2.report.runs import TrainedRun, config_key, read_runs
-from ia2.report.selection import Choice, choose
-from ia2.report.tables import text_table
+from ia2.plots import accuracy_bars
+from ia2.plots.captions import accuracy_caption
+from ia2.plots.drawing import MARKS, METADATA
+from ia2.results.advice import Advice, advice
+from ia2.results.records import Record
+from ia2.results.runs import TrainedRun, config_key, read_runs
+from ia2.results.select import Choice, choose
+from ia2.tables import text_table
 
 log = logging.getLogger(__name__)
 
@@ -171,12 +171,13 @@ def show(root: Path, hp_selection: HpSelection = "dev_loss", of: Comparison | No
     """
     config, folder = ReportConfig(hp_selection=hp_selection), root / "reports"
     data = page_data(root, config, None if of is None else only_of(of), kept)
-    for group in data.groups:
-        figure = accuracy_bars(group.rows, accuracy_caption(group.rows))
-        path = folder / f"{store.safe_filename(f'accuracy_{group.eval_dataset}')}.png"
+    for rows in data.groups.values():
+        figure = accuracy_bars(rows, accuracy_caption(rows))
+        name = store.safe_filename(f"accuracy_{rows['eval_dataset'].iloc[0]}")
+        path = folder / f"{name}.png"
         with store.replacing(path, MARKS[".png"]) as temporary:
             figure.savefig(temporary, format="png", dpi=150, metadata=METADATA[".png"])
     page = write_page(data, folder / "report.html")
     print(text_table(data.summary))
     print(f"\nThe page: {page.resolve()}")
-    return Shown(page, data.summary, tuple(advice(data.groups, data.selection.records, kept)))
+    return Shown(page, data.summary, tuple(advice(data.summary, data.selection.records, kept)))

@@ -11,10 +11,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ia2.commands.sweep.grid import left_out
 from ia2.config import Config, RunConfig, SweepConfig
 from ia2.errors import MachineError, UserError, did_you_mean
 from ia2.flows.commands import SUBCOMMANDS, name_of, run
-from ia2.flows.sweep.grid import left_out
 
 DATASET_FIELDS = ("dataset", "datasets", "trained_datasets")
 PLACES = ("root", "max_parallel", "gpus", "ray_address")

@@ -34,7 +34,7 @@ from ia2.models.generation import context_of
 from ia2.models.loading import LanguageModel, ModelCache
 from ia2.prompts.prompt import Prompt, prompts_after_shared
 from ia2.prompts.splits import SplitSpec, draw_split
-from ia2.report.advice import advice_text
+from ia2.results.advice import advice_text
 from ia2.sources import stem_and_type, text_of_cell
 from ia2.tasks import TASK_FILE_TYPES, task
 from ia2.tasks.guessing import Guess, guess_task

@@ -12,29 +12,18 @@ from typing import Any, get_args
 from matplotlib import rc_context
 
 from ia2 import store
-from ia2.commands.records import fail_for, fields_of, passes, readable_records
 from ia2.config import PlotAllConfig, PlotConfig, PlotType, RecordFilter, path_part
 from ia2.errors import UserError
-from ia2.flows.places import (
-    OF_LINES,
-    Found,
-    Stored,
-    fields_of_pair,
-    fields_of_similarity,
-    places,
-    read_stored,
-    tail,
-    updates,
-)
-from ia2.report.analysis_drawings import overlap_drawings
-from ia2.report.drawings import DRAWERS, metric_drawings
-from ia2.report.material import Drawing, Material, Place
-from ia2.report.plots.drawing import MARKS, METADATA, STYLE
-from ia2.report.points import Measurements
-from ia2.report.quantities import STANDARD, UNCERTAINTY, metrics_of
-from ia2.report.runs import TrainedRun, examine_runs
-from ia2.report.selection import select
-from ia2.store.measurements import tell
+from ia2.flows.places import OF_LINES, Found, places, tail, updates
+from ia2.plots.analysis_drawings import overlap_drawings
+from ia2.plots.drawing import MARKS, METADATA, STYLE
+from ia2.plots.drawings import DRAWERS, metric_drawings
+from ia2.plots.material import Drawing, Material, Place
+from ia2.results.quantities import STANDARD, UNCERTAINTY, metrics_of
+from ia2.results.read import Stored, fail_for, read
+from ia2.results.runs import TrainedRun
+from ia2.results.select import select
+from ia2.results.where import fields_of, passes
 
 TYPES = tuple(kind for kind in get_args(PlotType) if kind != "all")
 SAVED: dict[Any, Any] = {"savefig.dpi": 200, "pdf.fonttype": 42}
@@ -71,12 +60,9 @@ def _all_of(uncertainty_mode: bool) -> Wanted:
 def _plot(config: RecordFilter, wanted: Wanted) -> list[Path]:
     root = store.resolve_root(config)
     kinds = dict(wanted)
-    records, problems = readable_records(root, may_be_none=kinds.keys() <= ANALYSES)
-    there = read_stored(root, config, records, kinds)
-    runs = examine_runs(root, records)
-    tell(runs.problems)
+    stored = read(root, ANALYSES & kinds.keys(), may_be_none=kinds.keys() <= ANALYSES)
     paths: list[Path] = []
-    for folder, stem, drawing in _drawings(there, runs.found, wanted):
+    for folder, stem, drawing in _drawings(stored, config, wanted):
         if drawing.figure is None:
             print(f"not drawn: {folder.relative_to(root)}/{stem}: {drawing.reason}")
             continue
@@ -84,7 +70,7 @@ def _plot(config: RecordFilter, wanted: Wanted) -> list[Path]:
         print(f"wrote {folder.relative_to(root)}/{stem}.png and .pdf")
     if not paths:
         raise UserError(f"nothing is drawn: nothing of what was asked for was measured below {root}")
-    fail_for([*problems, *runs.problems, *there.problems])
+    fail_for(stored.problems)
     return paths
 
 
@@ -98,29 +84,28 @@ def _save(folder: Path, stem: str, drawing: Drawing) -> list[Path]:
     return paths
 
 
-def _drawings(there: Stored, runs: tuple[TrainedRun, ...], wanted: Wanted) -> Iterator[tuple[Path, str, Drawing]]:
+def _drawings(stored: Stored, config: RecordFilter, wanted: Wanted) -> Iterator[tuple[Path, str, Drawing]]:
     """Folder, name and drawing of everything that is wanted."""
-    folder = there.root / "plots" / "unified"
-    for place, found in places(there).items():
+    folder = stored.root / "plots" / "unified"
+    for place, found in places(stored, config).items():
         asked = store.safe_filename(f"{place.evaluated}_{place.icl_source}_{place.icl_max_demos}")
         inner = folder / path_part(place.trained) / asked
-        material = _material(there, place, found, runs)
-        of_records = tail(there.config, [fields_of(record) for record in found.records])
-        of_similarities = tail(there.config, [fields_of_similarity(one) for one in found.similarities])
+        material = _material(place, found, config, stored.runs)
+        of_records = tail(config, [fields_of(record) for record in found.records])
+        of_similarities = tail(config, [fields_of(one) for one in found.similarities])
         for kind, uncertainty_mode in wanted:
             end = of_similarities if kind == "similarity" else of_records
             for drawing in _drawn(material, kind, uncertainty_mode):
                 yield inner, _stem(place.model_id, drawing, end), drawing
-    if there.overlaps is not None:
-        yield from _of_updates(there, folder)
+    if "overlap" in dict(wanted):
+        yield from _of_updates(stored, config, folder)
 
 
-def _material(there: Stored, place: Place, found: Found, runs: tuple[TrainedRun, ...]) -> Material:
-    """What the filters leave of a place."""
-    records = [one for one in found.records if passes(fields_of(one), there.config, OF_LINES)]
-    similarities = [one for one in found.similarities if passes(fields_of_similarity(one), there.config, OF_LINES)]
-    measurements = Measurements(select(records, runs, there.config.hp_selection), runs)
-    return Material(place, measurements, tuple(similarities))
+def _material(place: Place, found: Found, config: RecordFilter, runs: tuple[TrainedRun, ...]) -> Material:
+    """The part of a place that the filters leave."""
+    records = [one for one in found.records if passes(fields_of(one), config, OF_LINES)]
+    similarities = tuple(one for one in found.similarities if passes(fields_of(one), config, OF_LINES))
+    return Material(place, select(records, runs, config.hp_selection), runs, similarities)
 
 
 def _drawn(material: Material, kind: str, uncertainty_mode: bool) -> Iterator[Drawing]:
@@ -133,14 +118,15 @@ def _drawn(material: Material, kind: str, uncertainty_mode: bool) -> Iterator[Dr
         yield from DRAWERS[kind](material)
 
 
-def _of_updates(there: Stored, folder: Path) -> Iterator[tuple[Path, str, Drawing]]:
+def _of_updates(stored: Stored, config: RecordFilter, folder: Path) -> Iterator[tuple[Path, str, Drawing]]:
     """Overlaps depend on no evaluation: they lie in the folder of the dataset trained on."""
-    found = updates(there)
+    found = updates(stored, config)
     if not found:
         yield folder, "subspace_overlap", Drawing("", reason="no pair of LoRA runs was compared; `ia2 subspace` does")
     for (trained, model_id), pairs in found.items():
-        kept = [one for one in pairs if all(passes(each, there.config, OF_LINES) for each in fields_of_pair(one))]
-        end = tail(there.config, [each for one in pairs for each in fields_of_pair(one)])
+        fields = {one.path: [fields_of(one.config_a), fields_of(one.config_b)] for one in pairs}
+        kept = [one for one in pairs if all(passes(each, config, OF_LINES) for each in fields[one.path])]
+        end = tail(config, [each for of_pair in fields.values() for each in of_pair])
         for drawing in overlap_drawings(kept, f"{model_id} trained on {trained}"):
             yield folder / path_part(trained), _stem(model_id, drawing, end), drawing
 

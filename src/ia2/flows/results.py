@@ -10,15 +10,13 @@ from pathlib import Path
 import pandas as pd
 
 from ia2 import store
-from ia2.commands.records import fail_for, passing, readable_records
 from ia2.config import ResultsConfig
-from ia2.report.costs import training_seconds
-from ia2.report.results import tidy
-from ia2.report.runs import examine_runs
-from ia2.report.selection import select
-from ia2.report.summary import summarise
-from ia2.report.tables import text_table
-from ia2.store.measurements import tell
+from ia2.results.costs import training_seconds
+from ia2.results.frame import summarise, tidy
+from ia2.results.read import fail_for, read
+from ia2.results.select import select
+from ia2.results.where import where
+from ia2.tables import text_table
 
 MARKS = ("record,kind,method,", '"field_name": "record"')
 """Columns of the table as CSV and as Parquet name them: no file without is replaced."""
@@ -31,17 +29,15 @@ def gather(config: ResultsConfig) -> Path:
     where a record is damaged.
     """
     root = store.resolve_root(config)
-    records, problems = readable_records(root)
-    records = passing(records, config)
-    runs = examine_runs(root, records)
-    tell(runs.problems)
-    table = tidy(records, training_seconds(records, runs.found))
+    stored = read(root)
+    records = where(stored.records, config)
+    table = tidy(records, training_seconds(records, stored.runs))
     table["record"] = [Path(path).relative_to(root).as_posix() for path in table["record"]]
     path = config.out or root / "reports" / "results.csv"
     _write(table, path)
-    print(text_table(summarise(select(records, runs.found, config.hp_selection))))
+    print(text_table(summarise(select(records, stored.runs, config.hp_selection))))
     print(f"\n{len(table)} measurements of {len(records)} records: {path}")
-    fail_for((*problems, *runs.problems))
+    fail_for(stored.problems)
     return path
 
 

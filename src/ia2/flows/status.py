@@ -6,11 +6,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ia2 import store
+from ia2.commands.progress import FAILURE, progress_in
 from ia2.config import StatusConfig
-from ia2.flows.progress import progress_in
-from ia2.flows.sweep.failures import FAILURE
-from ia2.report.costs import examine_targets
-from ia2.report.runs import examine_runs
+from ia2.results.costs import examine_targets
+from ia2.results.runs import examine_runs
 
 
 def status(config: StatusConfig) -> None:

@@ -1,0 +1,1 @@
+"""One page of everything, and the card of a run."""

@@ -1,1 +1,0 @@
-"""The sections of the page: each a function of the same data that returns a section, or nothing."""
