@@ -100,6 +100,8 @@ def test_the_answer_alone_is_behind_the_last_marker(tmp_path: Path) -> None:
         ({"labels": {}, "label_map": {}, "parser": "line", "form": "remap"}, "remap needs 1 to 8 labels"),
         ({"labels": {}, "label_map": {}, "parser": "line", "answer": "{a} {b}", "form": "hard"}, "hard has one column"),
         ({"choices": {"texts": "x"}}, r"\[choices\] are shown where the template has {choices}"),
+        ({"source": {"file": "a", "hold_out": "all", "num_validation": 2}}, 'hold_out = "all" and num_validation both'),
+        ({"source": {"hub": "a/b", "hold_out": "last", "validation": "dev"}}, "hold_out = \"last\" and 'dev' both"),
         ({"hard": {"parser": "line"}}, "the field hard.num_generated_tokens is missing"),
         (
             {"about": {"license": ""}},

@@ -109,7 +109,7 @@ def _chosen(described: TaskFile, row: SourceRow, fields: Row, answer: str) -> It
 def _listed(row: SourceRow, column: str) -> list[str]:
     """A column that holds a list of texts; `choices.text` is the column `text` of the column `choices`."""
     outer, _, inner = column.partition(".")
-    return texts_of(row_of(row, outer), inner) if inner and column not in row else texts_of(row, column)
+    return texts_of(row_of(row, outer), inner) if inner else texts_of(row, column)
 
 
 # Where the items of built-in datasets come from

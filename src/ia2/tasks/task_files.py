@@ -272,6 +272,9 @@ def _check_source(given: TaskFile) -> None:
         raise ValueError(f"source has {train!r} for training and validation both; name another, or num_validation only")
     if validation and source.num_validation is not None:
         raise ValueError(f"source has num_validation and {validation!r} both; take out one")
+    if source.hold_out != "label" and (validation or (source.hold_out == "all" and source.num_validation is not None)):
+        other = repr(validation) if validation else "num_validation"
+        raise ValueError(f'source has hold_out = "{source.hold_out}" and {other} both; take out one')
 
 
 # Reading
