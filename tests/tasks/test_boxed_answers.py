@@ -1,4 +1,4 @@
-"""The reader of boxes, on what models and MATH's own solutions write, and whether two boxes say the same."""
+"""The parser of boxes, on what models and MATH's own solutions write, and whether two boxes say the same."""
 
 import os
 import re

@@ -48,7 +48,7 @@ class TaskSpec(BaseModel):
     marker: str = "####"
     """Text that announces the answer, for the parser `after_marker`."""
     pattern: str = ""
-    """The regular expression whose first group (or whole match) is the answer, for the reader `regex`."""
+    """The regular expression whose first group (or whole match) is the answer, for the parser `regex`."""
     num_generated_tokens: int = 1
     """Tokens (T) that an answer needs."""
     instruction: str = ""
@@ -63,7 +63,7 @@ class TaskSpec(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _reader_has_what_it_looks_for(self) -> Self:
+    def _parser_has_what_it_looks_for(self) -> Self:
         """Refused here, and not at the first response, which comes after the training."""
         if self.parser == "after_marker" and not self.marker.strip():
             raise UserError(f"task {self.name}: the parser after_marker needs a marker that is not blank, such as ####")
