@@ -1,4 +1,4 @@
-"""The readers of responses: each case says what stands in the text and what has to be read."""
+"""The parsers of responses: each case says what stands in the text and what has to be read."""
 
 from typing import get_args
 
