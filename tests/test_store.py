@@ -170,6 +170,12 @@ def elsewhere(path: Path) -> bool:
     return got[0]
 
 
+@pytest.mark.timeout(20)
+def test_a_lock_where_no_file_can_be_made_is_an_error() -> None:
+    with pytest.raises(OSError, match="/proc/"), store.file_lock(Path("/proc/result")):
+        pass
+
+
 def test_who_holds_a_lock_sweeps_once(tmp_path: Path) -> None:
     path = tmp_path / "result"
     (tmp_path / ".result.123.tmp").write_text("of a killed process")

@@ -24,6 +24,8 @@ from ia2 import cli
 
 CPU_SECONDS, IDLE_SECONDS = 40, 60
 """A command of these inputs takes three: what computes for longer hangs, and so does what does nothing for a minute."""
+TICKS_OF_WORK = os.sysconf("SC_CLK_TCK")
+"""A second of a processor in a minute: a loop that only sleeps and looks takes less."""
 MEMORY = 4 << 30
 LONGEST_LINE = 1000
 CODES = (0, 1, 2, 130)
@@ -170,7 +172,7 @@ def _wait(child: int, die_after: float | None) -> int:
     while True:
         ended, status = os.waitpid(child, os.WNOHANG)
         late = not ended and time.monotonic() > deadline
-        if late and die_after is None and (now := _ticks(child)) > used:
+        if late and die_after is None and (now := _ticks(child)) > used + TICKS_OF_WORK:
             deadline, used = time.monotonic() + IDLE_SECONDS, now
         elif ended or late:
             with contextlib.suppress(ProcessLookupError):  # of its group, where it has come to have one

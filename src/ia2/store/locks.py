@@ -65,6 +65,7 @@ def try_lock(path: Path, keep: bool = True, timeout: float = 0) -> Iterator[bool
     file = hidden_path(path, "lock")
     lock = FileLock(file, is_singleton=True, fallback_to_soft=False)  # so that its holder can lock it again
     try:
+        file.touch()  # where no file can be made, as below /proc, acquiring would try for ever
         lock.acquire(timeout=timeout)
     except Timeout:
         yield False
