@@ -22,7 +22,7 @@ from ia2.models.stacked_lora import trainable_adapters
 from ia2.prompts.prompt import Prompt, prompts_after_shared
 from ia2.prompts.splits import SplitSpec, draw_split
 from ia2.tasks import task
-from ia2.tasks.base import Example
+from ia2.tasks.task_spec import Example
 from ia2.training.dataset import from_targets
 from ia2.training.targets import collect
 from ia2.training.trainer import TrainingRun, train_in_lockstep

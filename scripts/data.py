@@ -3,7 +3,7 @@
 from ia2.prompts.prompt import prompt_text
 from ia2.prompts.splits import load_split
 from ia2.tasks import task
-from ia2.tasks.answers import parse
+from ia2.tasks.parsers import parse
 from ia2.tasks.pool import load_pool
 from ia2.tasks.registry import DATASETS, TASKS
 

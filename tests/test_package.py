@@ -100,7 +100,13 @@ def test_the_wheel_holds_the_package_and_nothing_else(handed: Handed) -> None:
     expected = contents(PROJECT / "src", "ia2")
     assert found.keys() == expected.keys() | {told + name for name in OF_THE_WHEEL}
     assert {name for name in expected if found[name] != expected[name]} == set()
-    assert {"ia2/py.typed", "ia2/__init__.pyi", "ia2/tasks/data/capitals.tsv", "ia2/page/page.css"} <= found.keys()
+    assert {
+        "ia2/py.typed",
+        "ia2/__init__.pyi",
+        "ia2/tasks/data/capitals.tsv",
+        "ia2/tasks/datasets/sst2.toml",
+        "ia2/page/page.css",
+    } <= found.keys()
     metadata = message_from_bytes(found[f"{told}METADATA"])
     assert (metadata["Name"], metadata["License-Expression"]) == ("ia2", "Apache-2.0")
     assert metadata["Requires-Python"] == "<3.13,>=3.11"

@@ -14,8 +14,8 @@ from ia2.commands.data_files import create, prepare, render_pool
 from ia2.errors import UserError
 from ia2.prompts.splits import SplitSpec, load_split
 from ia2.tasks import task
-from ia2.tasks.base import Row
 from ia2.tasks.pool import load_pool, read_provenance
+from ia2.tasks.task_spec import Row
 
 
 def test_a_prepared_dataset_is_the_sampled_rows(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from ia2.models.hooked_model import HookedModel
 from ia2.models.loading import LanguageModel
 from ia2.models.packing import StepOutput
 from ia2.prompts.prompt import Prompt
-from ia2.tasks.base import Example, TaskSpec
+from ia2.tasks.task_spec import Example, TaskSpec
 
 SPEC = TaskSpec(
     name="mood", template="Text:{text}\nLabel:", answer_template="{label}", parser="choice", labels={"0": "", "1": ""}

@@ -18,7 +18,7 @@ from ia2.models.hooked_model import HookedModel
 from ia2.models.packing import DecodingState, StepOutput
 from ia2.prompts.prompt import Ids
 from ia2.prompts.splits import LowDataSplitSpec, draw_low_data_split
-from ia2.tasks.base import Example
+from ia2.tasks.task_spec import Example
 from ia2.training.run_inputs import RunInputs, read_run_inputs
 from ia2.training.targets import collect
 from ia2.training.trained_run import read_trained_run

@@ -24,7 +24,7 @@ from ia2.methods import Adapter
 from ia2.models.generation import GenerationConfig, Stopper, generate
 from ia2.models.hooked_model import HookedModel
 from ia2.prompts.prompt import Ids, Prompt, PromptTokenizer
-from ia2.tasks.base import Example
+from ia2.tasks.task_spec import Example
 
 
 @pytest.mark.parametrize("prompts", PROMPTS)

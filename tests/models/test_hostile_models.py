@@ -24,7 +24,7 @@ from ia2.models import loading
 from ia2.models.adapters import saved_adapter
 from ia2.models.loading import load_model, load_tokenizer, parts_on_disk
 from ia2.prompts.prompt import Prompt, PromptTokenizer
-from ia2.tasks.base import Example
+from ia2.tasks.task_spec import Example
 
 Build = Callable[[Path], object]
 

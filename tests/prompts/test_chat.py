@@ -10,7 +10,7 @@ from ia2.config import ModelConfig
 from ia2.errors import UserError
 from ia2.models.loading import load_model
 from ia2.prompts.prompt import Ids, Prompt, PromptTokenizer, prompt_text
-from ia2.tasks.base import Example, TaskSpec
+from ia2.tasks.task_spec import Example, TaskSpec
 
 CHATML = (
     "{{ bos_token }}{% for message in messages %}<|im_start|>{{ message['role'] }}\n"

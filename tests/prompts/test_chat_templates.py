@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerFast
 from ia2.errors import UserError
 from ia2.models.loading import LanguageModel
 from ia2.prompts.prompt import Prompt, PromptTokenizer
-from ia2.tasks.base import Example
+from ia2.tasks.task_spec import Example
 
 FRANCE, SPAIN = Example(0, "France?", " Paris"), Example(1, "Spain?", " Madrid")
 TURNS = (("user", "France?"), ("assistant", "Paris"), ("user", "Spain?"))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ia2.errors import UserError
 from ia2.prompts.prompt import with_wrong_answers
-from ia2.tasks.base import Example
+from ia2.tasks.task_spec import Example
 
 LABELS = ("0", "1", "2")
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ia2.prompts.splits import SplitSpec, draw_split, split_from_json, split_to_json
-from ia2.tasks.base import Example
+from ia2.tasks.task_spec import Example
 
 POOL = tuple(Example(100 + index, f"Q{index}:", f"{index % 2}") for index in range(30))
 sizes = st.integers(2, 20)

@@ -25,8 +25,8 @@ from ia2.prompts.splits import (
     split_from_json,
     split_to_json,
 )
-from ia2.tasks.base import Example
 from ia2.tasks.pool import load_pool
+from ia2.tasks.task_spec import Example
 
 POOL = tuple(Example(i, f"Input: {i}\nOutput:", f" {i * i}") for i in range(40))
 draws = st.builds(

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ia2.prompts.prompt import Prompt, prompt_pieces, prompt_text, prompts_after_fresh_draws, prompts_after_shared
-from ia2.tasks.base import Example
+from ia2.tasks.task_spec import Example
 
 POOL = tuple(Example(index, f"Q{index}:", f"{index}!") for index in range(30))
 QUERIES = POOL[20:]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ia2 import store
 from ia2.errors import UserError
 from ia2.prompts.splits import SplitSpec, draw_split, load_split, split_from_json, split_to_json
-from ia2.tasks.base import Example
+from ia2.tasks.task_spec import Example
 
 POOL = tuple(Example(100 + index, f"Q{index}:", f"{index % 2}") for index in range(60))
 POSITION = {example: position for position, example in enumerate(POOL)}

@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 
 from ia2.errors import UserError
 from ia2.prompts.prompt import Prompt, PromptTokenizer, prompt_pieces, prompt_text
-from ia2.tasks.base import Example
+from ia2.tasks.task_spec import Example
 
 KINDS = get_args(TokenizerKind)
 FILMS = tuple(

@@ -1,9 +1,9 @@
-"""Tables: what provenance depends on, what counts as text, and which rows are held out."""
+"""Tables: what provenance depends on and what counts as text."""
 
 import pytest
 
 from ia2.errors import UserError
-from ia2.sources import Table, hold_out
+from ia2.sources import Table
 
 INVENTED = [{"text": "a", "n": 1}, {"text": "b ", "n": 2}]
 
@@ -21,12 +21,3 @@ def test_texts_are_text_and_name_what_is_missing() -> None:
         Table(INVENTED, "s").texts("label")
     with pytest.raises(UserError, match=r"s, row 2: the column 'a' holds NoneType"):
         Table([{"a": "x"}, {"a": None}], "s").texts("a")
-
-
-def test_hold_out_takes_the_last_of_a_seeded_shuffle() -> None:
-    rows = [{"i": str(i)} for i in range(10)]
-    train, validation = hold_out(rows, 3)
-    # random.Random(42).shuffle(list(range(10))) is 7 3 2 8 5 6 9 4 0 1
-    assert [row["i"] for row in train] == ["7", "3", "2", "8", "5", "6", "9"]
-    assert [row["i"] for row in validation] == ["4", "0", "1"]
-    assert hold_out(rows, 0)[1] == []

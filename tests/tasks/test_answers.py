@@ -1,4 +1,4 @@
-"""The readers of responses: each case says what stands in the text and what has to be read."""
+"""The parsers of responses: each case says what stands in the text and what has to be read."""
 
 from typing import get_args
 
@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ia2.errors import UserError
-from ia2.tasks.answers import PARSERS, contains, parse, same
-from ia2.tasks.base import ParserName, TaskSpec
+from ia2.tasks.parsers import PARSERS, contains, parse, same
+from ia2.tasks.task_spec import ParserName, TaskSpec
 
 
 def spec(parser: ParserName, *labels: str, marker: str = "####", pattern: str = "a") -> TaskSpec:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from ia2.tasks import task
-from ia2.tasks.base import Row, Rows
-from ia2.tasks.bbcnews import _beginning, _decoded
+from ia2.tasks.datasets.bbcnews import _beginning, _decoded
+from ia2.tasks.task_spec import Row, Rows
 
 SPEC = task("bbcnews").spec
 

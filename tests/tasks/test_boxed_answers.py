@@ -1,4 +1,4 @@
-"""The reader of boxes, on what models and MATH's own solutions write, and whether two boxes say the same."""
+"""The parser of boxes, on what models and MATH's own solutions write, and whether two boxes say the same."""
 
 import os
 import re
@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 
 from ia2.errors import MachineError
 from ia2.evaluation.evaluation_set import grade
-from ia2.tasks.answers import last_box, parse, same
-from ia2.tasks.base import TaskSpec
-from ia2.tasks.readers import equivalence
-from ia2.tasks.readers.equivalence import Verifier
+from ia2.tasks.parsers import equivalence, last_box, parse, same
+from ia2.tasks.parsers.equivalence import Verifier
+from ia2.tasks.task_spec import TaskSpec
 
 SPEC = TaskSpec(name="t", template="{q}:", answer_template="{a}", parser="boxed")
 
 QUICK_VERIFIER = """
+import time
 from itertools import repeat
 
 LatexExtractionConfig = object
@@ -33,9 +33,10 @@ def parse(latex, **_):
     return float(latex.strip("$"))
 
 def verify(gold, ours, **_):
+    time.sleep(0.7 if ours == 0.7 else 0)
     return sum(repeat(0)) if ours == float("inf") else gold == ours
 """
-"""In the place of math-verify, so that a worker starts at once; the sum never ends, and no handler interrupts it."""
+"""In the place of math-verify, so that a worker starts at once. Infinity sums without end, and 0.7 waits."""
 
 
 @pytest.mark.parametrize(
@@ -202,24 +203,14 @@ def test_an_alarm_that_the_caller_ignores_ends_the_worker_all_the_same(verifier:
         signal.signal(signal.SIGPROF, before)
 
 
-@pytest.mark.usefixtures("verifier")
-def test_a_busy_machine_changes_no_verdict() -> None:
+def test_a_busy_machine_changes_no_verdict(verifier: Verifier) -> None:
     """A comparison that waits longer than its limit, as beside other processes, but takes no CPU time, is decided."""
-    program = (
-        f"import runpy, time; worker = runpy.run_path({str(equivalence._SCRIPT)!r}); serve = worker['serve']\n"
-        "def waits(gold, ours):\n    time.sleep(0.7)\n    return True\n"
-        "serve.__globals__['is_equal'] = waits\n"
-        "serve(0.2)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], input='["1", "1.0"]\n', capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stdout.splitlines()[1:]) == (0, ["true"])
+    assert verifier.is_equal("0.7", "0.7")
 
 
 def test_undecided_answers_are_not_right_and_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     verdicts = {"1": None, "2": True, "3": False}
-    monkeypatch.setattr("ia2.tasks.answers.equivalent", lambda ours, _gold: verdicts[ours])
+    monkeypatch.setattr("ia2.tasks.parsers.equivalent", lambda ours, _gold: verdicts[ours])
     marks = grade(SPEC, [r"\boxed{x}"] * 4, [rf"\boxed{{{ours}}}" for ours in ("1", "2", "3", "x")])
     assert marks.correct == [False, True, False, True]
     assert marks.num_undecided == 1
@@ -280,7 +271,7 @@ def test_a_fork_asks_a_worker_of_its_own() -> None:
     """In a process of its own, with one thread: what a fork of this one holds is anybody's guess."""
     program = (
         "import os\n"
-        "from ia2.tasks.readers.equivalence import _VERIFIER\n"
+        "from ia2.tasks.parsers.equivalence import _VERIFIER\n"
         "assert _VERIFIER.is_equal('1', '1.0')\n"
         "_VERIFIER._lock.acquire()\n"
         "if not (child := os.fork()):\n"
@@ -303,13 +294,13 @@ def test_a_worker_that_cannot_start_is_told(monkeypatch: pytest.MonkeyPatch, tmp
 
 
 def test_what_is_equal_already_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ia2.tasks.answers.equivalent", None)
+    monkeypatch.setattr("ia2.tasks.parsers.equivalent", None)
     assert same("x", "x", SPEC)
     assert not same(None, "x", SPEC)
 
 
 def test_reading_loads_no_algebra() -> None:
-    program = "import sys, ia2.tasks.answers; print({'sympy', 'math_verify'} & set(sys.modules))"
+    program = "import sys, ia2.tasks.parsers; print({'sympy', 'math_verify'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

@@ -3,7 +3,7 @@
 import pytest
 
 from ia2.tasks import task
-from ia2.tasks.base import Row
+from ia2.tasks.task_spec import Row
 
 
 def keys(rows: list[Row] | tuple[Row, ...], column: str) -> set[str]:

@@ -13,9 +13,10 @@ import pytest
 
 from ia2.errors import UserError
 from ia2.sources import Table, read_members
-from ia2.tasks import gsm8ks, task
-from ia2.tasks.answers import parse
-from ia2.tasks.base import Rows
+from ia2.tasks import task
+from ia2.tasks.datasets import gsm8ks
+from ia2.tasks.parsers import parse
+from ia2.tasks.task_spec import Rows
 
 SPEC = task("gsm8ks").spec
 

@@ -9,11 +9,12 @@ import pytest
 
 from ia2.errors import UserError
 from ia2.tasks import guessing
-from ia2.tasks.answers import parse
 from ia2.tasks.guessing import Guess, guess_task, num_answer_tokens
+from ia2.tasks.own_rows import read_task
+from ia2.tasks.parsers import parse
 from ia2.tasks.sampling import Bounds
 from ia2.tasks.task_file_text import task_file_text
-from ia2.tasks.task_files import read_task, read_task_file
+from ia2.tasks.task_files import read_task_file
 
 TEXTS = [f"the {number}th ticket says that something is wrong" for number in range(50)]
 KINDS = [("billing", "tech", "other")[number % 3] for number in range(50)]

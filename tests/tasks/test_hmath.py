@@ -8,8 +8,8 @@ from hub_layout import write_file
 from ia2.errors import UserError
 from ia2.sources import HubError
 from ia2.tasks import task
-from ia2.tasks.answers import parse
-from ia2.tasks.hmath import SUBSETS
+from ia2.tasks.parsers import parse
+from ia2.tasks.registry import PARTS
 
 HUB = "EleutherAI/hendrycks_math"
 # Quoted in https://github.com/allenai/open-instruct/blob/main/eval/MATH/examplars.py.
@@ -69,8 +69,8 @@ def test_the_hard_form_is_the_last_box_and_reads_alike(data: Path) -> None:
 
 
 def test_every_subset_is_a_task_with_its_own_configuration(data: Path) -> None:
-    assert len(SUBSETS) == 7
-    for subset in SUBSETS:
+    assert len(PARTS["hmath"]) == 7
+    for subset in PARTS["hmath"]:
         assert task(f"hmath_{subset}").source == f"hub EleutherAI/hendrycks_math {subset}, train / test"
     with pytest.raises(HubError, match=r"hendrycks_math__algebra has no train"):
         task("hmath_algebra").load()

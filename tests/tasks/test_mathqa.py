@@ -7,7 +7,7 @@ from hub_layout import write_file
 
 from ia2.errors import UserError
 from ia2.tasks import task
-from ia2.tasks.mathqa import options_of
+from ia2.tasks.datasets.mathqa import options_of
 
 HUB = "allenai/math_qa"
 # The row that https://huggingface.co/datasets/allenai/math_qa shows.

@@ -8,8 +8,8 @@ from hub_layout import write_file, write_repository
 from ia2.errors import UserError
 from ia2.sources import HubError
 from ia2.tasks import task
-from ia2.tasks.base import Rows
 from ia2.tasks.registry import DATASETS
+from ia2.tasks.task_spec import Rows
 
 # The row that https://huggingface.co/datasets/allenai/qasc shows.
 QASC_ROW = {
@@ -215,7 +215,7 @@ def test_mmlupro_has_more_labels_than_words() -> None:
     for name in ("mmlupro", "mmlupro_computer_science"):
         with pytest.raises(UserError, match=f"{name} has 10 labels, more than there are words"):
             task(f"{name}_remap")
-    assert len([dataset for dataset in DATASETS if dataset.name.startswith("mmlupro_")]) == 14
+    assert len([name for name in DATASETS if name.startswith("mmlupro_")]) == 14
     assert (task("mmlupro").size, task("mmlupro_history").size) == ("11,532 / 500", "191 / 190")
 
 
@@ -244,7 +244,14 @@ def test_a_bad_row_is_named(data: Path, source: str, name: str, row: dict[str, o
 
 @pytest.mark.parametrize(
     ("name", "nearest"),
-    [("sciq", "capitals"), ("cosmosqa", "capitals"), ("mathqa", "gsm8ks"), ("hmath_geometry", "gsm8ks")],
+    [
+        ("sst2", "movies"),
+        ("gsm8k", "gsm8ks"),
+        ("sciq", "capitals"),
+        ("cosmosqa", "capitals"),
+        ("mathqa", "gsm8ks"),
+        ("hmath_geometry", "gsm8ks"),
+    ],
 )
 def test_without_data_the_nearest_task_is_named(data: Path, name: str, nearest: str) -> None:
     with pytest.raises(HubError, match=f"the nearest task is {nearest}"):

@@ -6,8 +6,8 @@ import pytest
 
 from ia2.errors import UserError
 from ia2.tasks import task
-from ia2.tasks.names import PARTS, dataset_name
-from ia2.tasks.registry import TASKS
+from ia2.tasks.names import dataset_name
+from ia2.tasks.registry import PARTS, TASKS
 
 Prompt = Literal["normal", "hard"]
 Labels = Literal["normal", "remap"]

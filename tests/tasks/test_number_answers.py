@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ia2.tasks.answers import parse
-from ia2.tasks.base import TaskSpec
+from ia2.tasks.parsers import parse
+from ia2.tasks.task_spec import TaskSpec
 
 SPEC = TaskSpec(name="t", template="{q}:", answer_template="{a}", parser="number")
 

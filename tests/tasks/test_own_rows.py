@@ -10,17 +10,20 @@ import pytest
 
 from ia2.errors import UserError
 from ia2.tasks import own_rows
-from ia2.tasks.answers import parse
-from ia2.tasks.base import Rows, TaskSpec
-from ia2.tasks.own_rows import FileSource, HubRows, default_num_validation, load_rows
+from ia2.tasks.own_rows import default_num_validation, load_rows
+from ia2.tasks.parsers import parse
 from ia2.tasks.sampling import Bounds
+from ia2.tasks.task_files import FileSource, HubRows, TaskFile
+from ia2.tasks.task_spec import Rows
 
-SPEC = TaskSpec(
+SPEC = TaskFile(
     name="tickets",
     template="Text:{text}\nLabel:",
-    answer_template="{label}",
+    answer="{label}",
     labels={"a": "first", "b": "second"},
     parser="choice",
+    num_generated_tokens=1,
+    source=FileSource(file="t.csv"),
 )
 FREE = SPEC.model_copy(update={"labels": {}, "parser": "line"})
 SIX = [("one", "a"), ("two", "b"), ("three", "a"), ("four", "b"), ("five", "a"), ("six", "b")]
@@ -30,9 +33,10 @@ def write(folder: Path, rows: list[tuple[str, str]], name: str = "t.csv") -> Non
     pandas.DataFrame(rows, columns=["text", "label"]).to_csv(folder / name, index=False)
 
 
-def load(folder: Path, rows: list[tuple[str, str]], spec: TaskSpec = SPEC, **source: str | int) -> Rows:
+def load(folder: Path, rows: list[tuple[str, str]], spec: TaskFile = SPEC, **source: str | int) -> Rows:
     write(folder, rows)
-    return load_rows(spec, FileSource.model_validate({"file": "t.csv", **source}), folder)
+    given = FileSource.model_validate({"file": "t.csv", **source})
+    return load_rows(spec.model_copy(update={"source": given}), folder)
 
 
 def test_provenance_is_the_files_name_and_digest_and_what_was_held_out(tmp_path: Path) -> None:
@@ -65,23 +69,24 @@ def test_a_second_file_is_the_validation(tmp_path: Path) -> None:
 
 
 def test_rows_of_the_hub(offline: Path) -> None:
-    spec = SPEC.model_copy(update={"template": "Text:{sentence}\nLabel:", "labels": {"0": "bad", "1": "good"}})
     source = HubRows(hub="stanfordnlp/sst2", validation="validation")
+    fields = {"template": "Text:{sentence}\nLabel:", "labels": {"0": "bad", "1": "good"}, "source": source}
+    spec = SPEC.model_copy(update=fields)
     with pytest.raises(UserError, match=r"file stanfordnlp__sst2/train.parquet has 2 rows; at least 3 are needed"):
-        load_rows(spec, source, offline)
+        load_rows(spec, offline)
+    misspelt = {"template": "{sentense}:", "source": HubRows(hub=source.hub, train="validation")}
     with pytest.raises(UserError, match=r"validation.parquet: no column 'sentense'; .* \(did you mean 'sentence'\?\)"):
-        load_rows(
-            spec.model_copy(update={"template": "{sentense}:"}), HubRows(hub=source.hub, train="validation"), offline
-        )
+        load_rows(spec.model_copy(update=misspelt), offline)
 
 
 def test_two_splits_of_the_hub(offline: Path) -> None:
-    spec = SPEC.model_copy(update={"template": "{text}:", "answer_template": "{n}", "labels": {"1": "", "2": ""}})
+    fields = {"template": "{text}:", "answer": "{n}", "labels": {"1": "", "2": ""}}
+    spec = SPEC.model_copy(update=fields | {"source": HubRows(hub="me/mine", validation="test")})
     (offline / "me__mine").mkdir()
     for split, count in (("train", 4), ("test", 1)):
         lines = [f'{{"text": "{split} {number}", "n": {number % 2 + 1}, "tags": []}}' for number in range(count)]
         (offline / "me__mine" / f"{split}.jsonl").write_text("\n".join(lines))
-    rows = load_rows(spec, HubRows(hub="me/mine", validation="test"), offline)
+    rows = load_rows(spec, offline)
     assert rows.train[1] == {"text": "train 1", "n": "2"}
     assert len(rows.validation) == 1
     assert rows.provenance["validation_source"] == "file me__mine/test.jsonl"
@@ -119,10 +124,10 @@ def test_a_column_that_the_template_names_and_the_file_lacks(tmp_path: Path) -> 
 def test_one_of_several_texts_may_be_empty(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("subject,text,label\n,a,x\nb,,y\nc,d,z\n")
     spec = FREE.model_copy(update={"template": "{subject}\n{text}:"})
-    assert len(load_rows(spec, FileSource(file="t.csv"), tmp_path).train) == 2
+    assert len(load_rows(spec, tmp_path).train) == 2
     (tmp_path / "t.csv").write_text("subject,text,label\n,a,x\n,,y\nc,d,z\n")
     with pytest.raises(UserError, match=r"row 2: the text \(subject, text\) is empty"):
-        load_rows(spec, FileSource(file="t.csv"), tmp_path)
+        load_rows(spec, tmp_path)
 
 
 def test_what_training_survives_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -164,13 +169,14 @@ MEASURE = """
 import resource, sys
 from pathlib import Path
 from ia2.tasks import own_rows
-from ia2.tasks.base import TaskSpec
 from ia2.tasks.sampling import Bounds
+from ia2.tasks.task_files import TaskFile
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 own_rows.BOUNDS = Bounds(rows=3000, characters=3_000_000)
 before = peak()
-spec = TaskSpec(name="t", template="{text}:", answer_template="{label}", labels={"a": "", "b": ""}, parser="choice")
-rows = own_rows.load_rows(spec, own_rows.FileSource(file="t.csv", num_validation=9), Path(sys.argv[1]))
+task = {"name": "t", "template": "{text}:", "answer": "{label}", "labels": {"a": "", "b": ""}, "parser": "choice"}
+task |= {"num_generated_tokens": 1, "source": {"file": "t.csv", "num_validation": 9}}
+rows = own_rows.load_rows(TaskFile.model_validate(task), Path(sys.argv[1]))
 print(len(rows.train) + len(rows.validation), peak() - before)
 """
 
@@ -197,7 +203,7 @@ def test_free_text_that_is_not_taught_as_written_is_reported_once(
     (message,) = [one for one in caplog.messages if "answers are taught" in one]
     assert "4 of 10 answers" in message
     assert "row 7: " + repr("    y = 0\n\n    return y\n") in message
-    taught = {FREE.answer(row) for row in (*loaded.train, *loaded.validation)}
+    taught = {FREE.spec.answer(row) for row in (*loaded.train, *loaded.validation)}
     assert "    y = 3\n    return y" in taught
 
 
@@ -213,7 +219,7 @@ def test_answers_that_the_parser_cannot_read_are_reported(tmp_path: Path, caplog
 
 def test_a_home_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="~nosuchuser"):
-        load_rows(SPEC, FileSource(file="~nosuchuser/t.csv"), tmp_path)
+        load_rows(SPEC.model_copy(update={"source": FileSource(file="~nosuchuser/t.csv")}), tmp_path)
 
 
 def test_a_hundred_thousand_labels_take_time_in_proportion(tmp_path: Path) -> None:
@@ -230,7 +236,7 @@ def test_a_hundred_thousand_labels_take_time_in_proportion(tmp_path: Path) -> No
         def __hash__(self) -> int:
             return str.__hash__(self)
 
-    spec = SPEC.model_copy(update={"labels": {Counted(f"label {number}"): "" for number in range(2_000)}})
+    spec = SPEC.spec.model_copy(update={"labels": {Counted(f"label {number}"): "" for number in range(2_000)}})
     Counted.looks = 0
     assert all(parse(f" label {number}", spec) == f"label {number}" for number in range(2_000))
     assert Counted.looks < 20_000

@@ -1,5 +1,7 @@
 """What holds for every task: its name, its prompt, and that its own answers are read back."""
 
+import subprocess
+import sys
 from itertools import pairwise
 
 import pytest
@@ -8,9 +10,9 @@ from hypothesis import strategies as st
 
 from ia2.errors import UserError
 from ia2.tasks import task
-from ia2.tasks.answers import parse
-from ia2.tasks.base import Row, TaskSpec
+from ia2.tasks.parsers import parse
 from ia2.tasks.registry import TASKS
+from ia2.tasks.task_spec import Row, TaskSpec
 
 # Answers: the tables' kind of words for a line, a solution for a number, a box or a marked answer, else one of the
 # labels. Tasks whose answers are written and read alike are tried once.
@@ -60,6 +62,15 @@ def test_the_prompt_ends_in_its_cue(name: str) -> None:
     assert question == question.strip()
     assert parse(spec.answer(example), spec) is not None
     assert task(name).name == name
+
+
+def test_names_are_known_without_a_file() -> None:
+    program = (
+        "import sys; from ia2.tasks.registry import TASKS; assert 'sst2_remap' in TASKS; names = list(TASKS); "
+        "print([name for name in sys.modules if 'torch' == name or 'ia2.tasks.' in name])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['ia2.tasks.task_spec', 'ia2.tasks.registry']"
 
 
 def test_tasks_of_one_group_share_their_labels() -> None:

@@ -8,7 +8,7 @@ from hub_layout import Objects, write_file
 
 from ia2.errors import UserError
 from ia2.tasks import task
-from ia2.tasks.answers import parse
+from ia2.tasks.parsers import parse
 
 HUB = "allenai/sciq"
 # The row that https://huggingface.co/datasets/allenai/sciq shows.

@@ -10,7 +10,7 @@ from hub_layout import Objects, write_file, write_repository
 
 from ia2.errors import UserError
 from ia2.tasks import task
-from ia2.tasks.answers import parse
+from ia2.tasks.parsers import parse
 
 HUB = "wics/strategy-qa"
 ROWS: Objects = [

@@ -6,8 +6,8 @@ from collections import Counter
 import pytest
 
 from ia2.tasks import task
-from ia2.tasks.base import Rows
-from ia2.tasks.vader import _balanced, _item
+from ia2.tasks.datasets.vader import _balanced, _item
+from ia2.tasks.task_spec import Rows
 
 NAMES = ("movies", "tweets", "amazon", "nyt")
 

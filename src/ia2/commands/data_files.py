@@ -23,8 +23,9 @@ from ia2.errors import UserError
 from ia2.prompts.splits import LowDataSplitSpec, SplitSpec, draw_low_data_split, draw_split, split_to_json
 from ia2.sources.packages import version_of
 from ia2.tasks import TASK_FILE_TYPES, task
-from ia2.tasks.base import Example, Row, Task
-from ia2.tasks.pool import Pool, lengths, load_pool, pool_to_json
+from ia2.tasks.names import dataset_name
+from ia2.tasks.pool import ExamplePool, lengths, load_pool, pool_to_json
+from ia2.tasks.task_spec import Example, Row, Task
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +55,6 @@ def _check_settings(
 
 def prepare_all(config: PrepareConfig) -> list[Path]:
     """`ia2 prepare`: every dataset; returns the paths of their main.json."""
-    from ia2.tasks.names import dataset_name  # noqa: PLC0415 - which reads datasets that no other command needs
-
     root, templates = store.resolve_root(config), (config.prompt_template, config.label_template)
     names = [dataset_name(dataset, config.subset, *templates) for dataset in config.datasets]
     paths = [prepare(root, name, config.num_train_samples, config.num_val_samples, config.overwrite) for name in names]
@@ -95,7 +94,7 @@ def prepare(root: Path, dataset: str, num_train_samples: int, num_val_samples: i
     return path
 
 
-def render_pool(chosen: Task, train: Sequence[Row], validation: Sequence[Row], settings: dict[str, int]) -> Pool:
+def render_pool(chosen: Task, train: Sequence[Row], validation: Sequence[Row], settings: dict[str, int]) -> ExamplePool:
     """A seeded sample of both splits as examples; a question is never in both, and stays in validation.
 
     Of rows that render to the same question the first is kept: a demonstration must not be its own query.
@@ -113,7 +112,7 @@ def render_pool(chosen: Task, train: Sequence[Row], validation: Sequence[Row], s
 
     queries = sample(validation, settings["num_val_samples"], ())
     questions = {query.question for query in queries}
-    return Pool(chosen.spec, sample(train, settings["num_train_samples"], questions), queries)
+    return ExamplePool(chosen.spec, sample(train, settings["num_train_samples"], questions), queries)
 
 
 def leave_out(root: Path, dataset: str, questions: Collection[str]) -> None:
@@ -127,7 +126,7 @@ def leave_out(root: Path, dataset: str, questions: Collection[str]) -> None:
         )
         num_before = len(pool.train) + len(pool.validation) + int(provenance.get("rows_left_out", 0))
         left = {"rows_left_out": str(num_before - len(train) - len(validation))}
-        store.write_object(path, pool_to_json(Pool(pool.spec, train, validation), provenance | left))
+        store.write_object(path, pool_to_json(ExamplePool(pool.spec, train, validation), provenance | left))
 
 
 def add_token_lengths(path: Path, model_id: str) -> None:

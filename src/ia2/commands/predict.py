@@ -27,8 +27,8 @@ from ia2.models.hooked_model import HookedModel
 from ia2.models.loading import ModelCache
 from ia2.prompts.prompt import Prompt
 from ia2.sources import FILE_TYPES, iterate_rows
-from ia2.tasks.answers import parse, same
-from ia2.tasks.base import Example, Row, TaskSpec
+from ia2.tasks.parsers import parse, same
+from ia2.tasks.task_spec import Example, Row, TaskSpec
 from ia2.training.trained_run import TrainedRun, read_trained_run
 
 

@@ -37,9 +37,9 @@ from ia2.results.records import SCHEMA, Record, examine_records
 from ia2.results.where import fields_of, passes
 from ia2.store.measurements import write_measured
 from ia2.tasks import task
-from ia2.tasks.answers import PARSERS
-from ia2.tasks.base import TaskSpec
+from ia2.tasks.parsers import PARSERS
 from ia2.tasks.pool import load_pool
+from ia2.tasks.task_spec import TaskSpec
 
 log = logging.getLogger(__name__)
 

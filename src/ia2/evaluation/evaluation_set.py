@@ -17,9 +17,9 @@ from ia2.errors import UserError
 from ia2.evaluation.metrics import Grades
 from ia2.prompts.prompt import Prompt, prompts_after_fresh_draws, prompts_after_shared, with_wrong_answers
 from ia2.prompts.splits import load_split
-from ia2.tasks.answers import contains, parse, same
-from ia2.tasks.base import Example, TaskSpec
+from ia2.tasks.parsers import contains, parse, same
 from ia2.tasks.pool import load_pool
+from ia2.tasks.task_spec import Example, TaskSpec
 
 MIN_EXAMPLES = 2
 """A smaller split cannot be created; a run of the low-data regime may have fewer labels."""

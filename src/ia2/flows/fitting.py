@@ -37,12 +37,12 @@ from ia2.prompts.splits import SplitSpec, draw_split
 from ia2.results.advice import advice_text
 from ia2.sources import stem_and_type, text_of_cell
 from ia2.tasks import TASK_FILE_TYPES, task
-from ia2.tasks.base import Row, TaskSpec
 from ia2.tasks.guessing import Guess, guess_task
 from ia2.tasks.own_rows import rows_that_ask
-from ia2.tasks.pool import Pool, load_pool
+from ia2.tasks.pool import ExamplePool, load_pool
 from ia2.tasks.task_file_text import task_file_text
 from ia2.tasks.task_files import read_task_file
+from ia2.tasks.task_spec import Row, TaskSpec
 from ia2.training.trained_run import TrainedRun, read_trained_run
 
 log = logging.getLogger(__name__)
@@ -293,7 +293,7 @@ def _comparison(config: FitConfig, root: Path, dataset: str, file: Path, models:
     )
 
 
-def _short_enough(config: FitConfig, root: Path, file: Path, lengths: Lengths, most: float) -> Pool:
+def _short_enough(config: FitConfig, root: Path, file: Path, lengths: Lengths, most: float) -> ExamplePool:
     """The pool without rows of more than so many tokens: UserError names them, unless they are to be left out."""
     described = read_task_file(file)
     pool = load_pool(root, described.name)
@@ -301,7 +301,7 @@ def _short_enough(config: FitConfig, root: Path, file: Path, lengths: Lengths, m
     too_long = {question: number for question, number in needed.items() if number > most}
     if not too_long:
         return pool
-    found = rows_that_ask(described.spec, described.source, file.parent, too_long)
+    found = rows_that_ask(described, file.parent, too_long)
     where, first = found[0]
     rows = f"{where}{f' and {len(found) - 1} more' if found[1:] else ''}"
     told = (
@@ -317,7 +317,7 @@ def _short_enough(config: FitConfig, root: Path, file: Path, lengths: Lengths, m
     return load_pool(root, described.name)
 
 
-def _draws(config: FitConfig, pool: Pool, lengths: Lengths) -> list[SplitSpec] | None:
+def _draws(config: FitConfig, pool: ExamplePool, lengths: Lengths) -> list[SplitSpec] | None:
     """A draw for each run, with as many demonstrations as every prompt has room for; None where one is too many."""
     num_train = config.num_train_examples or _num_train(pool)
     num_demos = min(num_train, max(1, MOST_DEMONSTRATION_CHARACTERS // _mean_length(pool)))
@@ -330,14 +330,14 @@ def _draws(config: FitConfig, pool: Pool, lengths: Lengths) -> list[SplitSpec] |
     return None
 
 
-def _prompts(pool: Pool, draw: SplitSpec) -> Iterator[Prompt]:
+def _prompts(pool: ExamplePool, draw: SplitSpec) -> Iterator[Prompt]:
     """Every prompt with demonstrations that the comparison asks of a draw."""
     split = draw_split(pool.train, draw)
     yield from (*split.train, *split.dev)
     yield from prompts_after_shared(pool.validation, split.train_examples, draw.max_icl_demos or 0, draw.run_idx)
 
 
-def _num_train(pool: Pool) -> int:
+def _num_train(pool: ExamplePool) -> int:
     """Two thirds of what there is, since half as many as N develop; not so many that a CPU takes an hour."""
     num_train = min(MOST_TRAIN_EXAMPLES, 2 * len(pool.train) // 3)
     if num_train < 2:
@@ -348,7 +348,7 @@ def _num_train(pool: Pool) -> int:
     return num_train
 
 
-def _mean_length(pool: Pool) -> int:
+def _mean_length(pool: ExamplePool) -> int:
     return max(1, round(mean(len(example.question + example.answer) for example in pool.train)))
 
 

@@ -9,10 +9,10 @@ from ia2.config import TasksConfig
 from ia2.errors import UserError
 from ia2.sources import stem_and_type
 from ia2.tasks import task
-from ia2.tasks.base import Task
 from ia2.tasks.guessing import guess_task
 from ia2.tasks.registry import TASKS
 from ia2.tasks.task_file_text import task_file_text
+from ia2.tasks.task_spec import Task
 
 INDENT = " " * 4
 

@@ -16,7 +16,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from ia2.config import EMBEDDED_MODEL, TrainConfig
 from ia2.methods import Adapter
 from ia2.page.templates import render_text
-from ia2.tasks.base import TaskSpec
+from ia2.tasks.task_spec import TaskSpec
 
 CARD = "README.md"
 BEGIN, END = "<!-- measured: ia2 evaluate replaces this part -->", "<!-- end of measured -->"

@@ -169,7 +169,7 @@ def accuracy_figure(data: PageData) -> Section | None:
     num = data.summary["num_train_examples"]
     shown = data.summary[num == num.groupby(data.summary["title"]).transform("max")]
     caption = f"Mean accuracy, {num_runs(shown)}, N = {between([*shown['num_train_examples']])}; "
-    caption += f"{'lines' if len(data.groups) > 1 else 'whiskers'}: {captions.INTERVALS}."
+    caption += f"{'lines' if len(data.groups) > 1 else 'whiskers'}: 95% bootstrap intervals over runs, then examples."
     if len(data.groups) > 1:
         figure = _overview(shown, ("accuracy", "Accuracy (%)", ".1f", 100), caption)
     else:

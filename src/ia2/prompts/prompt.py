@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ia2.config import StopRule
 from ia2.errors import UserError, library_errors, within
-from ia2.tasks.base import Example, TaskSpec
+from ia2.tasks.task_spec import Example, TaskSpec
 
 if TYPE_CHECKING:  # splits are drawn without a library of models
     from transformers import PreTrainedTokenizerBase

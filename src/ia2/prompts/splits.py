@@ -23,8 +23,8 @@ from ia2 import store
 from ia2.config import DemoType
 from ia2.errors import UserError
 from ia2.prompts.prompt import Prompt, prompt_after, seeded
-from ia2.tasks.base import Example
 from ia2.tasks.pool import example_from_json, example_to_json
+from ia2.tasks.task_spec import Example
 
 DEFAULT_MAX_ICL_DEMOS = 256
 DEFAULT_NUM_DEV_EXAMPLES = 50

@@ -5,14 +5,12 @@ import importlib.resources
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from random import Random
 from typing import Any, TypeVar
 
 from ia2.errors import UserError
 from ia2.sources.row_files import iterate_rows
 
 SourceRow = Mapping[str, Any]
-Texts = list[dict[str, str]]
 T = TypeVar("T")
 
 
@@ -76,13 +74,6 @@ def _not_there(row: SourceRow, column: str, needed: str) -> str:
     value = row.get(column)
     have = f"holds {type(value).__name__}" if column in row else f"is missing (there: {', '.join(row)})"
     return f"the column {column!r} {have}; {needed} is needed"
-
-
-def hold_out(rows: Texts, num_validation: int) -> tuple[Texts, Texts]:
-    """Training pool and validation of a table without splits: shuffled with seed 42, the last rows are validation."""
-    shuffled = rows.copy()
-    Random(42).shuffle(shuffled)
-    return shuffled[: len(rows) - num_validation], shuffled[len(rows) - num_validation :]
 
 
 def bundled_table(filename: str) -> Table:

@@ -17,12 +17,12 @@ from statistics import mean
 
 from ia2.errors import UserError
 from ia2.sources import check_columns, iterate_objects, iterate_rows, stem_and_type, text_of_cell
-from ia2.tasks.base import ParserName, answer_text, paragraph
 from ia2.tasks.own_rows import default_num_validation
-from ia2.tasks.readers.numbers import unit_of
+from ia2.tasks.parsers.number import unit_of
 from ia2.tasks.registry import TASKS
 from ia2.tasks.sampling import Bounds, NumberedRow, sample_rows
 from ia2.tasks.task_files import TaskFile, checked_task_file
+from ia2.tasks.task_spec import ParserName, answer_text, paragraph
 
 SEED = 42
 BOUNDS = Bounds(rows=20_000, characters=20_000_000)
@@ -67,10 +67,6 @@ class SampledColumn:
         return mean(map(len, self.values))
 
     @property
-    def is_mostly_distinct(self) -> bool:
-        return 2 * len(self.found) > len(self.values)
-
-    @property
     def is_closed_set(self) -> bool:
         """At most 20 different values, or a third of the rows, and each is there twice on average."""
         num_rows = len(self.values)
@@ -97,10 +93,6 @@ class SampledFile:
     nested: tuple[str, ...]
     """Columns that hold more than texts and numbers: none of the question or the answer."""
 
-    @property
-    def is_whole(self) -> bool:
-        return len(self.columns[0].values) == self.num_rows
-
 
 def guess_task(
     file: Path,
@@ -122,14 +114,17 @@ def guess_task(
     num_tokens, why_tokens = num_answer_tokens(answers.labels or answer.found)
     num_questions = len(set(zip(*(text.values for text in texts), strict=True)))
     num_validation = default_num_validation(num_questions, len(answers.labels))
+    # each text after its name, the only one after `Text:`
+    shown = [(text.name[:1].upper() + text.name[1:] if texts[1:] else "Text", text.name) for text in texts]
+    relative = file.name if folder is None else Path(os.path.relpath(file, folder)).as_posix()
     described = {
         "name": name or _name(file),
-        "template": _template([text.name for text in texts], answers.cue),
+        "template": "".join(f"{named}:{{{column}}}\n" for named, column in shown) + answers.cue,
         "answer": f"{' ' * (num_tokens > 1 and not (answer.is_indented and not answers.labels))}{{{answer.name}}}",
         "parser": answers.parser,
         "num_generated_tokens": num_tokens,
         "labels": {label: label for label in answers.labels},
-        "source": {"file": _relative(file, folder), "num_validation": num_validation},
+        "source": {"file": relative, "num_validation": num_validation},
     }
     held_out = f"num_validation = {num_validation}: about 30% of {looked.num_rows} rows, at most 500, are held out"
     sentences = (why_texts, why_answer, answers.reason, *_nearly_the_same(answers.labels), why_tokens, held_out)
@@ -223,7 +218,7 @@ def _text_columns(looked: SampledFile, answer: SampledColumn, given: Sequence[st
         return [others[name] for name in given], f"the text is {', '.join(map(repr, given))}: named so{nested}"
     if not others:
         raise UserError(f"{looked.file}: there is no column for the text beside the answer's, {answer.name!r}")
-    text = max(others.values(), key=lambda column: (column.is_mostly_distinct, column.mean_length))
+    text = max(others.values(), key=lambda column: (2 * len(column.found) > len(column.values), column.mean_length))
     left_out = ", ".join(repr(name) for name in others if name != text.name)
     why = f"the longest, {text.mean_length:.0f} characters on average" if left_out else "the only one beside the answer"
     left_out = f"; left out: {left_out}" if left_out else ""
@@ -240,7 +235,10 @@ def _answers(looked: SampledFile, answer: SampledColumn) -> AnswerFormat:
         raise UserError(f"{looked.file}: the column {answer.name!r} holds {held} in every row; two answers are needed")
     counted = f"{answer.name!r} holds {len(answer.found)} different values over {len(answer.values)} rows"
     if answer.is_closed_set:
-        labels = tuple(sorted(_all_values(looked, answer)))
+        found = answer.found
+        if len(answer.values) < looked.num_rows:  # a rare label may not be among the rows that were looked at
+            found = frozenset(paragraph(row[answer.name]) for row in iterate_rows(looked.file, [answer.name])) - {""}
+        labels = tuple(sorted(found))
         return AnswerFormat("choice", "Label:", f"{counted}: a closed set of labels, read by parser 'choice'", labels)
     final = sorted(value.rpartition("####")[2].strip() for value in answer.found)
     lines = max(value.count("\n") for value in answer.found) + 1
@@ -275,13 +273,6 @@ def _nearly_the_same(labels: Sequence[str]) -> list[str]:
     ]
 
 
-def _all_values(looked: SampledFile, column: SampledColumn) -> frozenset[str]:
-    """The values in the whole file: a rare label may not be among the rows that were looked at."""
-    if looked.is_whole:
-        return column.found
-    return frozenset(paragraph(row[column.name]) for row in iterate_rows(looked.file, [column.name])) - {""}
-
-
 def num_answer_tokens(answers: Collection[str]) -> tuple[int, str]:
     """Tokens (T) that the longest answer should need, and why: one where every answer is one character.
 
@@ -302,17 +293,7 @@ def _num_tokens(answer: str) -> int:
     return letters // 3 + len(answer.encode()) - letters + 2
 
 
-def _template(columns: Sequence[str], cue: str) -> str:
-    """The texts, each after its name (the only one after `Text:`), then the cue."""
-    names = ["Text"] if len(columns) == 1 else [column[:1].upper() + column[1:] for column in columns]
-    return "".join(f"{name}:{{{column}}}\n" for name, column in zip(names, columns, strict=True)) + cue
-
-
 def _name(file: Path) -> str:
     """The file's name as a task's."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", stem_and_type(file)[0]).strip("._-")[:50].removesuffix("-ldr") or "task"
     return f"my_{name}" if name.casefold() in {built_in.casefold() for built_in in TASKS} else name
-
-
-def _relative(file: Path, folder: Path | None) -> str:
-    return file.name if folder is None else Path(os.path.relpath(file, folder)).as_posix()

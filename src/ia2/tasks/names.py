@@ -10,11 +10,8 @@ import re
 from typing import Literal
 
 from ia2.errors import UserError
-from ia2.tasks.hmath import SUBSETS
-from ia2.tasks.mmlupro import CATEGORIES
+from ia2.tasks.registry import PARTS
 
-PARTS: dict[str, tuple[str, ...]] = {"hmath": SUBSETS, "mmlupro": CATEGORIES}
-"""Datasets that have parts, each a task `{dataset}_{part}`."""
 _OTHER_NAMES = {"cmath": "hmath"}
 _WITHOUT_WHOLE = ("hmath",)
 

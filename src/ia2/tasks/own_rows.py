@@ -7,54 +7,34 @@ that no row has) is a warning. A file is read row by row and a bounded sample of
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from ia2 import store
 from ia2.errors import UserError, did_you_mean
-from ia2.sources import HubSource, check_columns, iterate_rows, load_hub_split, say_once, text_of_cell
-from ia2.tasks.answers import parse
-from ia2.tasks.base import Row, Rows, TaskSpec, answer_text, paragraph
+from ia2.sources import (
+    HubSource,
+    SourceRow,
+    Table,
+    check_columns,
+    iterate_objects,
+    load_hub_split,
+    say_once,
+    text_of_cell,
+)
+from ia2.tasks.forms import row_in_form
+from ia2.tasks.items import held_out, item_of
+from ia2.tasks.parsers import parse
 from ia2.tasks.sampling import MIN_TRAIN, Bounds, NumberedRow, Sample, hold_out_by_label, sample_rows
+from ia2.tasks.task_files import FileSource, HubRows, RowSource, TaskFile, read_task_file
+from ia2.tasks.task_spec import Row, Rows, Task, TaskSpec, answer_text, columns_in, paragraph
 
 log = logging.getLogger(__name__)
 
 BOUNDS = Bounds()
 NUM_SHOWN = 3
 """Most rows or values that a warning shows."""
-
-
-class _Source(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    num_validation: int | None = Field(default=None, ge=1)
-    """Rows that are held out where the source has no validation part (default: 30% of them, at most 500)."""
-    seed: int = 42
-    """Decides which rows are held out, and which are kept of a large file."""
-
-
-class FileSource(_Source):
-    """Rows of a local file, and of a second one for validation."""
-
-    file: str = Field(min_length=1)
-    validation_file: str = ""
-
-
-class HubRows(_Source):
-    """Rows of a dataset of the hub."""
-
-    hub: str = Field(min_length=1)
-    config: str | None = None
-    revision: str | None = None
-    train: str = "train"
-    validation: str = ""
-    """The split for validation; none: rows of the training split are held out."""
-
-
-RowSource = FileSource | HubRows
 
 
 @dataclass(frozen=True)
@@ -70,16 +50,45 @@ class Part:
         return [numbered.row for numbered in self.sample.rows]
 
 
-def load_rows(spec: TaskSpec, source: RowSource, folder: Path) -> Rows:
+def read_task(path: Path) -> Task:
+    """The task that a person's file describes; UserError in one line names the file, the field and the remedy."""
+    described = read_task_file(path)
+    spec, source, about = described.spec, described.source, described.about
+
+    def load() -> Rows:
+        try:
+            return load_rows(described, path.parent)
+        except UserError as error:
+            raise UserError(f"{error} (task file {path})") from error
+
+    try:
+        item = item_of(described, described.example) if described.example else None
+    except ValueError as error:
+        raise UserError(f"{path}: [example]: {error}") from error
+    origin = f"hub {source.hub}" if isinstance(source, HubRows) else f"file {Path(source.file).name}"
+    return Task(
+        spec=spec,
+        family=about.family,
+        source=about.source or origin,
+        licence=about.licence,
+        load=load,
+        example=row_in_form(described, item) if item else {column: f"<{column}>" for column in needed_columns(spec)},
+        size=about.size,
+        ood_group=about.ood_group,
+        form=described.form,
+    )
+
+
+def load_rows(described: TaskFile, folder: Path) -> Rows:
     """The rows of both parts, checked; file names are relative to `folder`.
 
     UserError names the row where a text or an answer is empty or an answer is no label; and the source where a column
     is missing, only one label occurs, or there are too few rows.
     """
-    train, validation = _parts(spec, source, folder)
-    _check_training_rows(spec, train)
+    train, validation = _parts(described, folder)
+    _check_training_rows(described.spec, train)
     if validation is None:
-        return _held_out(spec, source, train)
+        return _held_out(described.spec, described.source, train)
     provenance = {
         **{f"train_{key}": value for key, value in train.provenance.items()},
         **{f"validation_{key}": value for key, value in validation.provenance.items()},
@@ -87,36 +96,59 @@ def load_rows(spec: TaskSpec, source: RowSource, folder: Path) -> Rows:
     return Rows(train.rows, validation.rows, provenance)
 
 
-def _parts(spec: TaskSpec, source: RowSource, folder: Path) -> tuple[Part, Part | None]:
+def _parts(described: TaskFile, folder: Path) -> tuple[Part, Part | None]:
+    source = described.source
     if isinstance(source, FileSource):
         names = [name for name in (source.file, source.validation_file) if name]
         try:
             paths = [folder / Path(name).expanduser() for name in names]
         except RuntimeError as error:  # ~nosuchuser
             raise UserError(f"{' and '.join(names)}: {error} Give the path in full") from None
-        parts = [_file_part(spec, path, source.seed) for path in paths]
+        parts = [_file_part(described, path) for path in paths]
     else:
+        hub = HubSource(source.hub, source.config, source.offline_task, source.revision)
         splits = [split for split in (source.train, source.validation) if split]
-        parts = [_hub_part(spec, source, split) for split in splits]
+        parts = [_hub_part(described, load_hub_split(hub, split)) for split in splits]
     return parts[0], parts[1] if len(parts) > 1 else None
 
 
-def _file_part(spec: TaskSpec, path: Path, seed: int) -> Part:
-    rows = iterate_rows(path, needed_columns(spec))
-    sample = sample_rows(usable_rows(rows, spec, str(path)), BOUNDS, seed)
+def _file_part(described: TaskFile, path: Path) -> Part:
+    rows = _rows(described, iterate_objects(path, _source_columns(described)), str(path))
+    sample = sample_rows(usable_rows(rows, described.spec, str(path)), BOUNDS, described.source.seed)
     return _part(path.name, sample, {"source": f"file {path.name}", "sha256": store.file_digest(path)})
 
 
-def _hub_part(spec: TaskSpec, source: HubRows, split: str) -> Part:
-    table = load_hub_split(HubSource(source.hub, source.config, revision=source.revision), split)
-    columns = needed_columns(spec)
-    check_columns(table.source, columns, list(table.rows[0]) if table.rows else [])
-    rows = (
-        {c: text_of_cell(row.get(c), f"{table.source}, row {number}, column {c!r}") for c in columns}
-        for number, row in enumerate(table.rows, start=1)
-    )
-    sample = sample_rows(usable_rows(rows, spec, table.source), BOUNDS, source.seed)
+def _hub_part(described: TaskFile, table: Table) -> Part:
+    check_columns(table.source, _source_columns(described), list(table.rows[0]) if table.rows else [])
+    rows = _rows(described, table.rows, table.source)
+    sample = sample_rows(usable_rows(rows, described.spec, table.source), BOUNDS, described.source.seed)
     return _part(table.source, sample, table.provenance)
+
+
+def _source_columns(described: TaskFile) -> tuple[str, ...]:
+    """The columns of the source that a row needs, each once; of a nested one its outer part is not looked for."""
+    names = [*columns_in(described.template), *columns_in(described.answer)]
+    if described.choices is not None:
+        names.remove("choices")
+    listed = [described.choices.texts, described.choices.keys] if described.choices is not None else []
+    columns = [described.columns.get(name, name) for name in names]
+    outer = [column.partition(".")[0] for column in listed if column]
+    return tuple(dict.fromkeys([*columns, *outer, *described.source.keep]))
+
+
+def _rows(described: TaskFile, objects: Iterable[SourceRow], where: str) -> Iterator[Row | None]:
+    """The rows as the task asks them, None for those that its file leaves out."""
+    for number, row in enumerate(objects, start=1):
+        at = f"{where}, row {number}"
+
+        def text(row: SourceRow, column: str, at: str = at) -> str:
+            return text_of_cell(row.get(column), f"{at}, column {column!r}")
+
+        try:
+            item = item_of(described, row, text)
+        except ValueError as error:
+            raise UserError(f"{at}: {error}") from error
+        yield None if item is None else row_in_form(described, item)
 
 
 def _part(name: str, sample: Sample, provenance: dict[str, str]) -> Part:
@@ -127,11 +159,12 @@ def _part(name: str, sample: Sample, provenance: dict[str, str]) -> Part:
     return Part(name, sample, provenance | kept)
 
 
-def rows_that_ask(spec: TaskSpec, source: RowSource, folder: Path, questions: Collection[str]) -> list[tuple[str, str]]:
+def rows_that_ask(described: TaskFile, folder: Path, questions: Collection[str]) -> list[tuple[str, str]]:
     """File and number of each row that asks one of the questions, and which."""
+    spec = described.spec
     asked = (
         (f"{part.name}, row {one.number}", spec.question(one.row))
-        for part in _parts(spec, source, folder)
+        for part in _parts(described, folder)
         if part is not None
         for one in part.sample.rows
     )
@@ -146,8 +179,8 @@ def needed_columns(spec: TaskSpec) -> tuple[str, ...]:
 # Checks
 
 
-def usable_rows(rows: Iterable[Row], spec: TaskSpec, where: str) -> Iterator[NumberedRow]:
-    """The rows with their numbers; UserError names the first whose answer is no label, or, at the end, is empty.
+def usable_rows(rows: Iterable[Row | None], spec: TaskSpec, where: str) -> Iterator[NumberedRow]:
+    """The rows but for None, numbered; UserError names the first whose answer is no label, or, at the end, is empty.
 
     Free text that is not taught as it was written, or that the parser cannot read, is reported with an example.
     """
@@ -156,6 +189,8 @@ def usable_rows(rows: Iterable[Row], spec: TaskSpec, where: str) -> Iterator[Num
     first: dict[str, str] = {}
     labelled: set[str] = set()  # files are long, labels few
     for number, row in enumerate(rows, start=1):
+        if row is None:
+            continue
         faults = dict(_faults(row, spec))
         counts.update(faults.keys())
         for fault, shown in faults.items():
@@ -242,16 +277,9 @@ def _warn_of_contradictions(spec: TaskSpec, train: Part) -> None:
         rows for rows in rows_of.values() if len({spec.answer(numbered.row).strip() for numbered in rows}) > 1
     ]
     if contradicted:
-        log.warning(
-            "%s: %d texts have more than one answer: rows %s",
-            train.name,
-            len(contradicted),
-            "; ".join(_numbers(rows) for rows in contradicted[:NUM_SHOWN]),
-        )
-
-
-def _numbers(rows: Sequence[NumberedRow]) -> str:
-    return " and ".join(str(numbered.number) for numbered in rows[:NUM_SHOWN])
+        numbers = [" and ".join(str(one.number) for one in rows[:NUM_SHOWN]) for rows in contradicted[:NUM_SHOWN]]
+        told = "%s: %d texts have more than one answer: rows %s"
+        log.warning(told, train.name, len(contradicted), "; ".join(numbers))
 
 
 # Validation
@@ -259,17 +287,21 @@ def _numbers(rows: Sequence[NumberedRow]) -> str:
 
 def _held_out(spec: TaskSpec, source: RowSource, part: Part) -> Rows:
     rows = part.rows
-    asked = [spec.question(row) for row in rows]
-    labels = [answer_label(row, spec) for row in rows]
-    number = source.num_validation or default_num_validation(len(set(asked)), len(spec.labels))
+    how = source.hold_out
     try:
-        held = hold_out_by_label(asked, labels, number, source.seed)
+        if how == "label":
+            asked = [spec.question(row) for row in rows]
+            labels = [answer_label(row, spec) for row in rows]
+            number = source.num_validation or default_num_validation(len(set(asked)), len(spec.labels))
+            held = hold_out_by_label(asked, labels, number, source.seed)
+            train = [row for index, row in enumerate(rows) if index not in held]
+            validation = [row for index, row in enumerate(rows) if index in held]
+        else:
+            train, validation = held_out(rows, source)
     except UserError as error:
         raise UserError(f"{part.name}: {error}") from error
-    train = [row for index, row in enumerate(rows) if index not in held]
-    validation = [row for index, row in enumerate(rows) if index in held]
-    held_out = {"held_out": f"{len(validation)} rows, by label, seed {source.seed}"}
-    return Rows(train, validation, part.provenance | held_out)
+    described = f"{len(validation)} rows, {'by label' if how == 'label' else how}, seed {source.seed}"
+    return Rows(train, validation, part.provenance | {"held_out": described})
 
 
 def default_num_validation(num_questions: int, num_labels: int = 0) -> int:

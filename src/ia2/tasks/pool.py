@@ -15,11 +15,11 @@ from ia2.config import LARGEST
 from ia2.errors import UserError
 from ia2.sources import text_of
 from ia2.tasks import task
-from ia2.tasks.base import Example, TaskSpec
+from ia2.tasks.task_spec import Example, TaskSpec
 
 
 @dataclass(frozen=True)
-class Pool:
+class ExamplePool:
     """A prepared dataset: training runs draw from `train`, evaluations ask `validation`."""
 
     spec: TaskSpec
@@ -27,7 +27,7 @@ class Pool:
     validation: tuple[Example, ...]
 
 
-def pool_to_json(pool: Pool, provenance: Mapping[str, Any]) -> dict[str, Any]:
+def pool_to_json(pool: ExamplePool, provenance: Mapping[str, Any]) -> dict[str, Any]:
     """The published shape, with the task, where the rows came from, and how long they are in characters."""
     examples = (*pool.train, *pool.validation)
     return {
@@ -52,13 +52,13 @@ def lengths(counts: Sequence[int]) -> dict[str, float]:
     return {"min": min(counts), "median": median(counts), "mean": round(mean(counts), 2), "max": max(counts)}
 
 
-def load_pool(root: Path, dataset: str) -> Pool:
+def load_pool(root: Path, dataset: str) -> ExamplePool:
     """Read data/{dataset}/main.json; UserError names the file and what is wrong in it."""
     path = store.pool_path(root, dataset)
     data = store.read_object(path)
     try:
         embedded = data["metadata"].get("task")
-        return Pool(
+        return ExamplePool(
             spec=TaskSpec.model_validate(embedded) if embedded else task(dataset).spec,
             train=tuple(map(example_from_json, data["train_examples"])),
             validation=tuple(map(example_from_json, data["val_examples"])),

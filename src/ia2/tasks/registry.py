@@ -1,54 +1,97 @@
-"""The built-in tasks by name. A new dataset is one small module and one entry here."""
+"""The built-in tasks by name. A new dataset is one file in `datasets/` and one line here.
 
-from ia2.tasks.agnews import AGNEWS
-from ia2.tasks.arc import ARC
-from ia2.tasks.base import Task
-from ia2.tasks.bbcnews import BBCNEWS
-from ia2.tasks.capitals import CAPITALS, CAPITALS_RARE
-from ia2.tasks.cosmosqa import COSMOSQA
-from ia2.tasks.finsen import FINSEN
-from ia2.tasks.forms import Dataset, forms
-from ia2.tasks.gsm8k import GSM8K
-from ia2.tasks.gsm8ks import GSM8KS
-from ia2.tasks.hellaswag import HELLASWAG
-from ia2.tasks.hmath import HMATH
-from ia2.tasks.mathqa import MATHQA
-from ia2.tasks.mmlupro import MMLUPRO, MMLUPRO_CATEGORIES
-from ia2.tasks.past_tense import PAST_TENSE, PAST_TENSE_IRREGULAR
-from ia2.tasks.poems import POEMS
-from ia2.tasks.qasc import QASC
-from ia2.tasks.sciq import SCIQ, SCIQA
-from ia2.tasks.sst2 import SST2
-from ia2.tasks.strategy import STRATEGYREASON, STRATEGYTF
-from ia2.tasks.vader import AMAZON, MOVIES, NYT, TWEETS
+The names are known without the files: a file is read when one of its names is looked up.
+"""
 
-EMBEDDED: tuple[Task, ...] = (CAPITALS, CAPITALS_RARE, PAST_TENSE, PAST_TENSE_IRREGULAR)
-DATASETS: tuple[Dataset, ...] = (
-    SST2,
-    BBCNEWS,
-    GSM8K,
-    GSM8KS,
-    FINSEN,
-    POEMS,
-    AGNEWS,
-    STRATEGYTF,
-    STRATEGYREASON,
-    MOVIES,
-    TWEETS,
-    AMAZON,
-    NYT,
-    SCIQ,
-    SCIQA,
-    QASC,
-    ARC,
-    HELLASWAG,
-    COSMOSQA,
-    MATHQA,
-    MMLUPRO,
-    *MMLUPRO_CATEGORIES,
-    *HMATH,
-)
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import import_module
+from importlib.resources import files
 
-TASKS: dict[str, Task] = {
-    task.name: task for task in (*EMBEDDED, *(form for dataset in DATASETS for form in forms(dataset)))
+from ia2.tasks.task_spec import Form, Task
+
+_LABELLED: tuple[Form, ...] = ("normal", "hard", "remap")
+_FREE: tuple[Form, ...] = ("normal", "hard")
+"""Answers in free text, or more labels than there are words for."""
+
+PARTS = {
+    "hmath": (
+        *("algebra", "prealgebra", "precalculus", "intermediate_algebra", "geometry", "number_theory"),
+        "counting_and_probability",
+    ),
+    "mmlupro": (
+        *("biology", "business", "chemistry", "computer_science", "economics", "engineering", "health", "history"),
+        *("law", "math", "other", "philosophy", "physics", "psychology"),
+    ),
 }
+"""Datasets that have parts, each a task `{dataset}_{part}`."""
+
+_FILES: tuple[tuple[str, tuple[str, ...], tuple[Form, ...]], ...] = (
+    ("capitals.toml", ("capitals",), ("normal",)),
+    ("capitals_rare.toml", ("capitals_rare",), ("normal",)),
+    ("past_tense.toml", ("past_tense",), ("normal",)),
+    ("past_tense_irregular.toml", ("past_tense_irregular",), ("normal",)),
+    ("sst2.toml", ("sst2",), _LABELLED),
+    ("bbcnews.py", ("bbcnews",), _LABELLED),
+    ("gsm8k.toml", ("gsm8k",), _FREE),
+    ("gsm8ks.py", ("gsm8ks",), _FREE),
+    ("finsen.toml", ("finsen",), _LABELLED),
+    ("poems.toml", ("poems",), _LABELLED),
+    ("agnews.toml", ("agnews",), _LABELLED),
+    ("strategy.py", ("strategytf",), _LABELLED),
+    ("strategy.py", ("strategyreason",), _FREE),
+    ("vader.py", ("movies", "tweets", "amazon", "nyt"), _LABELLED),
+    ("sciq.py", ("sciq",), _LABELLED),
+    ("sciq.py", ("sciqa",), _FREE),
+    ("qasc.toml", ("qasc",), _LABELLED),
+    ("arc.toml", ("arc",), _LABELLED),
+    ("hellaswag.toml", ("hellaswag",), _LABELLED),
+    ("cosmosqa.py", ("cosmosqa",), _LABELLED),
+    ("mathqa.py", ("mathqa",), _LABELLED),
+    ("mmlupro.py", ("mmlupro", *(f"mmlupro_{part}" for part in PARTS["mmlupro"])), _FREE),
+    ("hmath.py", tuple(f"hmath_{part}" for part in PARTS["hmath"]), _FREE),
+)
+DATASETS = {name: file for file, names, _ in _FILES for name in names}
+"""The file of each dataset, in `datasets/`."""
+_FORMS: dict[str, tuple[str, Form]] = {
+    name if form == "normal" else f"{name}_{form}": (name, form)
+    for _, names, forms in _FILES
+    for name in names
+    for form in forms
+}
+
+
+class _BuiltInTasks(Mapping[str, Task]):
+    """The tasks by name; one is made when it is looked up."""
+
+    def __getitem__(self, name: str) -> Task:
+        return _built_in(*_FORMS[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in _FORMS
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_FORMS)
+
+    def __len__(self) -> int:
+        return len(_FORMS)
+
+
+TASKS = _BuiltInTasks()
+
+
+@cache
+def _built_in(name: str, form: Form) -> Task:
+    from ia2.tasks.forms import Dataset, task_in_form  # noqa: PLC0415 - which a list of names does without
+    from ia2.tasks.items import item_of, load_items  # noqa: PLC0415
+    from ia2.tasks.task_files import parsed, task_file_of  # noqa: PLC0415
+
+    file, _, kind = DATASETS[name].rpartition(".")
+    if kind == "py":
+        datasets: tuple[Dataset, ...] = import_module(f"ia2.tasks.datasets.{file}").DATASETS
+        return task_in_form(next(one for one in datasets if one.described.name == name), form)
+    path = files("ia2.tasks.datasets") / DATASETS[name]
+    described = task_file_of(str(path), parsed(path.read_text(encoding="utf-8"), ".toml"))
+    example = item_of(described, described.example)
+    assert example is not None
+    return task_in_form(Dataset(described, lambda: load_items(described), example), form)

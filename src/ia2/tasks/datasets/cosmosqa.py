@@ -1,22 +1,14 @@
 """Reading between the lines of a personal story: Cosmos QA of the hub, its own train and validation splits.
 
-    Context:Good Old War and person L : I saw both of these bands Wednesday night , and they both blew me away . (...)
-    \\nQuestion:In the future , will this person go to see other bands play ?\\nChoices:\\n[0]This person likes music
-    and likes to see the show , they will see other bands play .\\n[1]This person only likes Good Old War and Person L ,
-    no other bands .\\n[2]Other Bands is not on tour and this person can not see them .\\n
-    [3]None of the above choices .\\nAnswer:   ->   0
-
-(One text, shortened at the dots; row 0 of train, https://huggingface.co/datasets/allenai/cosmos_qa, where the answer
-is 1.) There is no empty line before the cue here.
-
-The trap: `None of the above choices .` is anywhere among the hub's four answers, here first, where it makes no
-sense. It is moved last, and the label moves with it.
+There is no empty line before the cue here. The trap: `None of the above choices .` is anywhere among the hub's four
+answers, also first, where it makes no sense. It is moved last, and the label moves with it. (The example is row 0 of
+train, https://huggingface.co/datasets/allenai/cosmos_qa, where the answer is 1.)
 """
 
 from ia2.sources import HubSource, SourceRow, text_of
-from ia2.tasks.choices import choice_item
-from ia2.tasks.forms import Dataset, Item, from_hub
-from ia2.tasks.labels import label_of, numbered
+from ia2.tasks.forms import Dataset
+from ia2.tasks.items import Item, choice_item, from_hub, label_of, numbered
+from ia2.tasks.task_files import About, TaskFormat
 
 _HUB = HubSource("allenai/cosmos_qa", offline_task="capitals")
 _NUM_CHOICES = 4
@@ -33,8 +25,20 @@ def _item(row: SourceRow) -> Item:
 
 
 COSMOSQA = Dataset(
-    name="cosmosqa",
-    template="Context:{context}\nQuestion:{question}\nChoices:\n{choices}\nAnswer:",
+    TaskFormat(
+        name="cosmosqa",
+        template="Context:{context}\nQuestion:{question}\nChoices:\n{choices}\nAnswer:",
+        answer="{answer}",
+        parser="choice",
+        num_generated_tokens=1,
+        labels=numbered(_NUM_CHOICES),
+        about=About(
+            family="commonsense",
+            source="hub allenai/cosmos_qa, train / validation",
+            licence="CC BY 4.0",
+            size="25,262 / 2,985",
+        ),
+    ),
     load=from_hub(_HUB, _item, "train", "validation"),
     example=Item(
         {
@@ -51,9 +55,5 @@ COSMOSQA = Dataset(
             _NONE,
         ),
     ),
-    family="commonsense",
-    source="hub allenai/cosmos_qa, train / validation",
-    licence="CC BY 4.0",
-    size="25,262 / 2,985",
-    labels=numbered(_NUM_CHOICES),
 )
+DATASETS = (COSMOSQA,)

@@ -1,10 +1,6 @@
 """Mathematical word problems with up to five choices: MathQA of the hub, train, and test for validation.
 
-    Question:a multiple choice test consists of 4 questions , and each question has 5 answer choices . in how many r
-    ways can the test be completed if every question is unanswered ?\\nChoices:\\n[0]24\\n[1]120\\n[2]625\\n[3]720\\n
-    [4]1024\\n\\nAnswer:   ->   2
-
-(One text; the row that the dataset's card shows, https://huggingface.co/datasets/allenai/math_qa.)
+The example is the row that the dataset's card shows, https://huggingface.co/datasets/allenai/math_qa.
 
 The traps: the choices are one string, `a ) 24 , b ) 120 , c ) 625 , d ) 720 , e ) 1024` in most rows and a list printed
 by Python, `['a ) 24', 'b ) 120', ...]`, in others. Commas do not part them, for a choice may hold some (`1 , 024`), and
@@ -16,9 +12,9 @@ import re
 from itertools import pairwise
 
 from ia2.sources import HubSource, SourceRow, text_of
-from ia2.tasks.choices import QUESTION_TEMPLATE, choice_item
-from ia2.tasks.forms import Dataset, Item, from_hub
-from ia2.tasks.labels import numbered
+from ia2.tasks.forms import Dataset
+from ia2.tasks.items import QUESTION_TEMPLATE, Item, choice_item, from_hub, numbered
+from ia2.tasks.task_files import About, TaskFormat
 
 _HUB = HubSource("allenai/math_qa", offline_task="gsm8ks")
 _LETTERS = "abcde"
@@ -78,8 +74,20 @@ def _item(row: SourceRow) -> Item:
 
 
 MATHQA = Dataset(
-    name="mathqa",
-    template=QUESTION_TEMPLATE,
+    TaskFormat(
+        name="mathqa",
+        template=QUESTION_TEMPLATE,
+        answer="{answer}",
+        parser="choice",
+        num_generated_tokens=1,
+        labels=numbered(len(_LETTERS)),
+        about=About(
+            family="mathematics",
+            source="hub allenai/math_qa, train / test",
+            licence="Apache-2.0",
+            size="29,837 / 2,985",
+        ),
+    ),
     load=from_hub(_HUB, _item, "train", "test"),
     example=Item(
         {
@@ -89,9 +97,5 @@ MATHQA = Dataset(
         "2",
         ("24", "120", "625", "720", "1024"),
     ),
-    family="mathematics",
-    source="hub allenai/math_qa, train / test",
-    licence="Apache-2.0",
-    size="29,837 / 2,985",
-    labels=numbered(len(_LETTERS)),
 )
+DATASETS = (MATHQA,)

@@ -1,7 +1,5 @@
 """Sentiment of sentences of four kinds, each the mean of some twenty ratings from -4 to 4: the data of VADER.
 
-    Text:Witty, touching and well paced.\\nLabel:   ->   1        (a row of movies; the answer is `1`, without a space)
-
 A rating of 1 or more is positive, of -1 or less negative, and the rest is left out. As many of each class are
 drawn, seeded, and 500 are held out, half of each class. The files are in an archive inside vaderSentiment's source
 archive; they are UTF-8, in lines that end in `\\r\\n`.
@@ -20,8 +18,9 @@ from itertools import chain
 from random import Random
 
 from ia2.sources import PackageSource, SourceRow, Table, read_nested_member, text_of
-from ia2.tasks.forms import Dataset, Item, Items
-from ia2.tasks.labels import SENTIMENT
+from ia2.tasks.forms import Dataset
+from ia2.tasks.items import Item, Items
+from ia2.tasks.task_files import About, TaskFormat
 
 _PACKAGE = PackageSource(
     name="vaderSentiment",
@@ -31,6 +30,7 @@ _PACKAGE = PackageSource(
 )
 _ARCHIVE = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
 _COLUMNS = ("id", "rating", "text")
+_LABELS = {"0": "negative", "1": "positive"}
 _NUM_VALIDATION = 500
 _SEED = 42
 
@@ -61,60 +61,62 @@ def _plain(text: str) -> str:
 
 def _balanced(items: Sequence[Item]) -> list[Item]:
     """As many sentences of different words from each class, in seeded random order, the classes taking turns."""
-    distinct = {_words(item.fields["sentence"]): item for item in items}.values()
-    classes = [[item for item in distinct if item.answer == label] for label in SENTIMENT]
+    distinct = {tuple(re.findall(r"\w+", item.fields["sentence"].casefold())): item for item in items}.values()
+    classes = [[item for item in distinct if item.answer == label] for label in _LABELS]
     draw = Random(_SEED)
     size = min(map(len, classes))
     return list(chain.from_iterable(zip(*(draw.sample(one, size) for one in classes), strict=True)))
 
 
-def _words(sentence: str) -> tuple[str, ...]:
-    return tuple(re.findall(r"\w+", sentence.casefold()))
-
-
 def _dataset(name: str, member: str, example: Item, terms: str, size: str) -> Dataset:
     return Dataset(
-        name=name,
-        template="Text:{sentence}\nLabel:",
+        TaskFormat(
+            name=name,
+            template="Text:{sentence}\nLabel:",
+            answer="{answer}",
+            parser="choice",
+            num_generated_tokens=1,
+            labels=_LABELS,
+            about=About(
+                family="sentence sentiment",
+                source=f"package vaderSentiment 3.3.2, {member}",
+                licence=f"package: MIT; texts: {terms}",
+                size=size,
+                ood_group="sentence_sentiment",
+            ),
+        ),
         load=_loader(member),
         example=example,
-        family="sentence sentiment",
-        source=f"package vaderSentiment 3.3.2, {member}",
-        licence=f"package: MIT; texts: {terms}",
-        size=size,
-        labels=SENTIMENT,
-        ood_group="sentence_sentiment",
     )
 
 
-MOVIES = _dataset(
-    "movies",
-    "movieReviewSnippets",
-    Item({"sentence": "Witty, touching and well paced."}, "1"),
-    terms="critics' on Rotten Tomatoes (Pang and Lee), no terms stated",
-    size="8,648 / 500",
-)
-
-TWEETS = _dataset(
-    "tweets",
-    "tweets",
-    Item({"sentence": "Bad bus! Smelly bus! Bad, bad bus. No biscuit!"}, "0"),
-    terms="by users of Twitter, names and addresses removed, and by the authors; no terms stated",
-    size="1,024 / 500",
-)
-
-AMAZON = _dataset(
-    "amazon",
-    "amazonReviewSnippets",
-    Item({"sentence": "the moveable lcd screen is great."}, "1"),
-    terms="customers' reviews on Amazon (Hu and Liu 2004), no terms stated",
-    size="1,374 / 500",
-)
-
-NYT = _dataset(
-    "nyt",
-    "nytEditorialSnippets",
-    Item({"sentence": "Their objection defies reason."}, "0"),
-    terms="The New York Times, excerpts of editorials, no terms stated",
-    size="606 / 500",
+DATASETS = (
+    _dataset(
+        "movies",
+        "movieReviewSnippets",
+        Item({"sentence": "Witty, touching and well paced."}, "1"),
+        terms="critics' on Rotten Tomatoes (Pang and Lee), no terms stated",
+        size="8,648 / 500",
+    ),
+    _dataset(
+        "tweets",
+        "tweets",
+        Item({"sentence": "Bad bus! Smelly bus! Bad, bad bus. No biscuit!"}, "0"),
+        terms="by users of Twitter, names and addresses removed, and by the authors; no terms stated",
+        size="1,024 / 500",
+    ),
+    _dataset(
+        "amazon",
+        "amazonReviewSnippets",
+        Item({"sentence": "the moveable lcd screen is great."}, "1"),
+        terms="customers' reviews on Amazon (Hu and Liu 2004), no terms stated",
+        size="1,374 / 500",
+    ),
+    _dataset(
+        "nyt",
+        "nytEditorialSnippets",
+        Item({"sentence": "Their objection defies reason."}, "0"),
+        terms="The New York Times, excerpts of editorials, no terms stated",
+        size="606 / 500",
+    ),
 )

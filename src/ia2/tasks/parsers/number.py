@@ -11,8 +11,6 @@ import unicodedata
 from collections.abc import Iterator
 from fractions import Fraction
 
-from ia2.tasks.readers.marked import announced
-
 _MARKER = "####"
 
 _LONGEST = 1000
@@ -53,6 +51,17 @@ _LATEX = [
 r"""In this order: spaces, `{,}`, escapes, fractions (`3\frac12` is `3 1/2`), powers and indices, and `\cdot5`."""
 
 _FRACTION_SIGNS = {ord(sign): unicodedata.normalize("NFKC", sign).replace("⁄", "/") for sign in "⁄¼½¾⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"}
+
+
+def announced(text: str, marker: str) -> list[str] | None:
+    """The lines behind the first `marker` that hold anything, up to a blank line; None without a marker.
+
+    The first marker is the first answer's: what a model writes behind that answer belongs to questions of its own.
+    """
+    _, found, rest = text.partition(marker)
+    if not found:
+        return None
+    return [line.strip() for line in rest.split("\n\n", maxsplit=1)[0].splitlines() if line.strip()]
 
 
 def read_number(text: str) -> str | None:
@@ -116,18 +125,13 @@ def _value(match: re.Match[str]) -> Fraction | None:
 
 
 def _canonical(value: Fraction) -> str:
-    """`0.5` for a half, `10/3` for ten thirds."""
-    places = _decimal_places(value.denominator)
-    if not places:
+    """`0.5` for a half, `10/3` for ten thirds, whose decimals never end."""
+    twos = (value.denominator & -value.denominator).bit_length() - 1
+    rest, fives = value.denominator >> twos, 0
+    while rest % 5 == 0:
+        rest, fives = rest // 5, fives + 1
+    places = max(twos, fives)
+    if rest > 1 or not places:
         return str(value)
     digits = str(abs(value) * 10**places).rjust(places + 1, "0")
     return f"{'-' if value < 0 else ''}{digits[:-places]}.{digits[-places:]}"
-
-
-def _decimal_places(denominator: int) -> int | None:
-    """Decimals that a reduced fraction over `denominator` has; None where they never end."""
-    twos = (denominator & -denominator).bit_length() - 1
-    rest, fives = denominator >> twos, 0
-    while rest % 5 == 0:
-        rest, fives = rest // 5, fives + 1
-    return max(twos, fives) if rest == 1 else None

