@@ -41,7 +41,7 @@ def test_similarities_are_drawn_and_their_means_told(store: MadeUpStore) -> None
         "Cosine with the teacher by layer, tiny trained on capitals, N = 8; over all layers: "
         "Base, no demonstrations –, act (IA2) 0.625."
     )
-    assert "tiny trained on capitals, N = 8: cosine of the attention outputs" in text_of(page)
+    assert "tiny trained on capitals, N = 8" in text_of(page)
     assert "Similarity to the teacher ia2 Copy" in text_of(page)
 
 
