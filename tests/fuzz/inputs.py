@@ -223,8 +223,9 @@ def files(random: Random, box: Box, materials: Materials) -> list[str]:
         choices = [init, init, predict, predict, ["fit", name, "--lrs", "0.002", *model, *SMALL, "--overwrite"]]
     words = random.choice(choices)
     out = [box.here / "out.csv", *(box.here / f"rows.{end}" for end in ("toml", "json") if words[0] == "tasks")]
-    _, found = check(box, [*words, *rooted(words, box)], out)
-    if words[0] == "prepare":  # splits of a pool that is replaced on request are refused by name, which is right
+    outcome, found = check(box, [*words, *rooted(words, box)], out)
+    if words[0] == "prepare" or (outcome.code and "--overwrite" in words):
+        # splits of a pool that was replaced on request, and no more than that, are refused by name, which is right
         shutil.rmtree(box.root / "data" / "rows" / "train")
     return found or whole(box)
 
