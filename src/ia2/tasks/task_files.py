@@ -20,6 +20,7 @@ that the parser cannot read back, a field that does not exist. The rows are read
 import json
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -252,10 +253,15 @@ def _check_labels(given: TaskFile) -> None:
             )
 
 
+def can_remap(labels: Mapping[str, str]) -> bool:
+    """True where there are labels, and not more than unrelated words for them."""
+    return 0 < len(labels) <= len(REMAP_WORDS)
+
+
 def _check_forms(given: TaskFile) -> None:
     if given.form != "normal" and len(columns_in(given.answer)) > 1:
         raise ValueError(f"answer = {given.answer!r}: the form {given.form} has one column")
-    if given.form == "remap" and not 0 < len(given.labels) <= len(REMAP_WORDS):
+    if given.form == "remap" and not can_remap(given.labels):
         raise ValueError(f"the form remap needs 1 to {len(REMAP_WORDS)} labels, and [labels] has {len(given.labels)}")
     if wrong := [label for label in given.label_map.values() if label and label not in given.labels]:
         raise ValueError(f'[label_map] maps to {wrong[0]!r}, which is none of [labels]; "" leaves a row out')
