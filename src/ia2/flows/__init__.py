@@ -1,1 +1,1 @@
-"""Stages together: only here is one stage called after another."""
+"""Commands that call several others, or show what others made."""
