@@ -6,10 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_up import ROWS, MadeUpStore, config, rewrite, settings
+from scipy.stats import binomtest
 
 from ia2.errors import UserError
 from ia2.evaluation.statistics import bootstrap_interval, paired_permutation_test
 from ia2.results.advice import advice
+from ia2.results.compare import of_scores
 from ia2.results.records import examine_records
 from ia2.tables import text_table
 
@@ -81,6 +83,16 @@ def test_the_advice_and_the_table_say_one_p(store: MadeUpStore) -> None:
     for text in (found.verdict, text_table(summary)):
         assert f"{p:.3f}" in text
     assert ("a tie" in found.verdict) == (p >= 0.05)
+
+
+@pytest.mark.parametrize("num_better", [0, 2])
+def test_few_different_answers_are_not_certain(num_better: int) -> None:
+    """By hand: of n = 40, none is worse, so at most 1 - 0.025^(1/n) is; and as many better as Clopper and Pearson."""
+    other = np.zeros((1, 40))
+    one = (np.arange(40) < num_better)[None].astype(float)
+    found = of_scores(one, other)
+    assert found.low == pytest.approx(-100 * (1 - 0.025 ** (1 / 40)))
+    assert found.high == pytest.approx(100 * binomtest(num_better, 40).proportion_ci(0.95, "exact").high)
 
 
 def test_18_of_18_right_is_not_certain(store: MadeUpStore) -> None:

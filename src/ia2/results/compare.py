@@ -22,6 +22,7 @@ import pandas as pd
 from ia2.errors import UserError
 from ia2.evaluation.calibration import entropy
 from ia2.evaluation.statistics import (
+    FEW_RIGHT_OR_WRONG,
     Interval,
     bootstrap_interval,
     interval_over_runs,
@@ -132,10 +133,17 @@ def difference(ours: Answers, theirs: Answers) -> Difference | None:
 
 
 def of_scores(one: Floats, other: Floats) -> Difference:
-    """The difference of right answers [R, n], each from 0 to 1, to the same examples."""
-    interval = _in_percent((one - other + 1) / 2)  # a difference of -1 to 1 as a share
+    """The difference of right answers [R, n], each from 0 to 1, to the same examples.
+
+    Where fewer than 5 examples are answered differently, a bootstrap of them would be near certainty. It is widened to
+    the exact bounds of the shares that one answers better than the other, between which the difference is.
+    """
+    gains, losses = np.clip(one - other, 0, 1), np.clip(other - one, 0, 1)
+    interval = bootstrap_interval(one - other)
+    low, high = 100 * interval.low, 100 * interval.high
+    if (gains + losses).mean() * one.shape[1] < FEW_RIGHT_OR_WRONG:
+        low, high = min(low, -_in_percent(losses).high), max(high, _in_percent(gains).high)
     points = 100 * float(one.mean() - other.mean())
-    low, high = 2 * interval.low - 100, 2 * interval.high - 100
     return Difference(points, low, high, paired_permutation_test(one, other), *one.shape)
 
 
