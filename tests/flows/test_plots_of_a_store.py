@@ -13,10 +13,11 @@ from ia2.commands.similarity import similarity
 from ia2.commands.subspace import subspace
 from ia2.commands.train import train
 from ia2.config import EvaluateConfig, PlotAllConfig, PlotConfig, SimilarityConfig, SubspaceConfig, TrainConfig
+from ia2.evaluation.calibration import CONDITIONS
 from ia2.flows.plotting import plot, plot_all
 from ia2.models.loading import ModelCache
 from ia2.results.compare import SCORES, read_examples
-from ia2.results.records import PASSES, examine_records
+from ia2.results.records import examine_records
 from ia2.store import file_digest
 
 pytestmark = pytest.mark.model
@@ -88,7 +89,7 @@ def readable(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Figure]]:
 def test_every_plot_is_made_and_can_be_read(root: Path, readable: list[Figure]) -> None:
     paths = plot_all(PlotAllConfig(root=root))
     folder = root / "plots" / "unified" / "capitals"
-    stems = [f"capitals_capitals_{NUM_DEMOS}/{MODEL}_{name}_{when}" for name in METRICS for when in PASSES.values()]
+    stems = [f"capitals_capitals_{NUM_DEMOS}/{MODEL}_{name}_{when}" for name in METRICS for when in CONDITIONS.values()]
     stems += [f"capitals_capitals_{NUM_DEMOS}/{MODEL}_{name}" for name in OTHERS]
     stems += [f"{MODEL}_subspace_{name}" for name in OVERLAPS]
     made = {path.relative_to(folder).as_posix() for path in paths}
@@ -103,7 +104,7 @@ def test_the_scores_of_examples_are_what_the_records_average(root: Path) -> None
     checked = 0
     for record in records:
         for metric, (column, score) in SCORES.items():
-            for with_icl, when in PASSES.items():
+            for with_icl, when in CONDITIONS.items():
                 if (name := f"{when}_{metric}") in record.metrics:
                     scores = score(read_examples(str(record.path), with_icl, column).to_numpy())
                     assert np.mean(scores) == pytest.approx(record.metrics[name], rel=1e-5), name

@@ -9,10 +9,11 @@ from pathlib import Path
 from huggingface_hub import EvalResult
 
 from ia2 import store
+from ia2.evaluation.calibration import CONDITIONS
 from ia2.page.card import CARD, NOT_MEASURED, model_card, part_of, with_part, without_place
 from ia2.results.compare import interval_of
 from ia2.results.quantities import shown_as
-from ia2.results.records import PASSES, Record, read_record
+from ia2.results.records import Record, read_record
 from ia2.store.measurements import finished
 from ia2.training.trained_run import read_trained_run
 
@@ -52,7 +53,7 @@ def eval_results(records: Sequence[Record]) -> list[EvalResult]:
     for record in records:
         metrics, dataset = record.measured(), record.settings.eval_dataset + _unusual(record)
         for metric, kind in {"accuracy": "accuracy", "ece_equal_count": "ece", "nll": "nll"}.items():
-            name = f"{PASSES[False]}_{shown_as(metric, metrics)}"
+            name = f"{CONDITIONS[False]}_{shown_as(metric, metrics)}"
             if name in metrics:
                 result = EvalResult(
                     task_type="text-generation",
@@ -97,7 +98,7 @@ def measured_part(records: Sequence[Record]) -> str:
 
 def _lines(record: Record) -> list[str]:
     """A line for each pass."""
-    passes = [(with_icl, name) for with_icl, name in PASSES.items() if f"{name}_accuracy" in record.metrics]
+    passes = [(with_icl, name) for with_icl, name in CONDITIONS.items() if f"{name}_accuracy" in record.metrics]
     return [_line(record, with_icl, name) for with_icl, name in passes]
 
 
@@ -120,7 +121,7 @@ def _with_interval(record: Record, with_icl: bool, key: str, form: str) -> str:
     if key not in record.metrics:
         return "–"  # a record that is older than the metric
     value = record.metrics[key]
-    metric = key.removeprefix(f"{PASSES[with_icl]}_")
+    metric = key.removeprefix(f"{CONDITIONS[with_icl]}_")
     interval = interval_of(metric, [str(record.path)], with_icl, [value])
     low, high = (format(end, form) for end in (interval.low, interval.high))
     return f"{value:{form}} [{low}, {high}]"

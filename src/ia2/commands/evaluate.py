@@ -27,8 +27,9 @@ from ia2.commands.data_files import ensure_data
 from ia2.commands.selection import OF_BASE_TOO, by_name, in_order, run_fields, select
 from ia2.config import DEFAULT_MODEL_ID, EvaluateConfig, ModelConfig
 from ia2.errors import Failure, MachineError, UserError, memory_errors, raise_failures
+from ia2.evaluation.calibration import CONDITIONS
 from ia2.evaluation.evaluation_set import EvaluationSpec, grade, read_evaluation_set, with_demonstrations
-from ia2.evaluation.metrics import CONDITIONS, majority_class_accuracy, record_metrics
+from ia2.evaluation.metrics import majority_class_accuracy, record_metrics
 from ia2.evaluation.scoring import answer, answer_table
 from ia2.models.adapters import saved_adapter
 from ia2.models.hooked_model import HookedModel, Model

@@ -22,9 +22,9 @@ from ia2.commands.card import is_behind, refresh_card
 from ia2.commands.data_files import name_of
 from ia2.config import Config, Filter, ReparseConfig
 from ia2.errors import UserError
+from ia2.evaluation.calibration import CONDITIONS
 from ia2.evaluation.evaluation_set import grade, label_answers
 from ia2.evaluation.metrics import (
-    CONDITIONS,
     Numbers,
     accuracy,
     agreement,

@@ -18,6 +18,8 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Binning = Literal["equal_count", "equal_width"]
 
+CONDITIONS = {False: "without_icl", True: "with_icl"}
+"""Names of the conditions in records, by whether there are demonstrations: zero-shot and few-shot."""
 ROUNDING = 1e-5  # a float32 softmax may leave 0..1 by this much; anything further is a mistake
 
 

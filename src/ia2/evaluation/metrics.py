@@ -17,6 +17,7 @@ from scipy.special import log_softmax
 from sklearn.metrics import confusion_matrix, f1_score, recall_score, roc_auc_score
 
 from ia2.evaluation.calibration import (
+    CONDITIONS,
     Floats,
     Integers,
     brier,
@@ -29,9 +30,6 @@ from ia2.evaluation.calibration import (
 
 Numbers = dict[str, float]
 Booleans = npt.NDArray[np.bool_]
-
-CONDITIONS = {False: "without_icl", True: "with_icl"}
-"""Names of the conditions in records, by whether there are demonstrations: zero-shot and few-shot."""
 
 
 # Right and wrong

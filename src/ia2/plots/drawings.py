@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from ia2.analysis.similarity import Similarity
 from ia2.analysis.subspace import Overlap
+from ia2.evaluation.calibration import CONDITIONS
 from ia2.methods import parse_method
 from ia2.plots import captions
 from ia2.plots.bars import adapters_compared
@@ -25,7 +26,6 @@ from ia2.plots.similarity import similarity_against_performance, similarity_by_l
 from ia2.results.analyses import compared, heat_map_series, layer_series, overlap_series, performance_pairs
 from ia2.results.frame import aggregate, in_condition, points, summarise
 from ia2.results.quantities import QUANTITIES, UNCERTAINTY
-from ia2.results.records import PASSES
 from ia2.results.runs import TrainedRun
 from ia2.results.select import Selection
 from ia2.results.text import between, of_runs
@@ -95,7 +95,7 @@ def metric_drawings(material: Material, metrics: tuple[str, ...]) -> Iterator[Dr
         if found.empty:
             yield Drawing(metric, reason=_not_measured(metric))
             continue
-        for with_icl, when in PASSES.items():
+        for with_icl, when in CONDITIONS.items():
             name, words = f"{metric}_{when}", IN_WORDS[with_icl]
             if not (found["with_icl"] == with_icl).any():
                 yield Drawing(name, reason=_not_measured_in(with_icl))
@@ -125,7 +125,7 @@ def reliability_drawings(material: Material) -> Iterator[Drawing]:
     """Reliability diagrams at each N, in each condition."""
     for num, selection in material.by_size().items():
         summary = summarise(selection)
-        for with_icl, when in PASSES.items():
+        for with_icl, when in CONDITIONS.items():
             name, rows = f"reliability_N{num}_{when}", summary[summary["with_icl"] == with_icl]
             series = reliability_series(rows, selection.records)
             if series.empty:
@@ -153,7 +153,7 @@ def dev_loss_drawings(material: Material) -> Iterator[Drawing]:
 def cost_drawings(material: Material) -> Iterator[Drawing]:
     """Accuracy against seconds and bytes, in each condition; of many models only at the greatest N."""
     found = points(material.scores, "accuracy")
-    for with_icl, when in PASSES.items():
+    for with_icl, when in CONDITIONS.items():
         words, shown = IN_WORDS[with_icl], in_condition(found, with_icl)
         trained = trained_points(shown)
         if trained.empty:
@@ -178,7 +178,7 @@ def adapter_drawings(material: Material) -> Iterator[Drawing]:
         yield Drawing("adapters", reason=f"two adapters at one N are needed to compare; evaluated: {measured}")
     for num, metric in itertools.product(sizes, COMPARED_IN):
         found = points(material.scores, metric)
-        for with_icl, when in PASSES.items():
+        for with_icl, when in CONDITIONS.items():
             name, words = f"adapters_{metric}_N{num}_{when}", f"{IN_WORDS[with_icl]}, N = {num}"
             shown = in_condition(found[found["num_train_examples"] == num], with_icl)
             if len(_adapters(shown)) < 2:

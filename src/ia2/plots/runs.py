@@ -17,10 +17,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from ia2.evaluation.calibration import CONDITIONS
 from ia2.plots.drawing import STYLE, finish, label_outer, panel_grid, wrapped
 from ia2.results.frame import rows_of
 from ia2.results.label import INK
-from ia2.results.records import PASSES, Record
+from ia2.results.records import Record
 from ia2.results.runs import TrainedRun, config_key, read_history
 
 # Reliability
@@ -39,7 +40,7 @@ def reliability_series(rows: pd.DataFrame, records: Sequence[Record]) -> pd.Data
         }
         for row in rows_of(rows)
         for record in (from_path[path] for path in row.records)
-        for bin_ in record.shown_reliability.get(PASSES[row.with_icl], [])
+        for bin_ in record.shown_reliability.get(CONDITIONS[row.with_icl], [])
     ]
     return pd.DataFrame(series, columns=RELIABILITY)
 

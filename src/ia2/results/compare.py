@@ -135,13 +135,14 @@ def difference(ours: Answers, theirs: Answers) -> Difference | None:
 def of_scores(one: Floats, other: Floats) -> Difference:
     """The difference of right answers [R, n], each from 0 to 1, to the same examples.
 
-    Where fewer than 5 examples are answered differently, a bootstrap of them would be near certainty. It is widened to
-    the exact bounds of the shares that one answers better than the other, between which the difference is.
+    Where fewer than 5 examples are answered differently (in any run), a bootstrap of them would be near certainty. It
+    is widened to the exact bounds of the shares that one answers better than the other, between which the difference
+    is; so few cannot make p small either.
     """
     gains, losses = np.clip(one - other, 0, 1), np.clip(other - one, 0, 1)
     interval = bootstrap_interval(one - other)
     low, high = 100 * interval.low, 100 * interval.high
-    if (gains + losses).mean() * one.shape[1] < FEW_RIGHT_OR_WRONG:
+    if (one != other).any(axis=0).sum() < FEW_RIGHT_OR_WRONG:
         low, high = min(low, -_in_percent(losses).high), max(high, _in_percent(gains).high)
     points = 100 * float(one.mean() - other.mean())
     return Difference(points, low, high, paired_permutation_test(one, other), *one.shape)

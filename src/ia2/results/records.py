@@ -14,7 +14,7 @@ import pyarrow.parquet
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ia2.config import ModelId, PathPart, StoredRun
-from ia2.evaluation.calibration import ReliabilityBin
+from ia2.evaluation.calibration import CONDITIONS, ReliabilityBin
 from ia2.results.label import text_of
 from ia2.results.quantities import shown_as
 from ia2.store.measurements import Examined, Measurement, Problem, examine, read_whole
@@ -23,7 +23,6 @@ SCHEMA = 2
 """Of the records that are written; those of 1, which have no digests, are read too."""
 COLUMNS = ("idx", "with_icl", "question", "gold", "response", "parsed", "correct", "confidence")
 """Columns of a record's examples without which it cannot be shown."""
-PASSES = {False: "without_icl", True: "with_icl"}
 
 
 class Settings(BaseModel):
@@ -136,7 +135,7 @@ class Record(Measurement):
         """Raise ValueError where the accuracy of a pass is not that of its rows."""
         table = rows.read(columns=["with_icl", "correct"], use_threads=False)
         shown, correct = (table[name].to_numpy() for name in ("with_icl", "correct"))
-        for with_icl, name in PASSES.items():
+        for with_icl, name in CONDITIONS.items():
             in_pass, accuracy = correct[shown == with_icl], self.metrics.get(f"{name}_accuracy")
             of_rows = 100 * in_pass.mean() if len(in_pass) else math.nan
             if accuracy is not None and not math.isclose(accuracy, of_rows, abs_tol=1e-6):
